@@ -1,0 +1,65 @@
+"""MIHA trains one Keras network and mutates its hyperparameters while it learns.
+
+``MIHA(model, x, y, validation_data=...).optimize()`` is all that most users need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from miha.api import MIHA as MIHA
+    from miha.archive import describe as describe
+    from miha.archive import load as load
+    from miha.callbacks import Callback as Callback
+    from miha.errors import ArchiveError as ArchiveError
+    from miha.errors import ArgumentError as ArgumentError
+    from miha.errors import MihaError as MihaError
+    from miha.errors import MihaWarning as MihaWarning
+    from miha.errors import RunExistsError as RunExistsError
+    from miha.fitness import LevelAndSlope as LevelAndSlope
+    from miha.mutations import ActivationMutation as ActivationMutation
+    from miha.mutations import BatchSizeMutation as BatchSizeMutation
+    from miha.mutations import LearningRateMutation as LearningRateMutation
+    from miha.mutations import Mutation as Mutation
+    from miha.mutations import OptimizerMutation as OptimizerMutation
+    from miha.records import Curve as Curve
+    from miha.records import Genome as Genome
+    from miha.result import Result as Result
+    from miha.space import SearchSpace as SearchSpace
+
+# Loaded when first used, so that `import miha` is fast.
+_HOMES = {
+    "MIHA": "api",
+    "describe": "archive",
+    "load": "archive",
+    "Callback": "callbacks",
+    "ArchiveError": "errors",
+    "ArgumentError": "errors",
+    "MihaError": "errors",
+    "MihaWarning": "errors",
+    "RunExistsError": "errors",
+    "LevelAndSlope": "fitness",
+    "ActivationMutation": "mutations",
+    "BatchSizeMutation": "mutations",
+    "LearningRateMutation": "mutations",
+    "Mutation": "mutations",
+    "OptimizerMutation": "mutations",
+    "Curve": "records",
+    "Genome": "records",
+    "Result": "result",
+    "SearchSpace": "space",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'miha' has no attribute {name!r}")
+    return getattr(import_module(f"miha.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

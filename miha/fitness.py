@@ -1,0 +1,69 @@
+"""Fitness: from the curve of a clone to one number, and from numbers to a choice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from miha.errors import MihaError
+from miha.records import Curve
+
+Fitness = Callable[[Curve], float]
+"""Any callable from a `Curve` to a number; the larger, the fitter."""
+
+LOSES = -math.inf
+
+
+@dataclass(frozen=True)
+class LevelAndSlope:
+    """The fitness of the method: a low last loss, and a loss that falls.
+
+    ``slope_weight * (first - last) - level_weight * last``, both signs turned where larger
+    values are better; ``first`` is the parent's value when n = 1.
+
+    Source: M. Sarafanov, "Talking about Neural Architecture Search and own algorithm for
+    optimizing neural network hyperparameters" (2021), which names the two parts.
+
+    Args:
+        level_weight: Weight of the last value.
+        slope_weight: Weight of the gain from the first to the last value.
+    """
+
+    level_weight: float = 1.0
+    slope_weight: float = 1.0
+
+    def __call__(self, curve: Curve) -> float:
+        """Return the fitness of ``curve``."""
+        sign = 1.0 if curve.mode == "min" else -1.0
+        first, last = sign * curve.first, sign * curve.last
+        return self.slope_weight * (first - last) - self.level_weight * last
+
+
+def score(fitness: Fitness, curve: Curve) -> float:
+    """Apply a fitness so that what is not finite always loses.
+
+    Args:
+        fitness: The user's or the default one.
+        curve: The clone's.
+
+    Returns:
+        The fitness, or minus infinity.
+
+    Raises:
+        MihaError: The fitness raised, or returned no number.
+    """
+    if not math.isfinite(curve.last):
+        return LOSES
+    try:
+        value = float(fitness(curve))
+    except Exception as error:
+        name = getattr(fitness, "__name__", type(fitness).__name__)
+        raise MihaError(f"The fitness function {name} raised {error!r} on {curve}.") from error
+    return value if math.isfinite(value) else LOSES
+
+
+def fittest(scores: Sequence[float]) -> int | None:
+    """Return the index of the largest score, the first of equals; None if all have lost."""
+    best = max(range(len(scores)), key=lambda i: scores[i], default=None)
+    return None if best is None or scores[best] == LOSES else best

@@ -1,0 +1,153 @@
+"""Progress: a bar on a terminal and in a notebook, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from miha.callbacks import Callback
+from miha.records import Epoch, Network, Schedule, Task
+
+if TYPE_CHECKING:
+    from miha.result import Result
+
+
+def make_progress(verbose: int, monitor: str) -> list[Callback]:
+    """Return who shows the progress.
+
+    Args:
+        verbose: 0: nobody; 1: a bar where the output can show one, else lines; 2: lines.
+        monitor: Name of the value to show.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    if verbose == 0:
+        return []
+    if verbose == 1 and (console.is_terminal or console.is_jupyter):
+        return [Bar(console, monitor)]
+    return [Lines(console, monitor)]
+
+
+def announcement(schedule: Schedule, run_dir: str) -> str:
+    """Say how many epochs there will be, before the first."""
+    s = schedule
+    return (
+        f"MIHA trains {s.epochs} epochs: 2 x m={s.m}, and c={s.c} cycles of "
+        f"pop_size={s.pop_size} clones x n={s.n} and k={s.k}. Folder: {run_dir}"
+    )
+
+
+class Lines(Callback):
+    """One plain line for each training.
+
+    Args:
+        console: Where to.
+        monitor: Name of the value to show.
+    """
+
+    def __init__(self, console: Console, monitor: str) -> None:
+        self._console = console
+        self._monitor = monitor
+        self._done = 0
+        self._total = 0
+
+    def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
+        """Announce the run."""
+        self._total = schedule.epochs
+        self._say(announcement(schedule, run_dir))
+
+    def on_training_end(self, network: Network) -> None:
+        """Say how a training went."""
+        self._done += network.task.epochs
+        change = f", {network.task.change.text}" if network.task.phase == "clone" else ""
+        self._say(
+            f"[{self._done}/{self._total}] {place(network.task)}{change}: "
+            f"{self._monitor} {network.value:.4g}"
+        )
+
+    def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
+        """Say who won."""
+        self._say(winner_line(cycle, clones))
+
+    def on_run_end(self, result: Result) -> None:
+        """Say how the run ended."""
+        self._say(f"Best {result.monitor}: {result.best_value:.4g}. Folder: {result.run_dir}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+
+class Bar(Callback):
+    """A bar over all epochs of the run, and a line for each cycle.
+
+    Args:
+        console: Where to.
+        monitor: Name of the value to show.
+    """
+
+    def __init__(self, console: Console, monitor: str) -> None:
+        self._monitor = monitor
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("epochs  {task.fields[values]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._row = self._bar.add_task("", total=None, values="")
+        self._done = 0
+
+    def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
+        """Announce the run and start the bar."""
+        self._say(announcement(schedule, run_dir))
+        self._bar.update(self._row, total=schedule.epochs)
+        self._bar.start()
+
+    def on_training_begin(self, task: Task) -> None:
+        """Show what is trained."""
+        self._bar.update(self._row, description=place(task))
+
+    def on_epoch_end(self, task: Task, epoch: Epoch) -> None:
+        """Advance by an epoch."""
+        shown = {name: epoch.logs[name] for name in ("loss", self._monitor) if name in epoch.logs}
+        values = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        self._bar.update(self._row, advance=1, values=values)
+
+    def on_training_end(self, network: Network) -> None:
+        """Count the epochs that a diverged network did not need."""
+        self._done += network.task.epochs
+        self._bar.update(self._row, completed=self._done)
+
+    def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
+        """Say who won."""
+        self._say(winner_line(cycle, clones))
+
+    def on_run_end(self, result: Result) -> None:
+        """Say how the run ended."""
+        self.close()
+        self._say(f"Best {result.monitor}: {result.best_value:.4g}. Folder: {result.run_dir}")
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._bar.stop()
+
+    def _say(self, text: str) -> None:
+        self._bar.console.print(text, markup=False)
+
+
+def place(task: Task) -> str:
+    """Say where in the run a training is."""
+    if task.phase == "clone":
+        return f"cycle {task.cycle}, clone {task.clone}"
+    return f"cycle {task.cycle}, winner" if task.phase == "winner" else f"{task.phase} training"
+
+
+def winner_line(cycle: int, clones: Sequence[Mapping[str, Any]]) -> str:
+    """Say which clone of a cycle was selected."""
+    for row in clones:
+        if row["selected"]:
+            return f"Cycle {cycle}: {row['change']} wins (fitness {row['fitness']:.4g})"
+    return f"Cycle {cycle}: every clone has diverged; the network goes on unchanged"

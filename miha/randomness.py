@@ -1,0 +1,38 @@
+"""Randomness is a place: every draw comes from a generator seeded by where it happens."""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from typing import Literal
+
+import numpy as np
+
+Purpose = Literal["build", "mutation", "order", "noise"]
+"""What is drawn: fresh weights, mutations, the order of samples, the layers' seeds."""
+
+
+def draw_seed() -> int:
+    """Draw a seed for a user who gave none."""
+    return secrets.randbelow(2**31)
+
+
+def generator(
+    seed: int, phase: str, cycle: int, clone: int, purpose: Purpose
+) -> np.random.Generator:
+    """Return the generator of one place of a run.
+
+    The same place gives the same numbers, whatever was drawn elsewhere, in whatever order.
+
+    Args:
+        seed: The run's seed, not negative.
+        phase: Which training.
+        cycle: The cycle, 0 before the first.
+        clone: The clone, 0 where all clones of a cycle shall draw alike.
+        purpose: What the numbers are for.
+
+    Returns:
+        A fresh generator.
+    """
+    place = [seed, zlib.crc32(phase.encode()), cycle, clone, zlib.crc32(purpose.encode())]
+    return np.random.default_rng(place)

@@ -1,0 +1,224 @@
+"""The records that everything else passes around: frozen, without behaviour of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from math import isfinite
+from typing import Any, Literal
+
+import numpy as np
+
+Phase = Literal["initial", "clone", "winner", "final"]
+"""The four kinds of training: m epochs, n epochs of a clone, k epochs, m epochs again."""
+
+Mode = Literal["min", "max"]
+
+
+@dataclass(frozen=True)
+class Genome:
+    """What may mutate in a network.
+
+    Attributes:
+        optimizer: Name of the optimizer's class, lower case, e.g. ``"adam"``.
+        learning_rate: Positive; None when a schedule of the user's decides it.
+        batch_size: Samples a step, at least 1.
+        activations: ``(slot, activation)`` pairs in the order of the network. The
+            activation ``"own"`` is the user's own where it has no name that Keras knows.
+    """
+
+    optimizer: str
+    learning_rate: float | None
+    batch_size: int
+    activations: tuple[tuple[str, str], ...] = ()
+
+    def replace(self, **changes: Any) -> Genome:
+        """Return a copy with some genes changed."""
+        return replace(self, **changes)
+
+    def with_activation(self, slot: str, activation: str) -> Genome:
+        """Return a copy whose ``slot`` holds ``activation``."""
+        pairs = tuple((s, activation if s == slot else a) for s, a in self.activations)
+        return replace(self, activations=pairs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold."""
+        return {**asdict(self), "activations": dict(self.activations)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Genome:
+        """Rebuild the genome that `to_dict` described."""
+        pairs = tuple((str(s), str(a)) for s, a in dict(values["activations"]).items())
+        return cls(values["optimizer"], values["learning_rate"], values["batch_size"], pairs)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One mutation, in words a table can show.
+
+    Attributes:
+        gene: ``"optimizer"``, ``"activation"``, ``"batch_size"``, ``"learning_rate"`` or
+            ``"none"`` (the control clone).
+        text: What became what, e.g. ``"batch size 32 -> 64"``.
+    """
+
+    gene: str
+    text: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return plain values that JSON can hold."""
+        return asdict(self)
+
+
+UNCHANGED = Change("none", "unchanged")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The monitored value over a clone's epochs, all read on the same ruler.
+
+    Attributes:
+        start: The parent's value before the clone's first epoch.
+        values: One value for each of the n epochs, in order.
+        mode: ``"min"`` when smaller is better, ``"max"`` when larger is.
+    """
+
+    start: float
+    values: tuple[float, ...]
+    mode: Mode = "min"
+
+    @property
+    def first(self) -> float:
+        """The value the slope is counted from: the first epoch's, or the parent's if n = 1."""
+        # A parent that has diverged has no value; its clones may still rescue it by their level.
+        return self.start if len(self.values) == 1 and isfinite(self.start) else self.values[0]
+
+    @property
+    def last(self) -> float:
+        """The value after the last epoch."""
+        return self.values[-1]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long what is trained.
+
+    Attributes:
+        m: Epochs of the first and of the last training, at least 1.
+        n: Epochs of each clone, at least 1.
+        k: Epochs of each cycle's winner, at least 0.
+        c: Cycles, at least 0.
+        pop_size: Clones in a cycle, the control among them, at least 1.
+    """
+
+    m: int
+    n: int
+    k: int
+    c: int
+    pop_size: int
+
+    @property
+    def epochs(self) -> int:
+        """All epochs of the run: ``2 m + c (pop_size n + k)``."""
+        return 2 * self.m + self.c * (self.pop_size * self.n + self.k)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One trained epoch.
+
+    Attributes:
+        logs: What `fit` would have logged, e.g. ``{"loss": 0.3, "val_loss": 0.4}``.
+        seconds: Wall time of training and evaluation.
+    """
+
+    logs: Mapping[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A network's values: with a genome, all that a clone is.
+
+    Attributes:
+        variables: Every value of ``model.variables``: weights, statistics and seed states.
+        optimizer: Name of the optimizer whose state follows.
+        slots: Every value of ``optimizer.variables``.
+    """
+
+    variables: tuple[np.ndarray, ...]
+    optimizer: str
+    slots: tuple[np.ndarray, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the values take."""
+        return sum(v.nbytes for v in (*self.variables, *self.slots))
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training of the run, before it happens.
+
+    Attributes:
+        phase: Which of the four trainings this is.
+        cycle: 1 to c; None in the first and the last training.
+        clone: 0 to pop_size - 1; None unless the phase is ``"clone"``.
+        epochs: Epochs to train.
+        genome: The hyperparameters to train with.
+        change: How the genome differs from the parent's.
+        archive: Name of the archive to write, relative to the run's folder.
+    """
+
+    phase: Phase
+    cycle: int | None
+    clone: int | None
+    epochs: int
+    genome: Genome
+    change: Change
+    archive: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network after a training: a point on the run's way.
+
+    Attributes:
+        task: The training that made it.
+        snapshot: Its values.
+        epochs: The epochs of that training.
+        age: Epochs trained on the way to it, its ancestors' included.
+        value: The monitored value after its last epoch.
+        fitness: Its fitness, if it was a clone.
+        parent: Name of the archive that it was trained on from; None for the first.
+    """
+
+    task: Task
+    snapshot: Snapshot
+    epochs: tuple[Epoch, ...]
+    age: int
+    value: float
+    fitness: float | None = None
+    parent: str | None = None
+
+    @property
+    def genome(self) -> Genome:
+        """The hyperparameters that it was trained with."""
+        return self.task.genome
+
+    def describe(self) -> dict[str, Any]:
+        """Return all but the values: what the journal and the archive say of it."""
+        task = self.task
+        return {
+            "phase": task.phase,
+            "cycle": task.cycle,
+            "clone": task.clone,
+            "archive": task.archive,
+            "parent": self.parent,
+            "change": task.change.to_dict(),
+            "genome": task.genome.to_dict(),
+            "first_epoch": self.age - len(self.epochs) + 1,
+            "value": self.value,
+            "fitness": self.fitness,
+            "epochs": [{**e.logs, "seconds": e.seconds} for e in self.epochs],
+        }

@@ -1,0 +1,48 @@
+"""The run's log: loguru, in a file of the run's folder."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from loguru import logger
+
+from miha.records import Network
+
+LEVEL = "RUN"
+# Below DEBUG: loguru's default handler leaves the terminal to the progress bar.
+_NUMBER = 8
+
+
+@contextlib.contextmanager
+def run_log(path: Path) -> Iterator[None]:
+    """Write what is logged meanwhile into a file."""
+    with contextlib.suppress(TypeError, ValueError):  # The level is there from an earlier run.
+        logger.level(LEVEL, no=_NUMBER)
+    line = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level} {message}"
+    sink = logger.add(path, level=_NUMBER, format=line, filter="miha", encoding="utf-8")
+    try:
+        yield
+    except BaseException as error:
+        logger.log(LEVEL, f"The run stopped: {error!r}")
+        raise
+    finally:
+        logger.remove(sink)
+
+
+def say(text: str) -> None:
+    """Write one line of the run's log."""
+    logger.log(LEVEL, text)
+
+
+def describe_training(network: Network, monitor: str) -> None:
+    """Write one line of the run's log about a finished training."""
+    task = network.task
+    cycle = "" if task.cycle is None else f" cycle {task.cycle}"
+    clone = "" if task.clone is None else f" clone {task.clone}"
+    fitness = "" if network.fitness is None else f", fitness {network.fitness:.5g}"
+    say(
+        f"{task.phase}{cycle}{clone}: {task.change.text}, {len(network.epochs)} epochs, "
+        f"{monitor} {network.value:.5g}{fitness} -> {task.archive}"
+    )

@@ -1,0 +1,181 @@
+"""Arrays as `fit` takes them: checked, weighted and split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from miha.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Data:
+    """Samples and what belongs to them, each an array or a structure of arrays.
+
+    Attributes:
+        x: Inputs; the first axis counts samples.
+        y: Targets, or None.
+        sample_weight: Weights, or None.
+    """
+
+    x: Any
+    y: Any = None
+    sample_weight: Any = None
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return len(keras.tree.flatten(self.x)[0])
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """Every array, in the order of the structure."""
+        return [
+            a for a in keras.tree.flatten((self.x, self.y, self.sample_weight)) if a is not None
+        ]
+
+    def take(self, part: slice) -> Data:
+        """Return some of the samples."""
+        parts = (_map(lambda a: a[part], s) for s in (self.x, self.y, self.sample_weight))
+        return Data(*parts)
+
+
+def prepare(
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+    validation_data: Any = None,
+    validation_split: float = 0.0,
+) -> tuple[Data, Data | None]:
+    """Check the user's data and bring it into the form that a training step takes.
+
+    Args:
+        x: Inputs, an array or a structure of arrays.
+        y: Targets, likewise, or None.
+        sample_weight: Weights of samples, or None.
+        class_weight: Weight of each class in the loss, or None.
+        validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, or None.
+        validation_split: Share of the last samples to validate on, 0 to 1, as in `fit`.
+
+    Returns:
+        Training data, and validation data or None.
+
+    Raises:
+        ArgumentError: A rule of the data is broken.
+    """
+    data = _checked("x", x, y, sample_weight)
+    if class_weight is not None:
+        data = _weigh_classes(data, class_weight)
+    if validation_data is not None:
+        return data, _validation(validation_data)
+    if validation_split:
+        return _split(data, validation_split)
+    return data, None
+
+
+def _checked(name: str, x: Any, y: Any, sample_weight: Any) -> Data:
+    inputs, targets, weights = (_map(_as_array, part) for part in (x, y, sample_weight))
+    data = Data(inputs, targets, _spread(weights, targets))
+    _check_lengths(name, data)
+    _check_finite(name, data)
+    return data
+
+
+def _map(function: Any, structure: Any) -> Any:
+    """Apply a function to every array; lists become tuples, as in `fit`."""
+    if isinstance(structure, dict):
+        return {key: _map(function, value) for key, value in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return tuple(_map(function, value) for value in structure)
+    return None if structure is None else function(structure)
+
+
+def _as_array(values: Any) -> np.ndarray:
+    if hasattr(values, "__iter__") and not hasattr(values, "__len__"):
+        raise ArgumentError(
+            f"`x` and `y` must be arrays or structures of arrays. Received: {type(values)}. "
+            "Read the stream into arrays first."
+        )
+    array = np.asarray(values)
+    if array.dtype == object or array.ndim == 0:
+        raise ArgumentError(
+            "`x` and `y` must be arrays or structures of arrays with samples along the first "
+            f"axis. Received: {type(values)} of dtype {array.dtype} and shape {array.shape}. "
+            "Convert the data to numeric NumPy arrays first."
+        )
+    # As `fit` does: floats of any width become the float that Keras computes with.
+    return array.astype(keras.config.floatx()) if array.dtype.kind == "f" else array
+
+
+def _spread(sample_weight: Any, y: Any) -> Any:
+    """Give every output the weights, as `fit` does, when there are several outputs."""
+    if isinstance(y, (tuple, dict)) and isinstance(sample_weight, np.ndarray):
+        return _map(lambda _: sample_weight, y)
+    return sample_weight
+
+
+def _check_lengths(name: str, data: Data) -> None:
+    lengths = [len(array) for array in data.arrays]
+    if len(set(lengths)) > 1:
+        raise ArgumentError(
+            f"All arrays of `{name}` and its targets and weights must have as many samples as "
+            f"each other. Received lengths: {lengths}. Cut the longer ones or find what is missing."
+        )
+    if not lengths or lengths[0] == 0:
+        raise ArgumentError(f"`{name}` must hold at least one sample. Received: none.")
+
+
+def _check_finite(name: str, data: Data) -> None:
+    for array in data.arrays:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = int((~np.isfinite(array)).sum())
+            raise ArgumentError(
+                f"`{name}` and its targets and weights must be finite. Received: {bad} values "
+                f"that are NaN or infinite in an array of shape {array.shape}. Remove or fill them."
+            )
+
+
+def _weigh_classes(data: Data, class_weight: Mapping[int, float]) -> Data:
+    if data.sample_weight is not None:
+        raise ArgumentError(
+            "`class_weight` and `sample_weight` must not both be given. Received: both. "
+            "Multiply the class weights into `sample_weight`."
+        )
+    if not isinstance(data.y, np.ndarray):
+        raise ArgumentError(
+            "`class_weight` needs a network with a single target. "
+            f"Received: y={type(data.y).__name__}. Give `sample_weight` for each output instead."
+        )
+    one_hot = data.y.ndim > 1 and data.y.shape[-1] > 1
+    labels = data.y.argmax(-1) if one_hot else data.y.reshape(len(data.y), -1)[:, 0]
+    weights = [class_weight.get(int(label), 1.0) for label in np.round(labels)]
+    return Data(data.x, data.y, np.array(weights, keras.config.floatx()))
+
+
+def _validation(validation_data: Any) -> Data:
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+        raise ArgumentError(
+            "`validation_data` must be (x, y) or (x, y, sample_weight). "
+            f"Received: {type(validation_data)}."
+        )
+    x, y, sample_weight = (*validation_data, None)[:3]
+    return _checked("validation_data", x, y, sample_weight)
+
+
+def _split(data: Data, share: float) -> tuple[Data, Data]:
+    if not 0 < share < 1:
+        raise ArgumentError(
+            f"`validation_split` must be between 0 and 1. Received: validation_split={share!r}."
+        )
+    border = int(np.floor(data.samples * (1 - share)))
+    if border in (0, data.samples):
+        raise ArgumentError(
+            "`validation_split` must leave samples on both sides. "
+            f"Received: validation_split={share!r} of {data.samples} samples."
+        )
+    return data.take(slice(border)), data.take(slice(border, None))

@@ -1,0 +1,60 @@
+"""From genome and snapshot to an archive that plain Keras opens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from miha.records import Genome, Snapshot
+from miha.trainer.copies import from_bytes, to_bytes
+from miha.trainer.optimizers import Optimizers
+from miha.trainer.surgery import Slot
+
+
+class Exporter:
+    """Makes archives of plain networks.
+
+    It has a network of its own, so that it can work while the live one trains.
+
+    Args:
+        network: A plain copy of the user's network; the exporter changes it.
+        slots: The activation slots of ``network`` that may mutate.
+        custom_objects: Classes and functions that Keras does not know by itself.
+    """
+
+    def __init__(
+        self, network: keras.Model, slots: Sequence[Slot], custom_objects: dict[str, Any]
+    ) -> None:
+        self._network = network
+        self._slots = {slot.name: slot for slot in slots}
+        self._optimizers = Optimizers(network)
+        self._custom_objects = custom_objects
+        # Keras asks the network how it was compiled when it writes it: answer with the
+        # optimizer at hand. Compiling again for each archive would leak.
+        self._compiled_with = network.get_compile_config
+        network.get_compile_config = self._compile_config
+
+    def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
+        """Return the Keras v3 archive of a network."""
+        self._express(snapshot, genome)
+        return to_bytes(self._network)
+
+    def load(self, archive: bytes) -> keras.Model:
+        """Return the plain network of an archive; its layers are the user's own, so trusted."""
+        return from_bytes(archive, self._custom_objects, safe_mode=False)
+
+    def _express(self, snapshot: Snapshot, genome: Genome) -> None:
+        optimizer = self._optimizers.use(snapshot.optimizer)
+        variables = [*self._network.variables, *optimizer.variables]
+        for variable, value in zip(variables, (*snapshot.variables, *snapshot.slots), strict=True):
+            variable.assign(value)
+        for name, activation in genome.activations:
+            slot = self._slots[name]
+            is_own = activation == slot.own_name
+            slot.put(None if is_own else keras.activations.get(activation))
+
+    def _compile_config(self) -> dict[str, Any]:
+        optimizer = keras.optimizers.serialize(self._network.optimizer)
+        return {**self._compiled_with(), "optimizer": optimizer}

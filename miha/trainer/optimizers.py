@@ -1,0 +1,149 @@
+"""The optimizers of one network: one object for each class, made when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from miha.errors import ArgumentError
+
+CARRIED = (
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "loss_scale_factor",
+    "gradient_accumulation_steps",
+)
+"""What a user sets beside the class: every other optimizer gets it too."""
+
+EXTRA = {"sgd": {"momentum": 0.9}}
+"""What an optimizer has beyond its Keras defaults: without momentum SGD is rarely used."""
+
+
+def name_of(optimizer: Any) -> str:
+    """Return the name that an optimizer has in a genome; wrappers are looked through."""
+    return type(inner(optimizer)).__name__.lower()
+
+
+def inner(optimizer: Any) -> Any:
+    """Return the optimizer itself, without the loss scaling of mixed precision."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def has_schedule(optimizer: Any) -> bool:
+    """Tell whether the learning rate is decided by a schedule or a function."""
+    return not isinstance(inner(optimizer).get_config()["learning_rate"], float)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise unless every name is a Keras optimizer.
+
+    Raises:
+        ArgumentError: A name is unknown.
+    """
+    for name in names:
+        try:
+            keras.optimizers.get(name)
+        except (ValueError, TypeError) as error:
+            raise ArgumentError(
+                "An optimizer must be the name of a class of `keras.optimizers`. "
+                f"Received: {name!r}. Examples: 'sgd', 'adam', 'lion'."
+            ) from error
+
+
+def short_decimal(rate: Any) -> float:
+    """Return the shortest decimal that is the learning rate in float32, as the network has it."""
+    return float(str(np.float32(rate)))
+
+
+class Optimizers:
+    """The optimizers of one network.
+
+    Args:
+        model: A built and compiled network. Its optimizer keeps all the user's settings; the
+            others get what the user set beside the class.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+        self._own = model.optimizer
+        self.own_name = name_of(self._own)
+        self.scheduled = has_schedule(self._own)
+        self._made: dict[str, Any] = {}
+        self._fresh: dict[str, list[np.ndarray]] = {}
+
+    def learning_rate(self, name: str) -> float | None:
+        """Return the learning rate that an optimizer begins with; None under a schedule."""
+        if self.scheduled:
+            return None
+        if name == self.own_name:
+            return short_decimal(inner(self._own).get_config()["learning_rate"])
+        return short_decimal(keras.optimizers.get(name).get_config()["learning_rate"])
+
+    def use(self, name: str) -> Any:
+        """Make an optimizer the network's and return it; its state is as it was left."""
+        if name not in self._made:
+            optimizer = self._own if name == self.own_name else self._make(name)
+            self._made[name] = self._built(optimizer)
+            self._fresh[name] = self._fresh_state(self._made[name])
+        self._model.optimizer = self._made[name]
+        return self._made[name]
+
+    def start_fresh(self, name: str) -> Any:
+        """Make an optimizer the network's, with the state that a new one has."""
+        before = self._model.optimizer
+        optimizer = self.use(name)
+        for variable, value in zip(optimizer.variables, self._fresh[name], strict=True):
+            variable.assign(value)
+        if self.scheduled:
+            self._continue_schedule(inner(before), inner(optimizer))
+        return optimizer
+
+    def _continue_schedule(self, before: Any, optimizer: Any) -> None:
+        """Let the user's schedule go on where it is; only the slots begin anew."""
+        optimizer.variables[0].assign(before.variables[0])  # The count of steps.
+        if optimizer.use_ema:
+            # Keras starts an average at step 0 only.
+            averages = optimizer._model_variables_moving_average
+            for average, weight in zip(averages, self._model.trainable_variables, strict=True):
+                average.assign(weight)
+
+    def _built(self, optimizer: Any) -> Any:
+        if not optimizer.built:
+            optimizer.build(self._model.trainable_variables)
+        return optimizer
+
+    def _fresh_state(self, optimizer: Any) -> list[np.ndarray]:
+        if int(inner(optimizer).iterations) > 0:  # The user has trained with it already.
+            config = keras.optimizers.serialize(optimizer)
+            kind = {type(inner(optimizer)).__name__: type(inner(optimizer))}
+            optimizer = self._built(keras.optimizers.deserialize(config, kind))
+        return [_small(np.array(keras.ops.convert_to_numpy(v))) for v in optimizer.variables]
+
+    def _make(self, name: str) -> Any:
+        own = inner(self._own)
+        config = own.get_config()
+        settings = {key: config[key] for key in CARRIED if config.get(key) is not None}
+        if self.own_name != "adamw" and config.get("weight_decay") is not None:
+            settings["weight_decay"] = config["weight_decay"]
+        if self.scheduled:
+            settings["learning_rate"] = own._learning_rate
+        optimizer = type(keras.optimizers.get(name))(**EXTRA.get(name, {}), **settings)
+        return optimizer if own is self._own else self._wrap(optimizer)
+
+    def _wrap(self, optimizer: Any) -> Any:
+        config = self._own.get_config()
+        del config["inner_optimizer"]
+        return type(self._own)(optimizer, **config)
+
+
+def _small(values: np.ndarray) -> np.ndarray:
+    """Hold an array of equal values in the room of one: fresh slots mostly are."""
+    equal = values.size > 0 and bool((values == values.flat[0]).all())
+    return np.broadcast_to(values.flat[0], values.shape) if equal else values

@@ -1,0 +1,203 @@
+"""Activation slots: where a network keeps its activations, and how they are exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from miha.space import OWN
+
+Activation = Callable[[Any], Any]
+
+LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
+"""Layers that are an activation: exchanged, they become a `keras.layers.Activation`."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in one network that holds an elementwise activation.
+
+    Attributes:
+        name: Path of the layer in the network, e.g. ``"encoder/dense"``.
+        layer: The layer.
+        kind: The layer's class as the user built it.
+        own: The user's activation.
+        own_name: Its Keras name, or ``"own"``.
+        is_output: Whether the layer shapes an output of the network.
+    """
+
+    name: str
+    layer: keras.layers.Layer
+    kind: type
+    own: Activation
+    own_name: str
+    is_output: bool
+
+    @property
+    def is_chosen_by_default(self) -> bool:
+        """Whether it may mutate unless the user names layers: outputs and projections do not."""
+        return not self.is_output and self.own_name != "linear"
+
+    def branches(self, names: Sequence[str]) -> dict[str, Activation]:
+        """Return the own activation and the named ones, by name."""
+        others = [name for name in names if name != self.own_name]
+        return {self.own_name: self.own} | {name: keras.activations.get(name) for name in others}
+
+    def put(self, activation: Activation | None) -> None:
+        """Let the layer use another activation, or its own when None is given."""
+        if self.kind in LAYERS:
+            # Such a layer is a special case of Activation, so it can be made one and back.
+            self.layer.__class__ = self.kind if activation is None else keras.layers.Activation
+        if activation is not None or self.kind not in LAYERS:
+            self.layer.activation = self.own if activation is None else activation
+
+
+class Switch:
+    """An activation chosen at run time, in the compiled graph.
+
+    Args:
+        branches: The activations to choose from, by name.
+    """
+
+    def __init__(self, branches: dict[str, Activation]) -> None:
+        self.names = list(branches)
+        self.functions = list(branches.values())
+        self.index = keras.Variable(0, dtype="int32", trainable=False, name="activation")
+
+    def __call__(self, values: Any) -> Any:
+        """Apply the chosen activation."""
+        return keras.ops.switch(self.index, self.functions, values)
+
+    @property
+    def chosen(self) -> str:
+        """Name of the chosen activation, read from the device."""
+        return self.names[int(self.index)]
+
+    def choose(self, name: str) -> None:
+        """Choose an activation by name."""
+        self.index.assign(self.names.index(name))
+
+
+def find_slots(model: keras.Model) -> list[Slot]:
+    """Find every activation slot of a network, in its order; shared layers once.
+
+    Args:
+        model: A built network.
+
+    Returns:
+        Slots with names that are unique in the network.
+    """
+    outputs = _output_layers(model)
+    slots: dict[str, Slot] = {}
+    for name, layer in _walk(model):
+        own = _activation_of(layer)
+        if own is not None and is_elementwise(own):
+            name = _unique(name, slots)
+            slots[name] = Slot(
+                name, layer, type(layer), own, _name_of(layer, own), layer in outputs
+            )
+    return list(slots.values())
+
+
+def is_elementwise(function: Activation) -> bool:
+    """Tell whether a function treats every element by itself, unlike a softmax."""
+    probe = np.linspace(-2.0, 2.0, 6, dtype="float32").reshape(1, 6)
+    moved = probe.copy()
+    moved[0, 0] += 0.5
+    try:
+        before, after = (keras.ops.convert_to_numpy(function(v)) for v in (probe, moved))
+    except Exception:
+        return False
+    return before.shape == probe.shape and np.array_equal(before[0, 1:], after[0, 1:])
+
+
+def _walk(layer: keras.layers.Layer) -> Iterator[tuple[str, Any]]:
+    """Yield every layer below one, with its path; each once."""
+    seen: set[int] = set()
+    stack = [("", layer)]
+    while stack:
+        path, parent = stack.pop()
+        if id(parent) in seen:
+            continue
+        seen.add(id(parent))
+        if parent is not layer:
+            yield path, parent
+        for child in reversed(parent._layers):
+            # A layer that serves as another one's activation is that one's affair.
+            if child is not vars(parent).get("activation"):
+                # The cell of a recurrent layer goes by the layer's name.
+                is_cell = child is vars(parent).get("cell")
+                stack.append((path if is_cell else f"{path}/{child.name}".lstrip("/"), child))
+
+
+def _activation_of(layer: keras.layers.Layer) -> Activation | None:
+    """Return the activation that a layer applies, if it has one that may be exchanged."""
+    if type(layer) in LAYERS:
+        return layer.call  # type: ignore[no-any-return]
+    activation = vars(layer).get("activation")
+    return activation if callable(activation) else None
+
+
+def _name_of(layer: keras.layers.Layer, own: Activation) -> str:
+    """Return the name that Keras has for an activation, or "own"."""
+    if type(layer) is keras.layers.ReLU:
+        plain = (layer.max_value, float(layer.negative_slope), float(layer.threshold))
+        return "relu" if plain == (None, 0.0, 0.0) else OWN
+    if type(layer) is keras.layers.ELU:
+        return "elu" if layer.alpha == 1.0 else OWN
+    name = getattr(own, "__name__", "")
+    return name if getattr(keras.activations, name, None) is own else OWN
+
+
+def _unique(name: str, taken: dict[str, Slot]) -> str:
+    number, unique = 2, name
+    while unique in taken:
+        number, unique = number + 1, f"{name}#{number}"
+    return unique
+
+
+def _output_layers(model: keras.Model) -> set[keras.layers.Layer]:
+    """Return the layers whose activation shapes an output, down to the last with weights."""
+    found: set[keras.layers.Layer] = set()
+    for tensor in _outputs(model):
+        _collect_outputs(tensor, found)
+    return found
+
+
+def _outputs(model: keras.Model) -> list[Any]:
+    """Return the symbolic outputs; a subclassed network is called symbolically for them."""
+    if hasattr(model, "outputs"):
+        return list(model.outputs)
+    try:
+        shapes = model._build_shapes_dict
+        structure = next(iter(shapes.values())) if len(shapes) == 1 else shapes
+        inputs = keras.tree.map_shape_structure(keras.KerasTensor, structure)
+        return list(keras.tree.flatten(model.call(inputs)))
+    except Exception:
+        return []
+
+
+def _collect_outputs(tensor: Any, found: set[keras.layers.Layer]) -> None:
+    operation = tensor._keras_history.operation
+    if isinstance(operation, keras.Model) and hasattr(operation, "outputs"):
+        found.add(operation)
+        for inner in operation.outputs:
+            _collect_outputs(inner, found)
+        return
+    if isinstance(operation, keras.layers.Layer):
+        found.update(layer for _, layer in [("", operation), *_walk(operation)])
+        if operation.weights:
+            return
+    for source in _sources(tensor):
+        _collect_outputs(source, found)
+
+
+def _sources(tensor: Any) -> list[Any]:
+    history = tensor._keras_history
+    nodes = history.operation._inbound_nodes
+    node = nodes[history.node_index]
+    return [t for t in node.input_tensors if t._keras_history.operation is not history.operation]
