@@ -139,6 +139,7 @@ class MIHA:
         monitor, direction = checks.resolve_monitor(
             monitor or ("val_loss" if has_validation else "eval_loss"), mode, trainer.metrics
         )
+        self._genome = trainer.genome
         self._loop = Loop(
             trainer=trainer,
             start=trainer.snapshot(),
@@ -159,6 +160,11 @@ class MIHA:
         """All epochs that the run trains: ``2 m + c (pop_size n + k)``."""
         return self._loop.schedule.epochs
 
+    @property
+    def genome(self) -> Genome:
+        """The hyperparameters that the run begins with: the user's own."""
+        return self._genome
+
     def optimize(self) -> Result:
         """Train the network and its clones; write the run's folder.
 
@@ -172,7 +178,7 @@ class MIHA:
         self._folder.create()
         with run_log(self._folder.path / "run.log"), self._watched():
             self._begin()
-            final = self._loop.run(self._loop.trainer.genome)
+            final = self._loop.run(self._genome)
             result = self._end(final)
             notify(self._loop.callbacks, Callback.on_run_end, result)
         return result

@@ -41,6 +41,11 @@ class Genome:
         pairs = tuple((s, activation if s == slot else a) for s, a in self.activations)
         return replace(self, activations=pairs)
 
+    def __str__(self) -> str:
+        rate = "scheduled" if self.learning_rate is None else f"{self.learning_rate:g}"
+        slots = "".join(f", {slot}: {activation}" for slot, activation in self.activations)
+        return f"{self.optimizer} at {rate}, batch size {self.batch_size}{slots}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
         return {**asdict(self), "activations": dict(self.activations)}

@@ -57,6 +57,7 @@ def copy(model: keras.Model, custom_objects: dict[str, Any]) -> keras.Model:
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             # The user's own live network: its Lambda layers are trusted.
             twin = from_bytes(to_bytes(model), custom_objects, safe_mode=False)
+        _restore_loss_scaling(twin, model)
         _assign_all(twin, model)
     except Exception as error:
         raise ArgumentError(
@@ -139,6 +140,15 @@ def _is_part(item: Any) -> bool:
         keras.layers.Layer,
     )
     return inspect.isfunction(item) or isinstance(item, kinds)
+
+
+def _restore_loss_scaling(twin: keras.Model, model: keras.Model) -> None:
+    """Wrap the optimizer as the user's is: loading does so by the global dtype policy only."""
+    scaling = keras.optimizers.LossScaleOptimizer
+    if isinstance(model.optimizer, scaling) and not isinstance(twin.optimizer, scaling):
+        config = {**model.optimizer.get_config(), "inner_optimizer": twin.optimizer}
+        twin.optimizer = scaling(**config)
+        twin.optimizer.build(twin.trainable_variables)
 
 
 def _assign_all(twin: keras.Model, model: keras.Model) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -60,8 +61,8 @@ def make_trainer(
     live = copies.copy(built, known)
     with keras.device("cpu:0"):
         plain = copies.copy(built, known)
-    names = _slots_to_mutate(plain, space, known)
-    slots = [slot for slot in surgery.find_slots(live) if slot.name in names]
+    chosen = _slots_to_mutate(built, plain, space, known)
+    slots = _slots_in(live, chosen)
     evaluated = training if validation is None and evaluate_training else validation
     prefix = "eval_" if validation is None else "val_"
     modes = _probe(live, training)
@@ -73,9 +74,7 @@ def make_trainer(
         evaluation=evaluated,
         settings=Settings(batch_size, validation_batch_size, prefix, shuffle),
         metrics=modes | ({} if evaluated is None else {prefix + k: v for k, v in modes.items()}),
-        exporter=Exporter(
-            plain, [slot for slot in surgery.find_slots(plain) if slot.name in names], known
-        ),
+        exporter=Exporter(plain, _slots_in(plain, chosen), known),
         fingerprint=_fingerprint(built, training, validation),
     )
 
@@ -142,14 +141,21 @@ def _mode(network: keras.Model, name: str) -> Mode | None:
     return modes.get(directions.get(name))
 
 
-def _slots_to_mutate(plain: keras.Model, space: SearchSpace, known: dict[str, Any]) -> list[str]:
-    slots = surgery.find_slots(plain)
+def _slots_to_mutate(
+    built: keras.Model, plain: keras.Model, space: SearchSpace, known: dict[str, Any]
+) -> dict[int, str]:
+    """Return the slots that may mutate: their place in the network and their name in it.
+
+    Copies of a subclassed network name their layers anew, so that only the place is sure.
+    """
+    slots = surgery.find_slots(built)
     if space.layers is None:
         chosen = [slot for slot in slots if slot.is_chosen_by_default]
     else:
         chosen = [slot for name in space.layers for slot in _named(name, slots)]
-    archived = _archived(plain, chosen, known)
-    lost = [slot.name for slot in chosen if slot.name not in archived]
+    wanted = {i: slot.name for i, slot in enumerate(slots) if slot in chosen}
+    archived = _archived(plain, wanted, known)
+    lost = [name for i, name in wanted.items() if i not in archived]
     if lost:
         warnings.warn(
             f"The activations of {lost} do not mutate: the configuration of "
@@ -158,7 +164,13 @@ def _slots_to_mutate(plain: keras.Model, space: SearchSpace, known: dict[str, An
             MihaWarning,
             stacklevel=2,
         )
-    return archived
+    return {i: name for i, name in wanted.items() if i in archived}
+
+
+def _slots_in(network: keras.Model, chosen: dict[int, str]) -> list[Slot]:
+    """Return the chosen slots of a copy, under the names of the user's network."""
+    slots = surgery.find_slots(network)
+    return [replace(slots[i], name=name) for i, name in chosen.items()]
 
 
 def _named(name: str, slots: list[Slot]) -> list[Slot]:
@@ -171,18 +183,23 @@ def _named(name: str, slots: list[Slot]) -> list[Slot]:
     return found
 
 
-def _archived(plain: keras.Model, slots: list[Slot], known: dict[str, Any]) -> list[str]:
-    """Return the names of the slots whose activation survives in the network's configuration."""
-    marks = {slot.name: "tanh" if slot.own_name != "tanh" else "relu" for slot in slots}
-    for slot in slots:
-        slot.put(keras.activations.get(marks[slot.name]))
+def _archived(plain: keras.Model, wanted: dict[int, str], known: dict[str, Any]) -> set[int]:
+    """Return the slots whose activation survives in the network's configuration."""
+    slots = _slots_in(plain, wanted)
+    marks = ["tanh" if slot.own_name != "tanh" else "relu" for slot in slots]
+    for slot, mark in zip(slots, marks, strict=True):
+        slot.put(keras.activations.get(mark))
     config = keras.saving.serialize_keras_object(plain)
     for slot in slots:
         slot.put(None)
     config["compile_config"] = None
     twin = keras.saving.deserialize_keras_object(config, known, safe_mode=False)
-    found = {slot.name: slot.own_name for slot in surgery.find_slots(twin)}
-    return [name for name, mark in marks.items() if found.get(name) == mark]
+    found = _slots_in(twin, wanted)
+    return {
+        place
+        for place, slot, mark in zip(wanted, found, marks, strict=True)
+        if slot.own_name == mark
+    }
 
 
 def _resolve(

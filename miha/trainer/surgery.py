@@ -28,6 +28,7 @@ class Slot:
         own: The user's activation.
         own_name: Its Keras name, or ``"own"``.
         is_output: Whether the layer shapes an output of the network.
+        is_recurrent: Whether the layer is applied in the loop of a recurrent layer.
     """
 
     name: str
@@ -36,16 +37,23 @@ class Slot:
     own: Activation
     own_name: str
     is_output: bool
+    is_recurrent: bool
 
     @property
     def is_chosen_by_default(self) -> bool:
-        """Whether it may mutate unless the user names layers: outputs and projections do not."""
-        return not self.is_output and self.own_name != "linear"
+        """Whether it may mutate unless the user names layers.
+
+        Outputs and projections do not; nor do activations of the user's own making in recurrent
+        layers, since TensorFlow may be unable to differentiate the choice (see `_in_loop`).
+        """
+        is_strange = self.is_recurrent and self.own_name == OWN
+        return not (self.is_output or is_strange) and self.own_name != "linear"
 
     def branches(self, names: Sequence[str]) -> dict[str, Activation]:
         """Return the own activation and the named ones, by name."""
         others = [name for name in names if name != self.own_name]
-        return {self.own_name: self.own} | {name: keras.activations.get(name) for name in others}
+        functions = {self.own_name: self.own} | {n: keras.activations.get(n) for n in others}
+        return _in_loop(functions) if self.is_recurrent else functions
 
     def put(self, activation: Activation | None) -> None:
         """Let the layer use another activation, or its own when None is given."""
@@ -93,13 +101,12 @@ def find_slots(model: keras.Model) -> list[Slot]:
     """
     outputs = _output_layers(model)
     slots: dict[str, Slot] = {}
-    for name, layer in _walk(model):
+    for path, layer, is_recurrent in _walk(model):
         own = _activation_of(layer)
         if own is not None and is_elementwise(own):
-            name = _unique(name, slots)
-            slots[name] = Slot(
-                name, layer, type(layer), own, _name_of(layer, own), layer in outputs
-            )
+            name = _unique(path, slots)
+            own_name, is_output = _name_of(layer, own), layer in outputs
+            slots[name] = Slot(name, layer, type(layer), own, own_name, is_output, is_recurrent)
     return list(slots.values())
 
 
@@ -115,23 +122,40 @@ def is_elementwise(function: Activation) -> bool:
     return before.shape == probe.shape and np.array_equal(before[0, 1:], after[0, 1:])
 
 
-def _walk(layer: keras.layers.Layer) -> Iterator[tuple[str, Any]]:
-    """Yield every layer below one, with its path; each once."""
+def _in_loop(functions: dict[str, Activation]) -> dict[str, Activation]:
+    """Replace what cannot be chosen at run time within a loop.
+
+    TensorFlow 2.21 cannot differentiate a `tf.switch_case` in a `tf.while_loop` when a branch
+    has a gradient of its own, as `tf.nn.silu` has.
+    """
+    return {n: _differentiable_silu if n == "silu" else f for n, f in functions.items()}
+
+
+def _differentiable_silu(values: Any) -> Any:
+    return values * keras.ops.sigmoid(values)
+
+
+def _walk(root: keras.layers.Layer) -> Iterator[tuple[str, Any, bool]]:
+    """Yield every layer below one once: its path, itself, whether it is in a recurrent one."""
     seen: set[int] = set()
-    stack = [("", layer)]
+    stack = [("", root, False)]
     while stack:
-        path, parent = stack.pop()
-        if id(parent) in seen:
+        path, layer, is_recurrent = stack.pop()
+        if id(layer) in seen:
             continue
-        seen.add(id(parent))
-        if parent is not layer:
-            yield path, parent
-        for child in reversed(parent._layers):
+        seen.add(id(layer))
+        if layer is not root:
+            yield path, layer, is_recurrent
+        is_recurrent = is_recurrent or isinstance(layer, keras.layers.RNN)
+        for child in reversed(layer._layers):
             # A layer that serves as another one's activation is that one's affair.
-            if child is not vars(parent).get("activation"):
-                # The cell of a recurrent layer goes by the layer's name.
-                is_cell = child is vars(parent).get("cell")
-                stack.append((path if is_cell else f"{path}/{child.name}".lstrip("/"), child))
+            if child is not vars(layer).get("activation"):
+                stack.append((_path(path, layer, child), child, is_recurrent))
+
+
+def _path(path: str, layer: keras.layers.Layer, child: keras.layers.Layer) -> str:
+    """Return the path of a child; the cell of a recurrent layer goes by that layer's path."""
+    return path if child is vars(layer).get("cell") else f"{path}/{child.name}".lstrip("/")
 
 
 def _activation_of(layer: keras.layers.Layer) -> Activation | None:
@@ -189,7 +213,7 @@ def _collect_outputs(tensor: Any, found: set[keras.layers.Layer]) -> None:
             _collect_outputs(inner, found)
         return
     if isinstance(operation, keras.layers.Layer):
-        found.update(layer for _, layer in [("", operation), *_walk(operation)])
+        found.update([operation, *(layer for _, layer, _ in _walk(operation))])
         if operation.weights:
             return
     for source in _sources(tensor):

@@ -208,7 +208,9 @@ class TensorFlowTrainer:
     def _loop(self, name: str, step: Callable[[Any], Any], data: Any) -> Any:
         if name not in self._loops:
             self._loops[name] = _loop_over(step, data, self._network.run_eagerly)
-        return self._loops[name]
+        loop = self._loops[name]
+        # Called as a whole, TensorFlow would warn of many functions of one name being traced.
+        return loop if self._network.run_eagerly else loop.get_concrete_function()
 
 
 def _install(slot: Slot, names: Sequence[str]) -> Switch:
@@ -243,7 +245,10 @@ def _loop_over(step: Callable[[Any], Any], data: Any, run_eagerly: bool) -> Any:
 
     if run_eagerly:
         return eager_loop
-    compiled = tf.function(lambda batch: tf.nest.map_structure(tf.convert_to_tensor, step(batch)))
+    # Not converted by AutoGraph: `fit` does not either.
+    compiled = tf.function(
+        lambda batch: tf.nest.map_structure(tf.convert_to_tensor, step(batch)), autograph=False
+    )
     spec = tf.nest.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), data)
 
     def graph_loop(order: Any, size: Any) -> Any:
@@ -258,7 +263,7 @@ def _loop_over(step: Callable[[Any], Any], data: Any, run_eagerly: bool) -> Any:
         return logs
 
     scalar, vector = (tf.TensorSpec(shape, tf.int64) for shape in ((), (None,)))
-    return tf.function(graph_loop, input_signature=(vector, scalar))
+    return tf.function(graph_loop, input_signature=(vector, scalar), autograph=False)
 
 
 def _zeros(spec: tf.TensorSpec) -> Any:

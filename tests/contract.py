@@ -1,0 +1,219 @@
+"""The contract of a trainer: a new one supplies the fixture `make` and gets every test.
+
+``make(model, data, validation=None, batch_size=16, shuffle=True, **space)`` returns a trainer;
+``gallery`` is parametrized with a network of each kind and its data.
+"""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from networks import GALLERY, convolutional, custom_step, dense, images
+
+from miha.archive import pack
+from miha.mutations import MUTATIONS, mutate
+from miha.records import Epoch, Genome
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def train(trainer, epochs=2, seed=0, noise=True):
+    return trainer.train(epochs, rng(seed), rng(seed + 1) if noise else None, lambda epoch: None)
+
+
+def assert_equal(first, second):
+    """Compare two snapshots bit by bit."""
+    assert first.optimizer == second.optimizer
+    pairs = [(first.variables, second.variables), (first.slots, second.slots)]
+    for ours, theirs in pairs:
+        assert len(ours) == len(theirs)
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+class TrainerContract:
+    @pytest.fixture(params=list(GALLERY))
+    def gallery(self, request):
+        network, data = GALLERY[request.param]
+        return network(), data()
+
+    def test_the_first_genome_is_the_users_own_configuration(self, make):
+        trainer = make(dense(keras.optimizers.RMSprop(0.003), "elu"), images(), batch_size=24)
+        expected = Genome("rmsprop", 0.003, 24, (("dense", "elu"), ("dense_1", "elu")))
+        found = trainer.genome
+        slots = tuple((f"slot{i}", a) for i, (_, a) in enumerate(found.activations))
+        assert found.replace(activations=()) == expected.replace(activations=())
+        assert [a for _, a in slots] == ["elu", "elu"]
+
+    def test_the_users_network_is_not_touched(self, make):
+        model = convolutional()
+        before = [np.array(v) for v in model.variables]
+        config = model.to_json()
+        trainer = make(model, images())
+        train(trainer)
+        assert model.to_json() == config
+        for variable, value in zip(model.variables, before, strict=True):
+            np.testing.assert_array_equal(variable, value)
+        assert model.optimizer.iterations == 0
+
+    def test_training_changes_the_weights_and_lowers_the_loss(self, make, gallery):
+        trainer = make(*gallery)
+        start = trainer.snapshot()
+        epochs = train(trainer, 4)
+        assert len(epochs) == 4
+        assert epochs[-1].logs["loss"] < epochs[0].logs["loss"]
+        assert any(
+            (a != b).any()
+            for a, b in zip(start.variables, trainer.snapshot().variables, strict=True)
+        )
+
+    def test_a_restored_snapshot_is_the_network_bit_by_bit(self, make, gallery):
+        trainer = make(*gallery)
+        train(trainer, 1)
+        snapshot = trainer.snapshot()
+        train(trainer, 1)
+        trainer.restore(snapshot)
+        assert_equal(trainer.snapshot(), snapshot)
+
+    def test_training_from_the_same_snapshot_gives_the_same_bits(self, make, gallery):
+        trainer = make(*gallery)
+        start, results = trainer.snapshot(), []
+        for _ in range(2):
+            trainer.restore(start)
+            results.append((train(trainer), trainer.snapshot()))
+        assert [e.logs for e in results[0][0]] == [e.logs for e in results[1][0]]
+        assert_equal(results[0][1], results[1][1])
+
+    def test_every_mutation_can_be_expressed_and_trained_and_undone(self, make, gallery):
+        trainer = make(*gallery)
+        own, start = trainer.genome, trainer.snapshot()
+        train(trainer, 1)
+        expected = trainer.snapshot()
+        for seed, name in enumerate([*MUTATIONS, *MUTATIONS]):
+            operator = MUTATIONS[name]()
+            if name == "activation" and not own.activations:
+                continue
+            genome, _ = mutate(own, [operator], trainer.space, rng(seed))
+            trainer.restore(start)
+            trainer.express(genome)
+            assert trainer.genome == genome
+            train(trainer, 1)
+        trainer.restore(start)
+        trainer.express(own)
+        train(trainer, 1)
+        assert_equal(trainer.snapshot(), expected)
+
+    def test_a_new_optimizer_starts_fresh_and_an_unchanged_one_keeps_its_slots(self, make):
+        trainer = make(dense(), images())
+        train(trainer)
+        snapshot, own = trainer.snapshot(), trainer.genome
+        trainer.express(own.replace(learning_rate=0.01))
+        slots = trainer.snapshot().slots
+        assert sum((a != b).any() for a, b in zip(slots, snapshot.slots, strict=True)) == 1
+        trainer.express(own.replace(optimizer="nadam"))
+        train(trainer)
+        used = trainer.snapshot().slots
+        trainer.restore(snapshot)
+        trainer.express(own.replace(optimizer="nadam"))
+        fresh = trainer.snapshot().slots
+        assert any((a != b).any() for a, b in zip(used, fresh, strict=True))
+        assert not np.concatenate([s.ravel() for s in fresh if s.ndim]).any()
+
+    def test_the_genome_decides_over_the_snapshots_learning_rate(self, make):
+        trainer = make(dense(), images())
+        snapshot = trainer.snapshot()
+        trainer.express(trainer.genome.replace(learning_rate=0.05))
+        trainer.restore(snapshot)
+        assert trainer.genome.learning_rate == 0.001
+        trainer.express(trainer.genome.replace(learning_rate=0.02))
+        assert trainer.genome.learning_rate == 0.02
+
+    def test_the_evaluation_is_that_of_plain_keras(self, make, gallery):
+        model, (x, y) = gallery
+        trainer = make(model, (x, y), validation=(x, y))
+        logs = train(trainer, 1)[0].logs
+        plain = trainer.load(trainer.export(trainer.snapshot(), trainer.genome))
+        expected = plain.evaluate(x, y, batch_size=16, verbose=0, return_dict=True)
+        for name, value in expected.items():
+            assert logs[f"val_{name}"] == pytest.approx(value, rel=1e-5)
+
+    def test_an_exported_network_is_plain_keras_and_trains_on(self, make, gallery, tmp_path):
+        model, (x, y) = gallery
+        trainer = make(model, (x, y))
+        genome = trainer.genome.replace(optimizer="nadam", learning_rate=0.002)
+        for slot, names in trainer.space.slots.items():
+            genome = genome.with_activation(slot, names[3])
+        trainer.express(genome)
+        epochs = train(trainer, 2)
+        path = tmp_path / "network.keras"
+        archive = trainer.export(trainer.snapshot(), genome)
+        path.write_bytes(pack(archive, {"genome": genome.to_dict()}))
+        plain = keras.saving.load_model(path)
+        assert type(plain.optimizer).__name__ == "Nadam"
+        assert float(plain.optimizer.learning_rate) == pytest.approx(0.002)
+        ours = trainer.snapshot()
+        for value, slot in zip(plain.optimizer.variables, ours.slots, strict=True):
+            np.testing.assert_array_equal(value, slot)
+        # The exported network is the function that was trained: its loss says so.
+        trained = plain.evaluate(x, y, verbose=0, return_dict=True)["loss"]
+        evaluated = train(make(plain, (x, y), validation=(x, y)), 1, noise=False)[0].logs
+        assert trained < epochs[0].logs["loss"]
+        assert evaluated["val_loss"] < epochs[0].logs["loss"]
+
+    def test_going_back_to_the_own_activations_exports_the_users_own_layers(self, make, gallery):
+        model, data = gallery
+        trainer = make(model, data)
+        own = trainer.genome
+        other = own
+        for slot, names in trainer.space.slots.items():
+            other = other.with_activation(slot, names[2])
+        trainer.export(trainer.snapshot(), other)
+        plain = trainer.load(trainer.export(trainer.snapshot(), own))
+        assert json.loads(plain.to_json())["config"] == json.loads(model.to_json())["config"]
+
+    def test_training_stops_when_the_loss_is_not_finite(self, make):
+        trainer = make(dense("sgd"), images())
+        trainer.express(trainer.genome.replace(learning_rate=1e30))
+        assert len(train(trainer, 5)) < 5
+
+    def test_each_epoch_is_told(self, make):
+        told: list[Epoch] = []
+        trained = make(dense(), images()).train(3, rng(), rng(), told.append)
+        assert tuple(told) == trained
+        assert all(epoch.seconds > 0 for epoch in trained)
+
+    @pytest.mark.parametrize("network", [dense, convolutional, custom_step])
+    def test_weights_are_those_of_fit_bit_for_bit(self, make, network):
+        model, (x, y) = network(), images()
+        trainer = make(model, (x, y), batch_size=20, shuffle=False)
+        epochs = train(trainer, 3, noise=False)
+        history = model.fit(x, y, batch_size=20, epochs=3, shuffle=False, verbose=0).history
+        for ours, theirs in zip(trainer.snapshot().variables, model.variables, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        for ours, theirs in zip(trainer.snapshot().slots, model.optimizer.variables, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert [e.logs["loss"] for e in epochs] == history["loss"]
+
+    def test_shuffled_weights_are_those_of_fit_on_the_same_order(self, make):
+        model, (x, y) = convolutional(), images()
+        trainer = make(model, (x, y), batch_size=20)
+        train(trainer, 2, seed=5, noise=False)
+        order = rng(5)
+        for _ in range(2):
+            permutation = order.permutation(np.arange(len(x)))
+            model.fit(x[permutation], y[permutation], batch_size=20, shuffle=False, verbose=0)
+        for ours, theirs in zip(trainer.snapshot().variables, model.variables, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+    def test_noise_decides_what_dropout_drops(self, make):
+        trainer = make(convolutional(), images())
+        start, losses = trainer.snapshot(), []
+        for seed in (1, 1, 2):
+            trainer.restore(start)
+            losses.append(trainer.train(1, rng(), rng(seed), lambda epoch: None)[0].logs["loss"])
+        assert losses[0] == losses[1] != losses[2]

@@ -1,0 +1,179 @@
+"""Small networks and data for the tests of trainers."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+
+SAMPLES = 96
+
+
+def images(samples: int = SAMPLES, seed: int = 0):
+    """Noisy pictures of two classes: which half is brighter."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(2, size=samples)
+    x = rng.normal(size=(samples, 8, 8, 1)).astype("float32")
+    x[y == 1, :4] += 1
+    x[y == 0, 4:] += 1
+    return x, y
+
+
+def _compiled(model, optimizer="adam"):
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def dense(optimizer="adam", activation="relu"):
+    keras.utils.set_random_seed(1)
+    return _compiled(
+        keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                layers.Flatten(),
+                layers.Dense(16, activation=activation),
+                layers.Dense(8, activation=activation),
+                layers.Dense(2, activation="softmax"),
+            ]
+        ),
+        optimizer,
+    )
+
+
+def convolutional(optimizer="adam"):
+    keras.utils.set_random_seed(2)
+    return _compiled(
+        keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                layers.Conv2D(4, 3),
+                layers.BatchNormalization(),
+                layers.ReLU(),
+                layers.Conv2D(4, 3, activation="relu"),
+                layers.Dropout(0.3),
+                layers.Flatten(),
+                layers.Dense(2, activation="softmax"),
+            ]
+        ),
+        optimizer,
+    )
+
+
+def recurrent():
+    keras.utils.set_random_seed(3)
+    return _compiled(
+        keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                layers.Reshape((8, 8)),
+                layers.Bidirectional(layers.LSTM(4, return_sequences=True)),
+                layers.TimeDistributed(layers.Dense(4, activation="tanh")),
+                layers.GRU(4),
+                layers.Dense(2, activation="softmax"),
+            ]
+        )
+    )
+
+
+def branched():
+    """Two inputs, two outputs, two losses."""
+    keras.utils.set_random_seed(4)
+    a, b = keras.Input((8, 8, 1), name="a"), keras.Input((4,), name="b")
+    joined = layers.Concatenate()(
+        [layers.Flatten()(a), layers.Dense(4, activation="elu", name="small")(b)]
+    )
+    hidden = layers.Dense(8, activation="relu", name="hidden")(joined)
+    outputs = {
+        "label": layers.Dense(2, activation="softmax", name="label")(hidden),
+        "level": layers.Dense(1, activation="sigmoid", name="level")(hidden),
+    }
+    model = keras.Model({"a": a, "b": b}, outputs)
+    model.compile(
+        "adam",
+        {"label": "sparse_categorical_crossentropy", "level": "mse"},
+        loss_weights={"label": 1.0, "level": 0.5},
+        metrics={"label": ["accuracy"]},
+    )
+    return model
+
+
+def branched_data(samples: int = SAMPLES, seed: int = 0):
+    x, y = images(samples, seed)
+    b = np.random.default_rng(seed + 1).normal(size=(samples, 4)).astype("float32")
+    return {"a": x, "b": b}, {"label": y, "level": b[:, :1] ** 2}
+
+
+def nested():
+    keras.utils.set_random_seed(5)
+    encoder = keras.Sequential(
+        [keras.Input((64,)), layers.Dense(8, activation="relu", name="inner")], name="encoder"
+    )
+    shared = layers.Dense(8, activation="gelu", name="shared")
+    inputs = keras.Input((8, 8, 1))
+    hidden = encoder(layers.Flatten()(inputs))
+    hidden = layers.LeakyReLU(name="leak")(shared(shared(hidden)))
+    return _compiled(keras.Model(inputs, layers.Dense(2, activation="softmax")(hidden)))
+
+
+@keras.saving.register_keras_serializable("miha_tests")
+class Subclassed(keras.Model):
+    def __init__(self, units=8, activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.flatten = layers.Flatten()
+        self.hidden = layers.Dense(units, activation=activation)
+        self.normalize = layers.BatchNormalization()
+        self.outputs_ = layers.Dense(2, activation="softmax")
+
+    def call(self, inputs, training=False):
+        hidden = self.normalize(self.hidden(self.flatten(inputs)), training=training)
+        return self.outputs_(hidden)
+
+    def get_config(self):
+        activation = keras.activations.serialize(self.hidden.activation)
+        return {**super().get_config(), "units": self.units, "activation": activation}
+
+
+def subclassed():
+    keras.utils.set_random_seed(6)
+    model = _compiled(Subclassed())
+    model(np.zeros((1, 8, 8, 1), "float32"))
+    return model
+
+
+@keras.saving.register_keras_serializable("miha_tests")
+class CustomStep(keras.Model):
+    """A `train_step` of its own: the gradient is taken by hand, plus a penalty."""
+
+    def train_step(self, data):
+        import tensorflow as tf
+
+        x, y = data
+        with tf.GradientTape() as tape:
+            predicted = self(x, training=True)
+            loss = self.compute_loss(x, y, predicted) + 0.01 * tf.reduce_mean(predicted**2)
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        for metric in self.metrics:
+            metric.update_state(*((loss,) if metric.name == "loss" else (y, predicted)))
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+def custom_step():
+    keras.utils.set_random_seed(7)
+    inputs = keras.Input((8, 8, 1))
+    hidden = layers.Dense(8, activation="tanh")(layers.Flatten()(inputs))
+    outputs = layers.Dense(2, activation="softmax")(hidden)
+    return _compiled(CustomStep(inputs, outputs))
+
+
+GALLERY = {
+    "dense": (dense, images),
+    "convolutional": (convolutional, images),
+    "recurrent": (recurrent, images),
+    "branched": (branched, branched_data),
+    "nested": (nested, images),
+    "subclassed": (subclassed, images),
+    "custom_step": (custom_step, images),
+}
+"""Each network with what makes its data."""
