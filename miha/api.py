@@ -31,6 +31,8 @@ from miha.space import SearchSpace
 if TYPE_CHECKING:
     import keras
 
+    from miha.trainer.protocol import Trainer
+
 
 class MIHA:
     """Trains one Keras network and mutates its hyperparameters while it learns.
@@ -161,6 +163,11 @@ class MIHA:
         return self._loop.schedule.epochs
 
     @property
+    def trainer(self) -> Trainer:
+        """What trains the live network; its snapshot and traces can be looked at."""
+        return self._loop.trainer
+
+    @property
     def genome(self) -> Genome:
         """The hyperparameters that the run begins with: the user's own."""
         return self._genome
@@ -215,10 +222,10 @@ class MIHA:
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
         """Close the callbacks however the run ends."""
-        try:
+        with contextlib.ExitStack() as stack:
+            for callback in self._loop.callbacks:
+                stack.callback(callback.close)
             yield
-        finally:
-            notify(self._loop.callbacks, Callback.close)
 
 
 def possible_mutations(
@@ -261,7 +268,7 @@ def describe_run(loop: Loop) -> dict[str, Any]:
             "mode": loop.mode,
             "control": loop.control,
             "space": asdict(loop.trainer.space),
-            **loop.trainer.settings,
+            "data": loop.trainer.settings,
         },
         "epochs": loop.schedule.epochs,
         "seed": loop.seed,

@@ -92,7 +92,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
             members = sorted(set(archive.namelist()) - {MEMBER})
             _check_format(description)
             sums = {name: _sha256(archive.read(name)) for name in members}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile and zlib have many ways to meet a damaged file.
         raise ArchiveError(
             f"`path` must name an archive that MIHA wrote. Received: {str(path)!r}: {error!r}."
         ) from error

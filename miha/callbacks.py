@@ -39,7 +39,7 @@ class Callback:
         """Called once, after the last epoch, with everything written."""
 
     def close(self) -> None:
-        """Called last, however the run ended."""
+        """Called last, however the run ended; what it raises is raised when all are closed."""
 
 
 def notify(callbacks: Sequence[Callback], hook: Callable[..., None], *args: Any) -> None:

@@ -184,7 +184,9 @@ class Loop:
         self._writer.submit(write)
 
     def _is_better(self, network: Network) -> bool:
-        if self.best is None or not math.isfinite(self.best.value):
+        if self.best is None or not math.isfinite(network.value):
+            return self.best is None
+        if not math.isfinite(self.best.value):
             return True
         sign = 1 if self.mode == "min" else -1
         return sign * network.value < sign * self.best.value

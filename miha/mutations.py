@@ -118,7 +118,8 @@ class LearningRateMutation(Mutation):
         bounds = np.clip([rate * factor for factor in self.factors], low, high)
         drawn = [np.exp(rng.uniform(*np.log(bounds))), *bounds]
         # Three digits: a table of learning rates shall be legible.
-        others = [r for r in (float(f"{value:.3g}") for value in drawn) if r != rate]
+        rounded = [min(max(float(f"{value:.3g}"), low), high) for value in drawn]
+        others = [value for value in rounded if value != rate]
         return genome.replace(learning_rate=others[0]) if others else None
 
 
@@ -241,7 +242,19 @@ def _resolve_one(mutation: str | Mutation) -> Mutation:
 def _apply(
     mutation: Mutation, genome: Genome, space: Space, rng: np.random.Generator
 ) -> Genome | None:
+    name = type(mutation).__name__
     try:
-        return mutation.mutate(genome, space, rng)
+        child = mutation.mutate(genome, space, rng)
     except Exception as error:
-        raise MihaError(f"The mutation {type(mutation).__name__} raised {error!r}.") from error
+        raise MihaError(f"The mutation {name} raised {error!r}.") from error
+    if child is not None and _shape(child) != _shape(genome):
+        raise MihaError(
+            f"A mutation must keep the slots of the genome, and a learning rate that a schedule "
+            f"decides. Received: {child} from {name}, for {genome}."
+        )
+    return child
+
+
+def _shape(genome: Genome) -> tuple[bool, list[str]]:
+    """Return what no mutation may change."""
+    return genome.learning_rate is None, [slot for slot, _ in genome.activations]

@@ -13,13 +13,12 @@ from miha.records import Network
 LEVEL = "RUN"
 # Below DEBUG: loguru's default handler leaves the terminal to the progress bar.
 _NUMBER = 8
+logger.level(LEVEL, no=_NUMBER)
 
 
 @contextlib.contextmanager
 def run_log(path: Path) -> Iterator[None]:
     """Write what is logged meanwhile into a file."""
-    with contextlib.suppress(TypeError, ValueError):  # The level is there from an earlier run.
-        logger.level(LEVEL, no=_NUMBER)
     line = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level} {message}"
     sink = logger.add(path, level=_NUMBER, format=line, filter="miha", encoding="utf-8")
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
+from numbers import Integral, Real
 
 from miha.errors import ArgumentError
 
@@ -56,9 +58,9 @@ class SearchSpace:
         _check_names("activations", self.activations)
         if self.layers is not None:
             _check_names("layers", self.layers)
-        _check_bounds("learning_rate", self.learning_rate)
+        _check_bounds("learning_rate", self.learning_rate, Real)
         if self.batch_size is not None:
-            _check_bounds("batch_size", self.batch_size)
+            _check_bounds("batch_size", self.batch_size, Integral)
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,12 @@ def _check_names(name: str, values: Sequence[str]) -> None:
         )
 
 
-def _check_bounds(name: str, bounds: tuple[float, float]) -> None:
+def _check_bounds(name: str, bounds: tuple[float, float], kind: type) -> None:
     is_pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
-    if not is_pair or not 0 < bounds[0] <= bounds[1]:
+    is_number = is_pair and all(isinstance(bound, kind) for bound in bounds)
+    if not is_number or not 0 < bounds[0] <= bounds[1] < inf:
+        numbers = "integers" if kind is Integral else "numbers"
         raise ArgumentError(
-            f"`{name}` must be two bounds with 0 < low <= high. Received: {name}={bounds!r}. "
-            "Give the smaller one first."
+            f"`{name}` must be two bounds, {numbers} with 0 < low <= high. "
+            f"Received: {name}={bounds!r}. Give the smaller one first."
         )

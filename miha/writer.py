@@ -21,6 +21,7 @@ class Writer:
     def __init__(self, ahead: int = 2) -> None:
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(ahead)
         self._error: BaseException | None = None
+        self._failed = False
         self._thread = threading.Thread(target=self._work, name="miha-writer", daemon=True)
 
     def __enter__(self) -> Writer:
@@ -49,11 +50,11 @@ class Writer:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if self._error is None:
+            if not self._failed:
                 try:
                     job()
                 except BaseException as error:
-                    self._error = error
+                    self._error, self._failed = error, True
 
     def _raise_error(self) -> None:
         if self._error is not None:

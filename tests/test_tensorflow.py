@@ -16,6 +16,7 @@ from miha.trainer.factory import make_trainer
 def make_tensorflow_trainer(
     model, data, validation=None, batch_size=16, shuffle=True, evaluate_training=False, **space
 ):
+    space.setdefault("activations", ("relu", "tanh", "silu", "leaky_relu", "softplus"))
     training, evaluation = prepare(*data, validation_data=validation)
     return make_trainer(
         model,

@@ -136,9 +136,11 @@ def _mode(network: keras.Model, name: str) -> Mode | None:
     if name.endswith("loss"):
         return "min"
     metrics = [m for outer in network.metrics for m in (outer, *getattr(outer, "metrics", ()))]
-    directions = {m.name: getattr(m, "_direction", None) for m in metrics}
+    # With several outputs, a metric is logged under the output's name and its own.
+    named = [m for m in metrics if name == m.name or name.endswith(f"_{m.name}")]
+    closest = max(named, key=lambda m: len(m.name), default=None)
     modes: dict[Any, Mode] = {"up": "max", "down": "min"}
-    return modes.get(directions.get(name))
+    return modes.get(getattr(closest, "_direction", None))
 
 
 def _slots_to_mutate(
@@ -174,7 +176,7 @@ def _slots_in(network: keras.Model, chosen: dict[int, str]) -> list[Slot]:
 
 
 def _named(name: str, slots: list[Slot]) -> list[Slot]:
-    found = [slot for slot in slots if name in (slot.name, slot.name.split("/")[-1])]
+    found = [slot for slot in slots if name in (slot.layer.name, slot.name)]
     if not found:
         raise ArgumentError(
             "`layers` must name layers with an elementwise activation. "

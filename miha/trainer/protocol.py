@@ -26,6 +26,10 @@ class Trainer(Protocol):
         """Where the network is trained, in words."""
 
     @property
+    def traces(self) -> int:
+        """How many programs have been compiled; it must not grow from cycle to cycle."""
+
+    @property
     def metrics(self) -> Mapping[str, Mode | None]:
         """Names of the logged values and the direction in which each is better, where known."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +24,8 @@ class Slot:
     """A place in one network that holds an elementwise activation.
 
     Attributes:
-        name: Path of the layer in the network, e.g. ``"encoder/dense"``.
+        name: Path of the layer in the network, e.g. ``"encoder/dense"``; names that Keras made
+            are numbered within the network.
         layer: The layer.
         kind: The layer's class as the user built it.
         own: The user's activation.
@@ -112,14 +115,14 @@ def find_slots(model: keras.Model) -> list[Slot]:
 
 def is_elementwise(function: Activation) -> bool:
     """Tell whether a function treats every element by itself, unlike a softmax."""
-    probe = np.linspace(-2.0, 2.0, 6, dtype="float32").reshape(1, 6)
+    probe = np.linspace(-0.2, 0.2, 6, dtype="float32").reshape(1, 6)
     moved = probe.copy()
-    moved[0, 0] += 0.5
+    moved[0, -1] += 0.1
     try:
         before, after = (keras.ops.convert_to_numpy(function(v)) for v in (probe, moved))
     except Exception:
         return False
-    return before.shape == probe.shape and np.array_equal(before[0, 1:], after[0, 1:])
+    return before.shape == probe.shape and np.array_equal(before[0, :-1], after[0, :-1])
 
 
 def _in_loop(functions: dict[str, Activation]) -> dict[str, Activation]:
@@ -137,25 +140,34 @@ def _differentiable_silu(values: Any) -> Any:
 
 def _walk(root: keras.layers.Layer) -> Iterator[tuple[str, Any, bool]]:
     """Yield every layer below one once: its path, itself, whether it is in a recurrent one."""
-    seen: set[int] = set()
-    stack = [("", root, False)]
+    seen = {id(root)}
+    counts: Counter[str] = Counter()
+    stack = [("", root, child, False) for child in reversed(root._layers)]
     while stack:
-        path, layer, is_recurrent = stack.pop()
-        if id(layer) in seen:
+        path, parent, layer, is_recurrent = stack.pop()
+        # A layer that serves as another one's activation is that one's affair.
+        if id(layer) in seen or layer is vars(parent).get("activation"):
             continue
         seen.add(id(layer))
-        if layer is not root:
-            yield path, layer, is_recurrent
+        # The cell of a recurrent layer goes by that layer's path.
+        if layer is not vars(parent).get("cell"):
+            path = f"{path}/{_plain_name(layer, counts)}".lstrip("/")
+        yield path, layer, is_recurrent
         is_recurrent = is_recurrent or isinstance(layer, keras.layers.RNN)
-        for child in reversed(layer._layers):
-            # A layer that serves as another one's activation is that one's affair.
-            if child is not vars(layer).get("activation"):
-                stack.append((_path(path, layer, child), child, is_recurrent))
+        stack.extend((path, layer, child, is_recurrent) for child in reversed(layer._layers))
 
 
-def _path(path: str, layer: keras.layers.Layer, child: keras.layers.Layer) -> str:
-    """Return the path of a child; the cell of a recurrent layer goes by that layer's path."""
-    return path if child is vars(layer).get("cell") else f"{path}/{child.name}".lstrip("/")
+def _plain_name(layer: keras.layers.Layer, counts: Counter[str]) -> str:
+    """Return a layer's name, numbered within its network where Keras made it.
+
+    Keras numbers by process: the same network built twice would have slots of other names.
+    """
+    base = re.sub(r"_\d+$", "", layer.name)
+    kind = base.removeprefix("forward_").removeprefix("backward_")
+    if kind.replace("_", "") != type(layer).__name__.lower():
+        return str(layer.name)
+    counts[base] += 1
+    return base if counts[base] == 1 else f"{base}_{counts[base] - 1}"
 
 
 def _activation_of(layer: keras.layers.Layer) -> Activation | None:

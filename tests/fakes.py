@@ -1,0 +1,230 @@
+"""A trainer without Keras, and what the tests of the core build with it."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from miha.errors import TrainerError
+from miha.fitness import LevelAndSlope
+from miha.journal import RunFolder, archive_name
+from miha.loop import Loop
+from miha.mutations import MUTATIONS, resolve
+from miha.records import UNCHANGED, Change, Epoch, Genome, Network, Schedule, Snapshot, Task
+from miha.runlog import run_log
+from miha.space import Space
+
+GENOME = Genome("sgd", 0.005, 4, (("hidden", "relu"), ("last", "tanh")))
+SPACE = Space(
+    optimizers={"sgd": 0.005, "adam": 0.001, "lion": 0.0005},
+    slots={"hidden": ("relu", "tanh", "gelu"), "last": ("tanh", "relu")},
+    batch_size=(1, 16),
+    learning_rate=(1e-4, 0.02),
+)
+SAMPLES = np.random.default_rng(7).normal(size=16)
+
+
+@dataclass
+class Training:
+    """What a `FakeTrainer` did in one call of `train`."""
+
+    genome: Genome
+    start: float
+    noise: int
+    orders: list[list[int]] = field(default_factory=list)
+    end: float = math.nan
+
+
+class FakeTrainer:
+    """Trains one weight towards the mean of 16 samples.
+
+    As in Keras, the learning rate is one of the optimizer's variables, so that `restore` undoes
+    what was expressed before it.
+
+    Args:
+        diverges: Whether the loss is NaN with a genome.
+        script: Logged values to give instead, by the number of the training, 0 for the first.
+    """
+
+    device = "a test"
+    traces = 0
+    settings: dict[str, Any] = {"shuffle": True}
+    fingerprint = {"data": "0", "network": "1"}
+    metrics = {"loss": "min", "val_loss": "min", "val_accuracy": "max", "custom": None}
+
+    def __init__(
+        self,
+        diverges: Callable[[Genome], bool] = lambda genome: False,
+        script: Mapping[int, Mapping[str, float]] | None = None,
+        genome: Genome = GENOME,
+        space: Space = SPACE,
+    ) -> None:
+        self.space = space
+        self.trainings: list[Training] = []
+        self.finalized = 0
+        self._diverges = diverges
+        self._script = script or {}
+        self._weight = 4.0
+        self._seed = 0
+        self._genome = genome
+        self._velocity = 0.0
+
+    @property
+    def genome(self) -> Genome:
+        return self._genome
+
+    @property
+    def epochs(self) -> int:
+        return sum(len(training.orders) for training in self.trainings)
+
+    def snapshot(self) -> Snapshot:
+        variables = (np.array([self._weight]), np.array([self._seed]))
+        slots = (np.array(self._genome.learning_rate), np.array([self._velocity]))
+        return Snapshot(variables, self._genome.optimizer, slots)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        weight, seed = snapshot.variables
+        rate, velocity = snapshot.slots
+        self._weight, self._seed, self._velocity = (
+            float(weight[0]),
+            int(seed[0]),
+            float(velocity[0]),
+        )
+        self._genome = self._genome.replace(optimizer=snapshot.optimizer, learning_rate=float(rate))
+
+    def express(self, genome: Genome) -> None:
+        for slot, activation in genome.activations:
+            if activation not in self.space.slots[slot]:
+                raise TrainerError(f"{slot} cannot hold {activation}.")
+        if genome.optimizer != self._genome.optimizer:
+            self._velocity = 0.0
+        self._genome = genome
+
+    def train(
+        self,
+        epochs: int,
+        order: np.random.Generator,
+        noise: np.random.Generator | None,
+        on_epoch: Callable[[Epoch], None],
+    ) -> tuple[Epoch, ...]:
+        if noise is not None:
+            self._seed = int(noise.integers(2**31))
+        training = Training(self._genome, self._weight, self._seed)
+        self.trainings.append(training)
+        trained: list[Epoch] = []
+        while len(trained) < epochs and (not trained or math.isfinite(trained[-1].logs["loss"])):
+            trained.append(self._epoch(order, training))
+            on_epoch(trained[-1])
+        training.end = self._weight
+        return tuple(trained)
+
+    def finalize(self) -> None:
+        self.finalized += 1
+        self._weight = round(self._weight, 2)
+
+    def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("config.json", json.dumps(genome.to_dict()))
+            archive.writestr("weight.bin", snapshot.variables[0].tobytes())
+        return buffer.getvalue()
+
+    def load(self, archive: bytes) -> dict[str, Any]:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            weight = np.frombuffer(opened.read("weight.bin"))
+            return {"weight": float(weight[0]), "genome": json.loads(opened.read("config.json"))}
+
+    def _epoch(self, order: np.random.Generator, training: Training) -> Epoch:
+        began = time.perf_counter()
+        permutation = order.permutation(len(SAMPLES))
+        training.orders.append(permutation.tolist())
+        for start in range(0, len(SAMPLES), self._genome.batch_size):
+            batch = SAMPLES[permutation[start : start + self._genome.batch_size]]
+            self._velocity = 0.5 * self._velocity + 2 * (self._weight - batch.mean())
+            self._weight -= self._step * self._velocity
+        logs = self._logs() | dict(self._script.get(len(self.trainings) - 1, {}))
+        if not math.isfinite(logs["loss"]):
+            self._weight = math.nan
+        return Epoch(logs, time.perf_counter() - began)
+
+    @property
+    def _step(self) -> float:
+        genome, space = self._genome, self.space
+        gain = 1 + 0.1 * list(space.optimizers).index(genome.optimizer)
+        for slot, activation in genome.activations:
+            gain *= 1 + 0.1 * space.slots[slot].index(activation)
+        return gain * (genome.learning_rate or 0.001)
+
+    def _logs(self) -> dict[str, float]:
+        loss = math.nan if self._diverges(self._genome) else np.mean((self._weight - SAMPLES) ** 2)
+        value = (self._weight - 0.1) ** 2
+        return {"loss": float(loss), "val_loss": value, "val_accuracy": 1 / (1 + value)}
+
+
+def make_loop(path: Path, trainer: FakeTrainer | None = None, **changes: Any) -> Loop:
+    """Return a small run: m=2, n=2, k=1, c=2, pop_size=3 unless told otherwise."""
+    trainer = trainer or FakeTrainer()
+    numbers = {"m": 2, "n": 2, "k": 1, "c": 2, "pop_size": 3}
+    schedule = Schedule(**{name: changes.pop(name, low) for name, low in numbers.items()})
+    folder = RunFolder(path)
+    folder.create()
+    arguments = {
+        "trainer": trainer,
+        "start": trainer.snapshot(),
+        "schedule": schedule,
+        "mutations": resolve(list(MUTATIONS)),
+        "fitness": LevelAndSlope(),
+        "monitor": "val_loss",
+        "mode": "min",
+        "control": True,
+        "seed": 0,
+        "folder": folder,
+    }
+    return Loop(**(arguments | changes))
+
+
+def run(loop: Loop) -> Network:
+    """Run a loop from its trainer's own genome, and log it in its folder."""
+    with run_log(loop.folder.path / "run.log"):
+        return loop.run(loop.trainer.genome)
+
+
+def make_network(
+    phase: str = "clone",
+    cycle: int | None = 1,
+    clone: int | None = 0,
+    values: tuple[float, ...] = (0.5, 0.25),
+    age: int = 7,
+    change: Change = UNCHANGED,
+    fitness: float | None = None,
+) -> Network:
+    """Return a trained network whose ``val_loss`` was ``values``."""
+    archive = archive_name(phase, cycle, clone)
+    return Network(
+        task=Task(phase, cycle, clone, len(values), GENOME, change, archive),
+        snapshot=Snapshot((np.zeros(3, "float32"),), "sgd", (np.zeros((), "int64"),)),
+        epochs=tuple(Epoch({"loss": 2 * v, "val_loss": v}, 0.1) for v in values),
+        age=age,
+        value=values[-1],
+        fitness=fitness,
+        parent="model/model_init.zip",
+    )
+
+
+def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Wait for what another thread does; return whether it happened."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.001)
+    return False

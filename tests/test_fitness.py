@@ -1,0 +1,115 @@
+"""Fitness: level and slope, what always loses, and who is chosen."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+
+from miha.errors import MihaError
+from miha.fitness import LOSES, LevelAndSlope, fittest, score
+from miha.records import Curve
+
+
+def test_level_and_slope_join_the_gain_and_the_last_value():
+    assert LevelAndSlope()(Curve(9.0, (5.0, 4.0, 2.0))) == (5.0 - 2.0) - 2.0
+
+
+def test_with_one_epoch_the_slope_is_counted_from_the_parent():
+    assert LevelAndSlope()(Curve(9.0, (2.0,))) == (9.0 - 2.0) - 2.0
+
+
+def test_the_weights_weigh_level_and_slope():
+    curve = Curve(9.0, (5.0, 2.0))
+    assert LevelAndSlope(level_weight=10.0, slope_weight=0.5)(curve) == 0.5 * 3.0 - 10.0 * 2.0
+    assert LevelAndSlope(level_weight=0.0)(curve) == 3.0
+    assert LevelAndSlope(slope_weight=0.0)(curve) == -2.0
+
+
+def test_of_two_equal_slopes_the_lower_level_is_fitter():
+    fitness = LevelAndSlope()
+    assert fitness(Curve(9.0, (3.0, 2.0))) > fitness(Curve(9.0, (4.0, 3.0)))
+
+
+def test_of_two_equal_levels_the_steeper_slope_is_fitter():
+    fitness = LevelAndSlope()
+    assert fitness(Curve(9.0, (4.0, 2.0))) > fitness(Curve(9.0, (3.0, 2.0)))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5])
+def test_where_larger_is_better_both_signs_turn(epochs):
+    rng = np.random.default_rng(0)
+    fitness = LevelAndSlope(level_weight=0.7, slope_weight=1.3)
+    for start, *values in rng.normal(size=(50, epochs + 1)):
+        mirrored = Curve(-start, tuple(-v for v in values), "max")
+        assert fitness(mirrored) == pytest.approx(fitness(Curve(start, tuple(values), "min")))
+
+
+@pytest.mark.parametrize("last", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_curve_that_does_not_end_finite_loses(last, mode):
+    assert score(LevelAndSlope(), Curve(1.0, (1.0, last), mode)) == LOSES
+
+
+def test_a_curve_that_has_diverged_is_not_shown_to_the_fitness():
+    def fitness(curve):
+        raise AssertionError
+
+    assert score(fitness, Curve(1.0, (math.nan,))) == LOSES
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_fitness_that_is_not_finite_loses(value):
+    assert score(lambda curve: value, Curve(1.0, (1.0,))) == LOSES
+
+
+def test_a_fitness_may_be_any_number():
+    found = score(lambda curve: np.float32(0.5), Curve(1.0, (1.0,)))
+    assert (type(found), found) == (float, 0.5)
+
+
+def test_a_fitness_reads_the_curve_and_its_mode():
+    curve = Curve(3.0, (2.0, 1.0), "max")
+    seen = []
+    score(lambda c: seen.append(c) or 0.0, curve)
+    assert seen == [curve]
+
+
+def test_a_fitness_that_raises_is_named():
+    def steepest(curve):
+        raise ZeroDivisionError("flat")
+
+    with pytest.raises(MihaError, match="fitness function steepest raised ZeroDivisionError") as e:
+        score(steepest, Curve(1.0, (1.0,)))
+    assert isinstance(e.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("value", [None, "high", [1.0, 2.0]])
+def test_a_fitness_that_returns_no_number_is_named(value):
+    def wordy(curve):
+        return value
+
+    with pytest.raises(MihaError, match="wordy"):
+        score(wordy, Curve(1.0, (1.0,)))
+
+
+def test_a_fitness_without_a_name_is_named_by_its_class():
+    with pytest.raises(MihaError, match="partial"):
+        score(partial(lambda a, curve: None, 1), Curve(1.0, (1.0,)))
+
+
+@pytest.mark.parametrize(
+    ("scores", "index"),
+    [
+        ([1.0, 3.0, 2.0], 1),
+        ([-5.0], 0),
+        ([2.0, 2.0, 1.0], 0),
+        ([LOSES, -1e300], 1),
+        ([LOSES, LOSES], None),
+        ([], None),
+    ],
+)
+def test_the_fittest_is_the_first_of_the_best_unless_all_have_lost(scores, index):
+    assert fittest(scores) == index

@@ -1,0 +1,91 @@
+"""Importing: light, complete, and without Keras until a network is at hand."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import miha
+
+HEAVY = ("tensorflow", "keras", "pandas")
+
+
+def imported(code: str) -> set[str]:
+    """Return which of the heavy packages a fresh interpreter has after some code."""
+    report = f"\nimport sys; print(*(name for name in {HEAVY} if name in sys.modules))"
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code + report],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_importing_miha_imports_nothing_heavy():
+    assert imported("import miha") == set()
+
+
+def test_every_public_name_is_there_without_tensorflow_and_keras():
+    code = "import miha\nfor name in miha.__all__: getattr(miha, name)"
+    assert imported(code) & {"tensorflow", "keras"} == set()
+
+
+def test_the_class_miha_is_there_without_anything_heavy():
+    assert imported("import miha; miha.MIHA") == set()
+
+
+def test_the_whole_method_runs_without_tensorflow_and_keras(tmp_path):
+    code = f"""
+from pathlib import Path
+from fakes import make_loop, run
+run(make_loop(Path({str(tmp_path)!r})))
+"""
+    assert imported(code) == {"pandas"}
+
+
+def test_a_loop_runs_where_no_log_has_been_opened(tmp_path):
+    code = f"""
+from pathlib import Path
+from fakes import make_loop
+loop = make_loop(Path({str(tmp_path)!r}), c=0)
+loop.run(loop.trainer.genome)
+"""
+    assert imported(code) == set()
+
+
+@pytest.mark.parametrize("name", miha.__all__)
+def test_every_public_name_is_the_thing_of_that_name(name):
+    assert getattr(miha, name).__name__ == name
+
+
+def test_the_names_for_type_checkers_are_the_public_names():
+    tree = ast.parse(Path(miha.__file__).read_text())
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    found = [alias.asname for node in block.body for alias in node.names]
+    homes = {alias.name: node.module for node in block.body for alias in node.names}
+    assert sorted(found) == sorted(miha.__all__)
+    assert all(getattr(miha, name).__module__ == home for name, home in homes.items())
+
+
+def test_the_public_names_are_listed():
+    assert set(dir(miha)) >= set(miha.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'miha' has no attribute 'Miha'"):
+        _ = miha.Miha
+
+
+def test_a_star_import_brings_the_public_names():
+    names: dict = {}
+    exec("from miha import *", names)
+    assert set(miha.__all__) <= set(names)

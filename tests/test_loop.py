@@ -1,0 +1,714 @@
+"""The method, with a trainer that has no network."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import weakref
+
+import numpy as np
+import pandas as pd
+import pytest
+from fakes import GENOME, SPACE, FakeTrainer, make_loop, run, until
+
+from miha.archive import describe
+from miha.callbacks import Callback
+from miha.errors import MihaError, MihaWarning
+from miha.fitness import LOSES
+from miha.journal import RunFolder, plain
+from miha.mutations import BatchSizeMutation, Mutation
+from miha.randomness import generator
+from miha.records import UNCHANGED, Genome
+from miha.trainer.protocol import Trainer
+
+NAN = {"loss": math.nan}
+
+
+def journal(loop) -> list[dict]:
+    text = (loop.folder.path / "journal.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def archives(loop) -> list[str]:
+    path = loop.folder.path
+    return sorted(found.relative_to(path).as_posix() for found in path.rglob("*.zip"))
+
+
+def values_of(loop, **where) -> list[float]:
+    history = loop.log.history
+    for column, wanted in where.items():
+        history = history[history[column] == wanted]
+    return history["val_loss"].tolist()
+
+
+def weight(network) -> float:
+    return float(network.snapshot.variables[0][0])
+
+
+def test_the_fake_trainer_has_all_that_a_trainer_must_have():
+    for name, member in inspect.getmembers(Trainer):
+        if not name.startswith("_"):
+            assert hasattr(FakeTrainer, name) or hasattr(FakeTrainer(), name)
+            if inspect.isfunction(member):
+                ours = inspect.signature(getattr(FakeTrainer, name))
+                assert list(ours.parameters) == list(inspect.signature(member).parameters)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {},
+        {"m": 1, "n": 1, "k": 0, "c": 1, "pop_size": 2},
+        {"m": 3, "c": 0},
+        {"m": 1, "n": 3, "k": 2, "c": 3, "pop_size": 4},
+    ],
+)
+def test_as_many_epochs_are_trained_as_announced(tmp_path, numbers):
+    loop = make_loop(tmp_path, **numbers)
+    run(loop)
+    assert loop.trainer.epochs == loop.schedule.epochs == len(loop.log.history)
+
+
+def test_every_network_is_archived_under_its_name(tmp_path):
+    loop = make_loop(tmp_path, c=2, pop_size=3)
+    run(loop)
+    assert archives(loop) == [
+        "model/model_1.zip",
+        "model/model_2.zip",
+        "model/model_final.zip",
+        "model/model_init.zip",
+        "population/1_0_model.zip",
+        "population/1_1_model.zip",
+        "population/1_2_model.zip",
+        "population/2_0_model.zip",
+        "population/2_1_model.zip",
+        "population/2_2_model.zip",
+    ]
+
+
+def test_an_archive_holds_the_values_and_the_story_of_its_network(tmp_path):
+    loop = make_loop(tmp_path)
+    final = run(loop)
+    for entry, training in zip(loop.log.trainings[:-1], loop.trainer.trainings, strict=False):
+        path = tmp_path / entry["archive"]
+        loaded = loop.trainer.load(path.read_bytes())
+        assert loaded == {"weight": training.end, "genome": entry["genome"]}
+        assert describe(path) | plain(entry) == describe(path)
+    loaded = loop.trainer.load((tmp_path / "model/model_final.zip").read_bytes())
+    assert loaded["weight"] == weight(final)
+
+
+def test_the_control_is_the_unchanged_parent(tmp_path):
+    loop = make_loop(tmp_path, c=3)
+    run(loop)
+    parents = {e["archive"]: e["genome"] for e in loop.log.trainings}
+    controls = [e for e in loop.log.trainings if e["clone"] == 0]
+    assert len(controls) == 3
+    for control in controls:
+        assert control["change"] == UNCHANGED.to_dict()
+        assert control["genome"] == parents[control["parent"]]
+
+
+def test_every_other_clone_is_a_mutant_of_its_own(tmp_path):
+    loop = make_loop(tmp_path, c=3, pop_size=5)
+    run(loop)
+    for cycle in (1, 2, 3):
+        clones = [e for e in loop.log.trainings if e["phase"] == "clone" and e["cycle"] == cycle]
+        genomes = {Genome.from_dict(clone["genome"]) for clone in clones}
+        assert len(genomes) == 5
+        assert all(clone["change"]["gene"] != "none" for clone in clones[1:])
+
+
+def test_without_a_control_every_clone_is_a_mutant(tmp_path):
+    loop = make_loop(tmp_path, control=False, pop_size=1)
+    run(loop)
+    assert len(loop.log.lineage) == 2
+    assert "none" not in loop.log.lineage["gene"].tolist()
+
+
+def test_a_clone_trains_with_the_genome_that_its_entry_tells(tmp_path):
+    loop = make_loop(tmp_path, c=3, pop_size=5)
+    run(loop)
+    told = [Genome.from_dict(entry["genome"]) for entry in loop.log.trainings]
+    assert [training.genome for training in loop.trainer.trainings] == told
+
+
+def test_the_run_begins_with_the_networks_own_values_and_genome(tmp_path):
+    loop = make_loop(tmp_path)
+    run(loop)
+    first = loop.trainer.trainings[0]
+    assert (first.start, first.genome) == (4.0, GENOME)
+
+
+def test_every_training_goes_on_from_the_values_of_its_parent(tmp_path):
+    loop = make_loop(tmp_path, c=3)
+    run(loop)
+    pairs = list(zip(loop.log.trainings, loop.trainer.trainings, strict=True))
+    ends = {entry["archive"]: training.end for entry, training in pairs}
+    for entry, training in pairs[1:]:
+        assert training.start == ends[entry["parent"]]
+
+
+def test_the_lineage_leads_from_the_last_network_to_the_first(tmp_path):
+    loop = make_loop(tmp_path, c=2)
+    run(loop)
+    parents = {e["archive"]: e["parent"] for e in loop.log.trainings}
+    way = ["model/model_final.zip"]
+    while parents[way[-1]] is not None:
+        way.append(parents[way[-1]])
+    assert way == [
+        "model/model_final.zip",
+        "model/model_2.zip",
+        f"population/2_{loop.log.winners[2]}_model.zip",
+        "model/model_1.zip",
+        f"population/1_{loop.log.winners[1]}_model.zip",
+        "model/model_init.zip",
+    ]
+
+
+def test_the_epochs_of_a_network_are_counted_along_its_lineage(tmp_path):
+    loop = make_loop(tmp_path, m=2, n=2, k=1, c=2, pop_size=2)
+    final = run(loop)
+    found = loop.log.history["epoch"].tolist()
+    assert found == [1, 2, *[3, 4] * 2, 5, *[6, 7] * 2, 8, 9, 10]
+    assert final.age == 10
+
+
+def test_the_fittest_clone_becomes_the_network(tmp_path):
+    loop = make_loop(tmp_path, c=4, pop_size=5)
+    run(loop)
+    lineage = loop.log.lineage
+    for cycle, rows in lineage.groupby("cycle"):
+        assert rows["selected"].sum() == 1
+        assert rows.loc[rows["selected"], "fitness"].item() == rows["fitness"].max()
+        assert rows.loc[rows["selected"], "clone"].item() == loop.log.winners[cycle]
+
+
+def test_a_winner_trains_on_with_the_genome_that_has_won(tmp_path):
+    trainer = FakeTrainer(script={2: {"val_loss": 0.0}})
+    loop = make_loop(tmp_path, trainer, c=1)
+    final = run(loop)
+    assert loop.log.winners == {1: 1}
+    mutant = trainer.trainings[2].genome
+    assert mutant != GENOME
+    assert trainer.trainings[4].genome == final.genome == mutant
+
+
+def test_the_mutated_genes_add_up_from_cycle_to_cycle(tmp_path):
+    script = {2: {"val_loss": 0.0}, 6: {"val_loss": 0.0}}
+    trainer = FakeTrainer(script=script)
+    final = run(make_loop(tmp_path, trainer, c=2, mutations=[BatchSizeMutation(step=1)], seed=4))
+    assert [trainer.trainings[i].genome.batch_size - 4 for i in (2, 6)] != [0, 0]
+    assert abs(trainer.trainings[6].genome.batch_size - trainer.trainings[2].genome.batch_size) == 1
+    assert final.genome == trainer.trainings[6].genome
+
+
+def test_all_clones_of_a_cycle_see_the_same_samples_in_the_same_order(tmp_path):
+    loop = make_loop(tmp_path, c=2, pop_size=4)
+    run(loop)
+    first, second = loop.trainer.trainings[1:5], loop.trainer.trainings[6:10]
+    for clones in (first, second):
+        assert all(clone.orders == clones[0].orders for clone in clones)
+        assert all(clone.noise == clones[0].noise for clone in clones)
+    assert first[0].orders != second[0].orders
+    assert first[0].noise != second[0].noise
+
+
+def test_no_two_phases_see_the_same_order(tmp_path):
+    loop = make_loop(tmp_path, m=1, n=1, k=1, c=2, pop_size=2)
+    run(loop)
+    trainings = loop.trainer.trainings
+    orders = {tuple(trainings[i].orders[0]) for i in (0, 1, 3, 4, 6, 7)}
+    assert len(orders) == 6
+
+
+def test_each_epoch_of_a_training_has_an_order_of_its_own(tmp_path):
+    loop = make_loop(tmp_path, m=3, c=0)
+    run(loop)
+    for training in loop.trainer.trainings:
+        assert len({tuple(order) for order in training.orders}) == 3
+
+
+def tables(path, seed):
+    loop = make_loop(path, seed=seed, c=3)
+    final = run(loop)
+    return loop.log.history.drop(columns="seconds"), loop.log.lineage, final
+
+
+def test_the_same_seed_gives_the_same_run(tmp_path):
+    history, lineage, final = tables(tmp_path / "a", 5)
+    np.random.default_rng().random(100)
+    again = tables(tmp_path / "b", 5)
+    pd.testing.assert_frame_equal(again[0], history, check_exact=True)
+    pd.testing.assert_frame_equal(again[1], lineage, check_exact=True)
+    assert again[2].genome == final.genome
+    arrays = zip(
+        (*again[2].snapshot.variables, *again[2].snapshot.slots),
+        (*final.snapshot.variables, *final.snapshot.slots),
+        strict=True,
+    )
+    for ours, theirs in arrays:
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_another_seed_gives_another_run(tmp_path):
+    history, lineage, final = tables(tmp_path / "a", 0)
+    other = tables(tmp_path / "b", 1)
+    assert not history.equals(other[0])
+    assert lineage["change"].tolist() != other[1]["change"].tolist()
+    assert weight(final) != weight(other[2])
+
+
+def test_another_seed_gives_another_order_and_other_noise(tmp_path):
+    zero, one = (make_loop(tmp_path / str(seed), seed=seed, c=1) for seed in (0, 1))
+    run(zero)
+    run(one)
+    for ours, theirs in zip(zero.trainer.trainings, one.trainer.trainings, strict=True):
+        assert ours.orders != theirs.orders
+        assert ours.noise != theirs.noise
+
+
+def test_the_noise_is_not_drawn_with_the_numbers_of_the_order(tmp_path):
+    loop = make_loop(tmp_path, c=0)
+    run(loop)
+    numbers = generator(loop.seed, "initial", 0, 0, "order").integers(2**31)
+    assert loop.trainer.trainings[0].noise != numbers
+
+
+def test_where_the_trainings_of_a_trainer_have_left_it_does_not_matter(tmp_path):
+    trainer = FakeTrainer()
+    loop = make_loop(tmp_path / "used", trainer)
+    trainer.train(3, np.random.default_rng(9), None, lambda epoch: None)
+    trainer.trainings.clear()
+    assert weight(run(loop)) == weight(run(make_loop(tmp_path / "fresh")))
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_clone_whose_loss_is_nan_always_loses(tmp_path, lost):
+    loop = make_loop(tmp_path, FakeTrainer(script={1 + lost: NAN}), c=1)
+    final = run(loop)
+    row = loop.log.lineage.iloc[lost]
+    assert (row["fitness"], row["selected"]) == (LOSES, False)
+    assert math.isnan(row["value"])
+    assert loop.log.winners[1] not in (lost, None)
+    assert math.isfinite(weight(final))
+
+
+@pytest.mark.parametrize("survivor", [0, 1, 2])
+def test_the_only_clone_that_has_not_diverged_wins(tmp_path, survivor):
+    script = {1 + clone: NAN for clone in range(3) if clone != survivor}
+    loop = make_loop(tmp_path, FakeTrainer(script=script), c=1)
+    run(loop)
+    assert loop.log.winners == {1: survivor}
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_clone_whose_monitored_value_is_not_finite_loses(tmp_path, mode, value):
+    trainer = FakeTrainer(script={1: {"val_loss": value}})
+    loop = make_loop(tmp_path, trainer, c=1, mode=mode)
+    run(loop)
+    assert loop.log.winners[1] in (1, 2)
+
+
+def test_a_clone_whose_loss_is_nan_loses_even_with_a_finite_monitored_value(tmp_path):
+    trainer = FakeTrainer(script={1: {"loss": math.nan, "val_loss": 0.0}})
+    loop = make_loop(tmp_path, trainer, c=1)
+    run(loop)
+    assert loop.log.winners[1] in (1, 2)
+
+
+def test_a_diverged_clone_is_archived_and_journalled_too(tmp_path):
+    loop = make_loop(tmp_path, FakeTrainer(script={2: NAN}), c=1)
+    run(loop)
+    [entry] = [entry for entry in journal(loop) if entry.get("clone") == 1 and "value" in entry]
+    assert (entry["value"], entry["fitness"]) == ("nan", "-inf")
+    assert (entry["first_epoch"], len(entry["epochs"])) == (3, 1)
+    assert describe(tmp_path / entry["archive"])["fitness"] == "-inf"
+
+
+def test_genomes_that_diverge_never_become_the_network(tmp_path):
+    trainer = FakeTrainer(diverges=lambda genome: genome.optimizer != "sgd")
+    loop = make_loop(tmp_path, trainer, c=6, pop_size=4)
+    final = run(loop)
+    assert LOSES in loop.log.lineage["fitness"].tolist()
+    assert final.genome.optimizer == "sgd"
+
+
+def test_the_network_goes_on_unchanged_when_every_clone_has_diverged(tmp_path):
+    trainer = FakeTrainer(script={1: NAN, 2: NAN, 3: NAN})
+    loop = make_loop(tmp_path, trainer, c=2)
+    with pytest.warns(MihaWarning, match="Every clone of cycle 1 has diverged"):
+        run(loop)
+    initial, winner = trainer.trainings[0], trainer.trainings[4]
+    assert (winner.start, winner.genome) == (initial.end, GENOME)
+    assert loop.log.winners[1] is None
+    assert not loop.log.lineage["selected"][:3].any()
+    [selection] = [e for e in journal(loop) if e["event"] == "selection" and e["cycle"] == 1]
+    assert selection["clone"] is None
+    [entry] = [e for e in loop.log.trainings if e["archive"] == "model/model_1.zip"]
+    assert (entry["parent"], entry["first_epoch"]) == ("model/model_init.zip", 3)
+
+
+def test_a_network_without_epochs_goes_on_unchanged_when_every_clone_has_diverged(tmp_path):
+    trainer = FakeTrainer(script={1: NAN, 2: NAN, 3: NAN})
+    loop = make_loop(tmp_path, trainer, c=1, k=0)
+    with pytest.warns(MihaWarning, match="Every clone"):
+        run(loop)
+    assert trainer.trainings[5].start == trainer.trainings[0].end
+
+
+def test_a_network_that_diverges_returns_to_the_values_before(tmp_path):
+    trainer = FakeTrainer(script={4: NAN})
+    loop = make_loop(tmp_path, trainer, c=2)
+    with pytest.warns(MihaWarning, match="diverged in its winner training.*values before"):
+        run(loop)
+    fittest = trainer.trainings[1 + loop.log.winners[1]]
+    assert math.isnan(trainer.trainings[4].end)
+    assert all(trainer.trainings[i].start == fittest.end for i in (5, 6, 7))
+    archived = trainer.load((tmp_path / "model/model_1.zip").read_bytes())
+    assert archived["weight"] == fittest.end
+    [entry] = [e for e in loop.log.trainings if e["archive"] == "model/model_1.zip"]
+    assert entry["value"] == values_of(loop, cycle=1, clone=loop.log.winners[1])[-1]
+
+
+def test_a_network_that_diverges_at_the_end_ends_with_the_values_before(tmp_path):
+    trainer = FakeTrainer(script={5: NAN})
+    loop = make_loop(tmp_path, trainer, c=1)
+    with pytest.warns(MihaWarning, match="diverged in its final training"):
+        final = run(loop)
+    assert weight(final) == trainer.trainings[4].end
+    assert final.value == values_of(loop, phase="winner")[-1]
+
+
+def test_a_network_that_diverges_at_once_is_rescued_by_its_clones(tmp_path):
+    trainer = FakeTrainer(script={0: NAN})
+    loop = make_loop(tmp_path, trainer, c=1, n=1)
+    with pytest.warns(MihaWarning, match="diverged in its initial training"):
+        final = run(loop)
+    assert [training.start for training in trainer.trainings[1:4]] == [4.0] * 3
+    assert loop.log.winners[1] is not None
+    assert math.isfinite(final.value)
+    assert math.isfinite(loop.best.value)
+
+
+def test_a_run_in_which_everything_diverges_still_ends(tmp_path):
+    loop = make_loop(tmp_path, FakeTrainer(diverges=lambda genome: True), c=2)
+    with pytest.warns(MihaWarning) as warned:
+        final = run(loop)
+    assert len(warned) == 6  # Initial, final, and clones and winner of both cycles.
+    assert weight(final) == 4.0
+    assert len(archives(loop)) == 10
+
+
+def test_a_network_that_was_not_trained_is_not_said_to_have_diverged(tmp_path):
+    loop = make_loop(tmp_path, FakeTrainer(diverges=lambda genome: True), c=1, k=0)
+    with pytest.warns(MihaWarning) as warned:
+        run(loop)
+    assert [str(warning.message).split(" (")[0] for warning in warned] == [
+        "The network diverged in its initial training",
+        "Every clone of cycle 1 has diverged; the network goes on unchanged. "
+        "Narrow the search space or lower the learning rate.",
+        "The network diverged in its final training",
+    ]
+
+
+def test_with_one_epoch_a_clone_is_measured_from_its_parent(tmp_path):
+    seen = []
+    loop = make_loop(tmp_path, n=1, c=1, fitness=lambda curve: seen.append(curve) or 0.0)
+    run(loop)
+    parent = values_of(loop, phase="initial")[-1]
+    clones = values_of(loop, phase="clone")
+    assert [(curve.first, curve.last) for curve in seen] == [(parent, value) for value in clones]
+
+
+def test_with_more_epochs_a_clone_is_measured_from_its_first(tmp_path):
+    seen = []
+    loop = make_loop(tmp_path, n=3, c=1, fitness=lambda curve: seen.append(curve) or 0.0)
+    run(loop)
+    assert [curve.values for curve in seen] == [
+        tuple(values_of(loop, phase="clone", clone=clone)) for clone in range(3)
+    ]
+    assert {curve.start for curve in seen} == {values_of(loop, phase="initial")[-1]}
+    assert {curve.mode for curve in seen} == {"min"}
+
+
+def test_without_epochs_of_its_own_the_winner_is_archived_as_it_won(tmp_path):
+    loop = make_loop(tmp_path, k=0, c=1)
+    run(loop)
+    winner, clone = (
+        loop.trainer.load((tmp_path / name).read_bytes())
+        for name in ("model/model_1.zip", f"population/1_{loop.log.winners[1]}_model.zip")
+    )
+    assert winner == clone
+    [entry] = [e for e in loop.log.trainings if e["phase"] == "winner"]
+    assert entry["epochs"] == []
+    assert entry["value"] == values_of(loop, clone=loop.log.winners[1])[-1]
+
+
+def test_without_cycles_the_network_trains_twice_m_epochs(tmp_path):
+    loop = make_loop(tmp_path, c=0, m=3)
+    run(loop)
+    assert archives(loop) == ["model/model_final.zip", "model/model_init.zip"]
+    assert [len(training.orders) for training in loop.trainer.trainings] == [3, 3]
+    assert len(loop.log.lineage) == 0
+
+
+def test_a_larger_value_wins_where_larger_is_better(tmp_path):
+    script = {i: {"val_accuracy": a} for i, a in enumerate([0.5, 0.6, 0.8, 0.7, 0.75, 0.7])}
+    loop = make_loop(
+        tmp_path, FakeTrainer(script=script), n=1, c=1, monitor="val_accuracy", mode="max"
+    )
+    final = run(loop)
+    assert loop.log.winners == {1: 1}
+    assert loop.best.task.archive == "population/1_1_model.zip"
+    assert (loop.best.value, final.value) == (0.8, 0.7)
+
+
+def test_the_best_network_is_the_one_with_the_best_value(tmp_path):
+    script = {i: {"val_loss": v} for i, v in enumerate([5.0, 4.0, 3.0, 2.0, 1.0, 1.5])}
+    trainer = FakeTrainer(script=script)
+    loop = make_loop(tmp_path, trainer, c=1)
+    run(loop)
+    assert (loop.best.task.archive, loop.best.value) == ("model/model_1.zip", 1.0)
+    assert weight(loop.best) == trainer.trainings[4].end
+    assert loop.best.genome == trainer.trainings[4].genome
+
+
+def test_of_equally_good_networks_the_first_is_the_best(tmp_path):
+    script = {i: {"val_loss": 1.0} for i in range(6)}
+    loop = make_loop(tmp_path, FakeTrainer(script=script), c=1)
+    run(loop)
+    assert loop.best.task.archive == "model/model_init.zip"
+
+
+@pytest.mark.parametrize(("mode", "value"), [("min", -math.inf), ("max", math.inf)])
+def test_a_value_that_is_not_finite_is_never_the_best(tmp_path, mode, value):
+    sign = 1.0 if mode == "min" else -1.0
+    script = {i: {"val_loss": sign * v} for i, v in enumerate([0.1, 2.0, 3.0, 4.0, 5.0, 6.0])}
+    script[1] = {"val_loss": value}
+    loop = make_loop(tmp_path, FakeTrainer(script=script), c=1, mode=mode)
+    run(loop)
+    assert (loop.best.task.archive, loop.best.value) == ("model/model_init.zip", sign * 0.1)
+
+
+def test_the_weights_are_finalized_once_at_the_end(tmp_path):
+    loop = make_loop(tmp_path)
+    final = run(loop)
+    assert loop.trainer.finalized == 1
+    assert weight(final) == round(loop.trainer.trainings[-1].end, 2)
+
+
+def test_the_journal_has_a_line_for_each_training_and_each_selection(tmp_path):
+    loop = make_loop(tmp_path, c=2, pop_size=3)
+    run(loop)
+    entries = journal(loop)
+    cycle = ["training"] * 3 + ["selection", "training"]
+    assert [entry["event"] for entry in entries] == ["training", *cycle * 2, "training"]
+
+
+def test_the_journal_tells_what_the_logbook_has(tmp_path):
+    loop = make_loop(tmp_path, FakeTrainer(script={2: NAN}))
+    run(loop)
+    trainings = [entry for entry in journal(loop) if entry["event"] == "training"]
+    assert trainings == plain(loop.log.trainings)
+    selections = {e["cycle"]: e["clone"] for e in journal(loop) if e["event"] == "selection"}
+    assert selections == loop.log.winners
+
+
+def test_the_journal_tells_only_of_archives_that_are_there(tmp_path):
+    class Witness(RunFolder):
+        def append(self, entry):
+            if entry["event"] == "training" and not (self.path / entry["archive"]).exists():
+                raise FileNotFoundError(entry["archive"])
+            super().append(entry)
+
+    loop = make_loop(tmp_path, folder=Witness(tmp_path))
+    run(loop)
+    assert len(journal(loop)) == 12
+
+
+def test_the_tables_are_written_after_each_cycle(tmp_path):
+    loop = make_loop(tmp_path, m=2, n=2, k=1, c=2, pop_size=3)
+    run(loop)
+    # The last selection comes before the last winner and the final training.
+    history = loop.log.history[: -(1 + 2)]
+    written = pd.read_csv(tmp_path / "history.csv", dtype={"cycle": "Int64", "clone": "Int64"})
+    pd.testing.assert_frame_equal(written, history, check_dtype=False)
+    written = pd.read_csv(tmp_path / "lineage.csv", dtype={"cycle": "Int64", "clone": "Int64"})
+    pd.testing.assert_frame_equal(written, loop.log.lineage, check_dtype=False)
+
+
+def test_the_log_of_a_run_has_a_line_for_each_training(tmp_path):
+    loop = make_loop(tmp_path, c=1)
+    run(loop)
+    lines = (tmp_path / "run.log").read_text().splitlines()
+    assert len(lines) == 6
+    assert all(
+        line.endswith(e["archive"]) for line, e in zip(lines, loop.log.trainings, strict=True)
+    )
+    assert "clone cycle 1 clone 0: unchanged, 2 epochs, val_loss " in lines[1]
+
+
+def test_the_log_of_a_run_tells_why_it_stopped(tmp_path):
+    loop = make_loop(tmp_path, callbacks=[Raising()])
+    with pytest.raises(MihaError):
+        run(loop)
+    assert "The run stopped: MihaError" in (tmp_path / "run.log").read_text()
+
+
+def test_the_snapshots_alive_do_not_grow_with_the_population(tmp_path):
+    alive = []
+
+    class Counting(FakeTrainer):
+        references: list = []
+
+        def snapshot(self):
+            snapshot = super().snapshot()
+            self.references.append(weakref.ref(snapshot))
+            alive.append(sum(reference() is not None for reference in self.references))
+            return snapshot
+
+    run(
+        make_loop(tmp_path, Counting(), m=1, n=1, c=1, pop_size=40, mutations=[BatchSizeMutation()])
+    )
+    # Start, parent, fittest, best, last and new one, and three on their way to the disk.
+    assert len(alive) == 44
+    assert max(alive) <= 10
+
+
+def test_only_the_winner_keeps_its_values_after_its_cycle(tmp_path):
+    counts = []
+
+    class Watch(Callback):
+        def __init__(self):
+            self.clones = {}
+
+        def on_training_end(self, network):
+            if network.task.phase == "clone":
+                self.clones[network.task.clone] = weakref.ref(network.snapshot)
+
+        def on_training_begin(self, task):
+            if task.phase == "winner":
+                until(lambda: len(self.alive()) == 1)
+                counts.append(self.alive())
+
+        def alive(self):
+            return [clone for clone, reference in self.clones.items() if reference() is not None]
+
+    script = {0: {"val_loss": 0.0}}  # The best network is not one of the clones.
+    loop = make_loop(tmp_path, FakeTrainer(script=script), c=1, pop_size=6, callbacks=[Watch()])
+    run(loop)
+    assert counts == [[loop.log.winners[1]]]
+
+
+class Raising(Callback):
+    def on_training_end(self, network):
+        if network.task.phase == "clone":
+            raise ZeroDivisionError
+
+
+def test_a_callback_that_raises_ends_the_run_and_is_named(tmp_path):
+    loop = make_loop(tmp_path, callbacks=[Raising()])
+    with pytest.raises(MihaError, match=r"Raising\.on_training_end raised ZeroDivisionError"):
+        run(loop)
+    assert loop.trainer.epochs == 2 + 2
+
+
+def test_what_was_trained_before_an_error_is_on_the_disk(tmp_path):
+    loop = make_loop(tmp_path, callbacks=[Raising()])
+    with pytest.raises(MihaError):
+        run(loop)
+    assert archives(loop) == ["model/model_init.zip", "population/1_0_model.zip"]
+    assert [entry["archive"] for entry in journal(loop)] == archives(loop)
+
+
+def test_a_callback_that_raises_within_a_training_is_named(tmp_path):
+    class Impatient(Callback):
+        def on_epoch_end(self, task, epoch):
+            raise TimeoutError
+
+    with pytest.raises(MihaError, match=r"Impatient\.on_epoch_end raised TimeoutError"):
+        run(make_loop(tmp_path, callbacks=[Impatient()]))
+
+
+def test_a_fitness_that_raises_ends_the_run_and_is_named(tmp_path):
+    def steepest(curve):
+        raise IndexError("no slope")
+
+    with pytest.raises(MihaError, match="steepest raised IndexError"):
+        run(make_loop(tmp_path, fitness=steepest))
+
+
+def test_a_mutation_that_raises_ends_the_run_and_is_named(tmp_path):
+    class Wild(Mutation):
+        gene = "wild"
+
+        def mutate(self, genome, space, rng):
+            raise RuntimeError("too wild")
+
+    with pytest.raises(MihaError, match="mutation Wild raised RuntimeError"):
+        run(make_loop(tmp_path, mutations=[Wild()]))
+
+
+def test_a_mutation_of_ones_own_changes_the_network(tmp_path):
+    class Tiny(Mutation):
+        gene = "tiny"
+
+        def mutate(self, genome, space, rng):
+            return genome.replace(batch_size=1)
+
+    loop = make_loop(tmp_path, mutations=[Tiny()], c=1, pop_size=2)
+    run(loop)
+    assert loop.log.lineage["gene"].tolist() == ["none", "tiny"]
+    assert loop.log.lineage["change"].tolist()[1] == "batch size 4 -> 1"
+    assert loop.trainer.trainings[2].genome.batch_size == 1
+
+
+def test_an_archive_that_cannot_be_written_ends_the_run(tmp_path):
+    loop = make_loop(tmp_path, c=4)
+    (tmp_path / "population").rmdir()
+    with pytest.raises(FileNotFoundError, match="1_0_model"):
+        run(loop)
+    assert [entry["archive"] for entry in journal(loop)] == ["model/model_init.zip"]
+
+
+def test_the_last_archive_that_cannot_be_written_ends_the_run(tmp_path):
+    loop = make_loop(tmp_path, c=1)
+    (tmp_path / "model/model_final.zip").mkdir()
+    with pytest.raises(IsADirectoryError):
+        run(loop)
+    assert journal(loop)[-1]["archive"] == "model/model_1.zip"
+
+
+def test_a_network_that_cannot_be_exported_ends_the_run(tmp_path):
+    class Unwilling(FakeTrainer):
+        def export(self, snapshot, genome):
+            raise MihaError("no archive of this network")
+
+    with pytest.raises(MihaError, match="no archive of this network"):
+        run(make_loop(tmp_path, Unwilling()))
+
+
+def test_an_interruption_ends_the_run_with_the_disk_in_order(tmp_path):
+    class Interrupting(Callback):
+        def on_epoch_end(self, task, epoch):
+            if task.phase == "winner":
+                raise KeyboardInterrupt
+
+    loop = make_loop(tmp_path, callbacks=[Interrupting()])
+    with pytest.raises(KeyboardInterrupt):
+        run(loop)
+    assert journal(loop)[-1] == {"event": "selection", "cycle": 1, "clone": loop.log.winners[1]}
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_the_space_of_the_trainer_bounds_every_genome_of_a_run(tmp_path):
+    loop = make_loop(tmp_path, c=8, pop_size=4)
+    run(loop)
+    for training in loop.trainer.trainings:
+        genome = training.genome
+        assert genome.optimizer in SPACE.optimizers
+        assert SPACE.batch_size[0] <= genome.batch_size <= SPACE.batch_size[1]
+        assert all(activation in SPACE.slots[slot] for slot, activation in genome.activations)

@@ -1,0 +1,203 @@
+"""Progress: lines, a bar, or nothing."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from fakes import make_loop, make_network, run
+from rich.console import Console
+
+from miha.progress import Bar, Lines, announcement, make_progress, place, winner_line
+from miha.records import Change, Network, Schedule
+
+SCHEDULE = Schedule(m=2, n=2, k=1, c=1, pop_size=2)
+CLONES = [
+    {"change": "unchanged", "fitness": 0.25, "selected": False},
+    {"change": "batch size 4 -> 8", "fitness": 0.5, "selected": True},
+]
+RESULT = SimpleNamespace(monitor="val_loss", best_value=0.123456, run_dir="logs/x")
+
+
+def console(terminal: bool = False) -> Console:
+    return Console(
+        file=io.StringIO(),
+        force_terminal=terminal,
+        force_jupyter=False,
+        width=120,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def text(console: Console) -> str:
+    """Return what a console shows, without its control sequences."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
+
+
+def diverged() -> Network:
+    """Return a clone that was to train 3 epochs and has diverged in its first."""
+    network = make_network(values=(math.nan,))
+    return replace(network, task=replace(network.task, epochs=3))
+
+
+@pytest.fixture
+def piped(monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "JUPYTER_COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def bar():
+    shown = Bar(console(terminal=True), "val_loss")
+    yield shown
+    shown.close()
+
+
+def test_the_announcement_counts_the_epochs_before_they_are_trained():
+    found = announcement(Schedule(10, 3, 3, 10, 5), "logs/mnist")
+    assert found == (
+        "MIHA trains 200 epochs: 2 x m=10, and c=10 cycles of pop_size=5 clones x n=3 and k=3. "
+        "Folder: logs/mnist"
+    )
+
+
+def test_a_quiet_run_shows_nothing(tmp_path, capfd):
+    assert make_progress(0, "val_loss") == []
+    run(make_loop(tmp_path, callbacks=make_progress(0, "val_loss")))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_lines_are_shown_where_there_is_no_terminal(piped):
+    for verbose in (1, 2):
+        assert [type(shown) for shown in make_progress(verbose, "val_loss")] == [Lines]
+
+
+def test_a_bar_is_shown_on_a_terminal_unless_lines_are_wished(piped, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert [type(shown) for shown in make_progress(1, "val_loss")] == [Bar]
+    assert [type(shown) for shown in make_progress(2, "val_loss")] == [Lines]
+
+
+def test_lines_go_to_the_standard_output(piped, capsys):
+    make_progress(2, "val_loss")[0].on_run_begin(SCHEDULE, "logs/x")
+    assert capsys.readouterr().out == announcement(SCHEDULE, "logs/x") + "\n"
+
+
+def test_lines_tell_the_run(tmp_path):
+    output = console()
+    loop = make_loop(
+        tmp_path, m=2, n=2, k=1, c=1, pop_size=2, callbacks=[Lines(output, "val_loss")]
+    )
+    loop.callbacks[0].on_run_begin(loop.schedule, "logs/x")
+    run(loop)
+    loop.callbacks[0].on_run_end(RESULT)
+    lines = text(output).splitlines()
+    starts = [
+        "MIHA trains 9 epochs",
+        "[2/9] initial training: val_loss ",
+        "[4/9] cycle 1, clone 0, unchanged: val_loss ",
+        f"[6/9] cycle 1, clone 1, {loop.log.lineage['change'][1]}: val_loss ",
+        "Cycle 1: ",
+        "[7/9] cycle 1, winner: val_loss ",
+        "[9/9] final training: val_loss ",
+        "Best val_loss: 0.1235. Folder: logs/x",
+    ]
+    assert len(lines) == len(starts)
+    assert all(line.startswith(start) for line, start in zip(lines, starts, strict=True))
+
+
+def test_a_line_is_never_broken_and_brackets_are_no_markup():
+    output = console()
+    change = Change("activation", "[bold]layer/" + "x" * 300 + ": relu -> tanh")
+    Lines(output, "val_loss").on_training_end(make_network(change=change))
+    assert len(text(output).splitlines()) == 1
+    assert "[bold]layer/xxx" in text(output)
+
+
+def test_the_bar_counts_to_the_last_epoch(tmp_path):
+    output = console(terminal=True)
+    loop = make_loop(tmp_path, m=2, n=2, k=1, c=1, pop_size=2, callbacks=[Bar(output, "val_loss")])
+    loop.callbacks[0].on_run_begin(loop.schedule, "logs/x")
+    run(loop)
+    loop.callbacks[0].on_run_end(RESULT)
+    shown = text(output)
+    assert "MIHA trains 9 epochs" in shown
+    assert "9/9 epochs  loss " in shown
+    assert "final training" in shown
+    assert shown.count("Cycle 1: ") == 1
+    assert shown.rstrip().endswith("Best val_loss: 0.1235. Folder: logs/x")
+
+
+def test_the_bar_shows_loss_and_monitored_value_of_the_last_epoch(bar):
+    network = make_network(values=(0.123456,))
+    bar.on_run_begin(SCHEDULE, "logs/x")
+    bar.on_training_begin(network.task)
+    bar.on_epoch_end(network.task, network.epochs[0])
+    bar.close()
+    assert "1/9 epochs  loss 0.2469  val_loss 0.1235" in text(bar._bar.console)
+    assert "cycle 1, clone 0" in text(bar._bar.console)
+
+
+def test_the_bar_shows_a_monitored_loss_once(bar):
+    network = make_network(values=(0.5,))
+    bar._monitor = "loss"
+    bar.on_run_begin(SCHEDULE, "logs/x")
+    bar.on_epoch_end(network.task, network.epochs[0])
+    bar.close()
+    assert "epochs  loss 1 " in text(bar._bar.console)
+
+
+def test_the_bar_counts_the_epochs_that_a_diverged_clone_did_not_need(bar):
+    network = diverged()
+    bar.on_run_begin(SCHEDULE, "logs/x")
+    bar.on_epoch_end(network.task, network.epochs[0])
+    bar.on_training_end(network)
+    bar.close()
+    assert "3/9" in text(bar._bar.console)
+
+
+def test_a_line_counts_the_epochs_that_a_diverged_clone_did_not_need():
+    output = console()
+    lines = Lines(output, "val_loss")
+    lines.on_run_begin(SCHEDULE, "logs/x")
+    lines.on_training_end(diverged())
+    assert "[3/9] cycle 1, clone 0, unchanged: val_loss nan\n" in text(output)
+
+
+def test_the_bar_leaves_the_terminal_as_it_was(bar):
+    bar.on_run_begin(SCHEDULE, "logs/x")
+    bar.close()
+    written = bar._bar.console.file.getvalue()
+    assert written.count("\x1b[?25l") == written.count("\x1b[?25h") == 1  # The cursor.
+
+
+def test_a_bar_that_has_not_begun_can_be_closed(bar):
+    bar.close()
+    bar.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        (("initial", None, None), "initial training"),
+        (("clone", 3, 4), "cycle 3, clone 4"),
+        (("winner", 3, None), "cycle 3, winner"),
+        (("final", None, None), "final training"),
+    ],
+)
+def test_a_training_has_a_place_in_words(where, words):
+    assert place(make_network(*where).task) == words
+
+
+def test_the_line_of_a_cycle_names_the_winner():
+    assert winner_line(2, CLONES) == "Cycle 2: batch size 4 -> 8 wins (fitness 0.5)"
+
+
+def test_the_line_of_a_cycle_tells_that_every_clone_has_diverged():
+    lost = [row | {"selected": False} for row in CLONES]
+    assert winner_line(2, lost).startswith("Cycle 2: every clone has diverged")

@@ -1,0 +1,119 @@
+"""Records: what they compute, and that they cannot be changed."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from fakes import GENOME, make_network
+
+from miha.records import Change, Curve, Genome, Schedule, Snapshot
+
+
+def test_a_genome_survives_the_way_through_json():
+    text = json.dumps(GENOME.to_dict())
+    assert Genome.from_dict(json.loads(text)) == GENOME
+
+
+def test_a_genome_without_learning_rate_and_activations_survives_json():
+    genome = Genome("adam", None, 32)
+    assert Genome.from_dict(json.loads(json.dumps(genome.to_dict()))) == genome
+
+
+def test_a_genome_keeps_the_order_of_its_slots_through_json():
+    genome = GENOME.replace(activations=(("z", "relu"), ("a", "tanh"), ("m", "elu")))
+    read = Genome.from_dict(json.loads(json.dumps(genome.to_dict())))
+    assert [slot for slot, _ in read.activations] == ["z", "a", "m"]
+
+
+def test_replace_leaves_the_original_as_it_was():
+    child = GENOME.replace(batch_size=8)
+    assert (child.batch_size, GENOME.batch_size) == (8, 4)
+    assert child.replace(batch_size=4) == GENOME
+
+
+def test_a_genome_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        GENOME.batch_size = 8
+
+
+def test_with_activation_changes_one_slot_only():
+    assert GENOME.with_activation("last", "relu").activations == (
+        ("hidden", "relu"),
+        ("last", "relu"),
+    )
+
+
+def test_equal_genomes_are_one_member_of_a_set():
+    twin = Genome.from_dict(GENOME.to_dict())
+    assert twin is not GENOME
+    assert len({GENOME, twin, GENOME.replace(batch_size=8)}) == 2
+
+
+def test_a_change_names_gene_and_text():
+    change = Change("batch_size", "batch size 32 -> 64")
+    assert change.to_dict() == {"gene": "batch_size", "text": "batch size 32 -> 64"}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "epochs"),
+    [
+        ((10, 3, 3, 10, 5), 200),
+        ((1, 1, 0, 0, 1), 2),
+        ((2, 1, 0, 3, 4), 16),
+        ((2, 2, 5, 1, 1), 11),
+    ],
+)
+def test_a_schedule_counts_every_epoch(numbers, epochs):
+    assert Schedule(*numbers).epochs == epochs
+
+
+def test_a_curve_of_several_epochs_begins_with_its_first():
+    assert Curve(9.0, (3.0, 2.0, 1.0)).first == 3.0
+
+
+def test_a_curve_of_one_epoch_begins_with_the_parents_value():
+    assert Curve(9.0, (3.0,)).first == 9.0
+
+
+@pytest.mark.parametrize("start", [math.nan, math.inf])
+def test_a_curve_of_one_epoch_after_a_diverged_parent_begins_with_itself(start):
+    assert Curve(start, (3.0,)).first == 3.0
+
+
+def test_a_curve_ends_with_its_last_value():
+    assert Curve(9.0, (3.0, 2.0, 1.0)).last == 1.0
+
+
+def test_a_snapshot_counts_the_bytes_of_variables_and_slots():
+    snapshot = Snapshot((np.zeros((2, 3), "float32"), np.zeros(2, "int64")), "sgd", (np.zeros(4),))
+    assert snapshot.nbytes == 24 + 16 + 32
+
+
+def test_a_network_has_the_genome_of_its_task():
+    assert make_network().genome is GENOME
+
+
+def test_a_network_describes_itself_in_plain_values():
+    network = make_network(fitness=0.5)
+    description = network.describe()
+    assert json.loads(json.dumps(description)) == description
+    assert description == {
+        "phase": "clone",
+        "cycle": 1,
+        "clone": 0,
+        "archive": "population/1_0_model.zip",
+        "parent": "model/model_init.zip",
+        "change": {"gene": "none", "text": "unchanged"},
+        "genome": GENOME.to_dict(),
+        "first_epoch": 6,
+        "value": 0.25,
+        "fitness": 0.5,
+        "epochs": [
+            {"loss": 1.0, "val_loss": 0.5, "seconds": 0.1},
+            {"loss": 0.5, "val_loss": 0.25, "seconds": 0.1},
+        ],
+    }
