@@ -31,9 +31,9 @@ def load(path: str | None, objects: int) -> tuple[Any, Any]:
             x, y = file["x_train"], file["y_train"]
     else:
         (x, y), _ = keras.datasets.mnist.load_data()
-    x = (x[:objects].reshape(-1, 784) / 255).astype("float32")
-    border = int(objects * 0.85)
-    return (x[:border], y[:border]), (x[border:], y[border:objects])
+    x, y = (x[:objects].reshape(-1, 784) / 255).astype("float32"), y[:objects]
+    border = int(len(x) * 0.85)
+    return (x[:border], y[:border]), (x[border:], y[border:])
 
 
 def build() -> keras.Model:

@@ -1,0 +1,32 @@
+# `make demo` and `make test` need Python 3.11+, pip and make; the rest follows from them.
+PYTHON ?= python3
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: demo test test-slow lint benchmark clean
+
+demo: .venv/.examples  ## Train a small network on handwritten digits with the real method.
+	$(BIN)/python examples/quickstart.py
+
+test: .venv/.test  ## Run the tests that CI runs.
+	$(BIN)/python -m pytest
+
+test-slow: .venv/.test  ## Run the tests that take minutes.
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/.dev  ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: .venv/.test  ## Compare with `fit`; set ARGS="--data mnist.npz" to read a file.
+	$(BIN)/python benchmarks/overhead.py $(ARGS)
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# One stamp for each set of extras: nothing is installed twice.
+.venv/.%: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@touch $@

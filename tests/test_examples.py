@@ -1,0 +1,87 @@
+"""The examples and the benchmark run as they are, at a small size."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(script: str, *arguments: object, cwd: Path) -> str:
+    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "120", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory) -> Path:
+    """A file in MNIST's layout: noisy bars, which way they lie."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for name, count in (("train", 400), ("test", 120)):
+        y = rng.integers(2, size=count).astype("uint8")
+        x = rng.integers(100, size=(count, 28, 28))
+        x[y == 0, 10:14] = 255
+        x[y == 1, :, 10:14] = 255
+        arrays |= {f"x_{name}": x.astype("uint8"), f"y_{name}": y}
+    path = tmp_path_factory.mktemp("data") / "mnist.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def test_the_quickstart_shows_accuracies_lineage_and_folder(tmp_path):
+    output = run("examples/quickstart.py", "--cycles", 1, cwd=tmp_path)
+    assert output.startswith("MIHA trains 38 epochs")
+    assert "Lineage" in output and "learning rate 0.01 ->" in output
+    assert len(re.findall(r"^Test accuracy .*: +[01]\.\d{3}$", output, re.M)) == 3
+    folder = re.search(r"The run's folder: (.+)", output).group(1)
+    assert (tmp_path / folder / "model/model_final.zip").exists()
+
+
+@pytest.mark.parametrize("start", ["good", "poor"])
+def test_the_classification_example_compares_with_plain_training(tmp_path, mnist, start):
+    output = run(
+        *("examples/mnist_classification.py", "--data", mnist, "--objects", 400),
+        *("--start", start, "--schedule", 2, 1, 1, 1, 2, "--logs", tmp_path / "run"),
+        cwd=tmp_path,
+    )
+    scores = dict(re.findall(r"^(plain training|MIHA, \w+).*?(\d\.\d{4})", output, re.M))
+    assert scores.keys() == {"plain training", "MIHA, last", "MIHA, best"}
+    assert float(scores["MIHA, best"]) >= 0.5
+    assert "after 7 epochs" in output
+
+
+@pytest.mark.parametrize("layout", ["synthetic", "file"])
+def test_the_gap_filling_example_compares_with_plain_training(tmp_path, layout):
+    arguments = ["--objects", 64, "--schedule", 1, 1, 1, 1, 2, "--logs", tmp_path / "run"]
+    if layout == "file":
+        rng = np.random.default_rng(0)
+        arrays = {}
+        for name in ("train", "val", "test"):
+            y = rng.normal(size=(64, 32, 32, 1)).astype("float32")
+            gap = y > 1
+            arrays |= {f"x_{name}": np.where(gap, 0, y), f"y_{name}": y, f"gap_{name}": gap}
+        np.savez(tmp_path / "field.npz", **arrays)
+        arguments += ["--data", tmp_path / "field.npz"]
+    output = run("examples/gap_filling.py", *arguments, cwd=tmp_path)
+    rows = re.findall(r"^(gaps filled|plain|MIHA, \w+).*? +(\d\.\d+) +(\d\.\d+)$", output, re.M)
+    assert [row[0] for row in rows] == ["gaps filled", "plain", "MIHA, last", "MIHA, best"]
+    assert all(float(value) > 0 for row in rows for value in row[1:])
+
+
+def test_the_benchmark_prints_ratios(tmp_path, mnist):
+    output = run("benchmarks/overhead.py", "--data", mnist, "--quick", cwd=tmp_path)
+    ratios = re.findall(r"^time of MIHA / time of .*: +(\d+\.\d+)", output, re.M)
+    assert len(ratios) == 2 and all(float(ratio) > 0 for ratio in ratios)
+    assert "one trace for each optimizer class used, and one for evaluation: True" in output
+    growth = float(re.search(r"after cycle 5: (\d\.\d+)", output).group(1))
+    assert growth < 1.05
