@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -25,9 +26,16 @@ def make_progress(verbose: int, monitor: str) -> list[Callback]:
     console = Console(highlight=False, soft_wrap=True)
     if verbose == 0:
         return []
-    if verbose == 1 and (console.is_terminal or console.is_jupyter):
-        return [Bar(console, monitor)]
-    return [Lines(console, monitor)]
+    return [
+        Bar(console, monitor) if verbose == 1 and _is_live(console) else Lines(console, monitor)
+    ]
+
+
+def _is_live(console: Console) -> bool:
+    """Tell whether the output can show something that moves."""
+    if console.is_jupyter:
+        return find_spec("ipywidgets") is not None  # What rich moves things with there.
+    return console.is_terminal
 
 
 def announcement(schedule: Schedule, run_dir: str) -> str:
