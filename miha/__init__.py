@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from miha.errors import MihaError as MihaError
     from miha.errors import MihaWarning as MihaWarning
     from miha.errors import RunExistsError as RunExistsError
+    from miha.errors import TrainerError as TrainerError
     from miha.fitness import LevelAndSlope as LevelAndSlope
     from miha.mutations import ActivationMutation as ActivationMutation
     from miha.mutations import BatchSizeMutation as BatchSizeMutation
@@ -40,6 +41,7 @@ _HOMES = {
     "MihaError": "errors",
     "MihaWarning": "errors",
     "RunExistsError": "errors",
+    "TrainerError": "errors",
     "LevelAndSlope": "fitness",
     "ActivationMutation": "mutations",
     "BatchSizeMutation": "mutations",

@@ -116,10 +116,12 @@ class MIHA:
         schedule = Schedule(m, n, k, c, pop_size)
         checks.check_schedule(schedule, control)
         checks.check_choices(keep, mode, verbose, callbacks)
+        checks.check_search(space, fitness)
         wishes = None if mutations is None else resolve(mutations)
         self._keep: Keep = keep
-        self._folder = RunFolder(_default_folder() if logs is None else Path(logs))
-        self._folder.check_free()
+        self._logs = None if logs is None else Path(logs)
+        if self._logs is not None:
+            RunFolder(self._logs).check_free()
         self.seed = draw_seed() if seed is None else checks.check_integer("seed", seed, 0)
 
         from miha.trainer import data, factory
@@ -131,7 +133,9 @@ class MIHA:
             *arrays,
             batch_size=checks.check_batch_size("batch_size", batch_size, arrays[0].samples),
             validation_batch_size=checks.check_integer(
-                "validation_batch_size", validation_batch_size or batch_size, 1
+                "validation_batch_size",
+                batch_size if validation_batch_size is None else validation_batch_size,
+                1,
             ),
             space=space or SearchSpace(),
             shuffle=shuffle,
@@ -152,7 +156,7 @@ class MIHA:
             mode=direction,
             control=control,
             seed=self.seed,
-            folder=self._folder,
+            folder=RunFolder(self._logs or Path("logs")),
             callbacks=[*make_progress(verbose, monitor), *callbacks],
         )
         checks.check_mutations(self._loop.mutations, trainer.genome, trainer.space, schedule)
@@ -182,6 +186,8 @@ class MIHA:
             RunExistsError: The folder holds something already.
             MihaError: A mutation, a fitness or a callback of the user's raised.
         """
+        # Named only now: of two runs made in one second, both have a folder of their own.
+        self._loop.folder = self._folder = RunFolder(self._logs or _default_folder())
         self._folder.create()
         with run_log(self._folder.path / "run.log"), self._watched():
             self._begin()

@@ -12,7 +12,7 @@ from miha.journal import Keep
 from miha.mutations import Mutation, mutate
 from miha.randomness import generator
 from miha.records import Genome, Mode, Schedule
-from miha.space import Space
+from miha.space import SearchSpace, Space
 
 
 def check_schedule(schedule: Schedule, control: bool) -> None:
@@ -37,7 +37,10 @@ def check_integer(name: str, value: Any, low: int) -> int:
         ArgumentError: It is not.
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
-        raise ArgumentError(f"`{name}` must be an integer >= {low}. Received: {name}={value!r}.")
+        raise ArgumentError(
+            f"`{name}` must be an integer >= {low}. Received: {name}={value!r}. "
+            "Give a whole number."
+        )
     return int(value)
 
 
@@ -57,7 +60,7 @@ def check_batch_size(name: str, value: Any, samples: int) -> int:
 
 
 def check_choices(keep: Any, mode: Any, verbose: Any, callbacks: Sequence[Any]) -> None:
-    """Raise unless the arguments that name one of a few things do.
+    """Raise unless the arguments that choose one of a few things do.
 
     Raises:
         ArgumentError: One does not.
@@ -71,6 +74,24 @@ def check_choices(keep: Any, mode: Any, verbose: Any, callbacks: Sequence[Any]) 
                 f"`callbacks` must be a list of `miha.Callback`. Received: {type(callback)}. "
                 "Derive your class from `miha.Callback`."
             )
+
+
+def check_search(space: Any, fitness: Any) -> None:
+    """Raise unless search space and fitness are what they must be.
+
+    Raises:
+        ArgumentError: One is not.
+    """
+    if space is not None and not isinstance(space, SearchSpace):
+        raise ArgumentError(
+            f"`space` must be a `miha.SearchSpace`. Received: {type(space)}. "
+            "Write space=miha.SearchSpace(optimizers=[...], ...)."
+        )
+    if fitness is not None and not callable(fitness):
+        raise ArgumentError(
+            f"`fitness` must be callable, from a `miha.Curve` to a number. Received: {fitness!r}. "
+            "The default is miha.LevelAndSlope()."
+        )
 
 
 def check_mutations(
@@ -121,4 +142,6 @@ def resolve_monitor(name: str, mode: str, metrics: Mapping[str, Mode | None]) ->
 
 def _check_one_of(name: str, value: Any, choices: Sequence[Any]) -> None:
     if value not in choices:
-        raise ArgumentError(f"`{name}` must be one of {list(choices)}. Received: {name}={value!r}.")
+        raise ArgumentError(
+            f"`{name}` must be one of {list(choices)}. Received: {name}={value!r}. Choose one."
+        )

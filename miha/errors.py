@@ -14,7 +14,7 @@ class RunExistsError(MihaError, FileExistsError):
 
 
 class ArchiveError(MihaError):
-    """A network archive cannot be written or read."""
+    """A network archive cannot be read."""
 
 
 class TrainerError(MihaError):

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from miha import memory
 from miha.archive import pack
 from miha.callbacks import Callback, notify
-from miha.errors import MihaWarning
+from miha.errors import MihaError, MihaWarning
 from miha.fitness import LOSES, Fitness, fittest, score
 from miha.journal import RunFolder, archive_name
 from miha.logbook import Logbook, write_tables
@@ -106,7 +107,8 @@ class Loop:
         self.trainer.express(task.genome)
         epochs = self._train_epochs(task)
         if task.phase == "final":
-            self.trainer.finalize()
+            last = replace(epochs[-1], logs={**epochs[-1].logs, **self.trainer.finalize()})
+            epochs = (*epochs[:-1], last)
         network = self._trained(task, parent, epochs)
         self._record(network)
         notify(self.callbacks, Callback.on_training_end, network)
@@ -149,6 +151,11 @@ class Loop:
 
     def _value(self, epoch: Epoch) -> float:
         """Read the monitored value; an epoch whose loss is not finite has none."""
+        if self.monitor not in epoch.logs:
+            raise MihaError(
+                f"`monitor` must name a value that is logged: {list(epoch.logs)}. "
+                f"Received: monitor={self.monitor!r}. Let `train_step` return it."
+            )
         loss = epoch.logs.get("loss", 0.0)
         return float(epoch.logs[self.monitor]) if math.isfinite(loss) else math.nan
 
@@ -167,6 +174,7 @@ class Loop:
         entry = self.log.select(cycle, clone)
         self._writer.submit(lambda: self.folder.append(entry))
         self._writer.submit(partial(write_tables, self.log.copy(), self.folder.path))
+        memory.release()
         notify(self.callbacks, Callback.on_cycle_end, cycle, self.log.clones(cycle))
 
     def _record(self, network: Network) -> None:

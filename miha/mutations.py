@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from math import inf
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -92,7 +94,7 @@ class BatchSizeMutation(Mutation):
         if step is not None and (not isinstance(step, int) or step < 1):
             raise ArgumentError(
                 f"`step` must be an integer >= 1, or None to double and halve. "
-                f"Received: step={step!r}."
+                f"Received: step={step!r}. The prototype of 2021 had 10."
             )
         self.step = step
 
@@ -247,14 +249,30 @@ def _apply(
         child = mutation.mutate(genome, space, rng)
     except Exception as error:
         raise MihaError(f"The mutation {name} raised {error!r}.") from error
-    if child is not None and _shape(child) != _shape(genome):
+    rule = None if child is None else _broken_rule(genome, child, space)
+    if rule:
         raise MihaError(
-            f"A mutation must keep the slots of the genome, and a learning rate that a schedule "
-            f"decides. Received: {child} from {name}, for {genome}."
+            f"A mutation must return {rule}. Received: {child} from {name}, for {genome}. "
+            "Draw from `space` in its `mutate`."
         )
     return child
 
 
-def _shape(genome: Genome) -> tuple[bool, list[str]]:
-    """Return what no mutation may change."""
-    return genome.learning_rate is None, [slot for slot, _ in genome.activations]
+def _broken_rule(genome: Genome, child: Genome, space: Space) -> str | None:
+    """Return the rule that a mutated genome breaks, if any."""
+    rate, size = child.learning_rate, child.batch_size
+    is_positive = rate is not None and 0 < rate < inf
+    is_size = isinstance(size, Integral) and size >= 1 and size <= space.batch_size[1]
+    rules = {
+        f"an optimizer of {list(space.optimizers)}": child.optimizer in space.optimizers,
+        "a positive, finite learning rate": is_positive or rate is None,
+        "no learning rate where a schedule decides it, and one where none does": (
+            (rate is None) == (genome.learning_rate is None)
+        ),
+        f"an integer batch size of 1 to {space.batch_size[1]}": is_size,
+        "the slots of its parent": [s for s, _ in child.activations] == list(space.slots),
+        "activations that their slots may hold": all(
+            activation in space.slots.get(slot, ()) for slot, activation in child.activations
+        ),
+    }
+    return next((rule for rule, is_kept in rules.items() if not is_kept), None)

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-Purpose = Literal["build", "mutation", "order", "noise"]
-"""What is drawn: fresh weights, mutations, the order of samples, the layers' seeds."""
+Purpose = Literal["mutation", "order", "noise"]
+"""What is drawn: mutations, the order of samples, the layers' seeds."""
 
 
 def draw_seed() -> int:

@@ -155,11 +155,6 @@ class Snapshot:
     optimizer: str
     slots: tuple[np.ndarray, ...]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the values take."""
-        return sum(v.nbytes for v in (*self.variables, *self.slots))
-
 
 @dataclass(frozen=True)
 class Task:

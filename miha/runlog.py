@@ -10,21 +10,19 @@ from loguru import logger
 
 from miha.records import Network
 
-LEVEL = "RUN"
-# Below DEBUG: loguru's default handler leaves the terminal to the progress bar.
-_NUMBER = 8
-logger.level(LEVEL, no=_NUMBER)
+SEVERITY = 8
+"""Below DEBUG: loguru's default handler leaves the terminal to the progress bar."""
 
 
 @contextlib.contextmanager
 def run_log(path: Path) -> Iterator[None]:
     """Write what is logged meanwhile into a file."""
-    line = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level} {message}"
-    sink = logger.add(path, level=_NUMBER, format=line, filter="miha", encoding="utf-8")
+    line = "{time:YYYY-MM-DD HH:mm:ss.SSS} {message}"
+    sink = logger.add(path, level=SEVERITY, format=line, filter="miha", encoding="utf-8")
     try:
         yield
     except BaseException as error:
-        logger.log(LEVEL, f"The run stopped: {error!r}")
+        logger.log(SEVERITY, f"The run stopped: {error!r}")
         raise
     finally:
         logger.remove(sink)
@@ -32,7 +30,7 @@ def run_log(path: Path) -> Iterator[None]:
 
 def say(text: str) -> None:
     """Write one line of the run's log."""
-    logger.log(LEVEL, text)
+    logger.log(SEVERITY, text)
 
 
 def describe_training(network: Network, monitor: str) -> None:

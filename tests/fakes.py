@@ -127,9 +127,10 @@ class FakeTrainer:
         training.end = self._weight
         return tuple(trained)
 
-    def finalize(self) -> None:
+    def finalize(self) -> dict[str, float]:
         self.finalized += 1
         self._weight = round(self._weight, 2)
+        return {}
 
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
         buffer = io.BytesIO()

@@ -80,13 +80,13 @@ def test_a_batch_size_must_be_a_positive_integer(value):
 
 
 def test_every_choice_is_accepted():
-    for keep in ("all", "model", "final", "none"):
-        choose(keep=keep)
-    for mode in ("auto", "min", "max"):
-        choose(mode=mode)
-    for verbose in (0, 1, 2):
-        choose(verbose=verbose)
-    choose(callbacks=[Callback()])
+    choices = {
+        "keep": ["all", "model", "final", "none"],
+        "mode": ["auto", "min", "max"],
+        "verbose": [0, 1, 2],
+        "callbacks": [[], [Callback()]],
+    }
+    assert [choose(**{name: value}) for name in choices for value in choices[name]] == [None] * 12
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,7 @@ def test_the_bar_leaves_the_terminal_as_it_was(bar):
 def test_a_bar_that_has_not_begun_can_be_closed(bar):
     bar.close()
     bar.close()
+    assert text(bar._bar.console).strip() == ""
 
 
 @pytest.mark.parametrize(

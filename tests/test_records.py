@@ -6,11 +6,10 @@ import json
 import math
 from dataclasses import FrozenInstanceError
 
-import numpy as np
 import pytest
 from fakes import GENOME, make_network
 
-from miha.records import Change, Curve, Genome, Schedule, Snapshot
+from miha.records import Change, Curve, Genome, Schedule
 
 
 def test_a_genome_survives_the_way_through_json():
@@ -86,11 +85,6 @@ def test_a_curve_of_one_epoch_after_a_diverged_parent_begins_with_itself(start):
 
 def test_a_curve_ends_with_its_last_value():
     assert Curve(9.0, (3.0, 2.0, 1.0)).last == 1.0
-
-
-def test_a_snapshot_counts_the_bytes_of_variables_and_slots():
-    snapshot = Snapshot((np.zeros((2, 3), "float32"), np.zeros(2, "int64")), "sgd", (np.zeros(4),))
-    assert snapshot.nbytes == 24 + 16 + 32
 
 
 def test_a_network_has_the_genome_of_its_task():

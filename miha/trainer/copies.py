@@ -1,23 +1,25 @@
 """Copies of Keras networks, and their archives, in memory.
 
-The only place that reaches into ``keras.src``: the public functions write to paths alone, and
-`model.save` onto a file destroys it when the disk is full.
+The public functions of Keras write to paths alone, and `model.save` onto a file destroys it when
+the disk is full: hence ``keras.src``, here only.
 """
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import io
 import random
+import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.saving import saving_lib
 
 from miha.errors import ArgumentError
+from miha.trainer.custom import culprit, custom_objects, is_custom
 
 
 def to_bytes(model: keras.Model) -> bytes:
@@ -38,65 +40,104 @@ def from_bytes(
         safe_mode: Whether to refuse what would run code from the archive.
     """
     buffer = io.BytesIO(archive)
-    return saving_lib.load_model(buffer, custom_objects=custom_objects, safe_mode=safe_mode)
+    with random_state():
+        return saving_lib.load_model(buffer, custom_objects=custom_objects, safe_mode=safe_mode)
 
 
-def copy(model: keras.Model, custom_objects: dict[str, Any]) -> keras.Model:
+def rebuild(model: keras.Model, known: dict[str, Any]) -> keras.Model:
+    """Return what an archive of a network would be loaded as, seed states included."""
+    with warnings.catch_warnings():
+        # An optimizer that has not trained yet has no state to load.
+        warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
+        # The user's own live network: its Lambda layers are trusted.
+        twin = from_bytes(to_bytes(model), known, safe_mode=False)
+    _assign(twin.variables, model.variables)
+    return twin
+
+
+def copy(model: keras.Model, known: dict[str, Any]) -> keras.Model:
     """Return a network equal to a built and compiled one, seed and optimizer states included.
 
     Args:
         model: The network.
-        custom_objects: See `custom_objects`.
+        known: Its custom objects.
 
     Raises:
-        ArgumentError: The network cannot be serialised; the message names the layer.
+        ArgumentError: The network cannot be serialised; the message names the part.
     """
     try:
-        with warnings.catch_warnings():
-            # An optimizer that has not trained yet has no state to load.
-            warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
-            # The user's own live network: its Lambda layers are trusted.
-            twin = from_bytes(to_bytes(model), custom_objects, safe_mode=False)
+        twin = rebuild(model, known)
+        _check_compiled(twin)
         _restore_loss_scaling(twin, model)
-        _assign_all(twin, model)
+        if model.optimizer.built:
+            _assign(twin.optimizer.variables, model.optimizer.variables)
     except Exception as error:
-        raise ArgumentError(
-            "The network must survive being saved and loaded by Keras, since every network of a "
-            f"run is archived. Received: {model.name!r}, whose {_culprit(model, custom_objects)} "
-            f"does not: {_first_line(error)} Give that class a `get_config` that returns all "
-            "arguments of its constructor."
-        ) from error
+        with random_state():
+            part = culprit(model, known)
+        raise ArgumentError(_not_serialisable(model, part, _first_line(error))) from error
     return twin
 
 
-def custom_objects(model: keras.Model) -> dict[str, Any]:
-    """Collect the classes and functions of a network that Keras does not know by itself."""
-    found: dict[str, Any] = {}
-    for item in _parts(model):
-        named = item if inspect.isfunction(item) else type(item)
-        if named.__module__.split(".")[0] not in ("keras", "builtins", "tensorflow", "numpy"):
-            found[named.__name__] = named
-    return found
+def check_same_function(model: keras.Model, twin: keras.Model, x: Any) -> None:
+    """Raise unless a copy computes what the network computes.
+
+    Args:
+        model: The network; its values are left as they are.
+        twin: The copy.
+        x: A few inputs.
+
+    Raises:
+        ArgumentError: The configuration of a class does not tell all that it does.
+    """
+    if not is_same(call(model, x), call(twin, x)):
+        custom = [layer for layer in model._flatten_layers() if is_custom(type(layer))]
+        names = [f"{layer.name!r} ({type(layer).__name__})" for layer in custom]
+        part = f"layer {names[-1]}" if names else f"class {type(model).__name__}"
+        raise ArgumentError(_not_serialisable(model, part, "it computes something else then."))
+
+
+def call(model: keras.Model, x: Any) -> list[np.ndarray]:
+    """Return a network's outputs, and leave every value (of seeds, say) as it was."""
+    with untouched(model):
+        return [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(model(x))]
+
+
+@contextlib.contextmanager
+def untouched(model: keras.Model) -> Iterator[None]:
+    """Leave a network's values as they were."""
+    before = [np.array(keras.ops.convert_to_numpy(v)) for v in model.variables]
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.variables, before, strict=True):
+            if not np.array_equal(keras.ops.convert_to_numpy(variable), value):
+                variable.assign(value)
+
+
+def is_same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
+    """Tell whether outputs are equal but for rounding."""
+    pairs = [[a.astype("float64") for a in pair] for pair in zip(first, second, strict=True)]
+    return all(np.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True) for a, b in pairs)
 
 
 def build_from(model: keras.Model, x: Any, seed: int) -> keras.Model:
     """Return a built copy of a network that has not seen data yet.
 
     Args:
-        model: A compiled network without weights.
-        x: One batch of inputs.
+        model: A compiled network without weights, but for layers that were built before.
+        x: A few inputs.
         seed: Decides the fresh weights.
 
     Raises:
         ArgumentError: The network cannot be built from ``x``.
     """
     try:
-        with _seeded_initializers(seed):
+        with random_state(seed):
             config = keras.saving.serialize_keras_object(model)
-            twin = keras.saving.deserialize_keras_object(
-                config, custom_objects(model), safe_mode=False
-            )
+            known = custom_objects(model)
+            twin = keras.saving.deserialize_keras_object(config, known, safe_mode=False)
             twin(x)
+        _copy_built_layers(model, twin)
     except Exception as error:
         raise ArgumentError(
             "The network must be built, or such that it can be built from `x`. "
@@ -107,39 +148,49 @@ def build_from(model: keras.Model, x: Any, seed: int) -> keras.Model:
 
 
 @contextlib.contextmanager
-def _seeded_initializers(seed: int) -> Iterator[None]:
-    """Let Keras draw the seeds of initializers from here: it takes them from `random`."""
+def random_state(seed: int | None = None) -> Iterator[None]:
+    """Leave Python's `random` as it was: Keras takes the seeds of initializers from it.
+
+    Args:
+        seed: Decides what Keras takes meanwhile.
+    """
     state = random.getstate()
-    random.seed(seed)
+    if seed is not None:
+        random.seed(seed)
     try:
         yield
     finally:
         random.setstate(state)
 
 
-def _parts(model: keras.Model) -> Iterator[Any]:
-    """Yield all that may be written in an archive by name."""
-    for layer in model._flatten_layers():
-        yield layer
-        yield from (part for part in vars(layer).values() if _is_part(part))
-    compiled = getattr(model, "_compile_config", None)
-    if compiled is not None:
-        yield from (part for part in keras.tree.flatten(compiled.config) if _is_part(part))
-
-
-def _is_part(item: Any) -> bool:
-    kinds = (
-        keras.initializers.Initializer,
-        keras.regularizers.Regularizer,
-        keras.constraints.Constraint,
-        keras.losses.Loss,
-        keras.metrics.Metric,
-        keras.optimizers.Optimizer,
-        keras.optimizers.schedules.LearningRateSchedule,
-        keras.DTypePolicy,
-        keras.layers.Layer,
+def _copy_built_layers(model: keras.Model, twin: keras.Model) -> None:
+    """Copy what the layers of an unbuilt network hold already: adapted or pretrained ones."""
+    sources, targets = (
+        # A Sequential gets its input layer when it is built.
+        [
+            layer
+            for layer in network._flatten_layers(False)
+            if not isinstance(layer, keras.layers.InputLayer)
+        ]
+        for network in (model, twin)
     )
-    return inspect.isfunction(item) or isinstance(item, kinds)
+    for source, target in zip(sources, targets, strict=True):
+        if source.built:
+            store: dict[str, Any] = {}
+            source.save_own_variables(store)
+            target.load_own_variables({k: keras.ops.convert_to_numpy(v) for k, v in store.items()})
+            if hasattr(source, "save_assets"):
+                with tempfile.TemporaryDirectory() as folder:
+                    source.save_assets(folder)
+                    target.load_assets(folder)
+
+
+def _check_compiled(twin: keras.Model) -> None:
+    if not twin.compiled:
+        raise ValueError(
+            "it is not compiled when loaded, since its `compile` is its own. "
+            "Give it a `get_compile_config` and a `compile_from_config`."
+        )
 
 
 def _restore_loss_scaling(twin: keras.Model, model: keras.Model) -> None:
@@ -151,13 +202,6 @@ def _restore_loss_scaling(twin: keras.Model, model: keras.Model) -> None:
         twin.optimizer.build(twin.trainable_variables)
 
 
-def _assign_all(twin: keras.Model, model: keras.Model) -> None:
-    """Copy every value; what the archive does not hold (seed states) too."""
-    _assign(twin.variables, model.variables)
-    if model.optimizer is not None and model.optimizer.built:
-        _assign(twin.optimizer.variables, model.optimizer.variables)
-
-
 def _assign(targets: list[Any], sources: list[Any]) -> None:
     shapes = [[tuple(v.shape) for v in variables] for variables in (targets, sources)]
     if shapes[0] != shapes[1]:
@@ -166,15 +210,12 @@ def _assign(targets: list[Any], sources: list[Any]) -> None:
         target.assign(source)
 
 
-def _culprit(model: keras.Model, known: dict[str, Any]) -> str:
-    """Name the first layer that does not survive serialisation on its own."""
-    for layer in model._flatten_layers(include_self=False):
-        try:
-            config = keras.saving.serialize_keras_object(layer)
-            keras.saving.deserialize_keras_object(config, known, safe_mode=False)
-        except Exception:
-            return f"layer {layer.name!r} ({type(layer).__name__})"
-    return f"class {type(model).__name__}"
+def _not_serialisable(model: keras.Model, part: str, reason: str) -> str:
+    return (
+        "The network must survive being saved and loaded by Keras, since every network of a run "
+        f"is archived. Received: {model.name!r}, whose {part} does not: {reason} "
+        "Give that class a `get_config` that returns all arguments of its constructor."
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 import keras
@@ -40,7 +42,7 @@ class Data:
 
     def take(self, part: slice) -> Data:
         """Return some of the samples."""
-        parts = (_map(lambda a: a[part], s) for s in (self.x, self.y, self.sample_weight))
+        parts = (map_arrays(lambda a: a[part], s) for s in (self.x, self.y, self.sample_weight))
         return Data(*parts)
 
 
@@ -68,30 +70,31 @@ def prepare(
     Raises:
         ArgumentError: A rule of the data is broken.
     """
-    data = _checked("x", x, y, sample_weight)
-    if class_weight is not None:
-        data = _weigh_classes(data, class_weight)
+    data, validation = _checked("x", x, y, sample_weight), None
     if validation_data is not None:
-        return data, _validation(validation_data)
-    if validation_split:
-        return _split(data, validation_split)
-    return data, None
+        validation = _validation(validation_data)
+    elif validation_split:
+        data, validation = _split(data, validation_split)
+    if class_weight is not None:
+        # As in `fit`, validation is not weighed by class.
+        data = _weigh_classes(data, class_weight)
+    return data, validation
 
 
 def _checked(name: str, x: Any, y: Any, sample_weight: Any) -> Data:
-    inputs, targets, weights = (_map(_as_array, part) for part in (x, y, sample_weight))
+    inputs, targets, weights = (map_arrays(_as_array, part) for part in (x, y, sample_weight))
     data = Data(inputs, targets, _spread(weights, targets))
     _check_lengths(name, data)
     _check_finite(name, data)
     return data
 
 
-def _map(function: Any, structure: Any) -> Any:
-    """Apply a function to every array; lists become tuples, as in `fit`."""
+def map_arrays(function: Callable[[Any], Any], structure: Any) -> Any:
+    """Apply a function to every array of a structure; lists become tuples, as in `fit`."""
     if isinstance(structure, dict):
-        return {key: _map(function, value) for key, value in structure.items()}
+        return {key: map_arrays(function, value) for key, value in structure.items()}
     if isinstance(structure, (list, tuple)):
-        return tuple(_map(function, value) for value in structure)
+        return tuple(map_arrays(function, value) for value in structure)
     return None if structure is None else function(structure)
 
 
@@ -109,13 +112,14 @@ def _as_array(values: Any) -> np.ndarray:
             "Convert the data to numeric NumPy arrays first."
         )
     # As `fit` does: floats of any width become the float that Keras computes with.
-    return array.astype(keras.config.floatx()) if array.dtype.kind == "f" else array
+    is_float = array.dtype.kind == "f"
+    return array.astype(keras.config.floatx(), copy=False) if is_float else array
 
 
 def _spread(sample_weight: Any, y: Any) -> Any:
     """Give every output the weights, as `fit` does, when there are several outputs."""
     if isinstance(y, (tuple, dict)) and isinstance(sample_weight, np.ndarray):
-        return _map(lambda _: sample_weight, y)
+        return map_arrays(lambda _: sample_weight, y)
     return sample_weight
 
 
@@ -127,7 +131,9 @@ def _check_lengths(name: str, data: Data) -> None:
             f"each other. Received lengths: {lengths}. Cut the longer ones or find what is missing."
         )
     if not lengths or lengths[0] == 0:
-        raise ArgumentError(f"`{name}` must hold at least one sample. Received: none.")
+        raise ArgumentError(
+            f"`{name}` must hold at least one sample. Received: none. Check the slicing."
+        )
 
 
 def _check_finite(name: str, data: Data) -> None:
@@ -141,6 +147,11 @@ def _check_finite(name: str, data: Data) -> None:
 
 
 def _weigh_classes(data: Data, class_weight: Mapping[int, float]) -> Data:
+    if not isinstance(class_weight, Mapping) or not all(map(_is_weight, class_weight.values())):
+        raise ArgumentError(
+            "`class_weight` must be a dictionary from class to finite weight. "
+            f"Received: class_weight={class_weight!r}. Example: {{0: 1.0, 1: 5.0}}."
+        )
     if data.sample_weight is not None:
         raise ArgumentError(
             "`class_weight` and `sample_weight` must not both be given. Received: both. "
@@ -157,25 +168,31 @@ def _weigh_classes(data: Data, class_weight: Mapping[int, float]) -> Data:
     return Data(data.x, data.y, np.array(weights, keras.config.floatx()))
 
 
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, Real) and isfinite(value)
+
+
 def _validation(validation_data: Any) -> Data:
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
         raise ArgumentError(
             "`validation_data` must be (x, y) or (x, y, sample_weight). "
-            f"Received: {type(validation_data)}."
+            f"Received: {type(validation_data)}. Convert a data set to arrays first."
         )
     x, y, sample_weight = (*validation_data, None)[:3]
     return _checked("validation_data", x, y, sample_weight)
 
 
 def _split(data: Data, share: float) -> tuple[Data, Data]:
-    if not 0 < share < 1:
+    if not isinstance(share, Real) or not 0 < share < 1:
         raise ArgumentError(
-            f"`validation_split` must be between 0 and 1. Received: validation_split={share!r}."
+            f"`validation_split` must be between 0 and 1. Received: validation_split={share!r}. "
+            "Give the share of the last samples to set aside, such as 0.15."
         )
     border = int(np.floor(data.samples * (1 - share)))
     if border in (0, data.samples):
         raise ArgumentError(
             "`validation_split` must leave samples on both sides. "
-            f"Received: validation_split={share!r} of {data.samples} samples."
+            f"Received: validation_split={share!r} of {data.samples} samples. "
+            "Choose a share nearer to the middle, or leave it out."
         )
     return data.take(slice(border)), data.take(slice(border, None))

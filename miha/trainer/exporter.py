@@ -29,7 +29,7 @@ class Exporter:
     ) -> None:
         self._network = network
         self._slots = {slot.name: slot for slot in slots}
-        self._optimizers = Optimizers(network)
+        self._optimizers = Optimizers(network, custom_objects)
         self._custom_objects = custom_objects
         # Keras asks the network how it was compiled when it writes it: answer with the
         # optimizer at hand. Compiling again for each archive would leak.
@@ -38,8 +38,9 @@ class Exporter:
 
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
         """Return the Keras v3 archive of a network."""
-        self._express(snapshot, genome)
-        return to_bytes(self._network)
+        with keras.device("cpu:0"):
+            self._express(snapshot, genome)
+            return to_bytes(self._network)
 
     def load(self, archive: bytes) -> keras.Model:
         """Return the plain network of an archive; its layers are the user's own, so trusted."""

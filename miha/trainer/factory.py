@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,10 +11,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from miha.errors import ArgumentError, MihaWarning
+from miha.errors import ArgumentError
 from miha.records import Mode
 from miha.space import SearchSpace, Space, batch_size_bounds
-from miha.trainer import copies, data, optimizers, surgery
+from miha.trainer import copies, data, optimizers, slots
+from miha.trainer.custom import custom_objects
 from miha.trainer.exporter import Exporter
 from miha.trainer.protocol import Trainer
 from miha.trainer.surgery import Slot
@@ -55,26 +55,28 @@ def make_trainer(
 
     _check_model(model)
     optimizers.check_names(space.optimizers)
-    _check_activations(space.activations)
-    known = copies.custom_objects(model)
-    built = model if model.built else copies.build_from(model, _batch(training)[0], seed)
+    space = replace(space, activations=slots.check_activations(space.activations))
+    known, batch = custom_objects(model), _batch(training)
+    built = model if model.built else copies.build_from(model, batch[0], seed)
     live = copies.copy(built, known)
+    metrics = _probe(live, batch)
+    copies.check_same_function(built, live, batch[0])
     with keras.device("cpu:0"):
         plain = copies.copy(built, known)
-    chosen = _slots_to_mutate(built, plain, space, known)
-    slots = _slots_in(live, chosen)
-    evaluated = training if validation is None and evaluate_training else validation
+        chosen = slots.choose_slots(plain, space, known, batch[0])
+    mutable = slots.slots_in(live, chosen)
+    evaluation = training if validation is None and evaluate_training else validation
     prefix = "eval_" if validation is None else "val_"
-    modes = _probe(live, training)
+    evaluated = metrics if evaluation is not None else {}
     return TensorFlowTrainer(
         network=live,
-        slots=slots,
-        space=_resolve(space, live, slots, batch_size, training.samples),
+        slots=mutable,
+        space=_resolve(space, live, mutable, batch_size, training.samples),
         data=training,
-        evaluation=evaluated,
+        evaluation=evaluation,
         settings=Settings(batch_size, validation_batch_size, prefix, shuffle),
-        metrics=modes | ({} if evaluated is None else {prefix + k: v for k, v in modes.items()}),
-        exporter=Exporter(plain, _slots_in(plain, chosen), known),
+        metrics=metrics | {prefix + name: mode for name, mode in evaluated.items()},
+        exporter=Exporter(plain, slots.slots_in(plain, chosen), known),
         fingerprint=_fingerprint(built, training, validation),
     )
 
@@ -98,37 +100,28 @@ def _check_model(model: Any) -> None:
         )
 
 
-def _check_activations(names: Sequence[str]) -> None:
-    for name in names:
-        try:
-            known = surgery.is_elementwise(keras.activations.get(name))
-        except ValueError:
-            known = False
-        if not known:
-            raise ArgumentError(
-                "An activation must be the name of an elementwise function of "
-                f"`keras.activations`. Received: {name!r}. Examples: 'relu', 'tanh', 'gelu'."
-            )
-
-
 def _batch(training: data.Data) -> tuple[Any, ...]:
-    """Return one small batch."""
-    first = training.take(slice(2))
-    return first.x, first.y, first.sample_weight
+    """Return a few samples, as the tensors that a step takes."""
+    few = training.take(slice(2))
+    convert = keras.ops.convert_to_tensor
+    return tuple(data.map_arrays(convert, part) for part in (few.x, few.y, few.sample_weight))
 
 
-def _probe(network: keras.Model, training: data.Data) -> dict[str, Mode | None]:
+def _probe(network: keras.Model, batch: tuple[Any, ...]) -> dict[str, Mode | None]:
     """Take a test step, to learn what is logged and whether network and data fit together."""
     try:
-        logs = network.test_step(keras.utils.pack_x_y_sample_weight(*_batch(training)))
+        with copies.untouched(network):
+            logs = network.test_step(keras.utils.pack_x_y_sample_weight(*batch))
     except Exception as error:
-        shapes = [array.shape for array in training.arrays]
+        shapes = [tuple(array.shape) for array in keras.tree.flatten(batch) if array is not None]
         raise ArgumentError(
-            "The network must accept the data. "
-            f"Received: arrays of shapes {shapes}, on which {network.name!r} fails: {error}"
+            f"The network must accept the data. Received: the first samples, of shapes {shapes}, "
+            f"on which {network.name!r} fails: {error}. Check the shapes of `x` and `y`, and that "
+            "the network leaves the batch size open."
         ) from error
     network.reset_metrics()
-    return {name: _mode(network, name) for name in logs}
+    # A vector (the F1 score of each class, say) can be logged but not monitored.
+    return {name: _mode(network, name) for name, value in logs.items() if np.ndim(value) == 0}
 
 
 def _mode(network: keras.Model, name: str) -> Mode | None:
@@ -143,76 +136,15 @@ def _mode(network: keras.Model, name: str) -> Mode | None:
     return modes.get(getattr(closest, "_direction", None))
 
 
-def _slots_to_mutate(
-    built: keras.Model, plain: keras.Model, space: SearchSpace, known: dict[str, Any]
-) -> dict[int, str]:
-    """Return the slots that may mutate: their place in the network and their name in it.
-
-    Copies of a subclassed network name their layers anew, so that only the place is sure.
-    """
-    slots = surgery.find_slots(built)
-    if space.layers is None:
-        chosen = [slot for slot in slots if slot.is_chosen_by_default]
-    else:
-        chosen = [slot for name in space.layers for slot in _named(name, slots)]
-    wanted = {i: slot.name for i, slot in enumerate(slots) if slot in chosen}
-    archived = _archived(plain, wanted, known)
-    lost = [name for i, name in wanted.items() if i not in archived]
-    if lost:
-        warnings.warn(
-            f"The activations of {lost} do not mutate: the configuration of "
-            f"{type(plain).__name__} does not tell them, so that an archive could not hold them. "
-            "Let `get_config` return them to change that.",
-            MihaWarning,
-            stacklevel=2,
-        )
-    return {i: name for i, name in wanted.items() if i in archived}
-
-
-def _slots_in(network: keras.Model, chosen: dict[int, str]) -> list[Slot]:
-    """Return the chosen slots of a copy, under the names of the user's network."""
-    slots = surgery.find_slots(network)
-    return [replace(slots[i], name=name) for i, name in chosen.items()]
-
-
-def _named(name: str, slots: list[Slot]) -> list[Slot]:
-    found = [slot for slot in slots if name in (slot.layer.name, slot.name)]
-    if not found:
-        raise ArgumentError(
-            "`layers` must name layers with an elementwise activation. "
-            f"Received: {name!r}. The network has {[slot.name for slot in slots]}."
-        )
-    return found
-
-
-def _archived(plain: keras.Model, wanted: dict[int, str], known: dict[str, Any]) -> set[int]:
-    """Return the slots whose activation survives in the network's configuration."""
-    slots = _slots_in(plain, wanted)
-    marks = ["tanh" if slot.own_name != "tanh" else "relu" for slot in slots]
-    for slot, mark in zip(slots, marks, strict=True):
-        slot.put(keras.activations.get(mark))
-    config = keras.saving.serialize_keras_object(plain)
-    for slot in slots:
-        slot.put(None)
-    config["compile_config"] = None
-    twin = keras.saving.deserialize_keras_object(config, known, safe_mode=False)
-    found = _slots_in(twin, wanted)
-    return {
-        place
-        for place, slot, mark in zip(wanted, found, marks, strict=True)
-        if slot.own_name == mark
-    }
-
-
 def _resolve(
-    space: SearchSpace, live: keras.Model, slots: list[Slot], batch_size: int, samples: int
+    space: SearchSpace, live: keras.Model, chosen: list[Slot], batch_size: int, samples: int
 ) -> Space:
     own = optimizers.Optimizers(live)
     names = dict.fromkeys([own.own_name, *(name.lower() for name in space.optimizers)])
     rates = {name: own.learning_rate(name) for name in names}
     return Space(
         optimizers=rates,
-        slots={slot.name: tuple(slot.branches(space.activations)) for slot in slots},
+        slots={slot.name: tuple(slot.branches(space.activations)) for slot in chosen},
         batch_size=batch_size_bounds(space.batch_size, batch_size, samples),
         learning_rate=space.learning_rate,
     )
@@ -232,5 +164,5 @@ def _checksum(arrays: Sequence[np.ndarray], text: str = "") -> str:
     sha = hashlib.sha256(text.encode())
     for array in arrays:
         sha.update(f"{array.dtype}{array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).data)
+        sha.update(np.ascontiguousarray(array).tobytes())
     return sha.hexdigest()

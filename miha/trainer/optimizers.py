@@ -68,10 +68,12 @@ class Optimizers:
     Args:
         model: A built and compiled network. Its optimizer keeps all the user's settings; the
             others get what the user set beside the class.
+        custom_objects: Classes and functions that Keras does not know by itself.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, custom_objects: dict[str, Any] | None = None) -> None:
         self._model = model
+        self._custom_objects = custom_objects
         self._own = model.optimizer
         self.own_name = name_of(self._own)
         self.scheduled = has_schedule(self._own)
@@ -122,8 +124,8 @@ class Optimizers:
     def _fresh_state(self, optimizer: Any) -> list[np.ndarray]:
         if int(inner(optimizer).iterations) > 0:  # The user has trained with it already.
             config = keras.optimizers.serialize(optimizer)
-            kind = {type(inner(optimizer)).__name__: type(inner(optimizer))}
-            optimizer = self._built(keras.optimizers.deserialize(config, kind))
+            optimizer = keras.optimizers.deserialize(config, self._custom_objects)
+            optimizer = self._built(optimizer)
         return [_small(np.array(keras.ops.convert_to_numpy(v))) for v in optimizer.variables]
 
     def _make(self, name: str) -> Any:

@@ -81,8 +81,12 @@ class Trainer(Protocol):
             The trained epochs.
         """
 
-    def finalize(self) -> None:
-        """Do to the weights what `fit` does after its last epoch (averaged weights, say)."""
+    def finalize(self) -> dict[str, Any]:
+        """Do to the weights what `fit` does after its last epoch (averaged weights, say).
+
+        Returns:
+            The values of a new evaluation; empty where nothing was done.
+        """
 
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
         """Return a Keras v3 archive of a plain network; may be called while another trains."""

@@ -93,24 +93,50 @@ class Switch:
         self.index.assign(self.names.index(name))
 
 
-def find_slots(model: keras.Model) -> list[Slot]:
+def find_slots(model: keras.Model, with_outputs: bool = True) -> list[Slot]:
     """Find every activation slot of a network, in its order; shared layers once.
 
     Args:
         model: A built network.
+        with_outputs: Whether to find out which slots shape an output. Where that cannot be
+            told, all may.
 
     Returns:
         Slots with names that are unique in the network.
     """
-    outputs = _output_layers(model)
+    outputs = output_layers(model) if with_outputs else set()
+    walked = list(_walk(model))
+    shared = {id(layer) for _, layer, _ in walked} & {
+        id(vars(layer).get("activation")) for _, layer, _ in walked
+    }
     slots: dict[str, Slot] = {}
-    for path, layer, is_recurrent in _walk(model):
+    for path, layer, is_recurrent in walked:
         own = _activation_of(layer)
-        if own is not None and is_elementwise(own):
-            name = _unique(path, slots)
-            own_name, is_output = _name_of(layer, own), layer in outputs
-            slots[name] = Slot(name, layer, type(layer), own, own_name, is_output, is_recurrent)
+        # An activation layer that others use as theirs, too, cannot be exchanged in one place.
+        if own is None or {id(layer), id(own)} & shared or not is_elementwise(own):
+            continue
+        name, own_name = _unique(path, slots), _name_of(layer, own)
+        is_output = outputs is None or layer in outputs
+        slots[name] = Slot(name, layer, type(layer), own, own_name, is_output, is_recurrent)
     return list(slots.values())
+
+
+def output_layers(model: keras.Model) -> set[keras.layers.Layer] | None:
+    """Return the layers whose activation shapes an output, down to the last with weights.
+
+    Args:
+        model: A built network. A subclassed one is called symbolically.
+
+    Returns:
+        Layers, or None where the network does not tell.
+    """
+    found: set[keras.layers.Layer] = set()
+    try:
+        for tensor in _outputs(model):
+            _collect_outputs(tensor, found)
+    except Exception:  # What a `call` of the user's own raises on symbolic tensors is theirs.
+        return None
+    return found
 
 
 def is_elementwise(function: Activation) -> bool:
@@ -175,6 +201,8 @@ def _activation_of(layer: keras.layers.Layer) -> Activation | None:
     if type(layer) in LAYERS:
         return layer.call  # type: ignore[no-any-return]
     activation = vars(layer).get("activation")
+    if isinstance(activation, keras.layers.Layer) and type(activation) not in LAYERS:
+        return None  # It may have weights, which belong to the network.
     return activation if callable(activation) else None
 
 
@@ -196,25 +224,14 @@ def _unique(name: str, taken: dict[str, Slot]) -> str:
     return unique
 
 
-def _output_layers(model: keras.Model) -> set[keras.layers.Layer]:
-    """Return the layers whose activation shapes an output, down to the last with weights."""
-    found: set[keras.layers.Layer] = set()
-    for tensor in _outputs(model):
-        _collect_outputs(tensor, found)
-    return found
-
-
 def _outputs(model: keras.Model) -> list[Any]:
-    """Return the symbolic outputs; a subclassed network is called symbolically for them."""
+    """Return the symbolic outputs of a network."""
     if hasattr(model, "outputs"):
         return list(model.outputs)
-    try:
-        shapes = model._build_shapes_dict
-        structure = next(iter(shapes.values())) if len(shapes) == 1 else shapes
-        inputs = keras.tree.map_shape_structure(keras.KerasTensor, structure)
-        return list(keras.tree.flatten(model.call(inputs)))
-    except Exception:
-        return []
+    config = model.get_build_config()
+    shapes = config.get("input_shape") or next(iter(config["shapes_dict"].values()))
+    inputs = keras.tree.map_shape_structure(keras.KerasTensor, shapes)
+    return list(keras.tree.flatten(model.call(inputs)))
 
 
 def _collect_outputs(tensor: Any, found: set[keras.layers.Layer]) -> None:

@@ -17,7 +17,7 @@ from miha.records import Epoch, Genome, Mode, Snapshot
 from miha.space import Space
 from miha.trainer.data import Data
 from miha.trainer.exporter import Exporter
-from miha.trainer.optimizers import Optimizers, name_of, short_decimal
+from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
 from miha.trainer.surgery import Slot, Switch
 
 
@@ -152,9 +152,12 @@ class TensorFlowTrainer:
             on_epoch(trained[-1])
         return tuple(trained)
 
-    def finalize(self) -> None:
+    def finalize(self) -> dict[str, Any]:
         """See `Trainer`."""
+        if not inner(self._network.optimizer).use_ema:
+            return {}
         self._network.optimizer.finalize_variable_values(self._network.trainable_variables)
+        return self._evaluated()
 
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
         """See `Trainer`."""
@@ -185,11 +188,15 @@ class TensorFlowTrainer:
         samples = np.arange(self._samples)
         permutation = order.permutation(samples) if self._settings.shuffle else samples
         logs = self._run(self._train_loop, permutation, self._batch_size)
-        if self._evaluation is not None:
-            samples = np.arange(self._evaluation_samples)
-            values = self._run(self._test_loop, samples, self._settings.validation_batch_size)
-            logs |= {self._settings.prefix + name: value for name, value in values.items()}
+        logs |= self._evaluated()
         return Epoch(logs, time.perf_counter() - start)
+
+    def _evaluated(self) -> dict[str, Any]:
+        if self._evaluation is None:
+            return {}
+        samples = np.arange(self._evaluation_samples)
+        values = self._run(self._test_loop, samples, self._settings.validation_batch_size)
+        return {self._settings.prefix + name: value for name, value in values.items()}
 
     def _run(self, loop: Any, order: np.ndarray, batch_size: int) -> dict[str, Any]:
         self._network.reset_metrics()
@@ -222,7 +229,12 @@ def _install(slot: Slot, names: Sequence[str]) -> Switch:
 def _to_device(data: Data) -> Any:
     """Return the data as a training step takes it, on the device."""
     packed = keras.utils.pack_x_y_sample_weight(data.x, data.y, data.sample_weight)
-    return tf.nest.map_structure(tf.constant, packed)
+    return _map(tf.constant, packed)
+
+
+def _map(function: Callable[[Any], Any], structure: Any) -> Any:
+    """Apply a function to every leaf of a structure but None."""
+    return tf.nest.map_structure(lambda a: None if a is None else function(a), structure)
 
 
 def _loop_over(step: Callable[[Any], Any], data: Any, run_eagerly: bool) -> Any:
@@ -238,7 +250,7 @@ def _loop_over(step: Callable[[Any], Any], data: Any, run_eagerly: bool) -> Any:
     """
 
     def batch(order: Any, start: Any, size: Any) -> Any:
-        return tf.nest.map_structure(lambda a: tf.gather(a, order[start : start + size]), data)
+        return _map(lambda a: tf.gather(a, order[start : start + size]), data)
 
     def eager_loop(order: Any, size: Any) -> Any:
         return [step(batch(order, start, size)) for start in range(0, len(order), int(size))][-1]
@@ -249,7 +261,7 @@ def _loop_over(step: Callable[[Any], Any], data: Any, run_eagerly: bool) -> Any:
     compiled = tf.function(
         lambda batch: tf.nest.map_structure(tf.convert_to_tensor, step(batch)), autograph=False
     )
-    spec = tf.nest.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), data)
+    spec = _map(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), data)
 
     def graph_loop(order: Any, size: Any) -> Any:
         one_step = compiled.get_concrete_function(spec)

@@ -1,0 +1,91 @@
+"""What a network is made of that Keras does not know by itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+KINDS = (
+    keras.layers.Layer,
+    keras.initializers.Initializer,
+    keras.regularizers.Regularizer,
+    keras.constraints.Constraint,
+    keras.losses.Loss,
+    keras.metrics.Metric,
+    keras.optimizers.Optimizer,
+    keras.optimizers.schedules.LearningRateSchedule,
+    keras.DTypePolicy,
+)
+"""What an archive may name."""
+
+
+def custom_objects(model: keras.Model) -> dict[str, Any]:
+    """Collect the classes and functions of the user's own in a compiled network, by name."""
+    found = {}
+    for part in parts(model):
+        named = part if inspect.isfunction(part) else type(part)
+        if is_custom(named):
+            found[named.__name__] = named
+    return found
+
+
+def is_custom(named: Any) -> bool:
+    """Tell whether a class or function is not Keras' own."""
+    root = named.__module__.split(".")[0]
+    return root not in ("keras", "builtins", "tensorflow", "numpy")
+
+
+def has_custom_layers(model: keras.Model) -> bool:
+    """Tell whether a layer's configuration was written by somebody else than Keras."""
+    return any(is_custom(type(layer)) for layer in model._flatten_layers())
+
+
+def parts(model: keras.Model) -> Iterator[Any]:
+    """Yield all that an archive of a network may name, however deep it is held."""
+    compiled = getattr(model, "_compile_config", None)
+    stack: list[Any] = [compiled.config if compiled else None, model]
+    seen: set[int] = set()
+    while stack:
+        item = stack.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, (list, tuple, set)):
+            stack.extend(item)
+        elif inspect.isfunction(item) or isinstance(item, KINDS):
+            yield item
+            stack.extend(vars(item).values())
+
+
+def culprit(model: keras.Model, known: dict[str, Any]) -> str:
+    """Name the innermost part of a network that does not survive serialisation.
+
+    Args:
+        model: The network.
+        known: Its custom objects.
+
+    Returns:
+        E.g. ``"layer 'scale' (Scale)"``.
+    """
+    layers = model._flatten_layers(include_self=False)
+    for layer in sorted(layers, key=lambda layer: len(layer._flatten_layers())):
+        if not _survives(layer, known):
+            return f"layer {layer.name!r} ({type(layer).__name__})"
+    for part in parts(model):
+        if not inspect.isfunction(part) and part is not model and not _survives(part, known):
+            return f"{type(part).__mro__[-2].__name__.lower()} {type(part).__name__}"
+    return f"class {type(model).__name__}"
+
+
+def _survives(part: Any, known: dict[str, Any]) -> bool:
+    try:
+        config = keras.saving.serialize_keras_object(part)
+        keras.saving.deserialize_keras_object(config, known, safe_mode=False)
+    except Exception:
+        return False
+    return True
