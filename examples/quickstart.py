@@ -82,9 +82,12 @@ for row in result.lineage.itertuples():
         style="bold" if row.selected else "",
     )
 Console().print(table)
-print(f"Test accuracy before training:                {accuracy(untrained):.3f}")
-print(f"Test accuracy after {run.epochs} epochs of plain training: {accuracy(plain):.3f}")
-print(f"Test accuracy after {run.epochs} epochs of MIHA:           {accuracy(result.model):.3f}")
+for when, model in (
+    ("before training", untrained),
+    (f"after {run.epochs} epochs of plain training", plain),
+    (f"after {run.epochs} epochs of MIHA", result.model),
+):
+    print(f"Test accuracy {when + ':':<38}{accuracy(model):.3f}")
 print(f"Started with: {run.genome}")
 print(f"Ended with:   {result.genome}")
 print(f"The run's folder: {result.run_dir}")
