@@ -121,8 +121,12 @@ class Loop:
             task.epochs,
             generator(*place, "order"),
             generator(*place, "noise"),
-            lambda epoch: notify(self.callbacks, Callback.on_epoch_end, task, epoch),
+            partial(self._end_epoch, task),
         )
+
+    def _end_epoch(self, task: Task, epoch: Epoch) -> None:
+        self._value(epoch)  # A value that is not logged shall cost one epoch, not m.
+        notify(self.callbacks, Callback.on_epoch_end, task, epoch)
 
     def _trained(self, task: Task, parent: Network, epochs: tuple[Epoch, ...]) -> Network:
         values = tuple(self._value(epoch) for epoch in epochs)

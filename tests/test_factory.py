@@ -217,6 +217,7 @@ def test_an_activation_layer_with_two_jobs_is_left_alone(tmp_path):
     ],
 )
 def test_more_bad_input_is_refused_before_anything_is_written(tmp_path, settings, named):
+    settings = dict(settings)
     metrics = settings.pop("metrics", None)
     y = np.eye(2)[Y] if metrics else Y
     loss = "categorical_crossentropy" if metrics else "sparse_categorical_crossentropy"

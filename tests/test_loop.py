@@ -712,3 +712,21 @@ def test_the_space_of_the_trainer_bounds_every_genome_of_a_run(tmp_path):
         assert genome.optimizer in SPACE.optimizers
         assert SPACE.batch_size[0] <= genome.batch_size <= SPACE.batch_size[1]
         assert all(activation in SPACE.slots[slot] for slot, activation in genome.activations)
+
+
+def test_a_monitor_that_is_not_logged_costs_one_epoch(tmp_path):
+    trainer = FakeTrainer()
+    loop = make_loop(tmp_path / "run", trainer, m=5, monitor="val_f1")
+    seen = []
+    loop.callbacks = [Recorder(seen)]
+    with pytest.raises(MihaError, match="`monitor` must name a value that is logged"):
+        run(loop)
+    assert seen == []
+
+
+class Recorder(Callback):
+    def __init__(self, seen):
+        self.seen = seen
+
+    def on_epoch_end(self, task, epoch):
+        self.seen.append(epoch)
