@@ -1,0 +1,129 @@
+"""A limit on the memory that building a network takes.
+
+Keras has no hook for it, so what takes memory is wrapped meanwhile, for this thread only:
+variables, symbolic tensors, and the two functions with which layers make arrays when they are
+built. The latter are not public under the name by which the layers call them: hence ``keras.src``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src import ops
+
+MOST_TENSORS = 100_000
+"""Symbolic tensors of one network: `Unstack` makes one for each index."""
+
+_lock = threading.Lock()
+_local = threading.local()
+_users = 0
+_originals: dict[tuple[Any, str], Any] = {}
+
+
+@contextlib.contextmanager
+def budget(limit: int) -> Iterator[None]:
+    """Let this thread make arrays of so many bytes in all while it builds a network.
+
+    Args:
+        limit: Bytes.
+
+    Raises:
+        MemoryError: In the block, before memory for one array too many is taken.
+    """
+    with _wrapped():
+        _local.limit = _local.left = limit
+        _local.tensors = MOST_TENSORS
+        _local.is_counting = True
+        try:
+            yield
+        finally:
+            _local.is_counting = False
+
+
+@contextlib.contextmanager
+def _wrapped() -> Iterator[None]:
+    """Have Keras count; the last thread to leave puts everything back."""
+    global _users
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _wrap(keras.Variable, "__init__", _count_variable)
+            _wrap(keras.KerasTensor, "__init__", _count_tensor)
+            _wrap(ops, "zeros", _count_zeros)
+            _wrap(ops, "broadcast_to", _count_broadcast)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if not _users:
+                for (owner, name), original in _originals.items():
+                    setattr(owner, name, original)
+                _originals.clear()
+
+
+def _wrap(owner: Any, name: str, count: Any) -> None:
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if not getattr(_local, "is_counting", False):
+            return original(*args, **kwargs)
+        count(*args, **kwargs)
+        # What it calls to fill the array is not another array.
+        _local.is_counting = False
+        try:
+            return original(*args, **kwargs)
+        finally:
+            _local.is_counting = True
+
+    _originals[owner, name] = original
+    setattr(owner, name, wrapped)
+
+
+def _count_variable(
+    _: Any, initializer: Any, shape: Any = None, dtype: Any = None, *args: Any, **kwargs: Any
+) -> None:
+    # Without a shape, the initializer is the value: its memory was taken before.
+    if shape is not None:
+        _spend(shape, dtype)
+
+
+def _count_tensor(*args: Any, **kwargs: Any) -> None:
+    _local.tensors -= 1
+    if _local.tensors < 0:
+        raise MemoryError(f"a network must have at most {MOST_TENSORS} symbolic tensors.")
+
+
+def _count_zeros(shape: Any, dtype: Any = None, *args: Any, **kwargs: Any) -> None:
+    if tf.executing_eagerly():
+        _spend(shape, dtype)
+
+
+def _count_broadcast(x: Any, shape: Any) -> None:
+    if tf.executing_eagerly():
+        _spend(shape, getattr(x, "dtype", None))
+
+
+def _spend(shape: Any, dtype: Any) -> None:
+    size = math.prod(d for d in keras.tree.flatten(shape) if isinstance(d, int))
+    _local.left -= size * _item_size(keras.backend.standardize_dtype(dtype))
+    if _local.left < 0:
+        raise MemoryError(
+            "the arrays of a network must be about as large as the weights that the archive "
+            f"holds, but one of shape {shape} exceeds the {_local.limit} bytes allowed."
+        )
+
+
+def _item_size(dtype: str) -> int:
+    """Return the bytes of one value, e.g. 2 of a ``"bfloat16"``."""
+    bits = re.search(r"\d+", dtype)
+    return max(int(bits[0]) // 8, 1) if bits else 1
