@@ -22,7 +22,7 @@ parser.add_argument("--objects", type=int, default=10_000, help="objects to lear
 parser.add_argument("--schedule", type=int, nargs=5, default=[10, 3, 3, 10, 5],
                     metavar=("M", "N", "K", "C", "POP_SIZE"))  # fmt: skip
 parser.add_argument("--seed", type=int, default=0)
-parser.add_argument("--logs", default=None, help="the run's folder, new or empty")
+parser.add_argument("--logs", default=None, help="the run's folder")
 args = parser.parse_args()
 
 # 1. The data.

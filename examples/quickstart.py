@@ -18,7 +18,7 @@ import miha
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--cycles", type=int, default=10, help="cycles of mutation, c")
 parser.add_argument("--seed", type=int, default=0, help="decides every random draw")
-parser.add_argument("--logs", default=None, help="the run's folder, new or empty")
+parser.add_argument("--logs", default=None, help="the run's folder")
 args = parser.parse_args()
 
 # 1. The data: 1,000 digits to train on, 297 to compare clones by, 500 that nobody sees.

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from miha.callbacks import Callback as Callback
     from miha.errors import ArchiveError as ArchiveError
     from miha.errors import ArgumentError as ArgumentError
+    from miha.errors import JournalError as JournalError
     from miha.errors import MihaError as MihaError
     from miha.errors import MihaWarning as MihaWarning
     from miha.errors import RunExistsError as RunExistsError
+    from miha.errors import RunLockedError as RunLockedError
+    from miha.errors import StorageError as StorageError
     from miha.errors import TrainerError as TrainerError
     from miha.fitness import LevelAndSlope as LevelAndSlope
     from miha.mutations import ActivationMutation as ActivationMutation
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from miha.mutations import LearningRateMutation as LearningRateMutation
     from miha.mutations import Mutation as Mutation
     from miha.mutations import OptimizerMutation as OptimizerMutation
+    from miha.reader import load_run as load_run
     from miha.records import Curve as Curve
     from miha.records import Genome as Genome
     from miha.result import Result as Result
@@ -38,9 +42,12 @@ _HOMES = {
     "Callback": "callbacks",
     "ArchiveError": "errors",
     "ArgumentError": "errors",
+    "JournalError": "errors",
     "MihaError": "errors",
     "MihaWarning": "errors",
     "RunExistsError": "errors",
+    "RunLockedError": "errors",
+    "StorageError": "errors",
     "TrainerError": "errors",
     "LevelAndSlope": "fitness",
     "ActivationMutation": "mutations",
@@ -48,6 +55,7 @@ _HOMES = {
     "LearningRateMutation": "mutations",
     "Mutation": "mutations",
     "OptimizerMutation": "mutations",
+    "load_run": "reader",
     "Curve": "records",
     "Genome": "records",
     "Result": "result",

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import platform
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from importlib.metadata import version
-from itertools import chain, count
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha import checks
+from miha.archive import largest_archive, pack, read
 from miha.callbacks import Callback, notify
-from miha.errors import MihaWarning
+from miha.errors import ArchiveError, RunExistsError
 from miha.fitness import Fitness, LevelAndSlope
-from miha.journal import Keep, RunFolder
-from miha.logbook import write_tables
+from miha.folder import START, Keep, RunFolder, new_folder
+from miha.identity import check_same, choose_seed, describe_run, open_run
+from miha.interrupts import resumable
+from miha.lock import locked
+from miha.logbook import Logbook
 from miha.loop import Loop
-from miha.mutations import MUTATIONS, Mutation, resolve
+from miha.mutations import Mutation, resolve
+from miha.plan import Plan, possible_mutations
 from miha.progress import announcement, make_progress
-from miha.randomness import draw_seed
-from miha.records import Genome, Network, Schedule
+from miha.recorder import Recorder
+from miha.records import Genome, Schedule
 from miha.result import Result
 from miha.runlog import run_log, say
 from miha.space import SearchSpace
@@ -62,9 +62,11 @@ class MIHA:
         class_weight: Weight of each class in the loss.
         shuffle: Whether to shuffle the samples before each epoch.
         seed: Decides every random draw of the run, at least 0. None draws one and records it.
-        logs: The run's folder, new or empty. ``logs/<date>-<time>`` by default.
+        logs: The run's folder: new, empty, or that of the same run, which then goes on where
+            it was interrupted. ``logs/<date>-<time>`` by default.
+        overwrite: Whether a run of other arguments, data or network in that folder is replaced.
         keep: Which archives stay at the end: ``"all"``, ``"model"`` (the network's, without the
-            clones'), ``"final"`` (the last) or ``"none"``.
+            clones'), ``"final"`` (the last) or ``"none"``. Unless none stays, the best does.
         mutations: Names (``"optimizer"``, ``"activation"``, ``"batch_size"``,
             ``"learning_rate"``) and `Mutation` objects. All four by default; without validation
             data not the learning rate, which training loss rewards at the price of the end.
@@ -80,7 +82,8 @@ class MIHA:
 
     Raises:
         ArgumentError: An argument, the data or the network breaks a rule.
-        RunExistsError: The folder holds something already.
+        RunExistsError: The folder holds another run, or something else.
+        JournalError: The folder's run is damaged.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class MIHA:
         shuffle: bool = True,
         seed: int | None = None,
         logs: str | Path | None = None,
+        overwrite: bool = False,
         keep: Keep = "all",
         mutations: Sequence[str | Mutation] | None = None,
         space: SearchSpace | None = None,
@@ -120,9 +124,11 @@ class MIHA:
         wishes = None if mutations is None else resolve(mutations)
         self._keep: Keep = keep
         self._logs = None if logs is None else Path(logs)
+        self._overwrite = overwrite
+        folder = RunFolder(self._logs or Path("logs"))
         if self._logs is not None:
-            RunFolder(self._logs).check_free()
-        self.seed = draw_seed() if seed is None else checks.check_integer("seed", seed, 0)
+            folder.check_free()
+        self.seed = choose_seed(seed, folder, overwrite)
 
         from miha.trainer import data, factory
 
@@ -145,10 +151,8 @@ class MIHA:
         monitor, direction = checks.resolve_monitor(
             monitor or ("val_loss" if has_validation else "eval_loss"), mode, trainer.metrics
         )
-        self._genome = trainer.genome
-        self._loop = Loop(
-            trainer=trainer,
-            start=trainer.snapshot(),
+        self._trainer, self._start, self._genome = trainer, trainer.snapshot(), trainer.genome
+        self._plan = Plan(
             schedule=schedule,
             mutations=possible_mutations(wishes, trainer.genome, has_validation),
             fitness=fitness or LevelAndSlope(),
@@ -156,20 +160,21 @@ class MIHA:
             mode=direction,
             control=control,
             seed=self.seed,
-            folder=RunFolder(self._logs or Path("logs")),
-            callbacks=[*make_progress(verbose, monitor), *callbacks],
         )
-        checks.check_mutations(self._loop.mutations, trainer.genome, trainer.space, schedule)
+        self._callbacks = [*make_progress(verbose, monitor), *callbacks]
+        checks.check_mutations(self._plan.mutations, trainer.genome, trainer.space, schedule)
+        if folder.has_run and not overwrite:
+            check_same(folder, describe_run(self._plan, trainer))
 
     @property
     def epochs(self) -> int:
         """All epochs that the run trains: ``2 m + c (pop_size n + k)``."""
-        return self._loop.schedule.epochs
+        return self._plan.schedule.epochs
 
     @property
     def trainer(self) -> Trainer:
         """What trains the live network; its snapshot and traces can be looked at."""
-        return self._loop.trainer
+        return self._trainer
 
     @property
     def genome(self) -> Genome:
@@ -179,115 +184,86 @@ class MIHA:
     def optimize(self) -> Result:
         """Train the network and its clones; write the run's folder.
 
+        A run that was interrupted goes on after its last finished training, and one that is
+        finished returns its result.
+
         Returns:
             The trained network, and everything that happened.
 
         Raises:
-            RunExistsError: The folder holds something already.
-            MihaError: A mutation, a fitness or a callback of the user's raised.
+            RunExistsError: The folder holds another run, or a process is at work in it.
+            StorageError: The disk is full, or the folder cannot be written.
+            JournalError: The folder's run is damaged.
+            MihaError: A mutation, a fitness or a callback of the user's raised, or every clone
+                of three cycles in a row failed.
         """
         # Named only now: of two runs made in one second, both have a folder of their own.
-        self._loop.folder = self._folder = RunFolder(self._logs or _default_folder())
-        self._folder.create()
-        with run_log(self._folder.path / "run.log"), self._watched():
-            self._begin()
-            final = self._loop.run(self._genome)
-            result = self._end(final)
-            notify(self._loop.callbacks, Callback.on_run_end, result)
+        folder = RunFolder(self._logs or new_folder(Path("logs")))
+        folder.create()
+        with locked(folder.path), self._watched():
+            description = describe_run(self._plan, self._trainer)
+            journal, past = open_run(folder, description, self._overwrite, self._check_room)
+            recorder = Recorder(folder, journal, past, self._trainer)
+            with run_log(folder.path / "run.log"), resumable(partial(self._progress, recorder)):
+                result = self._finished(recorder) if past.is_finished else self._run(recorder)
+                notify(self._callbacks, Callback.on_run_end, result)
         return result
 
-    def _begin(self) -> None:
-        loop, folder = self._loop, str(self._folder.path)
-        self._folder.write_json("run.json", describe_run(loop))
-        say(announcement(loop.schedule, folder))
-        say(f"Seed {loop.seed}. {loop.trainer.device}. Starts with {loop.trainer.genome}")
-        notify(loop.callbacks, Callback.on_run_begin, loop.schedule, folder)
+    def _run(self, recorder: Recorder) -> Result:
+        """Train what is not trained yet."""
+        archive = self._trainer.export(self._start, self._genome)
+        recorder.folder.write_archive(START, pack(archive, {"genome": self._genome.to_dict()}))
+        self._begin(recorder)
+        Loop(self._plan, self._trainer, self._start, recorder, self._callbacks).run(self._genome)
+        recorder.end()
+        return self._finish(recorder.folder, recorder.log)
 
-    def _end(self, final: Network) -> Result:
-        loop = self._loop
-        best = loop.best or final
-        models = [
-            loop.trainer.load(loop.trainer.export(network.snapshot, network.genome))
-            for network in (final, best)
-        ]
-        write_tables(loop.log, self._folder.path)
-        self._folder.keep(self._keep)
-        say(f"Ends with {final.genome}; best {loop.monitor} {best.value:.5g}")
-        return Result(
-            model=models[0],
-            genome=final.genome,
-            best_model=models[1],
-            best_genome=best.genome,
-            best_value=best.value,
-            monitor=loop.monitor,
-            history=loop.log.history,
-            lineage=loop.log.lineage,
-            run_dir=self._folder.path,
-        )
+    def _finished(self, recorder: Recorder) -> Result:
+        """Return the result of a run that an earlier process has finished."""
+        self._begin(recorder)
+        try:
+            return self._finish(recorder.folder, recorder.past)
+        except ArchiveError as error:
+            raise RunExistsError(
+                "A finished run returns its networks where they were kept. "
+                f"Received: logs={str(recorder.folder.path)!r}, where one is missing or damaged: "
+                f"{error} Delete that folder to train anew, or choose another one."
+            ) from error
+
+    def _check_room(self, folder: RunFolder, done: int) -> None:
+        """Raise unless the disk has room for the archives of the trainings to come."""
+        missing = self._plan.schedule.trainings - done
+        size = largest_archive(self._trainer.export(self._start, self._genome), self._start)
+        folder.check_room(size * missing, missing)
+
+    def _begin(self, recorder: Recorder) -> None:
+        plan, folder = self._plan, str(recorder.folder.path)
+        say(announcement(plan.schedule, folder))
+        say(f"Seed {plan.seed}. {self._trainer.device}. Starts with {self._genome}")
+        notify(self._callbacks, Callback.on_run_begin, plan.schedule, folder)
+        if recorder.past.trainings:
+            say(f"Goes on: {self._progress(recorder)}")
+            notify(self._callbacks, Callback.on_resume, recorder.past.trainings)
+
+    def _finish(self, folder: RunFolder, log: Logbook) -> Result:
+        """Load the networks, then delete the archives that shall not stay."""
+        plan, load = self._plan, self._trainer.load
+        result = Result(
+            plan.monitor, folder.path, "finished", log, plan.mode, lambda path: load(read(path)[1])
+        ).loaded()
+        folder.keep(self._keep, result.archives)
+        say(f"Ends with {result.genome}; best {plan.monitor} {result.best_value:.5g}")
+        return result
+
+    def _progress(self, recorder: Recorder) -> str:
+        done = max(len(recorder.log.trainings), len(recorder.past.trainings))
+        total, folder = self._plan.schedule.trainings, str(recorder.folder.path)
+        return f"{done} of {total} trainings are finished, in {folder!r}."
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
         """Close the callbacks however the run ends."""
         with contextlib.ExitStack() as stack:
-            for callback in self._loop.callbacks:
+            for callback in self._callbacks:
                 stack.callback(callback.close)
             yield
-
-
-def possible_mutations(
-    wishes: Sequence[Mutation] | None, genome: Genome, has_validation: bool
-) -> tuple[Mutation, ...]:
-    """Leave out the mutations that the network does not allow, with a warning.
-
-    Args:
-        wishes: The mutations that the user asked for; None for the default ones.
-        genome: The network's own.
-        has_validation: Whether clones are compared on validation data.
-
-    Returns:
-        What may be drawn.
-    """
-    default = [name for name in MUTATIONS if has_validation or name != "learning_rate"]
-    reasons = {}
-    if not genome.activations:
-        reasons["activation"] = "the network has no layer whose activation may be exchanged"
-    if genome.learning_rate is None:
-        reasons["learning_rate"] = "the network's learning rate schedule is kept"
-    mutations = resolve(default) if wishes is None else tuple(wishes)
-    for mutation in mutations:
-        if mutation.gene in reasons:
-            text = f"There is no mutation of {mutation.gene}: {reasons[mutation.gene]}."
-            warnings.warn(text, MihaWarning, stacklevel=3)
-    return tuple(mutation for mutation in mutations if mutation.gene not in reasons)
-
-
-def describe_run(loop: Loop) -> dict[str, Any]:
-    """Return what `run.json` says of a run: arguments, seed, versions, device, fingerprint."""
-    packages = ("miha", "keras", "tensorflow", "numpy")
-    return {
-        "format": 1,
-        "arguments": {
-            "schedule": asdict(loop.schedule),
-            "mutations": [mutation.describe() for mutation in loop.mutations],
-            "fitness": repr(loop.fitness),
-            "monitor": loop.monitor,
-            "mode": loop.mode,
-            "control": loop.control,
-            "space": asdict(loop.trainer.space),
-            "data": loop.trainer.settings,
-        },
-        "epochs": loop.schedule.epochs,
-        "seed": loop.seed,
-        "genome": loop.trainer.genome.to_dict(),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
-        "device": loop.trainer.device,
-        "fingerprint": loop.trainer.fingerprint,
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _default_folder() -> Path:
-    """Name a new folder by the time."""
-    name = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    numbered = (Path("logs") / (name + end) for end in chain([""], map("-{}".format, count(2))))
-    return next(path for path in numbered if not path.exists())

@@ -1,8 +1,11 @@
-"""Network archives: a Keras v3 archive with one more member, `miha.json`."""
+"""Network archives: a Keras v3 archive with one more member, `miha.json`.
+
+Whoever wrote an archive, its checksums are compared and its members are vetted before Keras sees
+a byte of them.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
@@ -11,14 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import ArchiveError
-from miha.journal import plain
-from miha.records import Genome
+from miha.folder import plain
+from miha.members import FORMAT, MEMBER, checksums, genome, open_members, read_file
+from miha.members import describe as described
+from miha.records import Genome, Snapshot
 
 if TYPE_CHECKING:
     import keras
-
-FORMAT = 1
-MEMBER = "miha.json"
 
 
 def pack(network: bytes, description: Mapping[str, Any]) -> bytes:
@@ -33,10 +35,21 @@ def pack(network: bytes, description: Mapping[str, Any]) -> bytes:
     """
     buffer = io.BytesIO(network)
     with zipfile.ZipFile(buffer, "a") as archive:
-        sums = {name: _sha256(archive.read(name)) for name in archive.namelist()}
+        sums = checksums({name: archive.read(name) for name in archive.namelist()})
         record = {"format": FORMAT, "sha256": sums, **plain(description)}
         archive.writestr(MEMBER, json.dumps(record, indent=2, allow_nan=False))
     return buffer.getvalue()
+
+
+def largest_archive(archive: bytes, start: Snapshot) -> int:
+    """Return about how many bytes the largest archive of a run will have.
+
+    Args:
+        archive: That of the network that the run begins with.
+        start: That network's values.
+    """
+    weights, slots = (sum(v.nbytes for v in part) for part in (start.variables, start.slots))
+    return len(archive) + max(2 * weights - slots, 0)  # Adam and its like have two slots a weight.
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -49,66 +62,70 @@ def describe(path: str | Path) -> dict[str, Any]:
         Genome, change, curve, fitness, parent and the members' checksums.
 
     Raises:
-        ArchiveError: There is no such archive, or it is damaged.
+        ArchiveError: There is no such archive, it is damaged, or MIHA did not write it.
     """
-    return _read(Path(path))[0]
+    return read(path)[0]
+
+
+def read(path: str | Path) -> tuple[dict[str, Any], bytes]:
+    """Read an archive and compare its members with their checksums.
+
+    Args:
+        path: The archive.
+
+    Returns:
+        What it says of its network, and its bytes.
+
+    Raises:
+        ArchiveError: There is no such archive, it is damaged, or MIHA did not write it.
+    """
+    description, data, _ = _open(Path(path))
+    return description, data
 
 
 def load(
     path: str | Path, custom_objects: dict[str, Any] | None = None, safe_mode: bool = True
 ) -> tuple[keras.Model, Genome]:
-    """Load a network that a run archived.
+    """Load a network that a run, or a stranger, archived.
+
+    Nothing of the archive is run or written outside, and no more memory is taken than its size
+    allows.
 
     Args:
         path: The archive, e.g. ``"logs/mnist/model/model_final.zip"``.
         custom_objects: Classes and functions of yours that the network uses, by name.
-        safe_mode: Whether to refuse a network whose archive holds code (a Lambda layer).
+        safe_mode: Whether to refuse a network that holds code or names files (a Lambda layer).
+            With False the archive may run any code: load only your own so.
 
     Returns:
         The network, compiled with its optimizer and that optimizer's state, and its genome.
 
     Raises:
-        ArchiveError: There is no such archive, it is damaged, or Keras refuses it.
+        ArchiveError: There is no such archive, it is damaged, it holds what no archive should,
+            or Keras refuses it.
     """
-    description, data = _read(Path(path))
-    from miha.trainer.copies import from_bytes
+    description, data, members = _open(Path(path))
+    from miha.trainer.vetting import load_vetted
 
     try:
-        model = from_bytes(data, custom_objects, safe_mode)
+        # Anything but False means safe: to Keras, None is a third value.
+        model = load_vetted(data, members, custom_objects or {}, safe_mode is not False)
     except Exception as error:
         raise ArchiveError(
-            f"The archive must hold a network that Keras can load. Received: {str(path)!r}: "
-            f"{error} Pass classes of your own as `custom_objects`."
+            "The archive must hold a network that is safe to load and that Keras can load. "
+            f"Received: {str(path)!r}: {error}"
         ) from error
-    return model, Genome.from_dict(description["genome"])
+    return model, genome(description)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Return an archive's description and bytes, its checksums verified."""
+def _open(path: Path) -> tuple[dict[str, Any], bytes, dict[str, bytes]]:
+    """Return an archive's description, bytes and members, its checksums compared."""
     try:
-        data = path.read_bytes()
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            description = json.loads(archive.read(MEMBER))
-            members = sorted(set(archive.namelist()) - {MEMBER})
-            _check_format(description)
-            sums = {name: _sha256(archive.read(name)) for name in members}
+        data = read_file(path)
+        members = open_members(data)
+        return described(members), data, members
     except Exception as error:  # zipfile and zlib have many ways to meet a damaged file.
         raise ArchiveError(
-            f"`path` must name an archive that MIHA wrote. Received: {str(path)!r}: {error!r}."
+            f"`path` must name an archive that MIHA wrote. Received: {str(path)!r}: "
+            f"{type(error).__name__}: {error}."
         ) from error
-    if sums != description.get("sha256"):
-        raise ArchiveError(
-            f"The members of an archive must have the checksums that `{MEMBER}` lists. "
-            f"Received: {str(path)!r}, where they differ. The file is damaged or was changed."
-        )
-    return description, data
-
-
-def _check_format(description: Any) -> None:
-    found = description.get("format") if isinstance(description, dict) else None
-    if found != FORMAT:
-        raise ValueError(f"format {found!r} is not known to this version, which reads {FORMAT}")
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

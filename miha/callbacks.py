@@ -18,6 +18,13 @@ class Callback:
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Called once, before the first epoch."""
 
+    def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
+        """Called after `on_run_begin` when an earlier process has done a part of the run.
+
+        Args:
+            trainings: The journal's entries of the trainings that are not done again.
+        """
+
     def on_training_begin(self, task: Task) -> None:
         """Called before each training: of the network, or of a clone."""
 

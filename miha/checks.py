@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from miha.callbacks import Callback
 from miha.errors import ArgumentError
-from miha.journal import Keep
+from miha.folder import Keep
 from miha.mutations import Mutation, mutate
 from miha.randomness import generator
 from miha.records import Genome, Mode, Schedule

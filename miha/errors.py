@@ -1,4 +1,4 @@
-"""What can go wrong: the run must stop, or it must not start."""
+"""What can go wrong: the run must stop, it must not start, or a clone has failed."""
 
 
 class MihaError(Exception):
@@ -10,7 +10,19 @@ class ArgumentError(MihaError, ValueError):
 
 
 class RunExistsError(MihaError, FileExistsError):
-    """The folder of the run holds something already; nothing in it was touched."""
+    """The folder holds another run or something else; nothing in it was touched."""
+
+
+class RunLockedError(RunExistsError):
+    """Another process is at work in the run's folder."""
+
+
+class JournalError(MihaError):
+    """What a run's folder says of the run is damaged, or of a later version."""
+
+
+class StorageError(MihaError, OSError):
+    """The disk is full, or the run's folder cannot be written; the run can go on later."""
 
 
 class ArchiveError(MihaError):
@@ -18,8 +30,14 @@ class ArchiveError(MihaError):
 
 
 class TrainerError(MihaError):
-    """A trainer did not do what it was told: a genome was not expressed, say."""
+    """A trainer did not do what it was told; where that was a clone, the clone loses."""
 
 
 class MihaWarning(UserWarning):
     """Something the user asked for is left out or went another way."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, as a sentence."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
+    return line if line.endswith(".") else f"{line}."

@@ -1,126 +1,102 @@
-"""The run's folder: its layout, the journal, and files that are written whole or not at all."""
+"""The journal: one line for each thing that has happened, each with a checksum."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import shutil
+import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
+from miha.errors import JournalError
+from miha.folder import on_disk, plain, sync_folder
 
-from miha.errors import RunExistsError
-from miha.records import Phase
+Entry = Mapping[str, Any]
 
-Keep = Literal["all", "model", "final", "none"]
-
-FINAL = "model/model_final.zip"
+_LINE = re.compile(rb'\{"crc32": "([0-9a-f]{8})", (.*)\n', re.DOTALL)
 
 
-def archive_name(phase: Phase, cycle: int | None, clone: int | None) -> str:
-    """Return the name of the archive that a training writes, relative to the run's folder."""
-    names = {
-        "initial": "model/model_init.zip",
-        "clone": f"population/{cycle}_{clone}_model.zip",
-        "winner": f"model/model_{cycle}.zip",
-        "final": FINAL,
-    }
-    return names[phase]
+class Journal:
+    """An append-only file of JSON lines.
 
-
-class RunFolder:
-    """The folder of one run.
+    Each line begins with the CRC-32 of all the rest of it and of the lines before: a line that is
+    changed, lost or moved is noticed. A crash can tear the last line only.
 
     Args:
-        path: Where it is, or will be. Nothing is touched before `create`.
+        path: The file, there or not.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = path
+        self._crc = 0
 
-    def check_free(self) -> None:
-        """Raise unless the folder is missing or empty.
+    def read(self) -> list[Entry]:
+        """Return the whole lines; a torn last one is left out.
 
         Raises:
-            RunExistsError: It holds something.
+            JournalError: A line before the last is damaged.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise RunExistsError(
-                "`logs` must name a folder that is new or empty: nothing is overwritten. "
-                f"Received: logs={str(self.path)!r}, which holds something. "
-                "Choose another folder, or move that one away."
+        return [entry for entry, _, _ in self._lines()]
+
+    def open(self) -> list[Entry]:
+        """Return the whole lines and make ready to append: a torn last one is cut off.
+
+        Raises:
+            JournalError: A line before the last is damaged.
+        """
+        return self.cut(len(self._lines()))
+
+    def cut(self, count: int) -> list[Entry]:
+        """Cut off all but the first lines, make ready to append, and return those lines."""
+        lines = self._lines()[:count]
+        length = lines[-1][1] if lines else 0
+        self._crc = lines[-1][2] if lines else 0
+        if self._path.exists() and self._path.stat().st_size > length:
+            with on_disk(self._path), open(self._path, "r+b") as file:
+                file.truncate(length)
+                os.fsync(file.fileno())
+        return [entry for entry, _, _ in lines]
+
+    def append(self, entry: Entry) -> None:
+        """Append one line and see it on the disk.
+
+        Raises:
+            StorageError: The disk refuses. What of the line is written is cut off by `open`.
+        """
+        body = (json.dumps(plain(entry), allow_nan=False)[1:] + "\n").encode()
+        crc = zlib.crc32(body, self._crc)
+        line = b'{"crc32": "%08x", ' % crc + body
+        is_new = not self._path.exists()
+        with on_disk(self._path, len(line)):
+            with open(self._path, "ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            if is_new:
+                sync_folder(self._path.parent)
+        self._crc = crc
+
+    def _lines(self) -> list[tuple[Entry, int, int]]:
+        """Return entry, end and checksum of each whole line."""
+        data = self._path.read_bytes() if self._path.exists() else b""
+        found: list[tuple[Entry, int, int]] = []
+        end, crc = 0, 0
+        while end < len(data):
+            line = data[end : (data.find(b"\n", end) + 1) or len(data)]
+            match, end = _LINE.fullmatch(line), end + len(line)
+            crc = zlib.crc32(match[2] + b"\n", crc) if match else crc
+            if match is None or match[1] != b"%08x" % crc:
+                self._check_last(end == len(data), len(found) + 1)
+                break
+            found.append((json.loads(b"{" + match[2]), end, crc))
+        return found
+
+    def _check_last(self, is_last: bool, number: int) -> None:
+        if not is_last:
+            raise JournalError(
+                "Every line of a journal but the last must have its checksum. "
+                f"Received: {str(self._path)!r}, line {number}, which has not: it was damaged or "
+                "changed. Bring the file back from a copy, or begin anew with overwrite=True."
             )
-
-    def create(self) -> None:
-        """Make the folder and its parts.
-
-        Raises:
-            RunExistsError: It holds something.
-        """
-        self.check_free()
-        for part in (self.path, self.path / "model", self.path / "population"):
-            part.mkdir(parents=True, exist_ok=True)
-
-    def write_archive(self, name: str, data: bytes) -> None:
-        """Write a network's archive, whole or not at all."""
-        write_whole(self.path / name, data)
-
-    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
-        """Write a JSON file, whole or not at all."""
-        text = json.dumps(plain(values), indent=2, sort_keys=True)
-        write_whole(self.path / name, (text + "\n").encode())
-
-    def append(self, entry: Mapping[str, Any]) -> None:
-        """Append one line to the journal and see it on the disk."""
-        with open(self.path / "journal.jsonl", "ab") as file:
-            file.write(json.dumps(plain(entry), allow_nan=False).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def keep(self, what: Keep) -> None:
-        """Delete the archives that shall not stay after the run."""
-        if what != "all":
-            shutil.rmtree(self.path / "population")
-        if what == "none":
-            shutil.rmtree(self.path / "model")
-        if what == "final":
-            for archive in (self.path / "model").iterdir():
-                if archive.name != Path(FINAL).name:
-                    archive.unlink()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, see it on the disk, and rename it.
-
-    Args:
-        path: The file's final name; a file of that name is replaced in one step.
-        data: What it shall hold.
-    """
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    if os.name != "nt":  # Windows cannot open folders, and need not.
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: what it cannot hold becomes text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, (np.generic, np.ndarray)):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.journal import write_whole
-from miha.records import Network
+from miha.errors import JournalError
+from miha.folder import numbers, write_whole
+from miha.journal import Entry
+from miha.records import Genome, Mode, Network, Task
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Entry = Mapping[str, Any]
 
 
 @dataclass
@@ -23,10 +24,25 @@ class Logbook:
     Attributes:
         trainings: One entry for each finished training, in order.
         winners: The selected clone of each cycle; None if all had lost.
+        is_finished: Whether the run has come to its end.
     """
 
     trainings: list[Entry] = field(default_factory=list)
     winners: dict[int, int | None] = field(default_factory=dict)
+    is_finished: bool = False
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Logbook:
+        """Return the logbook of a journal's entries; events of other kinds are passed over."""
+        log = cls()
+        for entry in entries:
+            if entry["event"] == "training":
+                log.trainings.append(_with_numbers(entry))
+            elif entry["event"] == "selection":
+                log.winners[entry["cycle"]] = entry["clone"]
+            elif entry["event"] == "end":
+                log.is_finished = True
+        return log
 
     def add(self, network: Network) -> Entry:
         """Note a finished training; return the journal's entry."""
@@ -39,20 +55,63 @@ class Logbook:
         self.winners[cycle] = clone
         return {"event": "selection", "cycle": cycle, "clone": clone}
 
+    def end(self) -> Entry:
+        """Note that the run has come to its end; return the journal's entry."""
+        self.is_finished = True
+        return {"event": "end"}
+
+    def find(self, number: int, task: Task) -> Entry | None:
+        """Return the entry of a training, if it is finished.
+
+        Args:
+            number: How many trainings the run has finished before it.
+            task: The training.
+
+        Raises:
+            JournalError: The journal tells of another training in that place.
+        """
+        entry = self.trainings[number] if number < len(self.trainings) else None
+        if entry is not None and not _is_of(task, entry):
+            raise JournalError(
+                f"The journal must tell of this run. Received: training {number + 1} with "
+                f"{Genome.from_dict(entry['genome'])}, where this run has {task.genome}. "
+                "A mutation must draw from its `rng` alone; else the run was begun with another "
+                "version of MIHA: begin anew with overwrite=True."
+            )
+        return entry
+
     def copy(self) -> Logbook:
         """Return a copy that does not grow."""
-        return Logbook(list(self.trainings), dict(self.winners))
+        return Logbook(list(self.trainings), dict(self.winners), self.is_finished)
 
     def clones(self, cycle: int) -> list[dict[str, Any]]:
         """Return the rows of the lineage of one cycle."""
         return [row for row in self._lineage() if row["cycle"] == cycle]
+
+    def has_given_up(self, cycle: int, patience: int = 3) -> bool:
+        """Tell whether every clone has failed in each of the last cycles."""
+        cycles = range(cycle - patience + 1, cycle + 1)
+        return all(self.winners.get(c, 0) is None for c in cycles)
+
+    @property
+    def last(self) -> Entry | None:
+        """The entry of the network itself after its last training, no clone."""
+        return next((e for e in reversed(self.trainings) if e["phase"] != "clone"), None)
+
+    def best(self, mode: Mode) -> Entry | None:
+        """Return the entry of the network with the best value, the first of equals."""
+        sign = 1 if mode == "min" else -1
+        finite = [entry for entry in self.trainings if math.isfinite(entry["value"])]
+        best = min(finite, key=lambda entry: sign * entry["value"], default=None)
+        return best or next(iter(self.trainings), None)
 
     @property
     def history(self) -> pd.DataFrame:
         """One row for each trained epoch: phase, cycle, clone, epoch, values, seconds."""
         import pandas as pd
 
-        frame = pd.DataFrame([row for entry in self.trainings for row in _epochs(entry)])
+        rows = [row for entry in self.trainings for row in _epochs(entry)]
+        frame = pd.DataFrame(rows, columns=None if rows else [*_PLACE, "seconds"])
         values = [c for c in frame.columns if c not in (*_PLACE, "seconds")]
         return _typed(frame[[*_PLACE, *values, "seconds"]])
 
@@ -76,15 +135,25 @@ class Logbook:
                 "gene": entry["change"]["gene"],
                 "value": entry["value"],
                 "parent": entry["parent"],
+                "failure": entry["failure"] and entry["failure"].strip().splitlines()[-1],
             }
             for entry in clones
         ]
 
 
+def _is_of(task: Task, entry: Entry) -> bool:
+    place = (task.phase, task.cycle, task.clone, task.genome.to_dict())
+    return place == tuple(entry[key] for key in ("phase", "cycle", "clone", "genome"))
+
+
+def _with_numbers(entry: Entry) -> Entry:
+    return {**entry, **numbers({key: entry[key] for key in ("value", "fitness", "epochs")})}
+
+
 _PLACE = ("phase", "cycle", "clone", "epoch")
 _LINEAGE = (
     *("cycle", "clone", "change", "fitness", "selected", "archive"),
-    *("gene", "value", "parent"),
+    *("gene", "value", "parent", "failure"),
 )
 
 

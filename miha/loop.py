@@ -5,81 +5,53 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass
 
 from miha import memory
-from miha.archive import pack
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError, MihaWarning
-from miha.fitness import LOSES, Fitness, fittest, score
-from miha.journal import RunFolder, archive_name
-from miha.logbook import Logbook, write_tables
-from miha.mutations import Mutation, distinct_mutants
+from miha.fitness import LOSES, fittest
+from miha.folder import START, archive_name
+from miha.mutations import distinct_mutants
+from miha.plan import Plan
 from miha.randomness import generator
-from miha.records import (
-    UNCHANGED,
-    Change,
-    Curve,
-    Epoch,
-    Genome,
-    Mode,
-    Network,
-    Phase,
-    Schedule,
-    Snapshot,
-    Task,
-)
+from miha.recorder import Recorder
+from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
 from miha.runlog import describe_training
 from miha.trainer.protocol import Trainer
-from miha.writer import Writer
+from miha.training import Training
 
 
-@dataclass
+@dataclass(frozen=True)
 class Loop:
     """One run of the method.
 
     Attributes:
+        plan: What it shall do.
         trainer: The live network.
         start: The user's network: the values that the run begins with.
-        schedule: How long what is trained.
-        mutations: The operators that clones are made by.
-        fitness: What the clones are compared by.
-        monitor: Name of the logged value that the fitness reads.
-        mode: Whether it is better small or large.
-        control: Whether clone 0 of every population stays unchanged.
-        seed: Decides every random draw.
-        folder: The run's folder, created already.
+        recorder: Remembers what is done, by this process or by one before it.
         callbacks: Who watches.
-        log: Everything that has happened.
-        best: The network with the best monitored value so far.
     """
 
+    plan: Plan
     trainer: Trainer
     start: Snapshot
-    schedule: Schedule
-    mutations: Sequence[Mutation]
-    fitness: Fitness
-    monitor: str
-    mode: Mode
-    control: bool
-    seed: int
-    folder: RunFolder
+    recorder: Recorder
     callbacks: Sequence[Callback] = ()
-    log: Logbook = field(default_factory=Logbook)
-    best: Network | None = None
+
+    @property
+    def _training(self) -> Training:
+        return Training(self.plan, self.trainer, self.callbacks)
 
     def run(self, genome: Genome) -> Network:
         """Train m epochs, c cycles and m epochs; return the last network."""
-        with Writer() as self._writer:
-            network = self._untrained(genome)
-            network = self._train(self._task("initial", self.schedule.m, network.genome), network)
-            for cycle in range(1, self.schedule.c + 1):
+        with self.recorder:
+            network = self._train(self._task("initial", genome), self._untrained(genome))
+            for cycle in range(1, self.plan.schedule.c + 1):
                 winner = self._winner(network, cycle)
-                network = self._train(
-                    self._task("winner", self.schedule.k, winner.genome, cycle), winner
-                )
-            return self._train(self._task("final", self.schedule.m, network.genome), network)
+                network = self._train(self._task("winner", winner.genome, cycle), winner)
+            return self._train(self._task("final", network.genome), network)
 
     def _winner(self, parent: Network, cycle: int) -> Network:
         """Train a population of clones and return the fittest; the parent if all have lost."""
@@ -94,127 +66,60 @@ class Loop:
 
     def _population(self, parent: Network, cycle: int) -> Iterator[Task]:
         """Yield the training of each clone, the control first."""
-        size, first = self.schedule.pop_size, int(self.control)
-        places = [generator(self.seed, "clone", cycle, i, "mutation") for i in range(first, size)]
-        mutants = distinct_mutants(parent.genome, self.mutations, self.trainer.space, places)
+        plan, first = self.plan, int(self.plan.control)
+        clones = range(first, plan.schedule.pop_size)
+        places = [generator(plan.seed, "clone", cycle, clone, "mutation") for clone in clones]
+        mutants = distinct_mutants(parent.genome, plan.mutations, self.trainer.space, places)
         for clone, mutant in enumerate([(parent.genome, UNCHANGED)] * first + mutants):
-            yield self._task("clone", self.schedule.n, mutant[0], cycle, clone, mutant[1])
+            yield self._task("clone", mutant[0], cycle, clone, mutant[1])
 
     def _train(self, task: Task, parent: Network) -> Network:
-        """Train a network on from its parent's values, with the genome of the task."""
+        """Train a network on from its parent's values, unless that is done already."""
+        done = self.recorder.recall(task)
+        if done is not None:
+            return done
         notify(self.callbacks, Callback.on_training_begin, task)
-        self.trainer.restore(parent.snapshot)
-        self.trainer.express(task.genome)
-        epochs = self._train_epochs(task)
-        if task.phase == "final":
-            last = replace(epochs[-1], logs={**epochs[-1].logs, **self.trainer.finalize()})
-            epochs = (*epochs[:-1], last)
-        network = self._trained(task, parent, epochs)
-        self._record(network)
+        network = self._training.run(task, parent, self.recorder.values(parent))
+        describe_training(network, self.plan.monitor)
+        self.recorder.record(network)
         notify(self.callbacks, Callback.on_training_end, network)
         return network
 
-    def _train_epochs(self, task: Task) -> tuple[Epoch, ...]:
-        # All clones of a cycle see the same samples in the same order, and the same noise.
-        place = (self.seed, task.phase, task.cycle or 0, 0)
-        return self.trainer.train(
-            task.epochs,
-            generator(*place, "order"),
-            generator(*place, "noise"),
-            partial(self._end_epoch, task),
-        )
+    def _select(self, cycle: int, winner: Network) -> None:
+        clone = winner.task.clone if winner.task.cycle == cycle else None
+        if not self.recorder.select(cycle, clone):
+            return
+        memory.release()
+        notify(self.callbacks, Callback.on_cycle_end, cycle, self.recorder.log.clones(cycle))
+        if clone is None:
+            self._warn_or_give_up(cycle)
 
-    def _end_epoch(self, task: Task, epoch: Epoch) -> None:
-        self._value(epoch)  # A value that is not logged shall cost one epoch, not m.
-        notify(self.callbacks, Callback.on_epoch_end, task, epoch)
-
-    def _trained(self, task: Task, parent: Network, epochs: tuple[Epoch, ...]) -> Network:
-        values = tuple(self._value(epoch) for epoch in epochs)
-        value = values[-1] if values else parent.value
-        network = Network(
-            task=task,
-            snapshot=self.trainer.snapshot(),
-            epochs=epochs,
-            age=parent.age + len(epochs),
-            value=value,
-            parent=parent.task.archive or None,
-        )
-        if task.phase == "clone":
-            return replace(network, fitness=score(self.fitness, self._curve(parent, values)))
-        return network if math.isfinite(value) or not epochs else self._back(network, parent)
-
-    def _back(self, network: Network, parent: Network) -> Network:
-        """Return to the last good values after the network itself has diverged."""
+    def _warn_or_give_up(self, cycle: int) -> None:
+        if self.recorder.log.has_given_up(cycle):
+            raise MihaError(
+                f"A clone in three cycles must succeed. Received: cycles {cycle - 2} to {cycle}, "
+                "in which every clone failed; the journal says why. Lower the learning rate or "
+                "narrow `space`; where memory was short, lower the largest batch size or free "
+                "some: the same script then tries these cycles again."
+            )
         warnings.warn(
-            f"The network diverged in its {network.task.phase} training ({network.genome}): "
-            f"{self.monitor} is not finite. The run goes on from the values before it.",
+            f"Every clone of cycle {cycle} has failed; the network goes on unchanged. "
+            "Narrow the search space or lower the learning rate.",
             MihaWarning,
             stacklevel=2,
         )
-        return replace(network, snapshot=parent.snapshot, value=parent.value)
-
-    def _value(self, epoch: Epoch) -> float:
-        """Read the monitored value; an epoch whose loss is not finite has none."""
-        if self.monitor not in epoch.logs:
-            raise MihaError(
-                f"`monitor` must name a value that is logged: {list(epoch.logs)}. "
-                f"Received: monitor={self.monitor!r}. Let `train_step` return it."
-            )
-        loss = epoch.logs.get("loss", 0.0)
-        return float(epoch.logs[self.monitor]) if math.isfinite(loss) else math.nan
-
-    def _curve(self, parent: Network, values: tuple[float, ...]) -> Curve:
-        return Curve(parent.value, values, self.mode)
-
-    def _select(self, cycle: int, winner: Network) -> None:
-        clone = winner.task.clone if winner.task.cycle == cycle else None
-        if clone is None:
-            warnings.warn(
-                f"Every clone of cycle {cycle} has diverged; the network goes on unchanged. "
-                "Narrow the search space or lower the learning rate.",
-                MihaWarning,
-                stacklevel=2,
-            )
-        entry = self.log.select(cycle, clone)
-        self._writer.submit(lambda: self.folder.append(entry))
-        self._writer.submit(partial(write_tables, self.log.copy(), self.folder.path))
-        memory.release()
-        notify(self.callbacks, Callback.on_cycle_end, cycle, self.log.clones(cycle))
-
-    def _record(self, network: Network) -> None:
-        """Have the network archived and journalled while the next one trains."""
-        if self._is_better(network):
-            self.best = network
-        entry = self.log.add(network)
-        describe_training(network, self.monitor)
-
-        def write() -> None:
-            archive = self.trainer.export(network.snapshot, network.genome)
-            self.folder.write_archive(network.task.archive, pack(archive, entry))
-            self.folder.append(entry)
-
-        self._writer.submit(write)
-
-    def _is_better(self, network: Network) -> bool:
-        if self.best is None or not math.isfinite(network.value):
-            return self.best is None
-        if not math.isfinite(self.best.value):
-            return True
-        sign = 1 if self.mode == "min" else -1
-        return sign * network.value < sign * self.best.value
 
     def _untrained(self, genome: Genome) -> Network:
-        task = Task("initial", None, None, 0, genome, UNCHANGED, "")
+        task = Task("initial", None, None, 0, genome, UNCHANGED, START)
         return Network(task, self.start, (), 0, math.nan)
 
     def _task(
         self,
         phase: Phase,
-        epochs: int,
         genome: Genome,
         cycle: int | None = None,
         clone: int | None = None,
         change: Change = UNCHANGED,
     ) -> Task:
-        archive = archive_name(phase, cycle, clone)
+        epochs, archive = self.plan.schedule.epochs_of(phase), archive_name(phase, cycle, clone)
         return Task(phase, cycle, clone, epochs, genome, change, archive)

@@ -58,13 +58,19 @@ class Lines(Callback):
     def __init__(self, console: Console, monitor: str) -> None:
         self._console = console
         self._monitor = monitor
+        self._schedule = Schedule(0, 0, 0, 0, 0)
         self._done = 0
         self._total = 0
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Announce the run."""
-        self._total = schedule.epochs
+        self._schedule, self._done, self._total = schedule, 0, schedule.epochs
         self._say(announcement(schedule, run_dir))
+
+    def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
+        """Say what is done already."""
+        self._done = epochs_of(trainings, self._schedule)
+        self._say(f"[{self._done}/{self._total}] Goes on after {len(trainings)} trainings")
 
     def on_training_end(self, network: Network) -> None:
         """Say how a training went."""
@@ -106,13 +112,21 @@ class Bar(Callback):
             console=console,
         )
         self._row = self._bar.add_task("", total=None, values="")
+        self._schedule = Schedule(0, 0, 0, 0, 0)
         self._done = 0
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Announce the run and start the bar."""
         self._say(announcement(schedule, run_dir))
-        self._bar.update(self._row, total=schedule.epochs)
+        self._schedule, self._done = schedule, 0
+        self._bar.update(self._row, total=schedule.epochs, completed=0)
         self._bar.start()
+
+    def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
+        """Advance by what is done already."""
+        self._done = epochs_of(trainings, self._schedule)
+        self._bar.update(self._row, completed=self._done)
+        self._say(f"Goes on after {len(trainings)} trainings")
 
     def on_training_begin(self, task: Task) -> None:
         """Show what is trained."""
@@ -146,6 +160,11 @@ class Bar(Callback):
         self._bar.console.print(text, markup=False)
 
 
+def epochs_of(trainings: Sequence[Mapping[str, Any]], schedule: Schedule) -> int:
+    """Return how many planned epochs finished trainings have had."""
+    return sum(schedule.epochs_of(training["phase"]) for training in trainings)
+
+
 def place(task: Task) -> str:
     """Say where in the run a training is."""
     if task.phase == "clone":
@@ -158,4 +177,4 @@ def winner_line(cycle: int, clones: Sequence[Mapping[str, Any]]) -> str:
     for row in clones:
         if row["selected"]:
             return f"Cycle {cycle}: {row['change']} wins (fitness {row['fitness']:.4g})"
-    return f"Cycle {cycle}: every clone has diverged; the network goes on unchanged"
+    return f"Cycle {cycle}: every clone has failed; the network goes on unchanged"

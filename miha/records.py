@@ -127,6 +127,15 @@ class Schedule:
         """All epochs of the run: ``2 m + c (pop_size n + k)``."""
         return 2 * self.m + self.c * (self.pop_size * self.n + self.k)
 
+    @property
+    def trainings(self) -> int:
+        """All trainings of the run, and so the networks that it archives."""
+        return 2 + self.c * (self.pop_size + 1)
+
+    def epochs_of(self, phase: Phase) -> int:
+        """Return the epochs of one training."""
+        return {"initial": self.m, "clone": self.n, "winner": self.k, "final": self.m}[phase]
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -185,26 +194,34 @@ class Network:
 
     Attributes:
         task: The training that made it.
-        snapshot: Its values.
+        snapshot: Its values; None where they are in its archive only, or where it failed with
+            an error and has none.
         epochs: The epochs of that training.
         age: Epochs trained on the way to it, its ancestors' included.
         value: The monitored value after its last epoch.
         fitness: Its fitness, if it was a clone.
-        parent: Name of the archive that it was trained on from; None for the first.
+        parent: Name of the archive that it was trained on from.
+        failure: Why its training failed, if it did: a sentence, or an error's traceback.
     """
 
     task: Task
-    snapshot: Snapshot
+    snapshot: Snapshot | None
     epochs: tuple[Epoch, ...]
     age: int
     value: float
     fitness: float | None = None
     parent: str | None = None
+    failure: str | None = None
 
     @property
     def genome(self) -> Genome:
         """The hyperparameters that it was trained with."""
         return self.task.genome
+
+    @property
+    def archive(self) -> str | None:
+        """Name of its archive; None where an error left nothing to archive."""
+        return self.task.archive if self.failure is None or self.epochs else None
 
     def describe(self) -> dict[str, Any]:
         """Return all but the values: what the journal and the archive say of it."""
@@ -213,12 +230,29 @@ class Network:
             "phase": task.phase,
             "cycle": task.cycle,
             "clone": task.clone,
-            "archive": task.archive,
+            "archive": self.archive,
             "parent": self.parent,
             "change": task.change.to_dict(),
             "genome": task.genome.to_dict(),
             "first_epoch": self.age - len(self.epochs) + 1,
             "value": self.value,
             "fitness": self.fitness,
+            "failure": self.failure,
             "epochs": [{**e.logs, "seconds": e.seconds} for e in self.epochs],
         }
+
+    @classmethod
+    def recalled(cls, task: Task, entry: Mapping[str, Any]) -> Network:
+        """Return the network that `describe` described; its values are in its archive."""
+        rows = [dict(row) for row in entry["epochs"]]
+        epochs = tuple(Epoch(seconds=row.pop("seconds"), logs=row) for row in rows)
+        return cls(
+            task=task,
+            snapshot=None,
+            epochs=epochs,
+            age=entry["first_epoch"] - 1 + len(epochs),
+            value=entry["value"],
+            fitness=entry["fitness"],
+            parent=entry["parent"],
+            failure=entry["failure"],
+        )

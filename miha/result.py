@@ -1,42 +1,107 @@
-"""What a run returns."""
+"""What a run returns, and what can be read of a run at any time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from miha.records import Genome
+from miha.errors import MihaError
+from miha.logbook import Logbook
+from miha.records import Genome, Mode
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+Entry = Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of a run.
+    """The outcome of a run, or what there is of it so far.
 
     Attributes:
-        model: The last network, plain Keras, compiled with its final optimizer and its state.
-        genome: The hyperparameters that it ended with.
-        best_model: The network of the run with the best monitored value: the last or another.
-        best_genome: Its hyperparameters.
-        best_value: Its monitored value.
         monitor: Name of the monitored value, e.g. ``"val_loss"``.
-        history: One row for each trained epoch: phase, cycle, clone, epoch (how long that
-            network has been trained), what `fit` logs, seconds.
-        lineage: One row for each clone: cycle, clone, change, fitness, selected, archive, gene,
-            value (the monitored one), parent (the archive it came from).
         run_dir: The run's folder.
+        state: ``"finished"``, ``"running"`` (a process is at work in the folder) or
+            ``"interrupted"``.
     """
 
-    model: keras.Model = field(repr=False)
-    genome: Genome
-    best_model: keras.Model = field(repr=False)
-    best_genome: Genome
-    best_value: float
     monitor: str
-    history: pd.DataFrame = field(repr=False)
-    lineage: pd.DataFrame = field(repr=False)
     run_dir: Path
+    state: str
+    _log: Logbook = field(repr=False)
+    _mode: Mode = field(repr=False)
+    _load: Callable[[Path], Any] = field(repr=False)
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The last network, plain Keras, compiled with its final optimizer and its state."""
+        return self._load(self.run_dir / self._last["archive"])
+
+    @property
+    def genome(self) -> Genome:
+        """The hyperparameters that the last network has."""
+        return Genome.from_dict(self._last["genome"])
+
+    @cached_property
+    def best_model(self) -> keras.Model:
+        """The network of the run with the best monitored value: the last or another."""
+        return self._load(self.run_dir / self._best["archive"])
+
+    @property
+    def best_genome(self) -> Genome:
+        """The hyperparameters of the best network."""
+        return Genome.from_dict(self._best["genome"])
+
+    @property
+    def best_value(self) -> float:
+        """The monitored value of the best network."""
+        return float(self._best["value"])
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row for each trained epoch.
+
+        Phase, cycle, clone, epoch (how long that network has been trained), what `fit` logs,
+        seconds.
+        """
+        return self._log.history
+
+    @cached_property
+    def lineage(self) -> pd.DataFrame:
+        """One row for each clone.
+
+        Cycle, clone, change, fitness, selected, archive, gene, value (the monitored one), parent
+        (the archive it came from), failure (the last line of why it failed).
+        """
+        return self._log.lineage
+
+    def loaded(self) -> Result:
+        """Load both networks now, while their archives are there; return this result."""
+        _ = self.model, self.best_model
+        return self
+
+    @property
+    def archives(self) -> tuple[str, str]:
+        """Names of the archives of the last and of the best network, relative to the folder."""
+        return self._last["archive"], self._best["archive"]
+
+    @property
+    def _last(self) -> Entry:
+        return self._some(self._log.last)
+
+    @property
+    def _best(self) -> Entry:
+        return self._some(self._log.best(self._mode))
+
+    def _some(self, entry: Entry | None) -> Entry:
+        if entry is None:
+            raise MihaError(
+                "A run must have finished its first training before it has a network. "
+                f"Received: {str(self.run_dir)!r}, which has not. Wait for it."
+            )
+        return entry

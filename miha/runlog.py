@@ -33,6 +33,11 @@ def say(text: str) -> None:
     logger.log(SEVERITY, text)
 
 
+def warn(text: str) -> None:
+    """Write one line of the run's log that the terminal shall show too."""
+    logger.warning(text)
+
+
 def describe_training(network: Network, monitor: str) -> None:
     """Write one line of the run's log about a finished training."""
     task = network.task

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -16,6 +17,15 @@ from networks import GALLERY, convolutional, custom_step, dense, images
 from miha.archive import pack
 from miha.mutations import MUTATIONS, mutate
 from miha.records import Epoch, Genome
+from miha.space import OPTIMIZERS
+
+SPECIAL = {
+    "averaged": lambda: keras.optimizers.Adam(use_ema=True, ema_momentum=0.9),
+    "scheduled": lambda: keras.optimizers.SGD(
+        keras.optimizers.schedules.CosineDecay(0.1, 50), momentum=0.9
+    ),
+    "scaled": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(), 8.0),
+}
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -34,6 +44,10 @@ def assert_equal(first, second):
         assert len(ours) == len(theirs)
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def without_seeds(snapshot):
+    return tuple(value for value in snapshot.variables if value.dtype.kind == "f")
 
 
 class TrainerContract:
@@ -180,6 +194,39 @@ class TrainerContract:
         trainer = make(dense("sgd"), images())
         trainer.express(trainer.genome.replace(learning_rate=1e30))
         assert len(train(trainer, 5)) < 5
+
+    @pytest.mark.parametrize("eagerly", [False, True])
+    def test_training_stops_at_the_first_step_whose_loss_is_not_finite(self, make, eagerly):
+        model = dense()
+        model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=eagerly)
+        trainer = make(model, images(), batch_size=8)
+        start = trainer.snapshot()
+        broken = tuple(np.full_like(value, np.nan) for value in start.variables)
+        trainer.restore(replace(start, variables=broken))
+        [epoch] = train(trainer, 5)
+        assert np.isnan(epoch.logs["loss"])
+        assert int(trainer.snapshot().slots[0]) == 1
+
+    @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "averaged", "scheduled", "scaled"])
+    def test_an_archive_gives_back_every_value(self, make, optimizer):
+        model = convolutional(SPECIAL.get(optimizer, lambda: optimizer)())
+        trainer = make(model, images())
+        train(trainer, 2)
+        ours = trainer.snapshot()
+        found = trainer.recall(trainer.export(ours, trainer.genome))
+        assert len(found.variables) == len(ours.variables) > len(model.weights)
+        assert_equal(*(replace(s, variables=without_seeds(s)) for s in (found, ours)))
+
+    def test_a_recalled_network_trains_on_as_one_that_was_kept(self, make, gallery):
+        trainer = make(*gallery)
+        train(trainer, 1)
+        kept = trainer.snapshot()
+        ends = []
+        for values in (kept, trainer.recall(trainer.export(kept, trainer.genome))):
+            trainer.restore(values)
+            train(trainer, 2)
+            ends.append(trainer.snapshot())
+        assert_equal(*ends)
 
     def test_each_epoch_is_told(self, make):
         told: list[Epoch] = []

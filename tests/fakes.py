@@ -7,18 +7,24 @@ import json
 import math
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from miha.archive import pack
+from miha.callbacks import Callback
 from miha.errors import TrainerError
 from miha.fitness import LevelAndSlope
-from miha.journal import RunFolder, archive_name
+from miha.folder import START, RunFolder, archive_name
+from miha.identity import describe_run, open_run
+from miha.logbook import Logbook
 from miha.loop import Loop
 from miha.mutations import MUTATIONS, resolve
+from miha.plan import Plan
+from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Epoch, Genome, Network, Schedule, Snapshot, Task
 from miha.runlog import run_log
 from miha.space import Space
@@ -53,6 +59,8 @@ class FakeTrainer:
     Args:
         diverges: Whether the loss is NaN with a genome.
         script: Logged values to give instead, by the number of the training, 0 for the first.
+        fails: The error that a training of a genome raises, or None.
+        padding: Bytes by which an archive is larger than it need be.
     """
 
     device = "a test"
@@ -67,12 +75,16 @@ class FakeTrainer:
         script: Mapping[int, Mapping[str, float]] | None = None,
         genome: Genome = GENOME,
         space: Space = SPACE,
+        fails: Callable[[Genome], Exception | None] = lambda genome: None,
+        padding: int = 0,
     ) -> None:
         self.space = space
         self.trainings: list[Training] = []
         self.finalized = 0
         self._diverges = diverges
         self._script = script or {}
+        self._fails = fails
+        self._padding = bytes(padding)
         self._weight = 4.0
         self._seed = 0
         self._genome = genome
@@ -124,6 +136,8 @@ class FakeTrainer:
         while len(trained) < epochs and (not trained or math.isfinite(trained[-1].logs["loss"])):
             trained.append(self._epoch(order, training))
             on_epoch(trained[-1])
+        if error := self._fails(self._genome):
+            raise error
         training.end = self._weight
         return tuple(trained)
 
@@ -134,15 +148,27 @@ class FakeTrainer:
 
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
         buffer = io.BytesIO()
+        values = [array.ravel()[0] for array in (*snapshot.variables, *snapshot.slots)]
         with zipfile.ZipFile(buffer, "w") as archive:
             archive.writestr("config.json", json.dumps(genome.to_dict()))
-            archive.writestr("weight.bin", snapshot.variables[0].tobytes())
+            archive.writestr("model.weights.h5", np.array(values).tobytes() + self._padding)
         return buffer.getvalue()
 
+    def recall(self, archive: bytes) -> Snapshot:
+        loaded = self._read(archive)
+        weight, _, rate, velocity = loaded["values"]
+        variables = (np.array([weight]), np.array([self._seed]))
+        slots = (np.array(rate), np.array([velocity]))
+        return Snapshot(variables, loaded["genome"]["optimizer"], slots)
+
     def load(self, archive: bytes) -> dict[str, Any]:
+        loaded = self._read(archive)
+        return {"weight": loaded["values"][0], "genome": loaded["genome"]}
+
+    def _read(self, archive: bytes) -> dict[str, Any]:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            weight = np.frombuffer(opened.read("weight.bin"))
-            return {"weight": float(weight[0]), "genome": json.loads(opened.read("config.json"))}
+            values = np.frombuffer(opened.read("model.weights.h5"), count=4).tolist()
+            return {"values": values, "genome": json.loads(opened.read("config.json"))}
 
     def _epoch(self, order: np.random.Generator, training: Training) -> Epoch:
         began = time.perf_counter()
@@ -171,16 +197,39 @@ class FakeTrainer:
         return {"loss": float(loss), "val_loss": value, "val_accuracy": 1 / (1 + value)}
 
 
-def make_loop(path: Path, trainer: FakeTrainer | None = None, **changes: Any) -> Loop:
+@dataclass(frozen=True)
+class SmallLoop(Loop):
+    """A loop whose parts tests reach by short names."""
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.plan.schedule
+
+    @property
+    def folder(self) -> RunFolder:
+        return self.recorder.folder
+
+    @property
+    def log(self) -> Logbook:
+        return self.recorder.log
+
+    @property
+    def best(self) -> Any:
+        return self.log.best(self.plan.mode)
+
+
+def make_loop(
+    path: Path,
+    trainer: FakeTrainer | None = None,
+    callbacks: Sequence[Callback] = (),
+    overwrite: bool = False,
+    **changes: Any,
+) -> SmallLoop:
     """Return a small run: m=2, n=2, k=1, c=2, pop_size=3 unless told otherwise."""
     trainer = trainer or FakeTrainer()
     numbers = {"m": 2, "n": 2, "k": 1, "c": 2, "pop_size": 3}
     schedule = Schedule(**{name: changes.pop(name, low) for name, low in numbers.items()})
-    folder = RunFolder(path)
-    folder.create()
     arguments = {
-        "trainer": trainer,
-        "start": trainer.snapshot(),
         "schedule": schedule,
         "mutations": resolve(list(MUTATIONS)),
         "fitness": LevelAndSlope(),
@@ -188,15 +237,25 @@ def make_loop(path: Path, trainer: FakeTrainer | None = None, **changes: Any) ->
         "mode": "min",
         "control": True,
         "seed": 0,
-        "folder": folder,
     }
-    return Loop(**(arguments | changes))
+    plan = Plan(**(arguments | changes))
+    folder = RunFolder(path)
+    folder.create()
+    description = describe_run(plan, trainer)
+    journal, past = open_run(folder, description, overwrite, lambda folder, done: None)
+    recorder = Recorder(folder, journal, past, trainer)
+    return SmallLoop(plan, trainer, trainer.snapshot(), recorder, callbacks)
 
 
-def run(loop: Loop) -> Network:
+def run(loop: SmallLoop) -> Network:
     """Run a loop from its trainer's own genome, and log it in its folder."""
-    with run_log(loop.folder.path / "run.log"):
-        return loop.run(loop.trainer.genome)
+    folder = loop.folder
+    start = pack(loop.trainer.export(loop.start, loop.trainer.genome), {"genome": GENOME.to_dict()})
+    folder.write_archive(START, start)
+    with run_log(folder.path / "run.log"):
+        network = loop.run(loop.trainer.genome)
+    loop.recorder.end()
+    return network
 
 
 def make_network(

@@ -44,6 +44,7 @@ def epoch_of(network):
 def test_there_is_a_hook_for_each_moment_of_a_run():
     assert set(HOOKS) == {
         "on_run_begin",
+        "on_resume",
         "on_training_begin",
         "on_epoch_end",
         "on_training_end",

@@ -1,176 +1,205 @@
-"""The run's folder: nothing is overwritten, and a file is written whole or not at all."""
+"""The journal: damage is cut off where a crash can make it, and refused everywhere else."""
 
 from __future__ import annotations
 
 import json
 import math
+import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from miha.errors import RunExistsError
-from miha.journal import RunFolder, archive_name, plain, write_whole
+from miha.errors import JournalError, StorageError
+from miha.journal import Journal
 
-
-def lines(folder: RunFolder) -> list[dict]:
-    return [json.loads(line) for line in (folder.path / "journal.jsonl").read_text().splitlines()]
-
-
-def filled(path) -> RunFolder:
-    folder = RunFolder(path)
-    folder.create()
-    for name in ("model_init", "model_1", "model_final"):
-        folder.write_archive(f"model/{name}.zip", b"network")
-    folder.write_archive("population/1_0_model.zip", b"clone")
-    folder.append({"event": "training"})
-    return folder
+ENTRIES = [
+    {"event": "training", "value": 0.5, "genome": {"optimizer": "adam"}},
+    {"event": "selection", "cycle": 1, "clone": None},
+    {"event": "training", "value": math.nan, "failure": 'diverged: "loss"\nis nan', "é": "ü"},
+    {"event": "end"},
+]
+PLAIN = [*ENTRIES[:2], {**ENTRIES[2], "value": "nan"}, ENTRIES[3]]
 
 
-def files(folder: RunFolder) -> list[str]:
-    found = (path for path in folder.path.rglob("*") if path.is_file())
-    return sorted(path.relative_to(folder.path).as_posix() for path in found)
+def written(path, entries=ENTRIES) -> Journal:
+    journal = Journal(path)
+    journal.open()
+    for entry in entries:
+        journal.append(entry)
+    return journal
 
 
-@pytest.mark.parametrize(
-    ("place", "name"),
-    [
-        (("initial", None, None), "model/model_init.zip"),
-        (("clone", 3, 4), "population/3_4_model.zip"),
-        (("winner", 3, None), "model/model_3.zip"),
-        (("final", None, None), "model/model_final.zip"),
-    ],
-)
-def test_archives_have_the_names_of_the_design(place, name):
-    assert archive_name(*place) == name
+def valid(entries=ENTRIES) -> bytes:
+    """Return the bytes of a journal, made without `Journal`: the format is what it is."""
+    data, crc = b"", 0
+    for entry in entries:
+        rest = json.dumps({**entry, "value": "nan"} if "failure" in entry else entry)[1:] + "\n"
+        crc = zlib.crc32(rest.encode(), crc)
+        data += b'{"crc32": "%08x", ' % crc + rest.encode()
+    return data
 
 
-def test_naming_a_folder_touches_nothing(tmp_path):
-    RunFolder(tmp_path / "run").check_free()
-    assert list(tmp_path.iterdir()) == []
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("journal") / "journal.jsonl"
 
 
-def test_a_new_folder_is_made_with_its_parts(tmp_path):
-    RunFolder(tmp_path / "deep" / "run").create()
-    found = sorted(path.name for path in (tmp_path / "deep" / "run").iterdir())
-    assert found == ["model", "population"]
+def test_what_is_appended_is_read(tmp_path):
+    journal = written(tmp_path / "journal.jsonl")
+    assert journal.read() == Journal(tmp_path / "journal.jsonl").read() == PLAIN
 
 
-def test_an_empty_folder_may_be_used(tmp_path):
-    RunFolder(tmp_path).create()
-    assert (tmp_path / "model").is_dir()
+def test_the_format_is_one_json_object_a_line_with_a_checksum(tmp_path):
+    written(tmp_path / "journal.jsonl")
+    assert (tmp_path / "journal.jsonl").read_bytes() == valid()
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines()
+    assert [json.loads(line, parse_constant=pytest.fail)["event"] for line in lines] == [
+        entry["event"] for entry in ENTRIES
+    ]
 
 
-def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    for act in (RunFolder(tmp_path).check_free, RunFolder(tmp_path).create):
-        with pytest.raises(RunExistsError, match="new or empty"):
-            act()
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-
-
-def test_a_file_in_the_folders_place_is_refused_and_left_alone(tmp_path):
-    (tmp_path / "run").write_text("mine")
-    with pytest.raises(RunExistsError, match="Received: logs="):
-        RunFolder(tmp_path / "run").create()
-    assert (tmp_path / "run").read_text() == "mine"
-
-
-def test_an_existing_run_is_a_file_exists_error(tmp_path):
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(FileExistsError):
-        RunFolder(tmp_path).check_free()
-
-
-def test_the_journal_grows_by_one_line_for_each_entry(tmp_path):
-    folder = RunFolder(tmp_path)
-    folder.append({"event": "training", "value": 0.5})
-    assert lines(folder) == [{"event": "training", "value": 0.5}]
-    folder.append({"event": "selection", "clone": None})
-    assert lines(folder)[1] == {"event": "selection", "clone": None}
-    assert (tmp_path / "journal.jsonl").read_bytes().endswith(b"}\n")
-
-
-def test_a_journal_line_is_strict_json_even_where_a_value_is_not_finite(tmp_path):
-    folder = RunFolder(tmp_path)
-    folder.append({"value": math.nan, "epochs": [{"loss": math.inf}], "text": "a\nb"})
-    assert lines(folder) == [{"value": "nan", "epochs": [{"loss": "inf"}], "text": "a\nb"}]
-
-
-def test_a_json_file_is_sorted_and_replaced_as_a_whole(tmp_path):
-    folder = RunFolder(tmp_path)
-    folder.write_json("run.json", {"seed": 1, "other": "long " * 100})
-    folder.write_json("run.json", {"seed": 0, "arguments": {"m": 2, "fitness": math.nan}})
-    text = (tmp_path / "run.json").read_text()
-    assert json.loads(text) == {"arguments": {"fitness": "nan", "m": 2}, "seed": 0}
-    assert text.index("arguments") < text.index("seed")
-    assert text.endswith("}\n")
+def test_a_journal_that_is_not_there_is_empty(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    assert journal.read() == journal.open() == []
+    assert not (tmp_path / "journal.jsonl").exists()
 
 
 def test_numbers_of_numpy_can_be_journalled(tmp_path):
-    folder = RunFolder(tmp_path)
-    folder.append({"m": np.int64(10), "loss": np.float32(0.5), "last": np.float32("nan")})
-    assert lines(folder) == [{"m": 10, "loss": 0.5, "last": "nan"}]
+    entry = {"event": "x", "m": np.int64(10), "loss": np.float32(0.5), "last": np.float32("nan")}
+    journal = written(tmp_path / "journal.jsonl", [entry])
+    assert journal.read() == [{"event": "x", "m": 10, "loss": 0.5, "last": "nan"}]
 
 
-def test_a_file_is_written_under_its_final_name_only(tmp_path):
-    write_whole(tmp_path / "a.zip", b"first")
-    write_whole(tmp_path / "a.zip", b"second")
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.zip": b"second"}
+def test_reading_changes_nothing(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(valid()[:-3])
+    assert Journal(path).read() == PLAIN[:3]
+    assert path.read_bytes() == valid()[:-3]
 
 
-def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path):
-    write_whole(tmp_path / "a.zip", b"first")
-    with pytest.raises(TypeError):
-        write_whole(tmp_path / "a.zip", "no bytes")
-    assert (tmp_path / "a.zip").read_bytes() == b"first"
+def test_a_journal_can_be_cut_and_goes_on_there(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = written(path)
+    assert journal.cut(2) == PLAIN[:2]
+    journal.append({"event": "end"})
+    assert Journal(path).read() == [*PLAIN[:2], {"event": "end"}]
 
 
-def test_a_write_that_fails_leaves_no_file_of_that_name(tmp_path):
-    with pytest.raises(TypeError):
-        write_whole(tmp_path / "a.zip", "no bytes")
-    assert not (tmp_path / "a.zip").exists()
-
-
-@pytest.mark.parametrize(
-    ("what", "archives"),
-    [
-        (
-            "all",
-            [
-                "model/model_1.zip",
-                "model/model_final.zip",
-                "model/model_init.zip",
-                "population/1_0_model.zip",
-            ],
-        ),
-        ("model", ["model/model_1.zip", "model/model_final.zip", "model/model_init.zip"]),
-        ("final", ["model/model_final.zip"]),
-        ("none", []),
-    ],
-)
-def test_keep_says_which_archives_stay_and_touches_nothing_else(tmp_path, what, archives):
-    folder = filled(tmp_path / "run")
-    folder.keep(what)
-    assert files(folder) == ["journal.jsonl", *archives]
+@pytest.mark.parametrize("number", range(1, 4))
+def test_damage_in_the_middle_is_refused_with_the_number_of_the_line(tmp_path, number):
+    path = tmp_path / "journal.jsonl"
+    lines = valid().splitlines(keepends=True)
+    lines[number - 1] = lines[number - 1].replace(b"event", b"evemt")
+    path.write_bytes(b"".join(lines))
+    for act in (Journal(path).read, Journal(path).open):
+        with pytest.raises(JournalError, match=rf"journal\.jsonl', line {number}, "):
+            act()
+    assert path.read_bytes() == b"".join(lines)
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"),
+    "change",
     [
-        ({"a": (1, 2.5), 3: [None, True]}, {"a": [1, 2.5], "3": [None, True]}),
-        (math.nan, "nan"),
-        (-math.inf, "-inf"),
-        (np.float64(0.5), 0.5),
-        (np.float64("inf"), "inf"),
-        ("nan", "nan"),
+        lambda lines: lines[:1] + lines[2:],
+        lambda lines: lines[1:],
+        lambda lines: [lines[1], lines[0], *lines[2:]],
+        lambda lines: [lines[0], *lines],
     ],
+    ids=["lost", "lost first", "swapped", "doubled"],
 )
-def test_plain_values_are_what_json_can_hold(value, expected):
-    assert plain(value) == expected
-    json.dumps(plain(value), allow_nan=False)
+def test_a_line_that_is_lost_moved_or_doubled_is_noticed(tmp_path, change):
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"".join(change(valid().splitlines(keepends=True))))
+    with pytest.raises(JournalError, match="line"):
+        Journal(path).read()
 
 
-def test_plain_leaves_what_it_is_given_as_it_was():
-    values = {"epochs": [{"loss": math.nan}]}
-    plain(values)
-    assert math.isnan(values["epochs"][0]["loss"])
+@given(length=st.integers(0, len(valid())))
+def test_any_prefix_is_opened_and_appended_to(path, length):
+    path.write_bytes(valid()[:length])
+    whole = valid()[:length].count(b"\n")
+    journal = Journal(path)
+    assert journal.open() == PLAIN[:whole]
+    for entry in ENTRIES[whole:]:
+        journal.append(entry)
+    assert path.read_bytes() == valid()
+
+
+@given(length=st.integers(0, len(valid())), rubbish=st.binary(max_size=80))
+def test_a_torn_tail_of_rubbish_never_spoils_what_is_appended(path, length, rubbish):
+    path.write_bytes(valid()[:length] + rubbish.replace(b"\n", b"\0"))
+    journal = Journal(path)
+    found = journal.open()
+    assert found == PLAIN[: len(found)]
+    journal.append({"event": "end"})
+    assert Journal(path).read() == [*found, {"event": "end"}]
+
+
+@given(st.integers(0, len(valid()) - 1), st.integers(1, 255))
+def test_a_changed_byte_is_recovered_or_refused_and_never_read(path, place, mask):
+    data = bytearray(valid())
+    data[place] ^= mask
+    path.write_bytes(bytes(data))
+    try:
+        found = Journal(path).open()
+    except JournalError:
+        assert path.read_bytes() == bytes(data)
+    else:
+        assert found == PLAIN[: len(found)]
+        assert len(found) < len(PLAIN)
+
+
+def test_every_single_byte_changed_in_every_bit_is_noticed(path):
+    """Every one of them, since that costs a second: what hypothesis samples above."""
+    original = valid()
+    for place in range(len(original)):
+        for bit in range(8):
+            data = bytearray(original)
+            data[place] ^= 1 << bit
+            path.write_bytes(bytes(data))
+            try:
+                found = Journal(path).read()
+            except JournalError:
+                continue
+            assert found == PLAIN[: len(found)]
+            assert len(found) < len(PLAIN)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(valid()) - 1), st.integers(0, 255)), min_size=2))
+def test_several_changed_bytes_are_recovered_or_refused(path, changes):
+    data = bytearray(valid())
+    for place, value in changes:
+        data[place] = value
+    path.write_bytes(bytes(data))
+    try:
+        found = Journal(path).open()
+    except JournalError:
+        return
+    assert found == PLAIN[: len(found)]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(st.lists(st.dictionaries(st.text(), json_values)))
+def test_whatever_json_can_hold_is_read_as_it_was(path, entries):
+    path.unlink(missing_ok=True)
+    finite = [
+        {"event": "training"} | {k: v for k, v in entry.items() if "inf" not in repr(v)}
+        for entry in entries
+    ]
+    written(path, finite)
+    assert Journal(path).read() == finite
+
+
+def test_a_folder_that_has_vanished_is_named(tmp_path):
+    journal = Journal(tmp_path / "gone" / "journal.jsonl")
+    assert journal.open() == []
+    with pytest.raises(StorageError, match=r"gone/journal\.jsonl.*No such file"):
+        journal.append({"event": "end"})

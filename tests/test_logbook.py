@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from fakes import GENOME, make_network
 
-from miha.journal import plain
+from miha.folder import plain
 from miha.logbook import Logbook, write_tables
 from miha.records import Change
 
 LINEAGE = [
     *("cycle", "clone", "change", "fitness", "selected", "archive"),
-    *("gene", "value", "parent"),
+    *("gene", "value", "parent", "failure"),
 ]
 
 
@@ -89,6 +89,7 @@ def test_the_lineage_has_one_row_for_each_clone():
             "gene": "none",
             "value": 0.5,
             "parent": "model/model_init.zip",
+            "failure": None,
         },
         {
             "cycle": 1,
@@ -100,6 +101,7 @@ def test_the_lineage_has_one_row_for_each_clone():
             "gene": "batch_size",
             "value": 0.4,
             "parent": "model/model_init.zip",
+            "failure": None,
         },
     ]
 
@@ -152,7 +154,7 @@ def test_the_tables_are_written_as_they_are(tmp_path):
     write_tables(log, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "lineage.csv"]
     for name in ("history", "lineage"):
-        expected = getattr(log, name)
+        expected = getattr(log, name).replace({None: math.nan})
         read = pd.read_csv(tmp_path / f"{name}.csv", dtype={"cycle": "Int64", "clone": "Int64"})
         pd.testing.assert_frame_equal(read, expected, check_dtype=False)
 

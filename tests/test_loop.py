@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import math
 import weakref
 
@@ -14,9 +13,10 @@ from fakes import GENOME, SPACE, FakeTrainer, make_loop, run, until
 
 from miha.archive import describe
 from miha.callbacks import Callback
-from miha.errors import MihaError, MihaWarning
+from miha.errors import MihaError, MihaWarning, StorageError
 from miha.fitness import LOSES
-from miha.journal import RunFolder, plain
+from miha.folder import START, plain
+from miha.journal import Journal
 from miha.mutations import BatchSizeMutation, Mutation
 from miha.randomness import generator
 from miha.records import UNCHANGED, Genome
@@ -26,13 +26,15 @@ NAN = {"loss": math.nan}
 
 
 def journal(loop) -> list[dict]:
-    text = (loop.folder.path / "journal.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
+    return Journal(loop.folder.path / "journal.jsonl").read()
 
 
 def archives(loop) -> list[str]:
+    """Names of the archives of all trainings; that of the start is always there."""
     path = loop.folder.path
-    return sorted(found.relative_to(path).as_posix() for found in path.rglob("*.zip"))
+    found = sorted(found.relative_to(path).as_posix() for found in path.rglob("*.zip"))
+    assert START in found
+    return [name for name in found if name != START]
 
 
 def values_of(loop, **where) -> list[float]:
@@ -155,7 +157,7 @@ def test_the_lineage_leads_from_the_last_network_to_the_first(tmp_path):
     run(loop)
     parents = {e["archive"]: e["parent"] for e in loop.log.trainings}
     way = ["model/model_final.zip"]
-    while parents[way[-1]] is not None:
+    while parents[way[-1]] != START:
         way.append(parents[way[-1]])
     assert way == [
         "model/model_final.zip",
@@ -272,7 +274,7 @@ def test_another_seed_gives_another_order_and_other_noise(tmp_path):
 def test_the_noise_is_not_drawn_with_the_numbers_of_the_order(tmp_path):
     loop = make_loop(tmp_path, c=0)
     run(loop)
-    numbers = generator(loop.seed, "initial", 0, 0, "order").integers(2**31)
+    numbers = generator(loop.plan.seed, "initial", 0, 0, "order").integers(2**31)
     assert loop.trainer.trainings[0].noise != numbers
 
 
@@ -339,7 +341,7 @@ def test_genomes_that_diverge_never_become_the_network(tmp_path):
 def test_the_network_goes_on_unchanged_when_every_clone_has_diverged(tmp_path):
     trainer = FakeTrainer(script={1: NAN, 2: NAN, 3: NAN})
     loop = make_loop(tmp_path, trainer, c=2)
-    with pytest.warns(MihaWarning, match="Every clone of cycle 1 has diverged"):
+    with pytest.warns(MihaWarning, match="Every clone of cycle 1 has failed"):
         run(loop)
     initial, winner = trainer.trainings[0], trainer.trainings[4]
     assert (winner.start, winner.genome) == (initial.end, GENOME)
@@ -390,7 +392,7 @@ def test_a_network_that_diverges_at_once_is_rescued_by_its_clones(tmp_path):
     assert [training.start for training in trainer.trainings[1:4]] == [4.0] * 3
     assert loop.log.winners[1] is not None
     assert math.isfinite(final.value)
-    assert math.isfinite(loop.best.value)
+    assert math.isfinite(loop.best["value"])
 
 
 def test_a_run_in_which_everything_diverges_still_ends(tmp_path):
@@ -408,7 +410,7 @@ def test_a_network_that_was_not_trained_is_not_said_to_have_diverged(tmp_path):
         run(loop)
     assert [str(warning.message).split(" (")[0] for warning in warned] == [
         "The network diverged in its initial training",
-        "Every clone of cycle 1 has diverged; the network goes on unchanged. "
+        "Every clone of cycle 1 has failed; the network goes on unchanged. "
         "Narrow the search space or lower the learning rate.",
         "The network diverged in its final training",
     ]
@@ -462,8 +464,8 @@ def test_a_larger_value_wins_where_larger_is_better(tmp_path):
     )
     final = run(loop)
     assert loop.log.winners == {1: 1}
-    assert loop.best.task.archive == "population/1_1_model.zip"
-    assert (loop.best.value, final.value) == (0.8, 0.7)
+    assert loop.best["archive"] == "population/1_1_model.zip"
+    assert (loop.best["value"], final.value) == (0.8, 0.7)
 
 
 def test_the_best_network_is_the_one_with_the_best_value(tmp_path):
@@ -471,16 +473,17 @@ def test_the_best_network_is_the_one_with_the_best_value(tmp_path):
     trainer = FakeTrainer(script=script)
     loop = make_loop(tmp_path, trainer, c=1)
     run(loop)
-    assert (loop.best.task.archive, loop.best.value) == ("model/model_1.zip", 1.0)
-    assert weight(loop.best) == trainer.trainings[4].end
-    assert loop.best.genome == trainer.trainings[4].genome
+    assert (loop.best["archive"], loop.best["value"]) == ("model/model_1.zip", 1.0)
+    best = trainer.load((tmp_path / "model/model_1.zip").read_bytes())
+    assert best["weight"] == trainer.trainings[4].end
+    assert loop.best["genome"] == trainer.trainings[4].genome.to_dict()
 
 
 def test_of_equally_good_networks_the_first_is_the_best(tmp_path):
     script = {i: {"val_loss": 1.0} for i in range(6)}
     loop = make_loop(tmp_path, FakeTrainer(script=script), c=1)
     run(loop)
-    assert loop.best.task.archive == "model/model_init.zip"
+    assert loop.best["archive"] == "model/model_init.zip"
 
 
 @pytest.mark.parametrize(("mode", "value"), [("min", -math.inf), ("max", math.inf)])
@@ -490,7 +493,7 @@ def test_a_value_that_is_not_finite_is_never_the_best(tmp_path, mode, value):
     script[1] = {"val_loss": value}
     loop = make_loop(tmp_path, FakeTrainer(script=script), c=1, mode=mode)
     run(loop)
-    assert (loop.best.task.archive, loop.best.value) == ("model/model_init.zip", sign * 0.1)
+    assert (loop.best["archive"], loop.best["value"]) == ("model/model_init.zip", sign * 0.1)
 
 
 def test_the_weights_are_finalized_once_at_the_end(tmp_path):
@@ -505,7 +508,7 @@ def test_the_journal_has_a_line_for_each_training_and_each_selection(tmp_path):
     run(loop)
     entries = journal(loop)
     cycle = ["training"] * 3 + ["selection", "training"]
-    assert [entry["event"] for entry in entries] == ["training", *cycle * 2, "training"]
+    assert [entry["event"] for entry in entries] == ["training", *cycle * 2, "training", "end"]
 
 
 def test_the_journal_tells_what_the_logbook_has(tmp_path):
@@ -517,27 +520,36 @@ def test_the_journal_tells_what_the_logbook_has(tmp_path):
     assert selections == loop.log.winners
 
 
-def test_the_journal_tells_only_of_archives_that_are_there(tmp_path):
-    class Witness(RunFolder):
+def test_the_journal_tells_only_of_archives_that_are_there(tmp_path, monkeypatch):
+    class Witness(Journal):
         def append(self, entry):
-            if entry["event"] == "training" and not (self.path / entry["archive"]).exists():
+            if entry["event"] == "training" and not (tmp_path / entry["archive"]).exists():
                 raise FileNotFoundError(entry["archive"])
             super().append(entry)
 
-    loop = make_loop(tmp_path, folder=Witness(tmp_path))
+    monkeypatch.setattr("miha.identity.Journal", Witness)
+    loop = make_loop(tmp_path)
     run(loop)
-    assert len(journal(loop)) == 12
+    assert len(journal(loop)) == 13
 
 
 def test_the_tables_are_written_after_each_cycle(tmp_path):
     loop = make_loop(tmp_path, m=2, n=2, k=1, c=2, pop_size=3)
-    run(loop)
+    loop.run(loop.trainer.genome)
     # The last selection comes before the last winner and the final training.
-    history = loop.log.history[: -(1 + 2)]
-    written = pd.read_csv(tmp_path / "history.csv", dtype={"cycle": "Int64", "clone": "Int64"})
-    pd.testing.assert_frame_equal(written, history, check_dtype=False)
-    written = pd.read_csv(tmp_path / "lineage.csv", dtype={"cycle": "Int64", "clone": "Int64"})
-    pd.testing.assert_frame_equal(written, loop.log.lineage, check_dtype=False)
+    check_tables(tmp_path, loop.log.history[: -(1 + 2)], loop.log.lineage)
+
+
+def test_the_tables_are_whole_at_the_end(tmp_path):
+    loop = make_loop(tmp_path)
+    run(loop)
+    check_tables(tmp_path, loop.log.history, loop.log.lineage)
+
+
+def check_tables(path, history, lineage):
+    for name, table in (("history", history), ("lineage", lineage.fillna({"failure": math.nan}))):
+        written = pd.read_csv(path / f"{name}.csv", dtype={"cycle": "Int64", "clone": "Int64"})
+        pd.testing.assert_frame_equal(written, table, check_dtype=False)
 
 
 def test_the_log_of_a_run_has_a_line_for_each_training(tmp_path):
@@ -669,7 +681,7 @@ def test_a_mutation_of_ones_own_changes_the_network(tmp_path):
 def test_an_archive_that_cannot_be_written_ends_the_run(tmp_path):
     loop = make_loop(tmp_path, c=4)
     (tmp_path / "population").rmdir()
-    with pytest.raises(FileNotFoundError, match="1_0_model"):
+    with pytest.raises(StorageError, match="1_0_model.*No such file"):
         run(loop)
     assert [entry["archive"] for entry in journal(loop)] == ["model/model_init.zip"]
 
@@ -677,7 +689,7 @@ def test_an_archive_that_cannot_be_written_ends_the_run(tmp_path):
 def test_the_last_archive_that_cannot_be_written_ends_the_run(tmp_path):
     loop = make_loop(tmp_path, c=1)
     (tmp_path / "model/model_final.zip").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(StorageError, match="model_final.zip.*[Ii]s a directory"):
         run(loop)
     assert journal(loop)[-1]["archive"] == "model/model_1.zip"
 
@@ -715,16 +727,14 @@ def test_the_space_of_the_trainer_bounds_every_genome_of_a_run(tmp_path):
 
 
 def test_a_monitor_that_is_not_logged_costs_one_epoch(tmp_path):
-    trainer = FakeTrainer()
-    loop = make_loop(tmp_path / "run", trainer, m=5, monitor="val_f1")
     seen = []
-    loop.callbacks = [Recorder(seen)]
+    loop = make_loop(tmp_path / "run", m=5, monitor="val_f1", callbacks=[Watching(seen)])
     with pytest.raises(MihaError, match="`monitor` must name a value that is logged"):
         run(loop)
     assert seen == []
 
 
-class Recorder(Callback):
+class Watching(Callback):
     def __init__(self, seen):
         self.seen = seen
 

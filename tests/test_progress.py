@@ -199,6 +199,6 @@ def test_the_line_of_a_cycle_names_the_winner():
     assert winner_line(2, CLONES) == "Cycle 2: batch size 4 -> 8 wins (fitness 0.5)"
 
 
-def test_the_line_of_a_cycle_tells_that_every_clone_has_diverged():
+def test_the_line_of_a_cycle_tells_that_every_clone_has_failed():
     lost = [row | {"selected": False} for row in CLONES]
-    assert winner_line(2, lost).startswith("Cycle 2: every clone has diverged")
+    assert winner_line(2, lost).startswith("Cycle 2: every clone has failed")

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from miha.records import Genome, Snapshot
-from miha.trainer.copies import from_bytes, to_bytes
-from miha.trainer.optimizers import Optimizers
+from miha.trainer.copies import from_bytes, to_bytes, values
+from miha.trainer.optimizers import Optimizers, name_of
 from miha.trainer.surgery import Slot
 
 
@@ -45,6 +45,13 @@ class Exporter:
     def load(self, archive: bytes) -> keras.Model:
         """Return the plain network of an archive; its layers are the user's own, so trusted."""
         return from_bytes(archive, self._custom_objects, safe_mode=False)
+
+    def recall(self, archive: bytes) -> Snapshot:
+        """Return the values of an archive, in the order in which `export` was given them."""
+        with keras.device("cpu:0"):
+            network = self.load(archive)
+        optimizer = network.optimizer
+        return Snapshot(values(network.variables), name_of(optimizer), values(optimizer.variables))
 
     def _express(self, snapshot: Snapshot, genome: Genome) -> None:
         optimizer = self._optimizers.use(snapshot.optimizer)

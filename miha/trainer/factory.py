@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +14,7 @@ from miha.space import SearchSpace, Space, batch_size_bounds
 from miha.trainer import copies, data, optimizers, slots
 from miha.trainer.custom import custom_objects
 from miha.trainer.exporter import Exporter
+from miha.trainer.fingerprint import fingerprint
 from miha.trainer.protocol import Trainer
 from miha.trainer.surgery import Slot
 
@@ -77,7 +75,7 @@ def make_trainer(
         settings=Settings(batch_size, validation_batch_size, prefix, shuffle),
         metrics=metrics | {prefix + name: mode for name, mode in evaluated.items()},
         exporter=Exporter(plain, slots.slots_in(plain, chosen), known),
-        fingerprint=_fingerprint(built, training, validation),
+        fingerprint=fingerprint(built, training, validation),
     )
 
 
@@ -148,21 +146,3 @@ def _resolve(
         batch_size=batch_size_bounds(space.batch_size, batch_size, samples),
         learning_rate=space.learning_rate,
     )
-
-
-def _fingerprint(
-    network: keras.Model, training: data.Data, validation: data.Data | None
-) -> dict[str, str]:
-    """Return checksums of the data, and of the network's weights and way of being compiled."""
-    arrays = [*training.arrays, *(validation.arrays if validation else ())]
-    weights = [keras.ops.convert_to_numpy(weight) for weight in network.weights]
-    compiled = json.dumps(network.get_compile_config(), sort_keys=True, default=str)
-    return {"data": _checksum(arrays), "network": _checksum(weights, compiled)}
-
-
-def _checksum(arrays: Sequence[np.ndarray], text: str = "") -> str:
-    sha = hashlib.sha256(text.encode())
-    for array in arrays:
-        sha.update(f"{array.dtype}{array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).tobytes())
-    return sha.hexdigest()

@@ -91,5 +91,12 @@ class Trainer(Protocol):
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
         """Return a Keras v3 archive of a plain network; may be called while another trains."""
 
+    def recall(self, archive: bytes) -> Snapshot:
+        """Return the values of an archive that this trainer exported, ready to `restore`.
+
+        The states of seeds, which an archive does not hold, are some or other: `train` draws
+        them anew.
+        """
+
     def load(self, archive: bytes) -> Any:
         """Return the plain Keras network of an archive that this trainer exported."""

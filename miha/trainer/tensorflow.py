@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ import tensorflow as tf
 from miha.errors import TrainerError
 from miha.records import Epoch, Genome, Mode, Snapshot
 from miha.space import Space
+from miha.trainer.copies import values
 from miha.trainer.data import Data
 from miha.trainer.exporter import Exporter
 from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
@@ -116,7 +116,7 @@ class TensorFlowTrainer:
     def snapshot(self) -> Snapshot:
         """See `Trainer`."""
         optimizer = self._network.optimizer
-        variables, slots = _values(self._network.variables), _values(optimizer.variables)
+        variables, slots = values(self._network.variables), values(optimizer.variables)
         return Snapshot(variables, name_of(optimizer), slots)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -147,7 +147,7 @@ class TensorFlowTrainer:
         if noise is not None:
             self._reseed(noise)
         trained: list[Epoch] = []
-        while len(trained) < epochs and (not trained or _is_finite(trained[-1])):
+        while len(trained) < epochs and all(_is_finite(epoch.logs) for epoch in trained[-1:]):
             trained.append(self._epoch(order))
             on_epoch(trained[-1])
         return tuple(trained)
@@ -162,6 +162,10 @@ class TensorFlowTrainer:
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
         """See `Trainer`."""
         return self._exporter.export(snapshot, genome)
+
+    def recall(self, archive: bytes) -> Snapshot:
+        """See `Trainer`."""
+        return self._exporter.recall(archive)
 
     def load(self, archive: bytes) -> keras.Model:
         """See `Trainer`."""
@@ -246,14 +250,19 @@ def _loop_over(step: Callable[[Any], Any], data: Any, run_eagerly: bool) -> Any:
         run_eagerly: Whether to leave everything uncompiled, as the user's `compile` asked.
 
     Returns:
-        ``(order, batch_size) -> logs`` after the last step; one graph for every batch size.
+        ``(order, batch_size) -> logs`` after the last step, or after the first one whose loss is
+        not finite; one graph for every batch size.
     """
 
     def batch(order: Any, start: Any, size: Any) -> Any:
         return _map(lambda a: tf.gather(a, order[start : start + size]), data)
 
     def eager_loop(order: Any, size: Any) -> Any:
-        return [step(batch(order, start, size)) for start in range(0, len(order), int(size))][-1]
+        for start in range(0, len(order), int(size)):
+            logs = step(batch(order, start, size))
+            if not _is_finite(logs):
+                break
+        return logs
 
     if run_eagerly:
         return eager_loop
@@ -267,7 +276,7 @@ def _loop_over(step: Callable[[Any], Any], data: Any, run_eagerly: bool) -> Any:
         one_step = compiled.get_concrete_function(spec)
         logs = one_step.structured_outputs
         _, logs = tf.while_loop(
-            lambda start, _: start < tf.size(order, tf.int64),
+            lambda start, logs: (start < tf.size(order, tf.int64)) & _is_finite(logs),
             lambda start, _: (start + size, one_step(batch(order, start, size))),
             (tf.constant(0, tf.int64), tf.nest.map_structure(_zeros, logs)),
             shape_invariants=(tf.TensorShape(()), tf.nest.map_structure(lambda s: s.shape, logs)),
@@ -286,12 +295,10 @@ def _to_python(logs: Any) -> dict[str, Any]:
     return {str(name): np.asarray(value).tolist() for name, value in logs.items()}
 
 
-def _is_finite(epoch: Epoch) -> bool:
-    return math.isfinite(epoch.logs.get("loss", 0.0))
-
-
-def _values(variables: list[Any]) -> tuple[np.ndarray, ...]:
-    return tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
+def _is_finite(logs: Any) -> Any:
+    if "loss" not in logs:  # A `train_step` of the user's own need not tell.
+        return tf.constant(True)
+    return tf.reduce_all(tf.math.is_finite(tf.cast(logs["loss"], tf.float64)))
 
 
 def _assign(variables: list[Any], values: tuple[np.ndarray, ...]) -> None:

@@ -1,0 +1,52 @@
+"""Read a run's folder, whatever the run is doing."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from miha.archive import load
+from miha.folder import RunFolder
+from miha.journal import Journal
+from miha.lock import is_locked
+from miha.logbook import Logbook
+from miha.result import Result
+
+
+def load_run(
+    path: str | Path, custom_objects: dict[str, Any] | None = None, safe_mode: bool = True
+) -> Result:
+    """Read a run that is finished, running or interrupted; nothing is changed.
+
+    Networks are loaded when `model` or `best_model` is first asked for.
+
+    Args:
+        path: The run's folder, e.g. ``"logs/mnist"``.
+        custom_objects: Classes and functions of yours that the network uses, by name.
+        safe_mode: Whether to refuse a network whose archive holds code (a Lambda layer).
+
+    Returns:
+        What has happened so far; its `state` says whether that is all.
+
+    Raises:
+        JournalError: There is no run, it is damaged, or a later version wrote it.
+    """
+    folder = RunFolder(Path(path))
+    arguments = folder.description()["arguments"]
+    # Asked before the journal is read: a run that ends meanwhile is called running, not stopped.
+    is_running = is_locked(folder.path)
+    log = Logbook.of(Journal(folder.path / "journal.jsonl").read())
+    unfinished = "running" if is_running else "interrupted"
+    return Result(
+        monitor=arguments["monitor"],
+        run_dir=folder.path,
+        state="finished" if log.is_finished else unfinished,
+        _log=log,
+        _mode=arguments["mode"],
+        _load=partial(_load, custom_objects=custom_objects, safe_mode=safe_mode),
+    )
+
+
+def _load(path: Path, custom_objects: dict[str, Any] | None, safe_mode: bool) -> Any:
+    return load(path, custom_objects, safe_mode)[0]

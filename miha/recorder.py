@@ -1,0 +1,107 @@
+"""What a run leaves on the disk, and what a run that goes on finds there."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import TracebackType
+
+from miha.archive import pack, read
+from miha.folder import RunFolder
+from miha.journal import Journal
+from miha.logbook import Logbook, write_tables
+from miha.records import Network, Snapshot, Task
+from miha.trainer.protocol import Trainer
+from miha.writer import Writer
+
+
+class Recorder:
+    """Records trainings in the background, and recalls those that are recorded already.
+
+    Args:
+        folder: The run's folder, created already.
+        journal: Its journal, opened already.
+        past: What the journal held when it was opened.
+        trainer: Makes archives and reads them.
+
+    Attributes:
+        log: Everything that has happened, what is recalled included.
+    """
+
+    def __init__(
+        self, folder: RunFolder, journal: Journal, past: Logbook, trainer: Trainer
+    ) -> None:
+        self.folder = folder
+        self.past = past
+        self.log = Logbook()
+        self._journal = journal
+        self._trainer = trainer
+        self._writer = Writer()
+        self._read: tuple[str | None, Snapshot] | None = None
+
+    def __enter__(self) -> Recorder:
+        self._writer.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._writer.__exit__(kind, error, traceback)
+
+    def recall(self, task: Task) -> Network | None:
+        """Return the network of a training that is done already.
+
+        Raises:
+            JournalError: The journal tells of another training in its place.
+        """
+        entry = self.past.find(len(self.log.trainings), task)
+        if entry is None:
+            return None
+        network = Network.recalled(task, entry)
+        self.log.add(network)
+        return network
+
+    def values(self, network: Network) -> Snapshot:
+        """Return a network's values; those of a recalled one are in its archive.
+
+        Raises:
+            ArchiveError: The archive is damaged or gone.
+        """
+        if network.snapshot is not None:
+            return network.snapshot
+        if self._read is None or self._read[0] != network.archive:
+            data = read(self.folder.path / str(network.archive))[1]
+            self._read = (network.archive, self._trainer.recall(data))
+        return self._read[1]
+
+    def record(self, network: Network) -> None:
+        """Have a network archived and journalled while the next one trains.
+
+        Raises:
+            StorageError: The disk has refused what was recorded before.
+        """
+        entry = self.log.add(network)
+
+        def write() -> None:
+            if network.snapshot is not None:
+                archive = self._trainer.export(network.snapshot, network.genome)
+                self.folder.write_archive(network.task.archive, pack(archive, entry))
+            self._journal.append(entry)
+
+        self._writer.submit(write)
+
+    def select(self, cycle: int, clone: int | None) -> bool:
+        """Have a cycle's winner journalled, None if all clones lost; tell whether that is new."""
+        entry = self.log.select(cycle, clone)
+        if cycle in self.past.winners:
+            return False
+        self._writer.submit(partial(self._journal.append, entry))
+        self._writer.submit(partial(write_tables, self.log.copy(), self.folder.path))
+        return True
+
+    def end(self) -> None:
+        """Write the tables, and journal that the run has come to its end."""
+        write_tables(self.log, self.folder.path)
+        self._journal.append(self.log.end())

@@ -1,0 +1,127 @@
+"""One training: a network goes on from its parent's values, and what can go wrong meanwhile."""
+
+from __future__ import annotations
+
+import math
+import traceback
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from miha.callbacks import Callback, notify
+from miha.errors import MihaError, MihaWarning, TrainerError, first_line
+from miha.fitness import LOSES, score
+from miha.plan import Plan
+from miha.randomness import generator
+from miha.records import Curve, Epoch, Network, Snapshot, Task
+from miha.trainer.protocol import Trainer
+
+LONGEST_FAILURE = 20_000
+"""Characters of a traceback that are kept: TensorFlow's can hold whole graphs."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Trains the networks of a run, one at a time.
+
+    Attributes:
+        plan: What the run does.
+        trainer: The live network.
+        callbacks: Who watches.
+    """
+
+    plan: Plan
+    trainer: Trainer
+    callbacks: Sequence[Callback]
+
+    def run(self, task: Task, parent: Network, values: Snapshot) -> Network:
+        """Train a network; what goes wrong in a clone is its own failure, and not the run's.
+
+        Args:
+            task: What to train.
+            parent: The network to go on from.
+            values: The parent's.
+
+        Raises:
+            MihaError: Something of the user's raised: a callback, the fitness.
+            Exception: What training the network itself, no clone, raised.
+        """
+        try:
+            return self._trained(task, parent, values, self._epochs(task, values))
+        except Exception as error:
+            is_ours = isinstance(error, MihaError) and not isinstance(error, TrainerError)
+            if task.phase != "clone" or is_ours:
+                raise
+            return _failed(task, parent, error)
+
+    def _epochs(self, task: Task, values: Snapshot) -> tuple[Epoch, ...]:
+        self.trainer.restore(values)
+        self.trainer.express(task.genome)
+        # All clones of a cycle see the same samples in the same order, and the same noise.
+        place = (self.plan.seed, task.phase, task.cycle or 0, 0)
+        epochs = self.trainer.train(
+            task.epochs,
+            generator(*place, "order"),
+            generator(*place, "noise"),
+            partial(self._end_epoch, task),
+        )
+        if task.phase != "final":
+            return epochs
+        last = replace(epochs[-1], logs={**epochs[-1].logs, **self.trainer.finalize()})
+        return (*epochs[:-1], last)
+
+    def _end_epoch(self, task: Task, epoch: Epoch) -> None:
+        self._value(epoch)  # A value that is not logged shall cost one epoch, not m.
+        notify(self.callbacks, Callback.on_epoch_end, task, epoch)
+
+    def _trained(
+        self, task: Task, parent: Network, values: Snapshot, epochs: tuple[Epoch, ...]
+    ) -> Network:
+        curve = Curve(parent.value, tuple(map(self._value, epochs)), self.plan.mode)
+        value = curve.last if epochs else parent.value
+        diverged = bool(epochs) and not math.isfinite(value)
+        network = Network(
+            task=task,
+            snapshot=self.trainer.snapshot(),
+            epochs=epochs,
+            age=parent.age + len(epochs),
+            value=value,
+            parent=parent.archive,
+            failure=f"diverged: {self.plan.monitor} is {value}" if diverged else None,
+        )
+        if task.phase == "clone":
+            return replace(network, fitness=score(self.plan.fitness, curve))
+        return self._back(network, parent, values) if diverged else network
+
+    def _back(self, network: Network, parent: Network, values: Snapshot) -> Network:
+        """Return to the last good values after the network itself has diverged."""
+        warnings.warn(
+            f"The network diverged in its {network.task.phase} training ({network.genome}): "
+            f"{self.plan.monitor} is not finite. The run goes on from the values before it.",
+            MihaWarning,
+            stacklevel=2,
+        )
+        return replace(network, snapshot=values, value=parent.value)
+
+    def _value(self, epoch: Epoch) -> float:
+        """Read the monitored value; an epoch whose loss is not finite has none."""
+        if self.plan.monitor not in epoch.logs:
+            raise MihaError(
+                f"`monitor` must name a value that is logged: {list(epoch.logs)}. "
+                f"Received: monitor={self.plan.monitor!r}. Let `train_step` return it."
+            )
+        loss = epoch.logs.get("loss", 0.0)
+        return float(epoch.logs[self.plan.monitor]) if math.isfinite(loss) else math.nan
+
+
+def _failed(task: Task, parent: Network, error: Exception) -> Network:
+    """Return a clone that has lost: its story is told, its values are gone."""
+    warnings.warn(
+        f"Clone {task.clone} of cycle {task.cycle} ({task.genome}) failed and loses: "
+        f"{type(error).__name__}: {first_line(error)} The journal holds the traceback.",
+        MihaWarning,
+        stacklevel=2,
+    )
+    text = "".join(traceback.format_exception(error))[-LONGEST_FAILURE:]
+    return Network(task, None, (), parent.age, math.nan, LOSES, parent.archive, failure=text)

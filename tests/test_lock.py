@@ -1,0 +1,89 @@
+"""The lock on a run's folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+
+import pytest
+
+from miha.errors import MihaWarning, RunExistsError, RunLockedError, StorageError
+from miha.lock import is_locked, locked
+
+# Newer Pythons warn of forks beside threads; these children do nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
+
+def test_a_folder_is_locked_once(tmp_path):
+    assert not is_locked(tmp_path)
+    with locked(tmp_path):
+        assert is_locked(tmp_path)
+        with pytest.raises(RunLockedError, match="Only one process"), locked(tmp_path):
+            pass
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
+    with locked(tmp_path):
+        pass
+
+
+def test_the_holder_is_named(tmp_path):
+    with locked(tmp_path), pytest.raises(RunLockedError) as caught, locked(tmp_path):
+        pass
+    assert f"process {os.getpid()} on {socket.gethostname()} is at work" in str(caught.value)
+    assert isinstance(caught.value, RunExistsError)
+
+
+def test_the_lock_is_given_back_when_an_error_is_raised(tmp_path):
+    with pytest.raises(ZeroDivisionError), locked(tmp_path):
+        raise ZeroDivisionError
+    assert not is_locked(tmp_path)
+
+
+def test_a_dead_process_holds_no_lock(tmp_path):
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with locked(tmp_path):
+            os.write(write, b"locked")
+            signal.pause()
+    assert os.read(read, 6) == b"locked"
+    assert is_locked(tmp_path)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert not is_locked(tmp_path)
+    with locked(tmp_path):
+        assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
+
+
+def test_a_child_that_lives_on_does_not_hold_the_lock(tmp_path):
+    (told, tell), (told_back, tell_back) = os.pipe(), os.pipe()
+    with locked(tmp_path):
+        pid = os.fork()
+        if pid == 0:
+            os.read(told, 1)
+            os.write(tell_back, b"1")
+            signal.pause()
+    try:
+        os.write(tell, b"1")
+        os.read(told_back, 1)
+        assert not is_locked(tmp_path)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_a_folder_that_is_not_there_cannot_be_locked(tmp_path):
+    assert not is_locked(tmp_path / "gone")
+    with pytest.raises(StorageError, match="gone"), locked(tmp_path / "gone"):
+        pass
+
+
+def test_a_disk_without_locks_is_told_and_used(tmp_path, monkeypatch):
+    def unsupported(descriptor):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("miha.lock._take", unsupported)
+    with pytest.warns(MihaWarning, match="knows no locks"), locked(tmp_path):
+        pass

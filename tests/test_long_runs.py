@@ -1,0 +1,67 @@
+"""Long runs: memory, open files and threads do not grow with the cycles."""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from fakes import make_loop, run
+
+from miha.callbacks import Callback
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is open")
+
+CYCLES = 300
+
+
+class Watch(Callback):
+    """Notes megabytes, open files and threads after every cycle."""
+
+    def __init__(self):
+        self.memory, self.files, self.threads = [], [], []
+        self.optimizers, self.settled = set(), 0
+
+    def on_training_begin(self, task):
+        if task.genome.optimizer not in self.optimizers:
+            self.optimizers.add(task.genome.optimizer)
+            self.settled = len(self.memory)
+
+    def on_cycle_end(self, cycle, clones):
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+        self.files.append(len(os.listdir("/proc/self/fd")))
+        self.threads.append(threading.active_count())
+
+    def growth(self, first: int, last: int) -> float:
+        """Return the growth of memory between two cycles, each the median of 20 before it."""
+        before, after = (statistics.median(self.memory[i - 20 : i]) for i in (first, last))
+        return after / before
+
+
+def test_the_method_itself_needs_no_more_after_300_cycles(tmp_path):
+    watch = Watch()
+    run(make_loop(tmp_path, c=CYCLES, m=1, n=1, k=1, pop_size=2, callbacks=[watch]))
+    assert watch.growth(50, CYCLES) < 1.05
+    assert max(watch.files[20:]) <= max(watch.files[:20]) + 1
+    assert len(set(watch.threads)) == 1
+
+
+@pytest.mark.slow
+def test_a_network_needs_no_more_after_300_cycles(tmp_path):
+    from child import search
+
+    watch = Watch()
+    search(tmp_path / "run", c=CYCLES, m=1, n=1, k=1, pop_size=2, callbacks=[watch]).optimize()
+    print("memory", [round(watch.memory[i]) for i in (9, 49, 99, 149, 199, 249, 299)])
+    print("no new optimizer class after cycle", watch.settled)
+    assert watch.settled < 150
+    # A class that is new to the run has a trace and slots of its own, once.
+    assert watch.growth(watch.settled + 21, CYCLES) < 1.02
+    assert max(watch.files[20:]) <= max(watch.files[:20]) + 1
+    assert len(set(watch.threads)) == 1
