@@ -73,7 +73,7 @@ def with_fit(data: Any, validation: Any, schedule: Schedule) -> None:
 
 def the_usual_way(data: Any, validation: Any, trainings: list[Any]) -> None:
     """Do the same trainings with `clone_model`, `compile` and `fit`, as tutorials do."""
-    networks = {None: build()}
+    networks = {trainings[0]["parent"]: build()}
     for training in trainings:
         network = networks[training["parent"]]
         if training["phase"] == "clone":

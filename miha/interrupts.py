@@ -25,8 +25,11 @@ def resumable(progress: Callable[[], str]) -> Iterator[None]:
     try:
         with _terminating():
             yield
-    except (KeyboardInterrupt, SystemExit):
-        warn(f"Stopped. {progress()} Run the same script again, and it goes on from there.")
+    except (KeyboardInterrupt, SystemExit) as error:
+        text = f"Stopped. {progress()} Run the same script again, and it goes on from there."
+        warn(text)
+        if isinstance(error, KeyboardInterrupt):
+            error.args = error.args or (text,)  # The last line of the traceback says it, too.
         raise
 
 

@@ -70,7 +70,7 @@ class Lines(Callback):
     def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
         """Say what is done already."""
         self._done = epochs_of(trainings, self._schedule)
-        self._say(f"[{self._done}/{self._total}] Goes on after {len(trainings)} trainings")
+        self._say(f"[{self._done}/{self._total}] {resume_line(trainings, self._schedule)}")
 
     def on_training_end(self, network: Network) -> None:
         """Say how a training went."""
@@ -126,7 +126,7 @@ class Bar(Callback):
         """Advance by what is done already."""
         self._done = epochs_of(trainings, self._schedule)
         self._bar.update(self._row, completed=self._done)
-        self._say(f"Goes on after {len(trainings)} trainings")
+        self._say(resume_line(trainings, self._schedule))
 
     def on_training_begin(self, task: Task) -> None:
         """Show what is trained."""
@@ -163,6 +163,13 @@ class Bar(Callback):
 def epochs_of(trainings: Sequence[Mapping[str, Any]], schedule: Schedule) -> int:
     """Return how many planned epochs finished trainings have had."""
     return sum(schedule.epochs_of(training["phase"]) for training in trainings)
+
+
+def resume_line(trainings: Sequence[Mapping[str, Any]], schedule: Schedule) -> str:
+    """Say how much of a run an earlier process has done."""
+    if len(trainings) == schedule.trainings:
+        return "The run was finished before: nothing is trained"
+    return f"Goes on after {len(trainings)} of {schedule.trainings} trainings"
 
 
 def place(task: Task) -> str:

@@ -3,3 +3,7 @@ import os
 # Before TensorFlow is imported anywhere: its start-up notes are not the tests' affair.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# On some processors TensorFlow's oneDNN fuses an activation into a matrix product where nothing
+# stands between them, and rounds it otherwise: `fit` and a network whose activation is switched
+# then differ in the last bit.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

@@ -91,7 +91,7 @@ def test_a_run_killed_forty_times_ends_as_one_never_interrupted(tmp_path, nurser
 )
 def test_a_run_that_is_asked_to_stop_says_how_it_goes_on(tmp_path, nursery, whole, number, status):
     folder = tmp_path / "run"
-    assert nursery.run(folder, 1.0, number) == status
+    assert nursery.run(folder, 0.4, number) == status
     said = [line for line in nursery.errors.read_text().splitlines() if "Stopped." in line]
     assert "Run the same script again" in said[-1]
     assert str(folder) in said[-1]

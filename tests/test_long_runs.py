@@ -32,7 +32,8 @@ class Watch(Callback):
             self.settled = len(self.memory)
 
     def on_cycle_end(self, cycle, clones):
-        gc.collect()
+        if cycle % 20 == 0:
+            gc.collect()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
         self.files.append(len(os.listdir("/proc/self/fd")))

@@ -202,3 +202,21 @@ def test_the_line_of_a_cycle_names_the_winner():
 def test_the_line_of_a_cycle_tells_that_every_clone_has_failed():
     lost = [row | {"selected": False} for row in CLONES]
     assert winner_line(2, lost).startswith("Cycle 2: every clone has failed")
+
+
+@pytest.mark.parametrize("make", [Lines, Bar])
+def test_a_run_that_goes_on_counts_what_is_done(make):
+    shown = make(screen := console(terminal=True), "val_loss")
+    shown.on_run_begin(Schedule(m=2, n=3, k=1, c=1, pop_size=2), "logs/x")
+    shown.on_resume([{"phase": phase} for phase in ("initial", "clone", "clone")])
+    shown.on_training_end(make_network("winner", 1, None, (0.5,)))
+    shown.close()
+    assert "Goes on after 3 of 5 trainings" in text(screen)
+    assert shown._done == 2 + 3 + 3 + 1
+
+
+def test_a_run_that_is_finished_says_so():
+    shown = Lines(screen := console(), "val_loss")
+    shown.on_run_begin(SCHEDULE, "logs/x")
+    shown.on_resume([{"phase": p} for p in ("initial", "clone", "clone", "winner", "final")])
+    assert "[9/9] The run was finished before: nothing is trained" in text(screen)
