@@ -14,12 +14,13 @@ from miha.callbacks import Callback, notify
 from miha.errors import ArchiveError, RunExistsError
 from miha.fitness import Fitness, LevelAndSlope
 from miha.folder import START, Keep, RunFolder, new_folder
-from miha.identity import check_same, choose_seed, describe_run, open_run
+from miha.identity import check_same, describe_run
 from miha.interrupts import resumable
 from miha.lock import locked
 from miha.logbook import Logbook
 from miha.loop import Loop
 from miha.mutations import Mutation, resolve
+from miha.opening import choose_seed, open_run
 from miha.plan import Plan, possible_mutations
 from miha.progress import announcement, make_progress
 from miha.recorder import Recorder
@@ -123,7 +124,8 @@ class MIHA:
         checks.check_search(space, fitness)
         wishes = None if mutations is None else resolve(mutations)
         self._keep: Keep = keep
-        self._logs = None if logs is None else Path(logs)
+        # Absolute: a callback may go elsewhere meanwhile.
+        self._logs = None if logs is None else Path(logs).absolute()
         self._overwrite = overwrite
         folder = RunFolder(self._logs or Path("logs"))
         if self._logs is not None:
@@ -162,9 +164,11 @@ class MIHA:
             seed=self.seed,
         )
         self._callbacks = [*make_progress(verbose, monitor), *callbacks]
+        # Now: neither the network nor a mutation of the user's is as it was after a run.
+        self._description = describe_run(self._plan, trainer)
         checks.check_mutations(self._plan.mutations, trainer.genome, trainer.space, schedule)
         if folder.has_run and not overwrite:
-            check_same(folder, describe_run(self._plan, trainer))
+            check_same(folder, self._description)
 
     @property
     def epochs(self) -> int:
@@ -198,11 +202,11 @@ class MIHA:
                 of three cycles in a row failed.
         """
         # Named only now: of two runs made in one second, both have a folder of their own.
-        folder = RunFolder(self._logs or new_folder(Path("logs")))
+        self._logs = self._logs or new_folder(Path("logs").absolute())
+        folder = RunFolder(self._logs)
         folder.create()
         with locked(folder.path), self._watched():
-            description = describe_run(self._plan, self._trainer)
-            journal, past = open_run(folder, description, self._overwrite, self._check_room)
+            journal, past = open_run(folder, self._description, self._overwrite, self._check_room)
             recorder = Recorder(folder, journal, past, self._trainer)
             with run_log(folder.path / "run.log"), resumable(partial(self._progress, recorder)):
                 result = self._finished(recorder) if past.is_finished else self._run(recorder)
@@ -233,7 +237,9 @@ class MIHA:
     def _check_room(self, folder: RunFolder, done: int) -> None:
         """Raise unless the disk has room for the archives of the trainings to come."""
         missing = self._plan.schedule.trainings - done
-        size = largest_archive(self._trainer.export(self._start, self._genome), self._start)
+        archive = self._trainer.export(self._start, self._genome)
+        changes = any(mutation.gene == "optimizer" for mutation in self._plan.mutations)
+        size = largest_archive(archive, self._start) if changes else len(archive)
         folder.check_room(size * missing, missing)
 
     def _begin(self, recorder: Recorder) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import ArchiveError
-from miha.folder import plain
 from miha.members import FORMAT, MEMBER, checksums, genome, open_members, read_file
 from miha.members import describe as described
+from miha.plain import plain
 from miha.records import Genome, Snapshot
 
 if TYPE_CHECKING:

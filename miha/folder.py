@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import json
-import math
-import os
-import re
-import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
+from miha.disk import free_bytes, megabytes, on_disk, write_whole
 from miha.errors import JournalError, RunExistsError, StorageError
+from miha.plain import plain
 from miha.records import Phase
 
 Keep = Literal["all", "model", "final", "none"]
@@ -27,8 +24,8 @@ FORMAT = 1
 START = "model/model_start.zip"
 FINAL = "model/model_final.zip"
 
-_SKELETON = {".lock", "model", "population", "run.log", "run.json.part"}
-"""What a run that was killed before it wrote `run.json` has left."""
+_SKELETON = {"model", "population", "run.log", "run.json.part"}
+"""What a run that was killed before it wrote `run.json` has left, hidden files aside."""
 
 _WRITTEN = (
     *("journal.jsonl", "history.csv", "lineage.csv", "run.log"),
@@ -87,7 +84,7 @@ class RunFolder:
         path = self.path / "run.json"
         try:
             description = json.loads(path.read_bytes())
-            found, _ = description["format"], description["arguments"]["monitor"]
+            found, told = description["format"], description.pop("sha256")
         except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
             raise JournalError(
                 f"A run's folder must hold its `run.json`. Received: {str(path)!r}: {error!r}. "
@@ -98,7 +95,19 @@ class RunFolder:
                 f"A run must be of a format that this version reads, 1 to {FORMAT}. "
                 f"Received: {str(path)!r} of format {found!r}. Install a newer version of MIHA."
             )
+        if told != _checksum(description):
+            raise JournalError(
+                "A run's `run.json` must have its checksum. "
+                f"Received: {str(path)!r}, which has not: it was damaged or changed. Bring the "
+                "file back from a copy, or begin anew with overwrite=True."
+            )
         return dict(description)
+
+    def write_description(self, description: Mapping[str, Any]) -> None:
+        """Write `run.json`, with a checksum of all that it says."""
+        values = plain(description)
+        text = json.dumps({**values, "sha256": _checksum(values)}, indent=2, sort_keys=True)
+        write_whole(self.path / "run.json", (text + "\n").encode())
 
     def create(self) -> None:
         """Make the folder and its parts, where they are missing.
@@ -131,11 +140,6 @@ class RunFolder:
     def write_archive(self, name: str, data: bytes) -> None:
         """Write a network's archive, whole or not at all."""
         write_whole(self.path / name, data)
-
-    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
-        """Write a JSON file, whole or not at all."""
-        text = json.dumps(plain(values), indent=2, sort_keys=True)
-        write_whole(self.path / name, (text + "\n").encode())
 
     def keep(self, what: Keep, results: Collection[str]) -> None:
         """Delete the archives that shall not stay after the run.
@@ -176,9 +180,16 @@ class RunFolder:
 
     def _is_skeleton(self) -> bool:
         """Tell whether a run was killed here before it had begun."""
-        if not self.path.is_dir() or {file.name for file in self.path.iterdir()} - _SKELETON:
+        if not self.path.is_dir():
+            return False
+        names = {file.name for file in self.path.iterdir()}
+        if {name for name in names if not name.startswith(".")} - _SKELETON:
             return False
         return not any(self.path.glob("model/*")) and not any(self.path.glob("population/*"))
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def new_folder(parent: Path) -> Path:
@@ -193,96 +204,3 @@ def new_folder(parent: Path) -> Path:
             (parent / (name + end)).mkdir(parents=True)
             return parent / (name + end)
     raise AssertionError("unreachable: there is always another number")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, see it on the disk, and rename it.
-
-    Args:
-        path: The file's final name; a file of that name is replaced in one step.
-        data: What it shall hold.
-
-    Raises:
-        StorageError: The disk refuses.
-    """
-    temporary = path.with_name(path.name + ".part")
-    with on_disk(path, len(data)):
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            sync_folder(path.parent)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()  # Half a file must not take the last of the room.
-            raise
-
-
-def sync_folder(path: Path) -> None:
-    """See a folder's names on the disk."""
-    if os.name != "nt":  # Windows cannot open folders, and need not.
-        folder = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-@contextlib.contextmanager
-def on_disk(path: Path, need: int = 0) -> Iterator[None]:
-    """Say clearly what the disk refuses.
-
-    Args:
-        path: What is written.
-        need: How many bytes.
-
-    Raises:
-        StorageError: The disk refused.
-    """
-    try:
-        yield
-    except OSError as error:
-        room = f" ({megabytes(need)} needed, {megabytes(free_bytes(path))} free)" if need else ""
-        raise StorageError(
-            f"The run's folder must be there and writable, with room. Received: {str(path)!r}: "
-            f"{error.strerror or error}{room}. Mend that and run the same script again: it goes "
-            "on after the last training that is on the disk."
-        ) from error
-
-
-def free_bytes(path: Path) -> int:
-    """Return how much a user may still write where a file is, or would be."""
-    there = next(place for place in (path, *path.absolute().parents) if os.path.exists(place))
-    return shutil.disk_usage(there).free
-
-
-def megabytes(size: int) -> str:
-    """Return a size in words."""
-    return f"{size / 1e6:,.1f} MB"
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: what it cannot hold becomes text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, (np.generic, np.ndarray)):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    # Where an object lies in memory is no part of what it is.
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-
-
-def numbers(value: Any) -> Any:
-    """Return numbers as they were before `plain` made text of those that are not finite."""
-    if isinstance(value, Mapping):
-        return {key: numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [numbers(item) for item in value]
-    return float(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""What makes a run this run and no other: how a folder is begun, or found again."""
+"""What makes a run this run and no other."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ import datetime
 import json
 import platform
 import warnings
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
-from inspect import iscode, isfunction
+from inspect import isfunction
 from typing import Any
 
-from miha.checks import check_integer
-from miha.errors import JournalError, MihaWarning, RunExistsError
-from miha.folder import FORMAT, START, RunFolder, plain
-from miha.journal import Entry, Journal
-from miha.logbook import Logbook
+from miha.code import digest
+from miha.errors import MihaWarning, RunExistsError
+from miha.folder import FORMAT, START, RunFolder
+from miha.plain import plain
 from miha.plan import Plan
-from miha.randomness import draw_seed
 from miha.trainer.protocol import Trainer
 
-IDENTITY = ("arguments", "seed", "genome", "fingerprint")
+IDENTITY = ("arguments", "seed", "genome", "fingerprint", "code")
 CIRCUMSTANCES = ("versions", "device")
 
 
@@ -34,77 +31,23 @@ def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
         "arguments": {
             "schedule": asdict(plan.schedule),
             "mutations": [mutation.describe() for mutation in plan.mutations],
-            "fitness": _describe_callable(plan.fitness),
+            "fitness": _name(plan.fitness),
             "monitor": plan.monitor,
             "mode": plan.mode,
             "control": plan.control,
             "space": asdict(trainer.space),
             "data": trainer.settings,
+            "logged": list(trainer.metrics),
         },
+        "code": {**_code(plan), "network": trainer.fingerprint.get("code")},
         "epochs": plan.schedule.epochs,
         "seed": plan.seed,
         "genome": trainer.genome.to_dict(),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
         "device": trainer.device,
-        "fingerprint": trainer.fingerprint,
+        "fingerprint": {k: v for k, v in trainer.fingerprint.items() if k != "code"},
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-
-
-def choose_seed(seed: int | None, folder: RunFolder, overwrite: bool) -> int:
-    """Return the user's seed, else that of the run that goes on, else a new one.
-
-    Args:
-        seed: The user's.
-        folder: Where a run may have been begun.
-        overwrite: Whether that run may be replaced.
-
-    Raises:
-        ArgumentError: It is no seed.
-        JournalError: The folder's run cannot be read.
-    """
-    if seed is not None:
-        return check_integer("seed", seed, 0)
-    try:
-        return int(folder.description()["seed"]) if folder.has_run else draw_seed()
-    except JournalError:
-        if not overwrite:
-            raise
-        return draw_seed()
-
-
-def open_run(
-    folder: RunFolder,
-    description: Mapping[str, Any],
-    overwrite: bool,
-    check_room: Callable[[RunFolder, int], None],
-) -> tuple[Journal, Logbook]:
-    """Begin a run in its folder, or find what has been done of it.
-
-    Args:
-        folder: Created and locked.
-        description: The run's, as `describe_run` returns it.
-        overwrite: Whether a run that is another one, or damaged, is replaced.
-        check_room: Called before anything is written, with the number of finished trainings.
-
-    Returns:
-        The journal, ready to append, and what it holds.
-
-    Raises:
-        RunExistsError: The folder holds another run.
-        JournalError: It holds a damaged run, or one of a later version.
-        StorageError: It cannot be written.
-    """
-    journal = Journal(folder.path / "journal.jsonl")
-    folder.sweep()
-    past = _find(folder, journal, description, overwrite) if folder.has_run else None
-    if past is None or not past.is_finished:
-        check_room(folder, len(past.trainings) if past else 0)
-    if past is None:
-        folder.clear()
-        folder.write_json("run.json", description)
-        past = Logbook.of(journal.open())
-    return journal, past
 
 
 def check_same(folder: RunFolder, description: Mapping[str, Any]) -> None:
@@ -114,8 +57,9 @@ def check_same(folder: RunFolder, description: Mapping[str, Any]) -> None:
         RunExistsError: It is not; the message names what differs.
         JournalError: It cannot be read.
     """
-    found, wanted = folder.description(), json.loads(json.dumps(plain(description)))
-    differences = list(_differences(_only(found, IDENTITY), _only(wanted, IDENTITY)))
+    found, wanted = _both(folder, description)
+    names = [name for name in IDENTITY if name != "code" or _same_python(found, wanted)]
+    differences = list(_differences(_only(found, names), _only(wanted, names)))
     if differences:
         raise RunExistsError(
             "A run goes on with the arguments, data and network that it was begun with. "
@@ -123,61 +67,64 @@ def check_same(folder: RunFolder, description: Mapping[str, Any]) -> None:
             f"{_advice(folder, differences)}Choose another folder, or replace that run with "
             "overwrite=True."
         )
+
+
+def warn_of_circumstances(folder: RunFolder, description: Mapping[str, Any]) -> None:
+    """Warn where the run in a folder was begun with other versions or on another device."""
+    found, wanted = _both(folder, description)
     others = list(_differences(_only(found, CIRCUMSTANCES), _only(wanted, CIRCUMSTANCES)))
     if others:
         warnings.warn(
             f"The run was begun elsewhere: {'; '.join(others[:5])}. It goes on, but its numbers "
             "may differ in the last digits from those of a run that was never interrupted.",
             MihaWarning,
-            stacklevel=2,
+            stacklevel=6,
         )
 
 
-def _find(
-    folder: RunFolder, journal: Journal, description: Mapping[str, Any], overwrite: bool
-) -> Logbook | None:
-    """Return what has been done of a run; None where the folder's run shall be replaced."""
-    try:
-        check_same(folder, description)
-        return Logbook.of(_resumed(journal))
-    except (RunExistsError, JournalError):
-        if not overwrite:
-            raise
-        return None
+def _both(folder: RunFolder, description: Mapping[str, Any]) -> tuple[Any, Any]:
+    return folder.description(), json.loads(json.dumps(plain(description)))
 
 
-def _resumed(journal: Journal) -> list[Entry]:
-    """Return what stands of a journal; a run that has given up tries its last cycles again."""
-    entries = journal.open()
-    log = Logbook.of(entries)
-    last = max(log.winners, default=0)
-    if not log.has_given_up(last):
-        return entries
-    failed = range(last - 2, last + 1)
-    return journal.cut(next(i for i, e in enumerate(entries) if e.get("cycle") in failed))
+def _same_python(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Tell whether the same code has the same byte code in two runs."""
+    first, second = (run["versions"]["python"].rsplit(".", 1)[0] for run in (found, wanted))
+    return bool(first == second)
 
 
 def _advice(folder: RunFolder, differences: list[str]) -> str:
-    if any(text.startswith("fingerprint.weights") for text in differences):
-        return (
+    text = ""
+    if any(difference.startswith("fingerprint.weights") for difference in differences):
+        text += (
             "Weights that are drawn at random are other ones in each process: call "
             "keras.utils.set_random_seed before the network is built; that run's first network is "
             f"in {str(folder.path / START)!r} (miha.load), and with it the run goes on. "
         )
-    return ""
+    if any(difference.startswith("arguments.logged") for difference in differences):
+        text += (
+            "Keras numbers names anew in each process: call keras.utils.clear_session() before "
+            "the network is built again, or give metrics a name. "
+        )
+    return text
 
 
-def _describe_callable(function: Callable[..., Any]) -> Any:
-    """Return what tells a function from others, in every process alike."""
-    if not isfunction(function):
-        return plain(function)
-    code = function.__code__
-    values = [value for value in code.co_consts if not iscode(value)]
-    body = code.co_code + repr(plain([values, code.co_names])).encode()
-    return f"{function.__qualname__} ({zlib.crc32(body):08x})"
+def _name(function: Callable[..., Any]) -> Any:
+    return function.__qualname__ if isfunction(function) else plain(function)
 
 
-def _only(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+def _code(plan: Plan) -> dict[str, Any]:
+    """Return checksums of the code that is the user's own."""
+    parts: dict[str, Any] = {"fitness": plan.fitness}
+    parts |= {f"mutations.{i}": mutation for i, mutation in enumerate(plan.mutations)}
+    return {name: digest(part) for name, part in parts.items() if not _is_of_miha(part)}
+
+
+def _is_of_miha(part: Any) -> bool:
+    module = part.__module__ if isfunction(part) else type(part).__module__
+    return module.split(".")[0] == "miha"
+
+
+def _only(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: values.get(name) for name in names}
 
 

@@ -26,7 +26,7 @@ def resumable(progress: Callable[[], str]) -> Iterator[None]:
         with _terminating():
             yield
     except (KeyboardInterrupt, SystemExit) as error:
-        text = f"Stopped. {progress()} Run the same script again, and it goes on from there."
+        text = f"Stopped. {progress()} Run the same script again with these `logs` to go on."
         warn(text)
         if isinstance(error, KeyboardInterrupt):
             error.args = error.args or (text,)  # The last line of the traceback says it, too.

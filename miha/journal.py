@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from miha.disk import on_disk, sync_folder
 from miha.errors import JournalError
-from miha.folder import on_disk, plain, sync_folder
+from miha.plain import plain
 
 Entry = Mapping[str, Any]
 

@@ -6,27 +6,31 @@ import contextlib
 import os
 import socket
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from miha.disk import on_disk
 from miha.errors import MihaWarning, RunLockedError
-from miha.folder import on_disk
 
 NAME = ".lock"
+
+PATIENCE = 5
+"""Tenths of a second to wait for a lock."""
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _take(descriptor: int) -> None:
+    def _take(descriptor: int, share: bool = False) -> None:
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # Beyond the text, which stays readable.
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _take(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _take(descriptor: int, share: bool = False) -> None:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if share else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager
@@ -52,6 +56,7 @@ def locked(folder: Path) -> Iterator[None]:
             os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield
+        os.ftruncate(descriptor, 0)
     finally:
         _held.discard(descriptor)
         os.close(descriptor)
@@ -60,19 +65,19 @@ def locked(folder: Path) -> Iterator[None]:
 def is_locked(folder: Path) -> bool:
     """Tell whether a process is at work in a run's folder."""
     try:
-        descriptor = os.open(folder / NAME, os.O_RDWR)
+        descriptor = os.open(folder / NAME, os.O_RDONLY)
     except OSError:
         return False
     try:
-        return not _try(descriptor)
+        return not _try(descriptor, share=True)
     finally:
         os.close(descriptor)
 
 
-def _try(descriptor: int) -> bool:
-    """Take a lock, and tell whether nobody else holds it."""
+def _try(descriptor: int, share: bool = False) -> bool:
+    """Take a lock, and tell whether nobody else holds it; readers share theirs."""
     try:
-        _take(descriptor)
+        _take(descriptor, share)
     except (BlockingIOError, PermissionError):
         return False
     except OSError as error:
@@ -86,8 +91,10 @@ def _try(descriptor: int) -> bool:
 
 
 def _take_or_raise(descriptor: int, path: Path) -> None:
-    if _try(descriptor):
-        return
+    for _ in range(PATIENCE):
+        if _try(descriptor):
+            return
+        time.sleep(0.1)  # A reader that only asks is gone at once.
     owner = path.read_text(errors="replace").strip() or "a process that has just begun"
     raise RunLockedError(
         "Only one process may work in a run's folder. "

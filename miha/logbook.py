@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from miha.disk import write_whole
 from miha.errors import JournalError
-from miha.folder import numbers, write_whole
 from miha.journal import Entry
+from miha.plain import numbers
 from miha.records import Genome, Mode, Network, Task
 
 if TYPE_CHECKING:

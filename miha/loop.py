@@ -98,9 +98,9 @@ class Loop:
         if self.recorder.log.has_given_up(cycle):
             raise MihaError(
                 f"A clone in three cycles must succeed. Received: cycles {cycle - 2} to {cycle}, "
-                "in which every clone failed; the journal says why. Lower the learning rate or "
-                "narrow `space`; where memory was short, lower the largest batch size or free "
-                "some: the same script then tries these cycles again."
+                "in which every clone failed; the journal says why. Where memory was short, "
+                "free some: the same script then tries these cycles again. Else lower the "
+                "learning rate or narrow `space`, and begin anew with overwrite=True."
             )
         warnings.warn(
             f"Every clone of cycle {cycle} has failed; the network goes on unchanged. "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.errors import MihaError
+from miha.errors import ArchiveError, MihaError, MihaWarning
 from miha.logbook import Logbook
 from miha.records import Genome, Mode
 
@@ -81,8 +82,17 @@ class Result:
         return self._log.lineage
 
     def loaded(self) -> Result:
-        """Load both networks now, while their archives are there; return this result."""
-        _ = self.model, self.best_model
+        """Load both networks now, while their archives are there; return this result.
+
+        Raises:
+            ArchiveError: The last network's is damaged or gone; for the best one's, a warning
+                will do.
+        """
+        _ = self.model
+        try:
+            _ = self.best_model
+        except ArchiveError as error:
+            warnings.warn(f"The best network is not there: {error}", MihaWarning, stacklevel=4)
         return self
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from loguru import logger
 
+from miha.disk import on_disk
 from miha.records import Network
 
 SEVERITY = 8
@@ -18,7 +19,8 @@ SEVERITY = 8
 def run_log(path: Path) -> Iterator[None]:
     """Write what is logged meanwhile into a file."""
     line = "{time:YYYY-MM-DD HH:mm:ss.SSS} {message}"
-    sink = logger.add(path, level=SEVERITY, format=line, filter="miha", encoding="utf-8")
+    with on_disk(path):
+        sink = logger.add(path, level=SEVERITY, format=line, filter="miha", encoding="utf-8")
     try:
         yield
     except BaseException as error:

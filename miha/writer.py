@@ -34,8 +34,7 @@ class Writer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._jobs.put(None)
-        self._thread.join()
+        self._stop()
         if error is None:
             self._raise_error()
 
@@ -47,6 +46,21 @@ class Writer:
         """
         self._raise_error()
         self._jobs.put(job)
+
+    def _stop(self) -> None:
+        """Wait for what is to be done; a further Ctrl-C drops all but the job at hand.
+
+        When this returns, nothing is written any more: another process may take over.
+        """
+        impatience: BaseException | None = None
+        while self._thread.is_alive():
+            try:
+                self._jobs.put(None)
+                self._thread.join()
+            except BaseException as error:
+                self._failed, impatience = True, error
+        if impatience is not None:
+            raise impatience
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

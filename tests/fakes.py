@@ -19,10 +19,11 @@ from miha.callbacks import Callback
 from miha.errors import TrainerError
 from miha.fitness import LevelAndSlope
 from miha.folder import START, RunFolder, archive_name
-from miha.identity import describe_run, open_run
+from miha.identity import describe_run
 from miha.logbook import Logbook
 from miha.loop import Loop
 from miha.mutations import MUTATIONS, resolve
+from miha.opening import open_run
 from miha.plan import Plan
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Epoch, Genome, Network, Schedule, Snapshot, Task

@@ -7,7 +7,7 @@ import errno
 import os
 import pathlib
 
-MODULES = ("miha.folder", "miha.journal")
+MODULES = ("miha.disk", "miha.journal")
 
 
 class Crash(BaseException):

@@ -94,20 +94,60 @@ def test_an_interrupted_run_goes_on_where_it_was(interrupted, whole):
     assert_same(result.model, miha.load_run(whole).model)
 
 
-def test_an_object_that_was_interrupted_goes_on_itself(tmp_path, whole):
-    class Once(Callback):
-        done = False
+class Once(Callback):
+    """Interrupts a run once, in one of its trainings."""
 
-        def on_epoch_end(self, task, epoch):
-            if task.cycle == 2 and not self.done:
-                self.done = True
-                raise KeyboardInterrupt
+    def __init__(self, archive):
+        self.archive = archive
 
-    run = start(tmp_path / "run", callbacks=[Once()])
-    with pytest.raises(KeyboardInterrupt):
-        run.optimize()
+    def on_epoch_end(self, task, epoch):
+        if task.archive == self.archive:
+            self.archive = None
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_object_that_was_interrupted_in_a_mutant_goes_on_itself(tmp_path, whole, overwrite):
+    watching = Watching()
+    once = [Once(f"population/2_{clone}_model.zip") for clone in (1, 2)]
+    run = start(tmp_path / "run", callbacks=[*once, watching], overwrite=overwrite)
+    for _ in once:
+        with pytest.raises(KeyboardInterrupt, match="Run the same script again"):
+            run.optimize()
     run.optimize()
     assert story(tmp_path / "run") == story(whole)
+    assert watching.trained.count("model/model_init.zip") == 1
+    run.optimize()  # It is finished, and the live network is no longer the user's.
+
+
+def test_a_run_without_a_named_folder_goes_on_in_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = start(None, callbacks=[Once("population/1_1_model.zip")])
+    with pytest.raises(KeyboardInterrupt, match=r"in '.*/logs/\d+-\d+'.*with these `logs`"):
+        run.optimize()
+    result = run.optimize()
+    assert [result.run_dir] == list((tmp_path / "logs").iterdir())
+
+
+def test_a_callback_may_go_elsewhere(tmp_path, monkeypatch):
+    class Wandering(Callback):
+        def on_cycle_end(self, cycle, clones):
+            monkeypatch.chdir(tmp_path / "elsewhere")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    result = start("run", c=1, callbacks=[Wandering()]).optimize()
+    assert result.run_dir == tmp_path / "run"
+
+
+def test_a_finished_run_whose_best_network_is_gone_still_returns_its_last(tmp_path):
+    arguments = {"monitor": "loss", "mode": "max", "c": 0}  # The less trained, the better.
+    first = start(tmp_path / "run", **arguments).optimize()
+    assert first.archives[0] != first.archives[1]
+    (tmp_path / "run" / first.archives[1]).unlink()
+    with pytest.warns(MihaWarning, match="best network is not there"):
+        again = start(tmp_path / "run", **arguments).optimize()
+    assert_same(first.model, again.model)
 
 
 def test_without_a_seed_the_runs_own_is_taken(tmp_path):

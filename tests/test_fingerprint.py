@@ -96,3 +96,69 @@ def test_other_data_is_told_apart():
     model = dense()
     first, second = (fingerprint(model, *prepared(each, y)) for each in (x, changed))
     assert differing(first, second) == ["data"]
+
+
+class Scaled(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return 2.0 * keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
+
+
+def with_metrics():
+    model = dense()
+    model.compile("adam", Scaled(), metrics=[keras.metrics.SparseCategoricalAccuracy()])
+    return model
+
+
+def with_operations():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 1))
+    hidden = keras.layers.Dense(4)(keras.layers.Flatten()(inputs))
+    outputs = keras.layers.Dense(2, "softmax")(keras.ops.relu(hidden) + hidden)
+    model = keras.Model(inputs, outputs)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+@pytest.mark.parametrize("build", [with_metrics, with_operations])
+def test_whatever_keras_numbers_a_network_built_again_is_known_again(build):
+    arrays = prepared(*images())
+    assert differing(fingerprint(build(), *arrays), fingerprint(build(), *arrays)) == []
+
+
+def with_lambda(factor, path):
+    """Return a network with a Lambda layer that is written in some file."""
+    space = {}
+    exec(compile(f"\n# comment\nfunction = lambda x: x * {factor}", path, "exec"), space)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Lambda(space["function"]),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def test_a_lambda_layer_is_known_by_what_it_does_and_not_by_where_it_is_written():
+    arrays = prepared(*images())
+    found = [
+        fingerprint(with_lambda(*arguments), *arrays)
+        for arguments in ((2, "a.py"), (2, "elsewhere/b.py"), (3, "a.py"))
+    ]
+    assert differing(found[0], found[1]) == []
+    assert differing(found[0], found[2]) == ["layers", "code"]
+
+
+def test_the_code_of_a_custom_class_is_a_part_of_the_network():
+    model = with_metrics()
+    arrays = prepared(*images())
+    before = fingerprint(model, *arrays)
+    call = Scaled.call
+    Scaled.call = lambda self, y_true, y_pred: 3.0 * y_pred
+    try:
+        assert differing(before, fingerprint(model, *arrays)) == ["code"]
+    finally:
+        Scaled.call = call

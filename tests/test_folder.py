@@ -8,8 +8,10 @@ import math
 import numpy as np
 import pytest
 
+from miha.disk import write_whole
 from miha.errors import RunExistsError
-from miha.folder import RunFolder, archive_name, plain, write_whole
+from miha.folder import RunFolder, archive_name
+from miha.plain import plain
 
 
 def filled(path) -> RunFolder:
@@ -77,14 +79,20 @@ def test_an_existing_run_is_a_file_exists_error(tmp_path):
         RunFolder(tmp_path).check_free()
 
 
-def test_a_json_file_is_sorted_and_replaced_as_a_whole(tmp_path):
+def test_a_description_is_sorted_replaced_as_a_whole_and_read_as_it_was(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.write_json("run.json", {"seed": 1, "other": "long " * 100})
-    folder.write_json("run.json", {"seed": 0, "arguments": {"m": 2, "fitness": math.nan}})
+    folder.write_description({"format": 1, "seed": 1, "other": "long " * 100})
+    values = {"format": 1, "seed": 0, "arguments": {"m": np.int64(2), "fitness": math.nan}}
+    folder.write_description(values)
     text = (tmp_path / "run.json").read_text()
-    assert json.loads(text) == {"arguments": {"fitness": "nan", "m": 2}, "seed": 0}
+    assert folder.description() == plain(values)
     assert text.index("arguments") < text.index("seed")
     assert text.endswith("}\n")
+
+
+def test_hidden_files_of_the_system_are_no_reason_to_refuse_a_folder(tmp_path):
+    (tmp_path / ".DS_Store").touch()
+    RunFolder(tmp_path).create()
 
 
 def test_a_file_is_written_under_its_final_name_only(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,12 +15,15 @@ from fakes import GENOME, SPACE, FakeTrainer, make_loop, run
 from faults import Crash, Disk
 from test_resume import story
 
+from miha.code import digest
 from miha.errors import JournalError, MihaWarning, RunExistsError
 from miha.fitness import LevelAndSlope
 from miha.identity import describe_run
 from miha.journal import Journal
 from miha.mutations import BatchSizeMutation, LearningRateMutation
+from miha.plan import Plan
 from miha.reader import load_run
+from miha.records import Schedule
 
 
 def last(curve):
@@ -55,7 +59,7 @@ def contents(folder):
         ({"mode": "max"}, "arguments.mode is 'min' and not 'max'"),
         ({"control": False}, "arguments.control is True and not False"),
         ({"fitness": LevelAndSlope(2.0)}, "arguments.fitness is .*level_weight=1.0"),
-        ({"fitness": last}, "arguments.fitness is .* and not 'last "),
+        ({"fitness": last}, "arguments.fitness is .* and not 'last'"),
         ({"mutations": [BatchSizeMutation()]}, "arguments.mutations is "),
         ({"trainer": FakeTrainer(genome=GENOME.replace(batch_size=8))}, "genome.batch_size is 4"),
         ({"trainer": other(settings={"shuffle": False})}, "arguments.data.shuffle is True"),
@@ -151,9 +155,6 @@ def test_a_function_is_described_without_its_place_in_memory(fitness):
 
 
 def make_loop_description(fitness):
-    from miha.plan import Plan
-    from miha.records import Schedule
-
     mutations = (LearningRateMutation(),)
     plan = Plan(Schedule(1, 1, 1, 1, 2), mutations, fitness, "val_loss", "min", True, 0)
     return describe_run(plan, FakeTrainer(space=SPACE))
@@ -161,19 +162,78 @@ def make_loop_description(fitness):
 
 def test_functions_of_one_name_are_told_apart_by_what_they_do():
     def described(function):
-        return make_loop_description(function)["arguments"]["fitness"]
+        return make_loop_description(function)["code"]["fitness"]
 
     assert described(lambda curve: -curve.last) == described(lambda curve: -curve.last)
     assert described(lambda curve: -curve.last) != described(lambda curve: -curve.first)
     assert described(lambda curve: -curve.last) != described(lambda curve: -2.0 * curve.last)
 
 
-def test_a_function_is_the_same_in_another_process():
-    code = (
-        "from test_identity import last, make_loop_description\n"
-        "print(make_loop_description(last)['arguments']['fitness'])"
-    )
+def documented(curve):
+    """Say something."""
+    return -curve.last
+
+
+def otherwise_documented(curve):
+    """Say something else."""
+    # And comment on it.
+    return -curve.last
+
+
+def weighing(weight):
+    return lambda curve: -weight * curve.last
+
+
+class Custom:
+    factor = 1.0
+
+    def __call__(self, curve):
+        return -curve.last
+
+
+class Changed(Custom):
+    def __call__(self, curve):
+        return -2 * curve.last
+
+
+def test_what_a_function_says_of_itself_is_not_what_it_does():
+    assert digest(documented) == digest(otherwise_documented)
+    assert digest(weighing(1)) == digest(weighing(1)) != digest(weighing(2))
+    assert digest(Custom()) == digest(Custom) != digest(Changed)
+
+
+def test_a_run_whose_code_has_changed_is_refused_but_not_on_another_python(folder, monkeypatch):
+    make, path = make_loop, folder.parent / "own"
+    run(make(path, fitness=weighing(1)))
+    with pytest.raises(RunExistsError, match="code.fitness is "):
+        make(path, fitness=weighing(2))
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
+    with pytest.warns(MihaWarning, match="versions.python"):
+        make(path, fitness=weighing(2))
+
+
+def of_set(curve):
+    return curve.mode in {"min", "max", "a", "b"} and -curve.last
+
+
+@pytest.mark.parametrize("name", ["last", "of_set", "Custom"])
+def test_code_is_the_same_in_another_process(name):
+    code = f"import test_identity as t; print(t.digest(t.{name}))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+        env=os.environ | {"PYTHONHASHSEED": "1"},
     )
-    assert done.stdout.strip() == make_loop_description(last)["arguments"]["fitness"]
+    assert done.stdout.strip() == digest(globals()[name])
+
+
+def test_a_changed_description_is_noticed(folder):
+    path = folder / "run.json"
+    text = path.read_text()
+    for old, new in (('"seed": 0', '"seed": 1'), ('"mode": "min"', '"mode": "max"')):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(JournalError, match="must have its checksum"):
+            load_run(folder)

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -81,9 +82,34 @@ def test_a_folder_that_is_not_there_cannot_be_locked(tmp_path):
 
 
 def test_a_disk_without_locks_is_told_and_used(tmp_path, monkeypatch):
-    def unsupported(descriptor):
+    def unsupported(descriptor, share):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("miha.lock._take", unsupported)
     with pytest.warns(MihaWarning, match="knows no locks"), locked(tmp_path):
         pass
+
+
+def test_readers_do_not_keep_a_run_from_beginning(tmp_path):
+    (tmp_path / ".lock").touch()
+    stop = threading.Event()
+
+    def poll():
+        while not stop.is_set():
+            is_locked(tmp_path)
+
+    reader = threading.Thread(target=poll)
+    reader.start()
+    try:
+        for _ in range(50):
+            with locked(tmp_path):
+                pass
+    finally:
+        stop.set()
+        reader.join()
+
+
+def test_a_lock_given_back_names_nobody(tmp_path):
+    with locked(tmp_path):
+        pass
+    assert (tmp_path / ".lock").read_text() == ""

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from fakes import GENOME, make_network
 
-from miha.folder import plain
 from miha.logbook import Logbook, write_tables
+from miha.plain import plain
 from miha.records import Change
 
 LINEAGE = [

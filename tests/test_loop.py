@@ -15,9 +15,10 @@ from miha.archive import describe
 from miha.callbacks import Callback
 from miha.errors import MihaError, MihaWarning, StorageError
 from miha.fitness import LOSES
-from miha.folder import START, plain
+from miha.folder import START
 from miha.journal import Journal
 from miha.mutations import BatchSizeMutation, Mutation
+from miha.plain import plain
 from miha.randomness import generator
 from miha.records import UNCHANGED, Genome
 from miha.trainer.protocol import Trainer
@@ -527,7 +528,7 @@ def test_the_journal_tells_only_of_archives_that_are_there(tmp_path, monkeypatch
                 raise FileNotFoundError(entry["archive"])
             super().append(entry)
 
-    monkeypatch.setattr("miha.identity.Journal", Witness)
+    monkeypatch.setattr("miha.opening.Journal", Witness)
     loop = make_loop(tmp_path)
     run(loop)
     assert len(journal(loop)) == 13

@@ -114,8 +114,12 @@ def test_a_run_of_this_format_is_read_for_ever(tmp_path):
         b'"epochs": [{"loss": 0.75, "val_loss": 0.5, "seconds": 0.125}]}\n'
     ]
     (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
-    arguments = {"monitor": "val_loss", "mode": "min"}
-    (tmp_path / "run.json").write_text(json.dumps({"format": 1, "arguments": arguments}))
+    description = {
+        "arguments": {"mode": "min", "monitor": "val_loss"},
+        "format": 1,
+        "sha256": "7b0f234cedcbd6f69fb64e6b9f30821b3cca2aa4c817de02b1eb910e5574508d",
+    }
+    (tmp_path / "run.json").write_text(json.dumps(description))
     result = load_run(tmp_path)
     assert result.genome == Genome("adam", 0.001, 32, (("dense", "relu"),))
     [row] = result.history.drop(columns=["cycle", "clone"]).to_dict("records")

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from miha.callbacks import Callback
-from miha.errors import ArchiveError, JournalError, MihaError, MihaWarning, StorageError
+from miha.errors import JournalError, MihaError, MihaWarning, StorageError
 from miha.folder import RunFolder
 from miha.journal import Journal
 from miha.mutations import BatchSizeMutation, Mutation
@@ -152,14 +152,28 @@ def test_a_changed_byte_resumes_to_the_same_end_or_is_refused(
         assert story(path) == expected
 
 
-def test_a_damaged_archive_that_is_needed_is_named(tmp_path, whole):
-    path = tmp_path / "run"
-    shutil.copytree(whole, path)
-    Journal(path / "journal.jsonl").cut(1)
-    archive = path / "model/model_init.zip"
+@pytest.mark.parametrize("count", range(1, 18))
+def test_a_damaged_archive_that_is_needed_is_made_again(tmp_path, whole, expected, count):
+    path = shutil.copytree(whole, tmp_path / "run")
+    entries = Journal(path / "journal.jsonl").cut(count)
+    archives = [entry["archive"] for entry in entries if entry["event"] == "training"]
+    [last] = [a for a in archives if a.startswith("model/")][-1:]
+    archive = path / last
     archive.write_bytes(archive.read_bytes()[:-30])
-    with pytest.raises(ArchiveError, match="model_init.zip"):
+    with pytest.warns(MihaWarning, match=f"{last}.*missing or damaged"):
         run(make_loop(path, **SCHEDULE))
+    assert story(path) == expected
+
+
+def test_all_archives_gone_the_run_begins_anew(tmp_path, whole, expected):
+    path = shutil.copytree(whole, tmp_path / "run")
+    Journal(path / "journal.jsonl").cut(12)
+    for archive in path.glob("*/*.zip"):
+        archive.unlink()
+    with pytest.warns(MihaWarning, match="missing or damaged"):
+        run(make_loop(path, **SCHEDULE))
+    # The best network's archive may be one of those that were not needed to go on.
+    assert load_run(path).state == "finished"
 
 
 def test_half_written_files_are_swept_away(tmp_path, whole):

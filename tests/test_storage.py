@@ -15,8 +15,9 @@ from test_resume import story
 
 from miha.archive import describe
 from miha.callbacks import Callback
+from miha.disk import free_bytes, write_whole
 from miha.errors import StorageError
-from miha.folder import RunFolder, free_bytes, write_whole
+from miha.folder import RunFolder
 from miha.journal import Journal
 
 SCHEDULE = {"m": 2, "n": 2, "k": 1, "c": 3, "pop_size": 3}

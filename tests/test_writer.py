@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
+import time
+from functools import partial
 
 import pytest
 from fakes import until
@@ -143,3 +147,27 @@ def test_the_error_of_a_job_is_raised_as_it_was():
     with pytest.raises(PermissionError) as caught, Writer() as writer:
         writer.submit(job)
     assert caught.value is error
+
+
+def test_nothing_is_written_any_more_after_a_second_interrupt():
+    done = []
+
+    def slow(name):
+        time.sleep(0.2)
+        done.append(name)
+
+    def interrupt():
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), Writer() as writer:
+            for name in "abc":
+                writer.submit(partial(slow, name))
+            threading.Thread(target=interrupt).start()
+            raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done == ["a"]  # The job at hand; those that waited are dropped.
+    assert not writer._thread.is_alive()

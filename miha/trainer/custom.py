@@ -34,7 +34,7 @@ def custom_objects(model: keras.Model) -> dict[str, Any]:
 
 def is_custom(named: Any) -> bool:
     """Tell whether a class or function is not Keras' own."""
-    root = named.__module__.split(".")[0]
+    root = str(named.__module__).split(".")[0]  # None where a function was made by `exec`.
     return root not in ("keras", "builtins", "tensorflow", "numpy")
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import marshal
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from miha.folder import plain
+from miha.code import digest
+from miha.plain import plain
 from miha.trainer.copies import values
+from miha.trainer.custom import custom_objects
 from miha.trainer.data import Data
 from miha.trainer.optimizers import inner
 
@@ -27,22 +31,26 @@ def fingerprint(
         validation: Validation data.
     """
     arrays = [*training.arrays, *(validation.arrays if validation else ())]
-    names = {name: f"#{i}" for i, name in enumerate(_names(network))}
     layers = keras.saving.serialize_keras_object(network)
     layers.pop("compile_config", None)
+    own = {name: digest(thing) for name, thing in sorted(custom_objects(network).items())}
     return {
         "data": _checksum(arrays),
-        "layers": _checksum_text(_canonical(layers, names)),
-        "compiled": _checksum_text(_canonical(network.get_compile_config(), names)),
+        "layers": _checksum_text(layers),
+        "compiled": _checksum_text(network.get_compile_config()),
         "weights": _checksum([*values(network.weights), *_trained_slots(network)]),
+        "code": hashlib.sha256(json.dumps(own).encode()).hexdigest(),
     }
 
 
-def _names(network: keras.Model) -> list[str]:
-    """Return the names that Keras numbers by process, so that they tell nothing."""
-    optimizer = network.optimizer
-    named = [*network._flatten_layers(), optimizer, inner(optimizer)]
-    return list(dict.fromkeys(part.name for part in named))
+def _names(config: Any) -> Iterator[str]:
+    """Yield all names of parts: Keras numbers them by process, so they tell nothing."""
+    items = config.values() if isinstance(config, Mapping) else config
+    if isinstance(config, Mapping) and isinstance(config.get("name"), str):
+        yield config["name"]
+    for item in items:
+        if isinstance(item, (Mapping, list, tuple)):
+            yield from _names(item)
 
 
 def _trained_slots(network: keras.Model) -> tuple[np.ndarray, ...]:
@@ -56,14 +64,24 @@ def _canonical(value: Any, names: Mapping[str, str]) -> Any:
     """Return a configuration without what differs from process to process."""
     if isinstance(value, Mapping):
         kept = {k: v for k, v in value.items() if k != "shared_object_id"}
+        if value.get("class_name") == "__lambda__":
+            kept["config"] = {**value["config"], "code": _lambda(value["config"]["code"])}
         return {names.get(str(k), str(k)): _canonical(v, names) for k, v in kept.items()}
     if isinstance(value, (list, tuple)):
         return [_canonical(item, names) for item in value]
     return names.get(value, value) if isinstance(value, str) else plain(value)
 
 
-def _checksum_text(structure: Any) -> str:
-    return hashlib.sha256(json.dumps(structure, sort_keys=True).encode()).hexdigest()
+def _lambda(code: str) -> str:
+    """Return what a Lambda layer's code does, without the place where it is written."""
+    # The user's own live network has just written it.
+    return digest(marshal.loads(codecs.decode(code.encode(), "base64")))
+
+
+def _checksum_text(config: Any) -> str:
+    names = {name: f"#{i}" for i, name in enumerate(dict.fromkeys(_names(config)))}
+    text = json.dumps(_canonical(config, names), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _checksum(arrays: Sequence[np.ndarray]) -> str:

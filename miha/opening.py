@@ -1,0 +1,131 @@
+"""How a run's folder is opened: the run begins, or goes on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from miha.archive import read
+from miha.checks import check_integer
+from miha.errors import ArchiveError, JournalError, MihaWarning, RunExistsError
+from miha.folder import RunFolder
+from miha.identity import check_same, warn_of_circumstances
+from miha.journal import Entry, Journal
+from miha.logbook import Logbook
+from miha.randomness import draw_seed
+
+
+def choose_seed(seed: int | None, folder: RunFolder, overwrite: bool) -> int:
+    """Return the user's seed, else that of the run that goes on, else a new one.
+
+    Args:
+        seed: The user's.
+        folder: Where a run may have been begun.
+        overwrite: Whether that run may be replaced.
+
+    Raises:
+        ArgumentError: It is no seed.
+        JournalError: The folder's run cannot be read.
+    """
+    if seed is not None:
+        return check_integer("seed", seed, 0)
+    try:
+        return int(folder.description()["seed"]) if folder.has_run else draw_seed()
+    except JournalError:
+        if not overwrite:
+            raise
+        return draw_seed()
+
+
+def open_run(
+    folder: RunFolder,
+    description: Mapping[str, Any],
+    overwrite: bool,
+    check_room: Callable[[RunFolder, int], None],
+) -> tuple[Journal, Logbook]:
+    """Begin a run in its folder, or find what has been done of it.
+
+    Args:
+        folder: Created and locked.
+        description: The run's, as `describe_run` returns it.
+        overwrite: Whether a run that is another one, or damaged, is replaced.
+        check_room: Called before anything is written, with the number of finished trainings.
+
+    Returns:
+        The journal, ready to append, and what it holds.
+
+    Raises:
+        RunExistsError: The folder holds another run.
+        JournalError: It holds a damaged run, or one of a later version.
+        StorageError: It cannot be written.
+    """
+    journal = Journal(folder.path / "journal.jsonl")
+    folder.sweep()
+    past = _find(folder, journal, description, overwrite) if folder.has_run else None
+    if past is None or not past.is_finished:
+        check_room(folder, len(past.trainings) if past else 0)
+    if past is None:
+        folder.clear()
+        folder.write_description(description)
+        past = Logbook.of(journal.open())
+    return journal, past
+
+
+def _find(
+    folder: RunFolder, journal: Journal, description: Mapping[str, Any], overwrite: bool
+) -> Logbook | None:
+    """Return what has been done of a run; None where the folder's run shall be replaced."""
+    try:
+        check_same(folder, description)
+        log = Logbook.of(_usable(folder, journal, _resumed(journal)))
+    except (RunExistsError, JournalError):
+        if not overwrite:
+            raise
+        return None
+    warn_of_circumstances(folder, description)
+    return log
+
+
+def _resumed(journal: Journal) -> list[Entry]:
+    """Return what stands of a journal; a run that has given up tries its last cycles again."""
+    entries = journal.open()
+    log = Logbook.of(entries)
+    last = max(log.winners, default=0)
+    if not log.has_given_up(last):
+        return entries
+    failed = range(last - 2, last + 1)
+    return journal.cut(next(i for i, e in enumerate(entries) if e.get("cycle") in failed))
+
+
+def _usable(folder: RunFolder, journal: Journal, entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Return the entries that a run can go on from: its archives are there and whole."""
+    while entries and entries[-1]["event"] != "end":
+        broken = next((i for i in _last_networks(entries) if _is_broken(folder, entries[i])), None)
+        if broken is None:
+            break
+        warnings.warn(
+            f"The archive {entries[broken]['archive']!r}, which the run goes on from, is missing "
+            "or damaged: that training and what came after it are repeated.",
+            MihaWarning,
+            stacklevel=6,
+        )
+        entries = journal.cut(broken)
+    return entries
+
+
+def _last_networks(entries: Sequence[Entry]) -> list[int]:
+    """Return where the network's last own training is, and the clones after it."""
+    trainings = [i for i, entry in enumerate(entries) if entry["event"] == "training"]
+    own = [i for i in trainings if entries[i]["phase"] != "clone"]
+    return [i for i in trainings if i >= max(own, default=0)]
+
+
+def _is_broken(folder: RunFolder, entry: Entry) -> bool:
+    if entry["archive"] is None:
+        return False
+    try:
+        read(folder.path / entry["archive"])
+    except ArchiveError:
+        return True
+    return False
