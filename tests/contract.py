@@ -257,6 +257,18 @@ class TrainerContract:
         for ours, theirs in zip(trainer.snapshot().variables, model.variables, strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
+    def test_taking_few_steps_at_once_or_many_is_the_same(self, make, gallery, monkeypatch):
+        ends = []
+        for steps in (1, 3, 10**6):
+            fixed = property(lambda _, n=steps: n, lambda _, value: None)
+            monkeypatch.setattr("miha.trainer.pace.Pace.steps", fixed, raising=False)
+            trainer = make(*gallery, validation=gallery[1], batch_size=20)
+            epochs = train(trainer, 2)
+            ends.append((trainer.snapshot(), [epoch.logs for epoch in epochs]))
+        for snapshot, logs in ends[1:]:
+            assert_equal(snapshot, ends[0][0])
+            assert logs == ends[0][1]
+
     def test_noise_decides_what_dropout_drops(self, make):
         trainer = make(convolutional(), images())
         start, losses = trainer.snapshot(), []

@@ -18,6 +18,7 @@ from miha.trainer.copies import values
 from miha.trainer.data import Data
 from miha.trainer.exporter import Exporter
 from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
+from miha.trainer.pace import Pace
 from miha.trainer.surgery import Slot, Switch
 
 
@@ -80,6 +81,7 @@ class TensorFlowTrainer:
         self._batch_size = settings.batch_size
         self._exporter = exporter
         self._loops: dict[str, Any] = {}
+        self._pace = Pace()
         self._data = _to_device(data)
         self._samples = data.samples
         self._evaluation = None if evaluation is None else _to_device(evaluation)
@@ -204,7 +206,14 @@ class TensorFlowTrainer:
 
     def _run(self, loop: Any, order: np.ndarray, batch_size: int) -> dict[str, Any]:
         self._network.reset_metrics()
-        return _to_python(loop(tf.constant(order, tf.int64), tf.constant(batch_size, tf.int64)))
+        size, done = tf.constant(batch_size, tf.int64), 0
+        logs: Any = {}
+        while done < len(order) and _is_finite(logs):
+            part = order[done : done + self._pace.steps * batch_size]
+            with self._pace:
+                logs = loop(tf.constant(part, tf.int64), size)
+            done += len(part)
+        return _to_python(logs)
 
     @property
     def _train_loop(self) -> Any:

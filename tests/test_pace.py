@@ -1,0 +1,34 @@
+"""The pace: as many steps at once as take about a second."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from miha.trainer.pace import Pace
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize("seconds_a_step", [1e-5, 1e-3, 0.05, 3.0])
+def test_the_steps_at_once_come_to_take_about_a_second(clock, seconds_a_step):
+    pace = Pace()
+    for _ in range(40):
+        with pace:
+            clock[0] += pace.steps * seconds_a_step
+    taken = pace.steps * seconds_a_step
+    assert 0.5 <= taken <= 1.0 or pace.steps == 1
+
+
+def test_the_steps_do_not_grow_without_end(clock):
+    pace = Pace()
+    for _ in range(1000):
+        with pace:
+            pass
+    assert pace.steps == 2**20
