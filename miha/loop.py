@@ -46,7 +46,7 @@ class Loop:
 
     def run(self, genome: Genome) -> Network:
         """Train m epochs, c cycles and m epochs; return the last network."""
-        with self.recorder:
+        with self.recorder.writing():
             network = self._train(self._task("initial", genome), self._untrained(genome))
             for cycle in range(1, self.plan.schedule.c + 1):
                 winner = self._winner(network, cycle)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from functools import partial
-from types import TracebackType
 
 from miha.archive import pack, read
 from miha.folder import RunFolder
@@ -38,17 +39,11 @@ class Recorder:
         self._writer = Writer()
         self._read: tuple[str | None, Snapshot] | None = None
 
-    def __enter__(self) -> Recorder:
-        self._writer.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._writer.__exit__(kind, error, traceback)
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write what is recorded meanwhile; at the end, all of it is on the disk."""
+        with self._writer:
+            yield
 
     def recall(self, task: Task) -> Network | None:
         """Return the network of a training that is done already.

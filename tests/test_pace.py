@@ -20,7 +20,7 @@ def clock(monkeypatch):
 def test_the_steps_at_once_come_to_take_about_a_second(clock, seconds_a_step):
     pace = Pace()
     for _ in range(40):
-        with pace:
+        with pace.measured():
             clock[0] += pace.steps * seconds_a_step
     taken = pace.steps * seconds_a_step
     assert 0.5 <= taken <= 1.0 or pace.steps == 1
@@ -29,6 +29,6 @@ def test_the_steps_at_once_come_to_take_about_a_second(clock, seconds_a_step):
 def test_the_steps_do_not_grow_without_end(clock):
     pace = Pace()
     for _ in range(1000):
-        with pace:
+        with pace.measured():
             pass
     assert pace.steps == 2**20

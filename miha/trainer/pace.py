@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from types import TracebackType
+from collections.abc import Iterator
 
 SECONDS = 0.5
 """What steps taken at once shall last at least; at most, twice as long."""
@@ -18,18 +19,13 @@ class Pace:
 
     def __init__(self) -> None:
         self.steps = 64
-        self._began = 0.0
 
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        seconds = time.perf_counter() - self._began
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[None]:
+        """Look at the clock while so many steps are taken."""
+        began = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - began
         if seconds < SECONDS:
             self.steps = min(2 * self.steps, 2**20)
         elif seconds > 2 * SECONDS:

@@ -210,7 +210,7 @@ class TensorFlowTrainer:
         logs: Any = {}
         while done < len(order) and _is_finite(logs):
             part = order[done : done + self._pace.steps * batch_size]
-            with self._pace:
+            with self._pace.measured():
                 logs = loop(tf.constant(part, tf.int64), size)
             done += len(part)
         return _to_python(logs)
