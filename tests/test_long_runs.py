@@ -57,8 +57,12 @@ def test_the_method_itself_needs_no_more_after_300_cycles(tmp_path):
 def test_a_network_needs_no_more_after_300_cycles(tmp_path):
     from child import search
 
+    import miha
+
     watch = Watch()
-    search(tmp_path / "run", c=CYCLES, m=1, n=1, k=1, pop_size=2, callbacks=[watch]).optimize()
+    space = miha.SearchSpace(optimizers=["adam", "sgd", "rmsprop"])
+    numbers = {"c": CYCLES, "m": 1, "n": 1, "k": 1, "pop_size": 2}
+    search(tmp_path / "run", **numbers, space=space, callbacks=[watch]).optimize()
     print("memory", [round(watch.memory[i]) for i in (9, 49, 99, 149, 199, 249, 299)])
     print("no new optimizer class after cycle", watch.settled)
     assert watch.settled < 150
