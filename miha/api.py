@@ -262,9 +262,8 @@ class MIHA:
         return result
 
     def _progress(self, recorder: Recorder) -> str:
-        done = max(len(recorder.log.trainings), len(recorder.past.trainings))
         total, folder = self._plan.schedule.trainings, str(recorder.folder.path)
-        return f"{done} of {total} trainings are finished, in {folder!r}."
+        return f"{recorder.written} of {total} trainings are on the disk, in {folder!r}."
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:

@@ -1,65 +1,138 @@
-"""What a function or class does, as a checksum that is the same in every process.
+"""What a user's own code does, as a checksum that is the same in every process.
 
-File, line numbers and comments are no part of it; the values that a closure holds are. Byte code
-differs from one Python to the next.
+File, line numbers, comments and docstrings are no part of it; the values, functions and classes
+that it uses are, as far as they are the user's own. Byte code differs from one Python to the next.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import sys
 import zlib
-from collections.abc import Iterator
-from types import CodeType
+from collections.abc import Iterable, Iterator, Mapping
+from types import CodeType, FunctionType, MethodType
 from typing import Any
+
+import numpy as np
 
 from miha.plain import plain
 
+_VALUES = (bool, int, float, complex, str, bytes, type(None))
+
+_CONSTANTS = (tuple, frozenset, CodeType)
+
 
 def digest(thing: Any) -> str:
-    """Return a checksum of a function's code, or of that of a class and its methods.
+    """Return a checksum of what a function, class or object of the user's does.
 
     Args:
-        thing: A function, a class or a code object; anything else counts by its class.
+        thing: Also a partial, a method or a code object.
     """
-    return f"{zlib.crc32(json.dumps(plain(list(_parts(thing)))).encode()):08x}"
+    return f"{zlib.crc32(json.dumps(_Reader().read(thing)).encode()):08x}"
 
 
-def _parts(thing: Any) -> Iterator[Any]:
-    if isinstance(thing, CodeType):
-        yield from _code(thing)
-    elif hasattr(thing, "__code__"):
-        yield from _function(thing)
-    else:
-        yield from _class(thing if isinstance(thing, type) else type(thing))
+def is_own(thing: Any) -> bool:
+    """Tell whether a function, a class or an object's class is the user's, not a library's."""
+    module = getattr(thing, "__module__", type(thing).__module__)  # None: made by `exec`.
+    root = str(module).split(".")[0]
+    file = getattr(sys.modules.get(root), "__file__", None) or ""
+    is_library = root in sys.stdlib_module_names and root != "__main__"
+    return not is_library and root != "miha" and "-packages" not in file
 
 
-def _code(code: CodeType) -> Iterator[Any]:
-    yield code.co_code.hex()
-    yield code.co_names
-    for value in code.co_consts:
-        yield list(_code(value)) if isinstance(value, CodeType) else value
+class _Reader:
+    """Reads each part once: functions may use each other, or themselves."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, Any] = {}
+
+    def read(self, thing: Any) -> Any:
+        """Return what something does, as JSON can hold it."""
+        if isinstance(thing, _VALUES):
+            return plain(thing)
+        if isinstance(thing, _CONSTANTS):  # Whether equal ones are one differs by process.
+            return self._part(thing)
+        if id(thing) in self._seen:
+            return "seen before"
+        self._seen[id(thing)] = thing  # Held, so that no other part gets its number.
+        return self._part(thing)
+
+    def _part(self, thing: Any) -> Any:
+        if isinstance(thing, np.ndarray):
+            return [str(thing.dtype), thing.shape, zlib.crc32(thing.tobytes())]
+        if isinstance(thing, Mapping):
+            return [[str(key), self.read(value)] for key, value in thing.items()]
+        if isinstance(thing, (set, frozenset)):
+            return sorted((self.read(item) for item in thing), key=repr)
+        if isinstance(thing, (list, tuple)):
+            return [self.read(item) for item in thing]
+        if isinstance(thing, CodeType):
+            return list(self._code(thing))
+        return list(self._callable(thing))
+
+    def _callable(self, thing: Any) -> Iterator[Any]:
+        inner = getattr(thing, "__wrapped__", getattr(thing, "python_function", None))
+        if isinstance(thing, functools.partial):
+            yield from self._all((thing.func, thing.args, thing.keywords))
+        elif isinstance(thing, (staticmethod, classmethod, MethodType)):
+            yield from self._all((thing.__func__, getattr(thing, "__self__", None)))
+        elif isinstance(thing, (property, functools.cached_property)):
+            yield self.read(getattr(thing, "fget", getattr(thing, "func", None)))
+        elif inner is not None and not isinstance(thing, type):
+            yield self.read(inner)
+        elif isinstance(thing, FunctionType):
+            yield from self._function(thing)
+        elif isinstance(thing, type):
+            yield from self._class(thing)
+        else:
+            yield self.read(type(thing))
+            yield self.read(vars(thing) if is_own(thing) and hasattr(thing, "__dict__") else None)
+
+    def _all(self, things: Iterable[Any]) -> Iterator[Any]:
+        return (self.read(thing) for thing in things)
+
+    def _function(self, function: FunctionType) -> Iterator[Any]:
+        if not is_own(function):
+            yield function.__qualname__
+            return
+        # A docstring is the first constant: what a function says of itself is not what it does.
+        code, text = function.__code__, function.__doc__
+        if text is not None and code.co_consts[:1] == (text,):
+            code = code.replace(co_consts=(None, *code.co_consts[1:]))
+        yield from self._code(code)
+        yield from self._all((function.__defaults__, function.__kwdefaults__))
+        yield from self._all(_contents(function))
+        yield from self._all(_globals(function))
+
+    def _code(self, code: CodeType) -> Iterator[Any]:
+        yield code.co_code.hex()
+        yield list(code.co_names)
+        yield from self._all(code.co_consts)
+
+    def _class(self, kind: type) -> Iterator[Any]:
+        """Yield what a class and those of its bases that are the user's own define."""
+        yield kind.__qualname__.rsplit(".", 1)[-1]
+        for base in kind.__mro__:
+            if is_own(base):
+                for name, value in sorted(vars(base).items()):
+                    if not name.startswith("__") or callable(value):
+                        yield [name, self.read(value)]
 
 
-def _function(function: Any) -> Iterator[Any]:
-    # A docstring is the first constant: what a function says of itself is not what it does.
-    code, text = function.__code__, function.__doc__
-    if text is not None and code.co_consts[:1] == (text,):
-        code = code.replace(co_consts=(None, *code.co_consts[1:]))
-    yield from _code(code)
-    yield [function.__defaults__, function.__kwdefaults__]
+def _contents(function: FunctionType) -> Iterator[Any]:
+    """Yield the values that a closure holds."""
     for cell in function.__closure__ or ():
         try:
-            value = cell.cell_contents
+            yield cell.cell_contents
         except ValueError:  # Not bound yet.
             continue
-        yield digest(value) if hasattr(value, "__code__") else value
 
 
-def _class(kind: type) -> Iterator[Any]:
-    """Yield what a class and its bases in the same module define."""
-    for base in kind.__mro__:
-        if base.__module__ == kind.__module__:
-            for name, value in sorted(vars(base).items()):
-                method = getattr(value, "__func__", getattr(value, "fget", value))
-                if hasattr(method, "__code__"):
-                    yield [name, list(_function(method))]
+def _globals(function: FunctionType) -> Iterator[Any]:
+    """Yield the values, functions and classes beside a function that it names."""
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        is_code = isinstance(value, (FunctionType, type, functools.partial)) and is_own(value)
+        if is_code or isinstance(value, (*_VALUES, list, tuple, dict, np.ndarray)):
+            yield value

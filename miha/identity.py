@@ -9,10 +9,9 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
-from inspect import isfunction
 from typing import Any
 
-from miha.code import digest
+from miha.code import digest, is_own
 from miha.errors import MihaWarning, RunExistsError
 from miha.folder import FORMAT, START, RunFolder
 from miha.plain import plain
@@ -108,20 +107,18 @@ def _advice(folder: RunFolder, differences: list[str]) -> str:
     return text
 
 
-def _name(function: Callable[..., Any]) -> Any:
-    return function.__qualname__ if isfunction(function) else plain(function)
+def _name(fitness: Callable[..., Any]) -> Any:
+    """Return what a user calls a fitness; what it does is told by its code."""
+    if not is_own(fitness):
+        return plain(fitness)
+    return getattr(fitness, "__qualname__", type(fitness).__qualname__)
 
 
 def _code(plan: Plan) -> dict[str, Any]:
     """Return checksums of the code that is the user's own."""
     parts: dict[str, Any] = {"fitness": plan.fitness}
-    parts |= {f"mutations.{i}": mutation for i, mutation in enumerate(plan.mutations)}
-    return {name: digest(part) for name, part in parts.items() if not _is_of_miha(part)}
-
-
-def _is_of_miha(part: Any) -> bool:
-    module = part.__module__ if isfunction(part) else type(part).__module__
-    return module.split(".")[0] == "miha"
+    parts |= {f"mutations.{i}": type(m) for i, m in enumerate(plan.mutations)}
+    return {name: digest(part) for name, part in parts.items() if is_own(part)}
 
 
 def _only(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Journal:
 
     def _lines(self) -> list[tuple[Entry, int, int]]:
         """Return entry, end and checksum of each whole line."""
-        data = self._path.read_bytes() if self._path.exists() else b""
+        data = self._bytes()
         found: list[tuple[Entry, int, int]] = []
         end, crc = 0, 0
         while end < len(data):
@@ -93,6 +93,12 @@ class Journal:
                 break
             found.append((json.loads(b"{" + match[2]), end, crc))
         return found
+
+    def _bytes(self) -> bytes:
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:  # Nothing has been journalled yet.
+            return b""
 
     def _check_last(self, is_last: bool, number: int) -> None:
         if not is_last:

@@ -26,6 +26,7 @@ class Recorder:
 
     Attributes:
         log: Everything that has happened, what is recalled included.
+        written: How many trainings are on the disk.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Recorder:
         self.folder = folder
         self.past = past
         self.log = Logbook()
+        self.written = len(past.trainings)
         self._journal = journal
         self._trainer = trainer
         self._writer = Writer()
@@ -84,6 +86,7 @@ class Recorder:
                 archive = self._trainer.export(network.snapshot, network.genome)
                 self.folder.write_archive(network.task.archive, pack(archive, entry))
             self._journal.append(entry)
+            self.written += 1
 
         self._writer.submit(write)
 

@@ -53,10 +53,12 @@ class Writer:
         When this returns, nothing is written any more: another process may take over.
         """
         impatience: BaseException | None = None
-        while self._thread.is_alive():
+        while True:
             try:
-                self._jobs.put(None)
-                self._thread.join()
+                while self._thread.is_alive():
+                    self._jobs.put(None)
+                    self._thread.join()
+                break
             except BaseException as error:
                 self._failed, impatience = True, error
         if impatience is not None:

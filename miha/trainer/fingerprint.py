@@ -7,6 +7,7 @@ import hashlib
 import json
 import marshal
 from collections.abc import Iterator, Mapping, Sequence
+from types import MethodType
 from typing import Any
 
 import keras
@@ -18,6 +19,12 @@ from miha.trainer.copies import values
 from miha.trainer.custom import custom_objects
 from miha.trainer.data import Data
 from miha.trainer.optimizers import inner
+
+_CONNECTIONS = ("input_layers", "output_layers", "keras_history")
+"""Where a configuration names layers."""
+
+_BY_NAME = ("loss", "loss_weights", "metrics", "weighted_metrics")
+"""Where outputs' names are the keys."""
 
 
 def fingerprint(
@@ -33,13 +40,17 @@ def fingerprint(
     arrays = [*training.arrays, *(validation.arrays if validation else ())]
     layers = keras.saving.serialize_keras_object(network)
     layers.pop("compile_config", None)
-    own = {name: digest(thing) for name, thing in sorted(custom_objects(network).items())}
+    compiled = network.get_compile_config()
+    objects = sorted(custom_objects(network).items())
+    own = [[name, digest(thing)] for name, thing in objects if not _is_told_elsewhere(thing)]
     return {
         "data": _checksum(arrays),
         "layers": _checksum_text(layers),
-        "compiled": _checksum_text(network.get_compile_config()),
+        "compiled": _checksum_text(compiled),
         "weights": _checksum([*values(network.weights), *_trained_slots(network)]),
-        "code": hashlib.sha256(json.dumps(own).encode()).hexdigest(),
+        "code": hashlib.sha256(
+            json.dumps([own, *_lambdas([layers, compiled])]).encode()
+        ).hexdigest(),
     }
 
 
@@ -53,6 +64,12 @@ def _names(config: Any) -> Iterator[str]:
             yield from _names(item)
 
 
+def _is_told_elsewhere(thing: Any) -> bool:
+    """Tell whether a function is a Lambda's, or what Keras wraps around a layer's `build`."""
+    is_wrapper = isinstance(getattr(thing, "__wrapped__", None), MethodType)
+    return is_wrapper or getattr(thing, "__name__", "") == "<lambda>"
+
+
 def _trained_slots(network: keras.Model) -> tuple[np.ndarray, ...]:
     """Return the state of an optimizer that has trained; a fresh one may not be built yet."""
     optimizer = network.optimizer
@@ -60,22 +77,48 @@ def _trained_slots(network: keras.Model) -> tuple[np.ndarray, ...]:
     return values(optimizer.variables) if trained else ()
 
 
-def _canonical(value: Any, names: Mapping[str, str]) -> Any:
-    """Return a configuration without what differs from process to process."""
+def _canonical(value: Any, names: Mapping[str, str], key: str = "") -> Any:
+    """Return a configuration without what differs from process to process.
+
+    Args:
+        value: A part of the configuration.
+        names: What stands for each name.
+        key: What the part is called.
+    """
     if isinstance(value, Mapping):
-        kept = {k: v for k, v in value.items() if k != "shared_object_id"}
-        if value.get("class_name") == "__lambda__":
-            kept["config"] = {**value["config"], "code": _lambda(value["config"]["code"])}
-        return {names.get(str(k), str(k)): _canonical(v, names) for k, v in kept.items()}
+        return {
+            names.get(k, k) if key in _BY_NAME else k: _canonical(
+                v, names, key if key in _CONNECTIONS else k
+            )
+            for k, v in _kept(value).items()
+        }
     if isinstance(value, (list, tuple)):
-        return [_canonical(item, names) for item in value]
-    return names.get(value, value) if isinstance(value, str) else plain(value)
+        return [_canonical(item, names, key) for item in value]
+    if isinstance(value, str):
+        return names.get(value, value) if key == "name" or key in _CONNECTIONS else value
+    return plain(value)
 
 
-def _lambda(code: str) -> str:
-    """Return what a Lambda layer's code does, without the place where it is written."""
-    # The user's own live network has just written it.
-    return digest(marshal.loads(codecs.decode(code.encode(), "base64")))
+def _kept(config: Mapping[Any, Any]) -> dict[str, Any]:
+    """Leave out what is told by the code, and the file that it is written in."""
+    kept = {str(k): v for k, v in config.items() if k != "shared_object_id"}
+    if config.get("class_name") == "__lambda__":
+        kept["config"] = {k: v for k, v in config["config"].items() if k != "code"}
+    if str(config.get("module")).split(".")[0] not in ("keras", "builtins"):
+        kept.pop("module", None)
+    return kept
+
+
+def _lambdas(config: Any) -> Iterator[str]:
+    """Yield what each Lambda layer does."""
+    if isinstance(config, Mapping) and config.get("class_name") == "__lambda__":
+        # The user's own live network has just written it.
+        code = codecs.decode(config["config"]["code"].encode(), "base64")
+        yield digest(marshal.loads(code))
+    items = config.values() if isinstance(config, Mapping) else config
+    for item in items:
+        if isinstance(item, (Mapping, list, tuple)):
+            yield from _lambdas(item)
 
 
 def _checksum_text(config: Any) -> str:

@@ -21,12 +21,16 @@ class Pace:
         self.steps = 64
 
     @contextlib.contextmanager
-    def measured(self) -> Iterator[None]:
-        """Look at the clock while so many steps are taken."""
+    def measured(self, steps: float) -> Iterator[None]:
+        """Look at the clock while some steps are taken.
+
+        Args:
+            steps: How many; fewer than `steps` do not tell how long more would take.
+        """
         began = time.perf_counter()
         yield
         seconds = time.perf_counter() - began
-        if seconds < SECONDS:
-            self.steps = min(2 * self.steps, 2**20)
+        if seconds < SECONDS and steps >= self.steps:
+            self.steps *= 2
         elif seconds > 2 * SECONDS:
             self.steps = max(self.steps // 2, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -81,7 +82,7 @@ class TensorFlowTrainer:
         self._batch_size = settings.batch_size
         self._exporter = exporter
         self._loops: dict[str, Any] = {}
-        self._pace = Pace()
+        self._paces: dict[str, Pace] = defaultdict(Pace)
         self._data = _to_device(data)
         self._samples = data.samples
         self._evaluation = None if evaluation is None else _to_device(evaluation)
@@ -193,7 +194,7 @@ class TensorFlowTrainer:
         start = time.perf_counter()
         samples = np.arange(self._samples)
         permutation = order.permutation(samples) if self._settings.shuffle else samples
-        logs = self._run(self._train_loop, permutation, self._batch_size)
+        logs = self._run("train", self._train_loop, permutation, self._batch_size)
         logs |= self._evaluated()
         return Epoch(logs, time.perf_counter() - start)
 
@@ -201,16 +202,16 @@ class TensorFlowTrainer:
         if self._evaluation is None:
             return {}
         samples = np.arange(self._evaluation_samples)
-        values = self._run(self._test_loop, samples, self._settings.validation_batch_size)
+        values = self._run("test", self._test_loop, samples, self._settings.validation_batch_size)
         return {self._settings.prefix + name: value for name, value in values.items()}
 
-    def _run(self, loop: Any, order: np.ndarray, batch_size: int) -> dict[str, Any]:
+    def _run(self, name: str, loop: Any, order: np.ndarray, batch_size: int) -> dict[str, Any]:
         self._network.reset_metrics()
-        size, done = tf.constant(batch_size, tf.int64), 0
+        size, done, pace = tf.constant(batch_size, tf.int64), 0, self._paces[name]
         logs: Any = {}
         while done < len(order) and _is_finite(logs):
-            part = order[done : done + self._pace.steps * batch_size]
-            with self._pace.measured():
+            part = order[done : done + pace.steps * batch_size]
+            with pace.measured(len(part) / batch_size):
                 logs = loop(tf.constant(part, tf.int64), size)
             done += len(part)
         return _to_python(logs)
