@@ -101,20 +101,22 @@ def _canonical(value: Any, names: Mapping[str, str], key: str = "") -> Any:
 
 def _kept(config: Mapping[Any, Any]) -> dict[str, Any]:
     """Leave out what is told by the code, and the file that it is written in."""
-    kept = {str(k): v for k, v in config.items() if k != "shared_object_id"}
-    if config.get("class_name") == "__lambda__":
-        kept["config"] = {k: v for k, v in config["config"].items() if k != "code"}
+    is_lambda = config.get("class_name") == "__lambda__"
+    left_out = ("shared_object_id", "config" if is_lambda else "")
+    kept = {str(k): v for k, v in config.items() if k not in left_out}
     if str(config.get("module")).split(".")[0] not in ("keras", "builtins"):
         kept.pop("module", None)
     return kept
 
 
 def _lambdas(config: Any) -> Iterator[str]:
-    """Yield what each Lambda layer does."""
+    """Yield what each function without a name does."""
     if isinstance(config, Mapping) and config.get("class_name") == "__lambda__":
+        found = config["config"]
+        # A Lambda layer's are named, any other's are not.
+        code, *held = found["value"] if "value" in found else found.values()
         # The user's own live network has just written it.
-        code = codecs.decode(config["config"]["code"].encode(), "base64")
-        yield digest(marshal.loads(code))
+        yield digest([marshal.loads(codecs.decode(code.encode(), "base64")), *held])
     items = config.values() if isinstance(config, Mapping) else config
     for item in items:
         if isinstance(item, (Mapping, list, tuple)):
