@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
@@ -27,10 +27,9 @@ FINAL = "model/model_final.zip"
 _SKELETON = {"model", "population", "run.log", "run.json.part"}
 """What a run that was killed before it wrote `run.json` has left, hidden files aside."""
 
-_WRITTEN = (
-    *("journal.jsonl", "history.csv", "lineage.csv", "run.log"),
-    *("model/model_*.zip", "population/*_model.zip"),
-)
+_ARCHIVES = ("model/model_*.zip", "population/*_model.zip")
+_WRITTEN = ("journal.jsonl", "history.csv", "lineage.csv", "run.log", *_ARCHIVES)
+"""What a run writes beside `run.json`; all else in its folder is somebody else's."""
 
 
 def archive_name(phase: Phase, cycle: int | None, clone: int | None) -> str:
@@ -126,16 +125,11 @@ class RunFolder:
 
         The journal goes first: what is left if this is interrupted is a run that has not begun.
         """
-        for pattern in _WRITTEN:
-            for file in self.path.glob(pattern):
-                with on_disk(file):
-                    file.unlink()
+        self._delete(_WRITTEN)
 
     def sweep(self) -> None:
         """Delete what a killed run has left half written."""
-        for file in (*self.path.glob("*.part"), *self.path.glob("*/*.part")):
-            with on_disk(file):
-                file.unlink()
+        self._delete([f"{pattern}.part" for pattern in ("run.json", *_WRITTEN)])
 
     def write_archive(self, name: str, data: bytes) -> None:
         """Write a network's archive, whole or not at all."""
@@ -149,13 +143,10 @@ class RunFolder:
             results: The archives of the result, the last and the best, which stay unless
                 nothing does.
         """
-        stays = {"all": "*/*", "model": "model/*", "final": FINAL, "none": ""}[what]
-        for file in self.path.glob("[mp]*/*.zip"):
-            name = file.relative_to(self.path)
-            is_result = what != "none" and name.as_posix() in results
-            if not is_result and not (stays and name.match(stays)):
-                with on_disk(file):
-                    file.unlink()
+        stays = {"all": _ARCHIVES, "model": _ARCHIVES[:1], "final": (FINAL,), "none": ()}[what]
+        kept = {self.path / name for name in results if what != "none"}
+        kept |= {file for pattern in stays for file in self.path.glob(pattern)}
+        self._delete(_ARCHIVES, kept)
         for part in ("model", "population"):
             with contextlib.suppress(OSError):  # Not empty, mostly.
                 (self.path / part).rmdir()
@@ -177,6 +168,12 @@ class RunFolder:
                 f"archives. Received: {str(self.path)!r} with {megabytes(free)} free. Make room, "
                 "name another disk in `logs`, or lower c or pop_size."
             )
+
+    def _delete(self, patterns: Iterable[str], kept: Collection[Path] = ()) -> None:
+        for file in chain.from_iterable(map(self.path.glob, patterns)):
+            if file not in kept:
+                with on_disk(file):
+                    file.unlink()
 
     def _is_skeleton(self) -> bool:
         """Tell whether a run was killed here before it had begun."""

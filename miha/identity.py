@@ -115,10 +115,10 @@ def _name(fitness: Callable[..., Any]) -> Any:
 
 
 def _code(plan: Plan) -> dict[str, Any]:
-    """Return checksums of the code that is the user's own."""
+    """Return checksums of what fitness and mutations do, as far as they are the user's own."""
     parts: dict[str, Any] = {"fitness": plan.fitness}
     parts |= {f"mutations.{i}": type(m) for i, m in enumerate(plan.mutations)}
-    return {name: digest(part) for name, part in parts.items() if is_own(part)}
+    return {name: digest(part) for name, part in parts.items()}
 
 
 def _only(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

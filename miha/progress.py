@@ -60,24 +60,25 @@ class Lines(Callback):
         self._monitor = monitor
         self._schedule = Schedule(0, 0, 0, 0, 0)
         self._done = 0
-        self._total = 0
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Announce the run."""
-        self._schedule, self._done, self._total = schedule, 0, schedule.epochs
+        self._schedule, self._done = schedule, 0
         self._say(announcement(schedule, run_dir))
 
     def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
         """Say what is done already."""
         self._done = epochs_of(trainings, self._schedule)
-        self._say(f"[{self._done}/{self._total}] {resume_line(trainings, self._schedule)}")
+        self._say(
+            f"[{self._done}/{self._schedule.epochs}] {resume_line(trainings, self._schedule)}"
+        )
 
     def on_training_end(self, network: Network) -> None:
         """Say how a training went."""
         self._done += network.task.epochs
         change = f", {network.task.change.text}" if network.task.phase == "clone" else ""
         self._say(
-            f"[{self._done}/{self._total}] {place(network.task)}{change}: "
+            f"[{self._done}/{self._schedule.epochs}] {place(network.task)}{change}: "
             f"{self._monitor} {network.value:.4g}"
         )
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import ArchiveError, MihaError, MihaWarning
+from miha.journal import Entry
 from miha.logbook import Logbook
 from miha.records import Genome, Mode
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
-
-Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,25 @@ def test_a_description_is_sorted_replaced_as_a_whole_and_read_as_it_was(tmp_path
 def test_hidden_files_of_the_system_are_no_reason_to_refuse_a_folder(tmp_path):
     (tmp_path / ".DS_Store").touch()
     RunFolder(tmp_path).create()
+    assert {path.name for path in tmp_path.iterdir()} == {".DS_Store", "model", "population"}
+
+
+@pytest.mark.parametrize("act", ["sweep", "clear", "keep"])
+def test_what_somebody_else_put_into_the_folder_stays(tmp_path, act):
+    folder = filled(tmp_path / "run")
+    theirs = ("film.part", "photos/x.zip", "model/mine.zip", "more/y.part", "model/notes.part")
+    for name in theirs:
+        (folder.path / name).parent.mkdir(exist_ok=True)
+        (folder.path / name).touch()
+    getattr(folder, act)(*(("none", []) if act == "keep" else ()))
+    assert set(theirs) <= set(files(folder))
+
+
+def test_the_archives_of_the_result_stay_with_all_but_none(tmp_path):
+    for what in ("model", "final"):
+        folder = filled(tmp_path / what)
+        folder.keep(what, ["population/1_0_model.zip"])
+        assert "population/1_0_model.zip" in files(folder)
 
 
 def test_a_file_is_written_under_its_final_name_only(tmp_path):

@@ -285,6 +285,14 @@ def test_a_run_whose_code_has_changed_is_refused_but_not_on_another_python(folde
         make(path, fitness=weighing(2))
 
 
+def test_a_partial_of_another_function_is_another_fitness(folder, monkeypatch):
+    path = folder.parent / "own"
+    run(make_loop(path, fitness=partial(calling_a_helper)))
+    monkeypatch.setattr("test_identity.helper", lambda curve: curve.last)
+    with pytest.raises(RunExistsError, match="code.fitness is "):
+        make_loop(path, fitness=partial(calling_a_helper))
+
+
 def of_set(curve):
     return curve.mode in {"min", "max", "a", "b"} and -curve.last
 

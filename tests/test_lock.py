@@ -92,21 +92,23 @@ def test_a_disk_without_locks_is_told_and_used(tmp_path, monkeypatch):
 
 def test_readers_do_not_keep_a_run_from_beginning(tmp_path):
     (tmp_path / ".lock").touch()
-    stop = threading.Event()
+    stop, polls, taken = threading.Event(), [], 0
 
     def poll():
         while not stop.is_set():
-            is_locked(tmp_path)
+            polls.append(is_locked(tmp_path))
 
     reader = threading.Thread(target=poll)
     reader.start()
     try:
         for _ in range(50):
             with locked(tmp_path):
-                pass
+                taken += 1
     finally:
         stop.set()
         reader.join()
+    assert taken == 50
+    assert len(polls) > 50
 
 
 def test_a_lock_given_back_names_nobody(tmp_path):

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -133,29 +134,38 @@ def as_nobody():
         os.seteuid(user)
 
 
-def test_a_folder_that_may_not_be_written_is_named(tmp_path):
-    tmp_path.chmod(0o500)
+@pytest.fixture
+def common():
+    """A folder that everybody may reach, unlike pytest's."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def test_a_folder_that_may_not_be_written_is_named(common):
+    common.chmod(0o555)
     with as_nobody(), pytest.raises(StorageError, match="run'.*Permission denied"):
-        make_loop(tmp_path / "run")
-    tmp_path.chmod(0o700)
+        make_loop(common / "run")
+    common.chmod(0o777)
+    with as_nobody():
+        make_loop(common / "run")
 
 
-def test_a_folder_that_becomes_unwritable_leaves_a_run_that_goes_on(tmp_path, expected):
-    places = [tmp_path / "run" / part for part in ("", "model", "population")]
+def test_a_folder_that_becomes_unwritable_leaves_a_run_that_goes_on(common, expected):
+    places = [common / "run" / part for part in ("", "model", "population")]
 
     class Closing(Callback):
         def on_cycle_end(self, cycle, clones):
             for place in places:
                 place.chmod(0o500)
 
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
-    with pytest.raises(StorageError, match="Permission denied"):
-        run(make_loop(tmp_path / "run", padded(), callbacks=[Closing()], **SCHEDULE))
-    for place in places:
-        place.chmod(0o700)
-    run(make_loop(tmp_path / "run", padded(), **SCHEDULE))
-    assert story(tmp_path / "run") == expected
+    with as_nobody():
+        with pytest.raises(StorageError, match="Permission denied"):
+            run(make_loop(common / "run", padded(), callbacks=[Closing()], **SCHEDULE))
+        for place in places:
+            place.chmod(0o700)
+        run(make_loop(common / "run", padded(), **SCHEDULE))
+    assert story(common / "run") == expected
 
 
 def test_a_folder_on_a_read_only_disk_is_named(small_disk):

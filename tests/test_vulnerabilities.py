@@ -142,7 +142,7 @@ def test_cve_2025_9905_a_legacy_file_as_the_weights_is_only_weights(tmp_path, ca
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with_lambda(canary).save(path)
-    refused(forged(tmp_path, weights=path.read_bytes()), "safe to load")
+    refused(forged(tmp_path, weights=path.read_bytes()), "the weights must have attributes of one")
 
 
 def test_cve_2025_9906_the_configuration_switches_safe_mode_off(tmp_path, canary):
@@ -280,8 +280,15 @@ def test_cve_2026_1669_weights_in_another_file(tmp_path):
     refused(forged(tmp_path, weights=weights), "but hold an array in other files")
 
 
-@pytest.mark.parametrize("kind", ["external", "soft", "virtual"])
-def test_cve_2026_1669_links_to_another_file(tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("external", "may link to other files|not link elsewhere"),
+        ("soft", "not link elsewhere"),
+        ("virtual", "not virtual, chunked or compressed"),
+    ],
+)
+def test_cve_2026_1669_links_to_another_file(tmp_path, kind, reason):
     other = tmp_path / "other.h5"
     with h5py.File(other, "w") as file:
         file["secret"] = np.zeros(2, "f4")
@@ -296,7 +303,6 @@ def test_cve_2026_1669_links_to_another_file(tmp_path, kind):
             layout[:] = h5py.VirtualSource(str(other), "secret", shape)
             values.create_virtual_dataset("1", layout)
 
-    reason = "may link to other files|not link elsewhere|not virtual, chunked or compressed"
     refused(forged(tmp_path, weights=rewritten(link)), reason)
 
 
