@@ -46,6 +46,13 @@ def assert_equal(first, second):
             np.testing.assert_array_equal(a, b)
 
 
+@keras.saving.register_keras_serializable("miha_tests")
+def spoilt(y_true, y_pred):
+    """A loss that is infinite where the target is negative."""
+    error = keras.ops.mean((y_true - y_pred) ** 2, -1)
+    return keras.ops.where(y_true[:, 0] < 0, np.inf, error)
+
+
 def without_seeds(snapshot):
     return tuple(value for value in snapshot.variables if value.dtype.kind == "f")
 
@@ -206,6 +213,21 @@ class TrainerContract:
         [epoch] = train(trainer, 5)
         assert np.isnan(epoch.logs["loss"])
         assert int(trainer.snapshot().slots[0]) == 1
+
+    @pytest.mark.parametrize("eagerly", [False, True])
+    def test_an_evaluation_is_one_of_all_samples_whatever_its_loss(self, make, eagerly):
+        x, y = images()
+        model = dense()
+        model.compile("adam", spoilt, metrics=["mae"], run_eagerly=eagerly)
+        y = np.eye(2, dtype="float32")[y]
+        validation = (x, np.where(np.arange(len(y))[:, None] == 0, np.float32(-1), y))
+        trainer = make(model, (x, y), validation=validation, batch_size=16)
+        [epoch] = train(trainer, 1)
+        plain = trainer.load(trainer.export(trainer.snapshot(), trainer.genome))
+        found = plain.evaluate(*validation, batch_size=16, verbose=0, return_dict=True)
+        assert np.isinf(found["loss"]) and np.isinf(epoch.logs["val_loss"])
+        assert np.isfinite(epoch.logs["loss"])
+        assert epoch.logs["val_mae"] == pytest.approx(found["mae"])
 
     @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "averaged", "scheduled", "scaled"])
     def test_an_archive_gives_back_every_value(self, make, optimizer):

@@ -22,6 +22,8 @@ from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
 from miha.trainer.pace import Pace
 from miha.trainer.surgery import Slot, Switch
 
+Step = Callable[[Any], Any]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -209,7 +211,7 @@ class TensorFlowTrainer:
         self._network.reset_metrics()
         size, done, pace = tf.constant(batch_size, tf.int64), 0, self._paces[name]
         logs: Any = {}
-        while done < len(order) and _is_finite(logs):
+        while done < len(order) and _GOES_ON[name](logs):
             part = order[done : done + pace.steps * batch_size]
             with pace.measured(len(part) / batch_size):
                 logs = loop(tf.constant(part, tf.int64), size)
@@ -220,15 +222,15 @@ class TensorFlowTrainer:
     def _train_loop(self) -> Any:
         """The epoch with the optimizer at hand, which `train_step` binds when it is traced."""
         name = name_of(self._network.optimizer)
-        return self._loop(f"train {name}", self._network.train_step, self._data)
+        return self._loop(f"train {name}", self._network.train_step, self._data, _GOES_ON["train"])
 
     @property
     def _test_loop(self) -> Any:
-        return self._loop("test", self._network.test_step, self._evaluation)
+        return self._loop("test", self._network.test_step, self._evaluation, _GOES_ON["test"])
 
-    def _loop(self, name: str, step: Callable[[Any], Any], data: Any) -> Any:
+    def _loop(self, name: str, step: Step, data: Any, goes_on: Step) -> Any:
         if name not in self._loops:
-            self._loops[name] = _loop_over(step, data, self._network.run_eagerly)
+            self._loops[name] = _loop_over(step, data, goes_on, self._network.run_eagerly)
         loop = self._loops[name]
         # Called as a whole, TensorFlow would warn of many functions of one name being traced.
         return loop if self._network.run_eagerly else loop.get_concrete_function()
@@ -251,17 +253,17 @@ def _map(function: Callable[[Any], Any], structure: Any) -> Any:
     return tf.nest.map_structure(lambda a: None if a is None else function(a), structure)
 
 
-def _loop_over(step: Callable[[Any], Any], data: Any, run_eagerly: bool) -> Any:
+def _loop_over(step: Step, data: Any, goes_on: Step, run_eagerly: bool) -> Any:
     """Return a function that takes a step on each batch of an order of samples.
 
     Args:
         step: `train_step` or `test_step`.
         data: Tensors on the device.
+        goes_on: Whether another step is to follow, from the logs of the last one.
         run_eagerly: Whether to leave everything uncompiled, as the user's `compile` asked.
 
     Returns:
-        ``(order, batch_size) -> logs`` after the last step, or after the first one whose loss is
-        not finite; one graph for every batch size.
+        ``(order, batch_size) -> logs`` after the last step; one graph for every batch size.
     """
 
     def batch(order: Any, start: Any, size: Any) -> Any:
@@ -270,7 +272,7 @@ def _loop_over(step: Callable[[Any], Any], data: Any, run_eagerly: bool) -> Any:
     def eager_loop(order: Any, size: Any) -> Any:
         for start in range(0, len(order), int(size)):
             logs = step(batch(order, start, size))
-            if not _is_finite(logs):
+            if not goes_on(logs):
                 break
         return logs
 
@@ -286,7 +288,7 @@ def _loop_over(step: Callable[[Any], Any], data: Any, run_eagerly: bool) -> Any:
         one_step = compiled.get_concrete_function(spec)
         logs = one_step.structured_outputs
         _, logs = tf.while_loop(
-            lambda start, logs: (start < tf.size(order, tf.int64)) & _is_finite(logs),
+            lambda start, logs: (start < tf.size(order, tf.int64)) & goes_on(logs),
             lambda start, _: (start + size, one_step(batch(order, start, size))),
             (tf.constant(0, tf.int64), tf.nest.map_structure(_zeros, logs)),
             shape_invariants=(tf.TensorShape(()), tf.nest.map_structure(lambda s: s.shape, logs)),
@@ -314,3 +316,7 @@ def _is_finite(logs: Any) -> Any:
 def _assign(variables: list[Any], values: tuple[np.ndarray, ...]) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+# A training that has diverged stops at once; an evaluation is one of all samples, as in Keras.
+_GOES_ON: dict[str, Step] = {"train": _is_finite, "test": lambda logs: tf.constant(True)}
