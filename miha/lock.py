@@ -16,8 +16,8 @@ from miha.errors import MihaWarning, RunLockedError
 
 NAME = ".lock"
 
-PATIENCE = 5
-"""Tenths of a second to wait for a lock."""
+PATIENCE = 100
+"""How often to ask for a lock, in about a second: one reader after another may hold it."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -94,7 +94,7 @@ def _take_or_raise(descriptor: int, path: Path) -> None:
     for _ in range(PATIENCE):
         if _try(descriptor):
             return
-        time.sleep(0.1)  # A reader that only asks is gone at once.
+        time.sleep(0.01)  # A reader that only asks is gone at once.
     owner = path.read_text(errors="replace").strip() or "a process that has just begun"
     raise RunLockedError(
         "Only one process may work in a run's folder. "
