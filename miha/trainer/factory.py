@@ -12,6 +12,7 @@ from miha.errors import ArgumentError
 from miha.records import Mode
 from miha.space import SearchSpace, Space, batch_size_bounds
 from miha.trainer import copies, data, optimizers, slots
+from miha.trainer.base import KerasTrainer, Settings
 from miha.trainer.custom import custom_objects
 from miha.trainer.exporter import Exporter
 from miha.trainer.fingerprint import fingerprint
@@ -49,8 +50,6 @@ def make_trainer(
     Raises:
         ArgumentError: The network, or the search space for it, breaks a rule.
     """
-    from miha.trainer.tensorflow import Settings, TensorFlowTrainer
-
     _check_model(model)
     optimizers.check_names(space.optimizers)
     space = replace(space, activations=slots.check_activations(space.activations))
@@ -66,7 +65,7 @@ def make_trainer(
     evaluation = training if validation is None and evaluate_training else validation
     prefix = "eval_" if validation is None else "val_"
     evaluated = metrics if evaluation is not None else {}
-    return TensorFlowTrainer(
+    return _trainer_class()(
         network=live,
         slots=mutable,
         space=_resolve(space, live, mutable, batch_size, training.samples),
@@ -77,6 +76,12 @@ def make_trainer(
         exporter=Exporter(plain, slots.slots_in(plain, chosen), known),
         fingerprint=fingerprint(built, training, validation),
     )
+
+
+def _trainer_class() -> type[KerasTrainer]:
+    from miha.trainer.tensorflow import TensorFlowTrainer
+
+    return TensorFlowTrainer
 
 
 def _check_model(model: Any) -> None:

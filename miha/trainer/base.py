@@ -1,0 +1,244 @@
+"""What the trainers of all backends share: one live network, and its genome."""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from miha.errors import TrainerError
+from miha.records import Epoch, Genome, Mode, Snapshot
+from miha.space import Space
+from miha.trainer.copies import values
+from miha.trainer.data import Data
+from miha.trainer.exporter import Exporter
+from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
+from miha.trainer.surgery import Slot, Switch
+
+Kind = Literal["train", "test"]
+"""Which of Keras' steps: `train_step` or `test_step`."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the data is gone through.
+
+    Attributes:
+        batch_size: The batch size to begin with.
+        validation_batch_size: Batch size of the evaluation, the same for every genome.
+        prefix: Stands before the names of the evaluation's values, e.g. ``"val_"``.
+        shuffle: Whether the order of samples is drawn anew for each epoch.
+    """
+
+    batch_size: int
+    validation_batch_size: int
+    prefix: str
+    shuffle: bool
+
+
+class KerasTrainer(abc.ABC):
+    """Trains one live Keras network; a subclass takes the steps on its backend.
+
+    Args:
+        network: The live network; the trainer changes it.
+        slots: The activation slots of ``network`` that may mutate.
+        space: What each gene may become.
+        data: Training data.
+        evaluation: What the network is evaluated on after each epoch, or None.
+        settings: How the data is gone through.
+        metrics: Names of the logged values, and the direction in which each is better.
+        exporter: Makes archives and plain networks.
+        fingerprint: Checksums of data and network.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        slots: Sequence[Slot],
+        space: Space,
+        data: Data,
+        evaluation: Data | None,
+        settings: Settings,
+        metrics: dict[str, Mode | None],
+        exporter: Exporter,
+        fingerprint: dict[str, str],
+    ) -> None:
+        self.space = space
+        self.metrics = metrics
+        self.fingerprint = fingerprint
+        self._network = network
+        self._switches = {slot.name: _install(slot, space.slots[slot.name]) for slot in slots}
+        self._optimizers = Optimizers(network)
+        self._optimizers.use(self._optimizers.own_name)
+        self._settings = settings
+        self._batch_size = settings.batch_size
+        self._exporter = exporter
+        self._samples = data.samples
+        self._evaluation_samples = 0 if evaluation is None else evaluation.samples
+        self._sources = self._prepared(data, evaluation)
+
+    @property
+    @abc.abstractmethod
+    def device(self) -> str:
+        """See `Trainer`."""
+
+    @property
+    @abc.abstractmethod
+    def traces(self) -> int:
+        """See `Trainer`."""
+
+    @abc.abstractmethod
+    def _to_device(self, data: Data) -> Any:
+        """Return the data as the backend's steps take it."""
+
+    @abc.abstractmethod
+    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
+        """Take a step on each batch of an order of samples.
+
+        A training stops at the first step whose loss is not finite; an evaluation is one of all
+        samples, as in Keras.
+
+        Args:
+            kind: Whether to train or to evaluate.
+            order: Places of the samples in the data of that kind.
+            batch_size: Samples a step; the last one takes what is left.
+
+        Returns:
+            What the last step logged.
+        """
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `Trainer`."""
+        return asdict(self._settings)
+
+    @property
+    def genome(self) -> Genome:
+        """See `Trainer`."""
+        optimizer = self._network.optimizer
+        scheduled = self._optimizers.scheduled
+        rate = None if scheduled else short_decimal(optimizer.learning_rate)
+        activations = tuple((name, switch.chosen) for name, switch in self._switches.items())
+        return Genome(name_of(optimizer), rate, self._batch_size, activations)
+
+    def snapshot(self) -> Snapshot:
+        """See `Trainer`."""
+        optimizer = self._network.optimizer
+        variables, slots = values(self._network.variables), values(optimizer.variables)
+        return Snapshot(variables, name_of(optimizer), slots)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See `Trainer`."""
+        optimizer = self._optimizers.use(snapshot.optimizer)
+        _assign(self._network.variables, snapshot.variables)
+        _assign(optimizer.variables, snapshot.slots)
+
+    def express(self, genome: Genome) -> None:
+        """See `Trainer`."""
+        if genome.optimizer != name_of(self._network.optimizer):
+            self._optimizers.start_fresh(genome.optimizer)
+        if genome.learning_rate is not None:
+            self._network.optimizer.learning_rate = genome.learning_rate
+        for slot, activation in genome.activations:
+            self._switches[slot].choose(activation)
+        self._batch_size = genome.batch_size
+        self._check_expressed(genome)
+
+    def train(
+        self,
+        epochs: int,
+        order: np.random.Generator,
+        noise: np.random.Generator | None,
+        on_epoch: Callable[[Epoch], None],
+    ) -> tuple[Epoch, ...]:
+        """See `Trainer`."""
+        if noise is not None:
+            self._reseed(noise)
+        trained: list[Epoch] = []
+        while len(trained) < epochs and all(map(_is_finite, trained[-1:])):
+            trained.append(self._epoch(order))
+            on_epoch(trained[-1])
+        return tuple(trained)
+
+    def finalize(self) -> dict[str, Any]:
+        """See `Trainer`."""
+        if not inner(self._network.optimizer).use_ema:
+            return {}
+        self._network.optimizer.finalize_variable_values(self._network.trainable_variables)
+        return self._evaluated()
+
+    def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
+        """See `Trainer`."""
+        return self._exporter.export(snapshot, genome)
+
+    def recall(self, archive: bytes) -> Snapshot:
+        """See `Trainer`."""
+        return self._exporter.recall(archive)
+
+    def load(self, archive: bytes) -> keras.Model:
+        """See `Trainer`."""
+        return self._exporter.load(archive)
+
+    def _check_expressed(self, genome: Genome) -> None:
+        found, rate = self.genome, genome.learning_rate
+        expected = genome if rate is None else genome.replace(learning_rate=short_decimal(rate))
+        if found != expected:
+            raise TrainerError(
+                f"The network must hold the genome that was expressed. Expected: {expected}. "
+                f"Found: {found}. This is a fault of MIHA or of a custom optimizer."
+            )
+
+    def _reseed(self, noise: np.random.Generator) -> None:
+        """Draw new states for the seed generators: the variables that are no weights."""
+        weights = {id(weight) for weight in self._network.weights}
+        for variable in self._network.variables:
+            if id(variable) not in weights:
+                variable.assign(np.array([noise.integers(2**31 - 1), 0]))
+
+    def _prepared(self, data: Data, evaluation: Data | None) -> dict[Kind, Any]:
+        sources: dict[Kind, Any] = {"train": self._to_device(data)}
+        if evaluation is not None:
+            sources["test"] = self._to_device(evaluation)
+        return sources
+
+    def _epoch(self, order: np.random.Generator) -> Epoch:
+        start = time.perf_counter()
+        samples = np.arange(self._samples)
+        permutation = order.permutation(samples) if self._settings.shuffle else samples
+        logs = self._logs("train", permutation, self._batch_size) | self._evaluated()
+        return Epoch(logs, time.perf_counter() - start)
+
+    def _evaluated(self) -> dict[str, Any]:
+        if "test" not in self._sources:
+            return {}
+        samples = np.arange(self._evaluation_samples)
+        values = self._logs("test", samples, self._settings.validation_batch_size)
+        return {self._settings.prefix + name: value for name, value in values.items()}
+
+    def _logs(self, kind: Kind, order: np.ndarray, batch_size: int) -> dict[str, Any]:
+        self._network.reset_metrics()
+        logs = self._steps(kind, order, batch_size)
+        to_numpy = keras.ops.convert_to_numpy
+        return {str(name): to_numpy(value).tolist() for name, value in logs.items()}
+
+
+def _install(slot: Slot, names: Sequence[str]) -> Switch:
+    switch = Switch(slot.branches(names))
+    slot.put(switch)
+    return switch
+
+
+def _is_finite(epoch: Epoch) -> bool:
+    # A `train_step` of the user's own need not tell its loss.
+    return isfinite(epoch.logs.get("loss", 0.0))
+
+
+def _assign(variables: list[Any], values: tuple[np.ndarray, ...]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
