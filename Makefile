@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-slow lint benchmark clean
+.PHONY: demo test test-all test-slow lint benchmark clean
 
 demo: .venv/.examples  ## Train a small network on handwritten digits with the real method.
 	$(BIN)/python examples/quickstart.py
 
 test: .venv/.test  ## Run the tests that CI runs.
 	$(BIN)/python -m pytest
+
+test-all: test .venv/.test,jax,torch  ## Run the trainers of Keras' other backends as well.
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_jax.py tests/test_backends.py
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_torch.py tests/test_backends.py
 
 test-slow: .venv/.test  ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -m slow

@@ -24,7 +24,7 @@ CIRCUMSTANCES = ("versions", "device")
 
 def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
     """Return what `run.json` says of a run: arguments, seed, versions, device, fingerprint."""
-    packages = ("miha", "keras", "tensorflow", "numpy")
+    packages = ("miha", "keras", trainer.backend, "numpy")
     return {
         "format": FORMAT,
         "arguments": {

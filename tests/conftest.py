@@ -7,3 +7,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 # stands between them, and rounds it otherwise: `fit` and a network whose activation is switched
 # then differ in the last bit.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+# Keras has one backend in a process: `make test-all` runs the others'.
+BACKEND = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+collect_ignore = [f"test_{name}.py" for name in ("tensorflow", "jax", "torch") if name != BACKEND]

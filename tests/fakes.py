@@ -64,6 +64,7 @@ class FakeTrainer:
         padding: Bytes by which an archive is larger than it need be.
     """
 
+    backend = "numpy"
     device = "a test"
     traces = 0
     settings: dict[str, Any] = {"shuffle": True}

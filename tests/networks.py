@@ -50,7 +50,7 @@ def convolutional(optimizer="adam"):
                 layers.BatchNormalization(),
                 layers.ReLU(),
                 layers.Conv2D(4, 3, activation="relu"),
-                layers.Dropout(0.3),
+                layers.Dropout(0.3, seed=3),
                 layers.Flatten(),
                 layers.Dense(2, activation="softmax"),
             ]
@@ -141,22 +141,69 @@ def subclassed():
     return model
 
 
-@keras.saving.register_keras_serializable("miha_tests")
-class CustomStep(keras.Model):
+class Penalized(keras.Model):
     """A `train_step` of its own: the gradient is taken by hand, plus a penalty."""
 
+    def penalized(self, x, y, training=True):
+        predicted = self(x, training=training)
+        loss = self.compute_loss(x, y, predicted) + 0.01 * keras.ops.mean(predicted**2)
+        return loss, predicted
+
+    def measured(self, loss, y, predicted):
+        for metric in self.metrics:
+            metric.update_state(*((loss,) if metric.name == "loss" else (y, predicted)))
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+class TensorFlowStep(Penalized):
     def train_step(self, data):
         import tensorflow as tf
 
         x, y = data
         with tf.GradientTape() as tape:
-            predicted = self(x, training=True)
-            loss = self.compute_loss(x, y, predicted) + 0.01 * tf.reduce_mean(predicted**2)
+            loss, predicted = self.penalized(x, y)
         gradients = tape.gradient(loss, self.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        for metric in self.metrics:
-            metric.update_state(*((loss,) if metric.name == "loss" else (y, predicted)))
-        return {metric.name: metric.result() for metric in self.metrics}
+        return self.measured(loss, y, predicted)
+
+
+class TorchStep(Penalized):
+    def train_step(self, data):
+        x, y = data
+        self.zero_grad()
+        loss, predicted = self.penalized(x, y)
+        loss.backward()
+        gradients = [variable.value.grad for variable in self.trainable_variables]
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return self.measured(loss.detach(), y, predicted.detach())
+
+
+class JaxStep(Penalized):
+    def loss_and_updates(self, trainable, fixed, x, y):
+        predicted, fixed = self.stateless_call(trainable, fixed, x, training=True)
+        loss = self.compute_loss(x, y, predicted) + 0.01 * keras.ops.mean(predicted**2)
+        return loss, (predicted, fixed)
+
+    def train_step(self, state, data):
+        import jax
+
+        x, y = data
+        trainable, fixed, optimizer, metrics = state
+        gradient = jax.value_and_grad(self.loss_and_updates, has_aux=True)
+        (loss, (predicted, fixed)), gradients = gradient(trainable, fixed, x, y)
+        trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
+        with keras.StatelessScope(list(zip(self.metrics_variables, metrics, strict=True))) as scope:
+            logs = self.measured(loss, y, predicted)
+        metrics = [scope.get_current_value(v) for v in self.metrics_variables]
+        return logs, (trainable, fixed, optimizer, metrics)
+
+
+STEPS = {"tensorflow": TensorFlowStep, "torch": TorchStep, "jax": JaxStep}
+
+
+@keras.saving.register_keras_serializable("miha_tests")
+class CustomStep(STEPS[keras.backend.backend()]):
+    pass
 
 
 def custom_step():

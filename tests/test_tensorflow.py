@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from contract import TrainerContract, train
+from contract import TrainerContract, make_contract_trainer, train
 from networks import convolutional, dense, images
 
 from miha.space import OPTIMIZERS, SearchSpace
@@ -13,32 +13,14 @@ from miha.trainer.data import prepare
 from miha.trainer.factory import make_trainer
 
 
-def make_tensorflow_trainer(
-    model, data, validation=None, batch_size=16, shuffle=True, evaluate_training=False, **space
-):
-    space.setdefault("activations", ("relu", "tanh", "silu", "leaky_relu", "softplus"))
-    training, evaluation = prepare(*data, validation_data=validation)
-    return make_trainer(
-        model,
-        training,
-        evaluation,
-        batch_size=batch_size,
-        validation_batch_size=batch_size,
-        space=SearchSpace(**space),
-        shuffle=shuffle,
-        evaluate_training=evaluate_training,
-        seed=0,
-    )
-
-
 class TestTensorFlowTrainer(TrainerContract):
     @pytest.fixture
     def make(self):
-        return make_tensorflow_trainer
+        return make_contract_trainer
 
 
 def test_traces_grow_only_when_an_optimizer_class_is_new():
-    trainer = make_tensorflow_trainer(convolutional(), images(), validation=images(32, 1))
+    trainer = make_contract_trainer(convolutional(), images(), validation=images(32, 1))
     start, own = trainer.snapshot(), trainer.genome
     train(trainer, 1)
     assert trainer.traces == 2  # One epoch, one evaluation.
@@ -58,7 +40,7 @@ def test_traces_grow_only_when_an_optimizer_class_is_new():
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_trains_as_its_keras_class_does(name):
     x, y = images()
-    trainer = make_tensorflow_trainer(dense("ftrl"), (x, y), shuffle=False)
+    trainer = make_contract_trainer(dense("ftrl"), (x, y), shuffle=False)
     rate = trainer.space.optimizers[name]
     trainer.express(trainer.genome.replace(optimizer=name, learning_rate=rate))
     train(trainer, 2)
@@ -83,7 +65,7 @@ def test_eager_networks_are_run_eagerly():
 
     eager = Eager(model.layers)
     eager.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
-    trainer = make_tensorflow_trainer(eager, images(), batch_size=48)
+    trainer = make_contract_trainer(eager, images(), batch_size=48)
     epochs = train(trainer, 2)
     assert len(seen) == 4
     assert epochs[1].logs["loss"] < epochs[0].logs["loss"]
@@ -91,7 +73,7 @@ def test_eager_networks_are_run_eagerly():
 
 def test_without_validation_the_training_data_is_the_ruler():
     x, y = images()
-    trainer = make_tensorflow_trainer(convolutional(), (x, y), evaluate_training=True)
+    trainer = make_contract_trainer(convolutional(), (x, y), evaluate_training=True)
     logs = train(trainer, 1)[0].logs
     plain = trainer.load(trainer.export(trainer.snapshot(), trainer.genome))
     assert logs["eval_loss"] == pytest.approx(plain.evaluate(x, y, verbose=0)[0], rel=1e-5)
@@ -103,7 +85,7 @@ def test_the_batch_size_does_not_bend_the_ruler(reduction):
     model = dense()
     loss = keras.losses.SparseCategoricalCrossentropy(reduction=reduction)
     model.compile(keras.optimizers.SGD(1e-30), loss)
-    trainer = make_tensorflow_trainer(model, images(), evaluate_training=True)
+    trainer = make_contract_trainer(model, images(), evaluate_training=True)
     losses = []
     for size in (8, 32, 96):
         trainer.express(trainer.genome.replace(batch_size=size))
@@ -129,7 +111,7 @@ def test_sample_weights_weigh_as_in_fit():
 def test_averaged_weights_are_put_in_place_at_the_end_as_fit_does():
     x, y = images()
     model = dense(keras.optimizers.Adam(use_ema=True, ema_momentum=0.5))
-    trainer = make_tensorflow_trainer(model, (x, y), shuffle=False)
+    trainer = make_contract_trainer(model, (x, y), shuffle=False)
     train(trainer, 2)
     trainer.finalize()
     model.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0)
@@ -144,7 +126,7 @@ def test_mixed_precision_keeps_its_loss_scaling_when_the_optimizer_changes():
         model = dense()
     finally:
         keras.config.set_dtype_policy(policy)
-    trainer = make_tensorflow_trainer(model, images())
+    trainer = make_contract_trainer(model, images())
     assert trainer.genome.optimizer == "adam"
     trainer.express(trainer.genome.replace(optimizer="sgd", learning_rate=0.01))
     epochs = train(trainer, 3)

@@ -84,6 +84,11 @@ class KerasTrainer(abc.ABC):
         self._sources = self._prepared(data, evaluation)
 
     @property
+    def backend(self) -> str:
+        """See `Trainer`."""
+        return str(keras.backend.backend())
+
+    @property
     @abc.abstractmethod
     def device(self) -> str:
         """See `Trainer`."""
@@ -92,6 +97,12 @@ class KerasTrainer(abc.ABC):
     @abc.abstractmethod
     def traces(self) -> int:
         """See `Trainer`."""
+
+    @classmethod
+    def probe(cls, network: keras.Model, batch: Any) -> Mapping[str, Any]:
+        """Take a test step on a batch and return what is logged; may change what is measured."""
+        logs: Mapping[str, Any] = network.test_step(batch)
+        return logs
 
     @abc.abstractmethod
     def _to_device(self, data: Data) -> Any:

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras.src import ops
 
 MOST_TENSORS = 100_000
@@ -104,13 +103,27 @@ def _count_tensor(*args: Any, **kwargs: Any) -> None:
 
 
 def _count_zeros(shape: Any, dtype: Any = None, *args: Any, **kwargs: Any) -> None:
-    if tf.executing_eagerly():
+    if _is_real():
         _spend(shape, dtype)
 
 
 def _count_broadcast(x: Any, shape: Any) -> None:
-    if tf.executing_eagerly():
+    if _is_real():
         _spend(shape, getattr(x, "dtype", None))
+
+
+def _is_real() -> bool:
+    """Tell whether arrays are made, and not only their shapes worked out."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.executing_eagerly())
+    if backend == "jax":
+        import jax
+
+        return not isinstance(jax.numpy.zeros(()), jax.core.Tracer)
+    return bool(ops.zeros(()).device.type != "meta")
 
 
 def _spend(shape: Any, dtype: Any) -> None:

@@ -223,8 +223,9 @@ def _assign(targets: list[Any], sources: list[Any]) -> None:
     shapes = [[tuple(v.shape) for v in variables] for variables in (targets, sources)]
     if shapes[0] != shapes[1]:
         raise ValueError("the loaded network has other variables than the saved one.")
-    for target, source in zip(targets, sources, strict=True):
-        target.assign(source)
+    # Copied: JAX would share the memory, and give it away when the network trains in `fit`.
+    for target, value in zip(targets, values(sources), strict=True):
+        target.assign(value)
 
 
 def _not_serialisable(model: keras.Model, part: str, reason: str) -> str:

@@ -38,7 +38,7 @@ class Exporter:
 
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
         """Return the Keras v3 archive of a network."""
-        with keras.device("cpu:0"):
+        with keras.device("cpu"):
             self._express(snapshot, genome)
             return to_bytes(self._network)
 
@@ -48,7 +48,7 @@ class Exporter:
 
     def recall(self, archive: bytes) -> Snapshot:
         """Return the values of an archive, in the order in which `export` was given them."""
-        with keras.device("cpu:0"):
+        with keras.device("cpu"):
             network = self.load(archive)
         optimizer = network.optimizer
         return Snapshot(values(network.variables), name_of(optimizer), values(optimizer.variables))

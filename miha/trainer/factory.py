@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import keras
@@ -18,6 +19,13 @@ from miha.trainer.exporter import Exporter
 from miha.trainer.fingerprint import fingerprint
 from miha.trainer.protocol import Trainer
 from miha.trainer.surgery import Slot
+
+TRAINERS = {
+    "tensorflow": ("tensorflow", "TensorFlowTrainer"),
+    "jax": ("jax", "JaxTrainer"),
+    "torch": ("torch", "TorchTrainer"),
+}
+"""Module and class of the trainer for each backend of Keras; imported when it is needed."""
 
 
 def make_trainer(
@@ -58,7 +66,7 @@ def make_trainer(
     live = copies.copy(built, known)
     metrics = _probe(live, batch)
     copies.check_same_function(built, live, batch[0])
-    with keras.device("cpu:0"):
+    with keras.device("cpu"):
         plain = copies.copy(built, known)
         chosen = slots.choose_slots(plain, space, known, batch[0])
     mutable = slots.slots_in(live, chosen)
@@ -79,15 +87,16 @@ def make_trainer(
 
 
 def _trainer_class() -> type[KerasTrainer]:
-    from miha.trainer.tensorflow import TensorFlowTrainer
-
-    return TensorFlowTrainer
+    """Return the trainer for the backend that Keras runs on."""
+    module, name = TRAINERS[keras.backend.backend()]
+    found: type[KerasTrainer] = getattr(import_module(f"miha.trainer.{module}"), name)
+    return found
 
 
 def _check_model(model: Any) -> None:
-    if keras.backend.backend() != "tensorflow":
+    if keras.backend.backend() not in TRAINERS:
         raise ArgumentError(
-            "Keras must run on TensorFlow. "
+            f"Keras must run on one of {list(TRAINERS)}. "
             f"Received: the backend {keras.backend.backend()!r}. "
             "Set KERAS_BACKEND=tensorflow before Keras is imported."
         )
@@ -114,7 +123,7 @@ def _probe(network: keras.Model, batch: tuple[Any, ...]) -> dict[str, Mode | Non
     """Take a test step, to learn what is logged and whether network and data fit together."""
     try:
         with copies.untouched(network):
-            logs = network.test_step(keras.utils.pack_x_y_sample_weight(*batch))
+            logs = _trainer_class().probe(network, keras.utils.pack_x_y_sample_weight(*batch))
     except Exception as error:
         shapes = [tuple(array.shape) for array in keras.tree.flatten(batch) if array is not None]
         raise ArgumentError(

@@ -22,6 +22,10 @@ class Trainer(Protocol):
         """What each gene of the network may become."""
 
     @property
+    def backend(self) -> str:
+        """Name of the package that does the arithmetic, e.g. ``"tensorflow"``."""
+
+    @property
     def device(self) -> str:
         """Where the network is trained, in words."""
 

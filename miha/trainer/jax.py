@@ -1,0 +1,191 @@
+"""The JAX trainer: Keras' stateless `train_step` in a compiled loop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+from jax import lax
+from jax import numpy as jnp
+
+from miha.trainer.base import KerasTrainer, Kind
+from miha.trainer.data import Data
+from miha.trainer.optimizers import name_of
+from miha.trainer.pace import Pace
+from miha.trainer.surgery import Switch
+
+State = tuple[list[Any], ...]
+"""Values of a network's variables, as Keras' stateless steps take them."""
+
+Logs = Mapping[str, Any]
+
+
+class JaxTrainer(KerasTrainer):
+    """Trains one live Keras network on JAX.
+
+    The epoch is a compiled loop over Keras' own stateless `train_step`. JAX compiles for fixed
+    shapes: there is a program for each optimizer class and batch size, made when it is first
+    needed. Activations are chosen at run time.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._loops: dict[tuple[str, int], Any] = {}
+        self._paces: dict[tuple[str, int], Pace] = defaultdict(Pace)
+
+    @property
+    def device(self) -> str:
+        """See `Trainer`."""
+        kinds = ", ".join(dict.fromkeys(device.device_kind for device in jax.devices()))
+        return f"JAX {jax.__version__} on {'CPU' if kinds == 'cpu' else kinds}"
+
+    @property
+    def traces(self) -> int:
+        """See `Trainer`."""
+        loops = [] if self._network.run_eagerly else self._loops.values()
+        return sum(loop._cache_size() for loop in loops)
+
+    @classmethod
+    def probe(cls, network: keras.Model, batch: Any) -> Logs:
+        """See `KerasTrainer`."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        logs: Logs = network.test_on_batch(x, y, sample_weight, return_dict=True)
+        return logs
+
+    def _to_device(self, data: Data) -> Any:
+        packed = keras.utils.pack_x_y_sample_weight(data.x, data.y, data.sample_weight)
+        return jax.tree.map(jnp.asarray, packed)
+
+    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
+        full = len(order) // batch_size
+        logs: Logs = {}
+        if full:
+            logs = self._full_steps(kind, order, batch_size, full)
+        rest = order[full * batch_size :]
+        if len(rest) and (kind == "test" or _goes_on(logs)):
+            logs = self._take(kind, rest, len(rest), 0, 1)
+        return logs
+
+    def _full_steps(self, kind: Kind, order: np.ndarray, batch_size: int, full: int) -> Logs:
+        """Take the steps whose batches are full, some at once."""
+        pace, done = self._paces[kind, batch_size], 0
+        logs: Logs = {}
+        while done < full and (kind == "test" or _goes_on(logs)):
+            steps = min(pace.steps, full - done)
+            with pace.measured(steps):
+                logs = self._take(kind, order, batch_size, done, done + steps)
+                jax.block_until_ready(logs)
+            done += steps
+        return logs
+
+    def _take(self, kind: Kind, order: np.ndarray, batch_size: int, start: int, stop: int) -> Logs:
+        """Take the steps from one to another, and give their values to the network."""
+        indices = [switch.index.value for switch in self._switches.values()]
+        variables = self._variables(kind)
+        state = tuple([variable.value for variable in group] for group in variables)
+        loop = self._loop(kind, batch_size)
+        logs: Logs
+        logs, state = loop(state, self._sources[kind], indices, jnp.asarray(order), start, stop)
+        for group, values in zip(variables, state, strict=True):
+            for variable, value in zip(group, values, strict=True):
+                variable.assign(value)
+        return logs
+
+    def _variables(self, kind: Kind) -> tuple[list[Any], ...]:
+        """Return the variables of a step's state, in Keras' order."""
+        network = self._network
+        first = (network.trainable_variables, network.non_trainable_variables)
+        optimizer = (network.optimizer.variables,) if kind == "train" else ()
+        return (*first, *optimizer, network.metrics_variables)
+
+    def _loop(self, kind: Kind, batch_size: int) -> Any:
+        """Return the compiled loop; `train_step` binds the optimizer when it is traced."""
+        name = f"train {name_of(self._network.optimizer)}" if kind == "train" else kind
+        if (name, batch_size) not in self._loops:
+            step = self._network.train_step if kind == "train" else self._network.test_step
+            eagerly, switches = self._network.run_eagerly, list(self._switches.values())
+            make = _eager_loop if eagerly else _compiled_loop
+            self._loops[name, batch_size] = make(step, switches, batch_size, kind == "test")
+        return self._loops[name, batch_size]
+
+
+def _compiled_loop(
+    step: Callable[[State, Any], tuple[Logs, State]],
+    switches: Sequence[Switch],
+    batch_size: int,
+    never_stops: bool,
+) -> Any:
+    """Return a program that takes steps of one batch size.
+
+    Args:
+        step: Keras' stateless `train_step` or `test_step`.
+        switches: The activations that are chosen at run time.
+        batch_size: Samples a step.
+        never_stops: Whether to go on where a loss is not finite.
+
+    Returns:
+        ``(state, data, indices, order, start, stop) -> (logs, state)`` after the last step;
+        ``indices`` choose the activations.
+    """
+
+    def loop(state: State, data: Any, indices: Any, order: Any, start: Any, stop: Any) -> Any:
+        def take(place: Any, state: State) -> tuple[Logs, State]:
+            part = lax.dynamic_slice(order, (place * batch_size,), (batch_size,))
+            with _chosen(switches, indices):
+                return step(state, jax.tree.map(lambda array: array[part], data))
+
+        def goes_on(carried: Any) -> Any:
+            place, logs, _ = carried
+            return (place < stop) & (never_stops | _goes_on(logs))
+
+        shapes, _ = jax.eval_shape(take, start, state)
+        logs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        carried = (jnp.asarray(start), logs, state)
+        _, logs, state = lax.while_loop(goes_on, lambda c: (c[0] + 1, *take(c[0], c[2])), carried)
+        return logs, state
+
+    return jax.jit(loop)
+
+
+def _eager_loop(
+    step: Callable[[State, Any], tuple[Logs, State]],
+    switches: Sequence[Switch],
+    batch_size: int,
+    never_stops: bool,
+) -> Any:
+    """Return `_compiled_loop` left uncompiled, as the user's `compile` asked."""
+
+    def loop(state: State, data: Any, indices: Any, order: Any, start: int, stop: int) -> Any:
+        logs: Logs = {}
+        for place in range(start, stop):
+            part = order[place * batch_size : (place + 1) * batch_size]
+            with _chosen(switches, indices):
+                logs, state = step(state, jax.tree.map(lambda array, p=part: array[p], data))
+            if not (never_stops or _goes_on(logs)):
+                break
+        return logs, state
+
+    return loop
+
+
+@contextlib.contextmanager
+def _chosen(switches: Sequence[Switch], indices: Sequence[Any]) -> Iterator[None]:
+    """Let indices be arguments of the program that is traced, and no constants in it."""
+    variables = [switch.index for switch in switches]
+    try:
+        for switch, index in zip(switches, indices, strict=True):
+            switch.index = index
+        yield
+    finally:
+        for switch, variable in zip(switches, variables, strict=True):
+            switch.index = variable
+
+
+def _goes_on(logs: Logs) -> Any:
+    # A `train_step` of the user's own need not tell its loss.
+    return jnp.isfinite(logs["loss"]).all() if "loss" in logs else True

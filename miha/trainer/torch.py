@@ -1,0 +1,82 @@
+"""The PyTorch trainer: the reference, correct first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+
+from miha.records import Epoch
+from miha.trainer.base import KerasTrainer, Kind
+from miha.trainer.data import Data, map_arrays
+
+
+class TorchTrainer(KerasTrainer):
+    """Trains one live Keras network on PyTorch.
+
+    It takes Keras' own `train_step` from batch to batch, as `fit` does on this backend, where
+    nothing is compiled: it is exact, and as slow as `fit`.
+    """
+
+    @property
+    def device(self) -> str:
+        """See `Trainer`."""
+        is_gpu = torch.cuda.is_available()
+        return f"PyTorch {torch.__version__} on {torch.cuda.get_device_name() if is_gpu else 'CPU'}"
+
+    @property
+    def traces(self) -> int:
+        """See `Trainer`."""
+        return 0
+
+    @classmethod
+    def probe(cls, network: keras.Model, batch: Any) -> Mapping[str, Any]:
+        """See `KerasTrainer`."""
+        with torch.no_grad():
+            return super().probe(network, batch)
+
+    def train(
+        self,
+        epochs: int,
+        order: np.random.Generator,
+        noise: np.random.Generator | None,
+        on_epoch: Callable[[Epoch], None],
+    ) -> tuple[Epoch, ...]:
+        """See `Trainer`."""
+        with torch.random.fork_rng():
+            return super().train(epochs, order, noise, on_epoch)
+
+    def _reseed(self, noise: np.random.Generator) -> None:
+        super()._reseed(noise)
+        # A Dropout without a seed of its own draws from PyTorch's generator.
+        torch.manual_seed(noise.integers(2**31 - 1))
+
+    def _to_device(self, data: Data) -> Any:
+        packed = keras.utils.pack_x_y_sample_weight(data.x, data.y, data.sample_weight)
+        return map_arrays(keras.ops.convert_to_tensor, packed)
+
+    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
+        is_training = kind == "train"
+        # For layers of PyTorch's own, which go by the module's mode.
+        self._network.train(is_training)
+        step = self._network.train_step if is_training else self._network.test_step
+        logs: Mapping[str, Any] = {}
+        with torch.set_grad_enabled(is_training):
+            for start in range(0, len(order), batch_size):
+                logs = step(self._batch(kind, order[start : start + batch_size]))
+                if is_training and not _goes_on(logs):
+                    break
+        self._network.train(False)
+        return logs
+
+    def _batch(self, kind: Kind, part: np.ndarray) -> Any:
+        places = keras.ops.convert_to_tensor(part, "int64")
+        return map_arrays(lambda tensor: tensor[places], self._sources[kind])
+
+
+def _goes_on(logs: Mapping[str, Any]) -> bool:
+    # A `train_step` of the user's own need not tell its loss.
+    return "loss" not in logs or bool(keras.ops.all(keras.ops.isfinite(logs["loss"])))

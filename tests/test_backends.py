@@ -1,0 +1,68 @@
+"""The whole method on the backend that Keras runs on."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from networks import GALLERY, images
+
+import miha
+
+
+def run(folder, network, data, **arguments):
+    arguments = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 24} | arguments
+    x, y = data
+    return miha.MIHA(
+        network, x, y, validation_data=data, seed=3, logs=folder, verbose=0, **arguments
+    )
+
+
+@pytest.mark.parametrize("kind", list(GALLERY))
+def test_two_cycles_end_with_a_network_that_plain_keras_opens(kind, tmp_path):
+    network, data = GALLERY[kind][0](), GALLERY[kind][1]()
+    result = run(tmp_path / "run", network, data).optimize()
+    assert len(result.lineage) == 6
+    assert np.isfinite(result.history["val_loss"]).all()
+    archive = tmp_path / "final.keras"
+    archive.write_bytes((tmp_path / "run/model/model_final.zip").read_bytes())
+    plain = keras.saving.load_model(archive)
+    ours, theirs = (
+        keras.tree.flatten(m.predict(data[0], verbose=0)) for m in (result.model, plain)
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_same_seed_gives_the_same_bits_and_an_interrupted_run_goes_on(tmp_path):
+    class Stop(miha.Callback):
+        def on_cycle_end(self, cycle, clones):
+            raise KeyboardInterrupt
+
+    results = []
+    for name in ("whole", "interrupted"):
+        if name == "interrupted":
+            with pytest.raises(KeyboardInterrupt):
+                first = run(tmp_path / name, GALLERY["dense"][0](), images(), callbacks=[Stop()])
+                first.optimize()
+        results.append(run(tmp_path / name, GALLERY["dense"][0](), images()).optimize())
+    first, second = results
+    left_out = ["seconds"]
+    assert first.history.drop(columns=left_out).equals(second.history.drop(columns=left_out))
+    for a, b in zip(first.model.variables, second.model.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_load_opens_an_archive_and_refuses_code_in_it(tmp_path):
+    result = run(tmp_path / "run", GALLERY["convolutional"][0](), images(), c=1).optimize()
+    model, genome = miha.load(tmp_path / "run/model/model_final.zip")
+    assert genome == result.genome
+    for a, b in zip(model.variables, result.model.variables, strict=True):
+        if keras.backend.is_float_dtype(keras.backend.standardize_dtype(a.dtype)):
+            np.testing.assert_array_equal(
+                keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
+            )
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Lambda(lambda x: x)])
+    network.save(tmp_path / "lambda.keras")
+    with pytest.raises(miha.ArchiveError):
+        miha.load(tmp_path / "lambda.keras")

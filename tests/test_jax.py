@@ -1,0 +1,68 @@
+"""The JAX trainer: the contract, and what is its own. Run by `make test-all`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from contract import TrainerContract, make_contract_trainer, train
+from networks import dense, images
+
+
+class TestJaxTrainer(TrainerContract):
+    # XLA compiles a step within a loop otherwise than alone, and rounds a convolution otherwise;
+    # Adam makes much of it where a gradient is only rounding, as before a BatchNormalization.
+    from_fit = 1e-3
+
+    @pytest.fixture
+    def make(self):
+        return make_contract_trainer
+
+
+def test_there_is_a_program_for_each_optimizer_class_and_batch_size():
+    trainer = make_contract_trainer(dense(), images(), validation=images(), batch_size=16)
+    start, found = trainer.snapshot(), []
+    for optimizer, size in 2 * [("adam", 16), ("adam", 32), ("sgd", 32), ("sgd", 16)]:
+        trainer.restore(start)
+        trainer.express(trainer.genome.replace(optimizer=optimizer, batch_size=size))
+        train(trainer, 2)
+        found.append(trainer.traces)
+    assert found == [2, 3, 4, 5, 5, 5, 5, 5]
+
+
+def test_activations_are_chosen_without_another_program():
+    trainer = make_contract_trainer(dense(), images(), batch_size=16)
+    start, own, ends = trainer.snapshot(), trainer.genome, []
+    for activation in ("relu", "tanh", "relu"):
+        trainer.restore(start)
+        trainer.express(own.with_activation(own.activations[0][0], activation))
+        ends.append(train(trainer)[-1].logs["loss"])
+    assert ends[0] == ends[2] != ends[1]
+    assert trainer.traces == 1
+
+
+def test_the_whole_method_runs_where_tensorflow_is_not_installed(tmp_path):
+    code = f"""
+import sys
+sys.modules["tensorflow"] = None  # As if it were not installed.
+import miha
+from networks import dense, images
+x, y = images()
+arguments = dict(m=1, n=1, k=1, c=1, pop_size=2, seed=0, verbose=0, logs={str(tmp_path / "run")!r})
+result = miha.MIHA(dense(), x, y, validation_data=(x, y), **arguments).optimize()
+miha.load({str(tmp_path / "run" / "model" / "model_final.zip")!r})
+print(len(result.history))
+"""
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 5

@@ -1,0 +1,29 @@
+"""The PyTorch trainer: the contract, and what is its own. Run by `make test-all`."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+import torch
+from contract import TrainerContract, make_contract_trainer, rng
+from networks import images
+
+
+class TestTorchTrainer(TrainerContract):
+    @pytest.fixture
+    def make(self):
+        return make_contract_trainer
+
+
+def test_noise_decides_what_a_dropout_without_a_seed_drops():
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dropout(0.5)]
+    model = keras.Sequential([*layers, keras.layers.Dense(2, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    trainer = make_contract_trainer(model, images())
+    start, losses, state = trainer.snapshot(), [], torch.get_rng_state()
+    for seed in (1, 1, 2):
+        trainer.restore(start)
+        losses.append(trainer.train(1, rng(), rng(seed), lambda epoch: None)[0].logs["loss"])
+    assert losses[0] == losses[1] != losses[2]
+    assert torch.equal(torch.get_rng_state(), state)  # Nobody else's numbers have moved on.
