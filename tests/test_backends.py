@@ -8,6 +8,8 @@ import pytest
 from networks import GALLERY, images
 
 import miha
+from miha.archive import pack
+from miha.records import Genome
 
 
 def run(folder, network, data, **arguments):
@@ -53,7 +55,7 @@ def test_the_same_seed_gives_the_same_bits_and_an_interrupted_run_goes_on(tmp_pa
         np.testing.assert_array_equal(a, b)
 
 
-def test_load_opens_an_archive_and_refuses_code_in_it(tmp_path):
+def test_load_opens_an_archive(tmp_path):
     result = run(tmp_path / "run", GALLERY["convolutional"][0](), images(), c=1).optimize()
     model, genome = miha.load(tmp_path / "run/model/model_final.zip")
     assert genome == result.genome
@@ -62,7 +64,24 @@ def test_load_opens_an_archive_and_refuses_code_in_it(tmp_path):
             np.testing.assert_array_equal(
                 keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
             )
+
+
+def test_load_refuses_code_in_an_archive_of_miha(tmp_path):
     network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Lambda(lambda x: x)])
     network.save(tmp_path / "lambda.keras")
-    with pytest.raises(miha.ArchiveError):
-        miha.load(tmp_path / "lambda.keras")
+    genome = Genome("adam", 0.001, 32).to_dict()
+    path = tmp_path / "lambda.zip"
+    path.write_bytes(pack((tmp_path / "lambda.keras").read_bytes(), {"genome": genome}))
+    with pytest.raises(miha.ArchiveError, match="Lambda"):
+        miha.load(path)
+
+
+def test_load_opens_a_network_whose_layers_make_arrays_when_they_are_built(tmp_path):
+    layers = [keras.Input((8, 8, 1)), keras.layers.Normalization(mean=0.5, variance=1.0)]
+    layers += [keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
+    network = keras.Sequential(layers)
+    network.compile("adam", "sparse_categorical_crossentropy")
+    result = run(tmp_path / "run", network, images(), c=0, mutations=["optimizer"]).optimize()
+    model, _ = miha.load(tmp_path / "run/model/model_final.zip")
+    x, _ = images()
+    np.testing.assert_array_equal(model.predict(x, verbose=0), result.model.predict(x, verbose=0))

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 from contract import TrainerContract, make_contract_trainer, train
-from networks import dense, images
+from networks import convolutional, dense, images
 
 
 class TestJaxTrainer(TrainerContract):
-    # XLA compiles a step within a loop otherwise than alone, and rounds a convolution otherwise;
-    # Adam makes much of it where a gradient is only rounding, as before a BatchNormalization.
-    from_fit = 1e-3
+    def from_fit(self, network):
+        # XLA compiles a step within a loop otherwise than alone, and rounds a convolution
+        # otherwise; Adam makes much of it where a gradient is only rounding, as before a
+        # BatchNormalization.
+        return 1e-3 if network is convolutional else 1e-6
 
     @pytest.fixture
     def make(self):
@@ -31,6 +33,20 @@ def test_there_is_a_program_for_each_optimizer_class_and_batch_size():
         train(trainer, 2)
         found.append(trainer.traces)
     assert found == [2, 3, 4, 5, 5, 5, 5, 5]
+
+
+def test_a_smaller_last_batch_has_a_program_of_its_own():
+    trainer = make_contract_trainer(dense(), images(), batch_size=20)
+    train(trainer, 2)
+    assert trainer.traces == 2
+
+
+def test_a_network_that_shall_not_be_compiled_is_not():
+    model, (x, y) = dense(), images()
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    trainer = make_contract_trainer(model, (x, y))
+    train(trainer, 1)
+    assert trainer.traces == 0
 
 
 def test_activations_are_chosen_without_another_program():
@@ -49,7 +65,7 @@ def test_the_whole_method_runs_where_tensorflow_is_not_installed(tmp_path):
 import sys
 sys.modules["tensorflow"] = None  # As if it were not installed.
 import miha
-from networks import dense, images
+from networks import convolutional, dense, images
 x, y = images()
 arguments = dict(m=1, n=1, k=1, c=1, pop_size=2, seed=0, verbose=0, logs={str(tmp_path / "run")!r})
 result = miha.MIHA(dense(), x, y, validation_data=(x, y), **arguments).optimize()

@@ -101,13 +101,14 @@ def test_readers_do_not_keep_a_run_from_beginning(tmp_path):
     reader = threading.Thread(target=poll)
     reader.start()
     try:
-        while taken < 50 or len(polls) < 50:
+        while (taken < 50 or len(polls) < 50) and reader.is_alive():
             with locked(tmp_path):
                 taken += 1
                 os.stat(tmp_path)  # Lets the reader's thread in, now and then.
     finally:
         stop.set()
         reader.join()
+    assert taken >= 50 and len(polls) >= 50
     assert not is_locked(tmp_path)
 
 

@@ -8,6 +8,8 @@ import torch
 from contract import TrainerContract, make_contract_trainer, rng
 from networks import images
 
+from miha import ArgumentError
+
 
 class TestTorchTrainer(TrainerContract):
     @pytest.fixture
@@ -27,3 +29,12 @@ def test_noise_decides_what_a_dropout_without_a_seed_drops():
         losses.append(trainer.train(1, rng(), rng(seed), lambda epoch: None)[0].logs["loss"])
     assert losses[0] == losses[1] != losses[2]
     assert torch.equal(torch.get_rng_state(), state)  # Nobody else's numbers have moved on.
+
+
+def test_buffers_of_pytorch_are_refused_by_name():
+    wrapped = keras.layers.TorchModuleWrapper(torch.nn.BatchNorm1d(64))
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), wrapped]
+    model = keras.Sequential([*layers, keras.layers.Dense(2, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    with pytest.raises(ArgumentError, match=r"running_mean.*BatchNormalization"):
+        make_contract_trainer(model, images())

@@ -6,7 +6,6 @@ import abc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
 from typing import Any, Literal
 
 import keras
@@ -97,6 +96,11 @@ class KerasTrainer(abc.ABC):
     @abc.abstractmethod
     def traces(self) -> int:
         """See `Trainer`."""
+
+    @classmethod
+    def foreign_state(cls, network: keras.Model) -> list[str]:
+        """Name what a network learns beside its variables, which no snapshot would hold."""
+        return []
 
     @classmethod
     def probe(cls, network: keras.Model, batch: Any) -> Mapping[str, Any]:
@@ -247,7 +251,7 @@ def _install(slot: Slot, names: Sequence[str]) -> Switch:
 
 def _is_finite(epoch: Epoch) -> bool:
     # A `train_step` of the user's own need not tell its loss.
-    return isfinite(epoch.logs.get("loss", 0.0))
+    return bool(np.isfinite(epoch.logs.get("loss", 0.0)).all())
 
 
 def _assign(variables: list[Any], values: tuple[np.ndarray, ...]) -> None:

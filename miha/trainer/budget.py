@@ -123,7 +123,9 @@ def _is_real() -> bool:
         import jax
 
         return not isinstance(jax.numpy.zeros(()), jax.core.Tracer)
-    return bool(ops.zeros(()).device.type != "meta")
+    from keras.src.backend.torch.core import get_device
+
+    return bool(get_device() != "meta")
 
 
 def _spend(shape: Any, dtype: Any) -> None:

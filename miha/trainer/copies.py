@@ -107,11 +107,12 @@ def call(model: keras.Model, x: Any) -> list[np.ndarray]:
 @contextlib.contextmanager
 def untouched(model: keras.Model) -> Iterator[None]:
     """Leave a network's values as they were."""
-    before = values(model.variables)
+    variables = list(model.variables)  # Those of today: a layer may make more when it is called.
+    before = values(variables)
     try:
         yield
     finally:
-        for variable, value in zip(model.variables, before, strict=True):
+        for variable, value in zip(variables, before, strict=True):
             if not np.array_equal(keras.ops.convert_to_numpy(variable), value):
                 variable.assign(value)
 

@@ -110,6 +110,13 @@ def _check_model(model: Any) -> None:
             f"`model` must be compiled. Received: {model.name!r}, which is not. "
             "Call `model.compile(optimizer, loss)` first."
         )
+    foreign = _trainer_class().foreign_state(model)
+    if foreign:
+        raise ArgumentError(
+            "All that a network learns must be in variables of Keras, or a clone would inherit "
+            f"another's. Received: {model.name!r}, with the buffers {foreign[:5]}. Use layers of "
+            "Keras instead, such as `keras.layers.BatchNormalization`."
+        )
 
 
 def _batch(training: data.Data) -> tuple[Any, ...]:

@@ -29,8 +29,8 @@ class JaxTrainer(KerasTrainer):
     """Trains one live Keras network on JAX.
 
     The epoch is a compiled loop over Keras' own stateless `train_step`. JAX compiles for fixed
-    shapes: there is a program for each optimizer class and batch size, made when it is first
-    needed. Activations are chosen at run time.
+    shapes: there is a program for each optimizer class and batch size, and one more where
+    the last batch is smaller, made when it is first needed. Activations are chosen at run time.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -47,8 +47,13 @@ class JaxTrainer(KerasTrainer):
     @property
     def traces(self) -> int:
         """See `Trainer`."""
-        loops = [] if self._network.run_eagerly else self._loops.values()
+        loops = [] if self._is_eager else self._loops.values()
         return sum(loop._cache_size() for loop in loops)
+
+    @property
+    def _is_eager(self) -> bool:
+        """Whether `fit` compiles nothing, as the user's `compile` asked or a layer demands."""
+        return bool(self._network.run_eagerly or not self._network.jit_compile)
 
     @classmethod
     def probe(cls, network: keras.Model, batch: Any) -> Logs:
@@ -108,8 +113,8 @@ class JaxTrainer(KerasTrainer):
         name = f"train {name_of(self._network.optimizer)}" if kind == "train" else kind
         if (name, batch_size) not in self._loops:
             step = self._network.train_step if kind == "train" else self._network.test_step
-            eagerly, switches = self._network.run_eagerly, list(self._switches.values())
-            make = _eager_loop if eagerly else _compiled_loop
+            switches = list(self._switches.values())
+            make = _eager_loop if self._is_eager else _compiled_loop
             self._loops[name, batch_size] = make(step, switches, batch_size, kind == "test")
         return self._loops[name, batch_size]
 

@@ -18,7 +18,7 @@ class TorchTrainer(KerasTrainer):
     """Trains one live Keras network on PyTorch.
 
     It takes Keras' own `train_step` from batch to batch, as `fit` does on this backend, where
-    nothing is compiled: it is exact, and as slow as `fit`.
+    nothing is compiled: it is exact, and no faster than `fit`.
     """
 
     @property
@@ -31,6 +31,12 @@ class TorchTrainer(KerasTrainer):
     def traces(self) -> int:
         """See `Trainer`."""
         return 0
+
+    @classmethod
+    def foreign_state(cls, network: keras.Model) -> list[str]:
+        """See `KerasTrainer`; Keras neither reads nor archives the buffers of PyTorch's modules."""
+        layers = network._flatten_layers()
+        return [name for layer in layers for name, _ in layer.named_buffers()]
 
     @classmethod
     def probe(cls, network: keras.Model, batch: Any) -> Mapping[str, Any]:
