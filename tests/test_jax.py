@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 from contract import TrainerContract, make_contract_trainer, train
 from networks import convolutional, dense, images
@@ -41,12 +42,19 @@ def test_a_smaller_last_batch_has_a_program_of_its_own():
     assert trainer.traces == 2
 
 
-def test_a_network_that_shall_not_be_compiled_is_not():
-    model, (x, y) = dense(), images()
-    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
-    trainer = make_contract_trainer(model, (x, y))
-    train(trainer, 1)
-    assert trainer.traces == 0
+@pytest.mark.parametrize(("compiled", "calls"), [(False, 12), (True, 2)])
+def test_a_network_that_shall_not_be_compiled_takes_each_step_in_python(
+    compiled, calls, monkeypatch
+):
+    step, taken = keras.Sequential.train_step, []
+    monkeypatch.setattr(
+        keras.Sequential, "train_step", lambda *values: taken.append(1) or step(*values)
+    )
+    model = dense()
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=compiled)
+    trainer = make_contract_trainer(model, images(), batch_size=16)
+    train(trainer, 2)
+    assert len(taken) == calls  # Compiled: once for its shapes, once for the loop.
 
 
 def test_activations_are_chosen_without_another_program():
@@ -65,7 +73,7 @@ def test_the_whole_method_runs_where_tensorflow_is_not_installed(tmp_path):
 import sys
 sys.modules["tensorflow"] = None  # As if it were not installed.
 import miha
-from networks import convolutional, dense, images
+from networks import dense, images
 x, y = images()
 arguments = dict(m=1, n=1, k=1, c=1, pop_size=2, seed=0, verbose=0, logs={str(tmp_path / "run")!r})
 result = miha.MIHA(dense(), x, y, validation_data=(x, y), **arguments).optimize()

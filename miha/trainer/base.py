@@ -15,7 +15,7 @@ from miha.errors import TrainerError
 from miha.records import Epoch, Genome, Mode, Snapshot
 from miha.space import Space
 from miha.trainer.copies import values
-from miha.trainer.data import Data
+from miha.trainer.data import Data, map_arrays
 from miha.trainer.exporter import Exporter
 from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
 from miha.trainer.surgery import Slot, Switch
@@ -80,7 +80,9 @@ class KerasTrainer(abc.ABC):
         self._exporter = exporter
         self._samples = data.samples
         self._evaluation_samples = 0 if evaluation is None else evaluation.samples
-        self._sources = self._prepared(data, evaluation)
+        self._sources: dict[Kind, Any] = {"train": _to_device(data)}
+        if evaluation is not None:
+            self._sources["test"] = _to_device(evaluation)
 
     @property
     def backend(self) -> str:
@@ -107,10 +109,6 @@ class KerasTrainer(abc.ABC):
         """Take a test step on a batch and return what is logged; may change what is measured."""
         logs: Mapping[str, Any] = network.test_step(batch)
         return logs
-
-    @abc.abstractmethod
-    def _to_device(self, data: Data) -> Any:
-        """Return the data as the backend's steps take it."""
 
     @abc.abstractmethod
     def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
@@ -216,12 +214,6 @@ class KerasTrainer(abc.ABC):
             if id(variable) not in weights:
                 variable.assign(np.array([noise.integers(2**31 - 1), 0]))
 
-    def _prepared(self, data: Data, evaluation: Data | None) -> dict[Kind, Any]:
-        sources: dict[Kind, Any] = {"train": self._to_device(data)}
-        if evaluation is not None:
-            sources["test"] = self._to_device(evaluation)
-        return sources
-
     def _epoch(self, order: np.random.Generator) -> Epoch:
         start = time.perf_counter()
         samples = np.arange(self._samples)
@@ -241,6 +233,17 @@ class KerasTrainer(abc.ABC):
         logs = self._steps(kind, order, batch_size)
         to_numpy = keras.ops.convert_to_numpy
         return {str(name): to_numpy(value).tolist() for name, value in logs.items()}
+
+
+def goes_on(logs: Mapping[str, Any]) -> Any:
+    """Tell whether a training goes on: its loss is finite, or not told by a custom step."""
+    return "loss" not in logs or keras.ops.all(keras.ops.isfinite(logs["loss"]))
+
+
+def _to_device(data: Data) -> Any:
+    """Return the data as a step takes it, in tensors of the backend."""
+    packed = keras.utils.pack_x_y_sample_weight(data.x, data.y, data.sample_weight)
+    return map_arrays(keras.ops.convert_to_tensor, packed)
 
 
 def _install(slot: Slot, names: Sequence[str]) -> Switch:

@@ -13,8 +13,7 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from miha.trainer.base import KerasTrainer, Kind
-from miha.trainer.data import Data
+from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.optimizers import name_of
 from miha.trainer.pace import Pace
 from miha.trainer.surgery import Switch
@@ -62,17 +61,13 @@ class JaxTrainer(KerasTrainer):
         logs: Logs = network.test_on_batch(x, y, sample_weight, return_dict=True)
         return logs
 
-    def _to_device(self, data: Data) -> Any:
-        packed = keras.utils.pack_x_y_sample_weight(data.x, data.y, data.sample_weight)
-        return jax.tree.map(jnp.asarray, packed)
-
     def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
         full = len(order) // batch_size
         logs: Logs = {}
         if full:
             logs = self._full_steps(kind, order, batch_size, full)
         rest = order[full * batch_size :]
-        if len(rest) and (kind == "test" or _goes_on(logs)):
+        if len(rest) and (kind == "test" or goes_on(logs)):
             logs = self._take(kind, rest, len(rest), 0, 1)
         return logs
 
@@ -80,7 +75,7 @@ class JaxTrainer(KerasTrainer):
         """Take the steps whose batches are full, some at once."""
         pace, done = self._paces[kind, batch_size], 0
         logs: Logs = {}
-        while done < full and (kind == "test" or _goes_on(logs)):
+        while done < full and (kind == "test" or goes_on(logs)):
             steps = min(pace.steps, full - done)
             with pace.measured(steps):
                 logs = self._take(kind, order, batch_size, done, done + steps)
@@ -144,14 +139,14 @@ def _compiled_loop(
             with _chosen(switches, indices):
                 return step(state, jax.tree.map(lambda array: array[part], data))
 
-        def goes_on(carried: Any) -> Any:
+        def is_next(carried: Any) -> Any:
             place, logs, _ = carried
-            return (place < stop) & (never_stops | _goes_on(logs))
+            return (place < stop) & (never_stops | goes_on(logs))
 
         shapes, _ = jax.eval_shape(take, start, state)
         logs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         carried = (jnp.asarray(start), logs, state)
-        _, logs, state = lax.while_loop(goes_on, lambda c: (c[0] + 1, *take(c[0], c[2])), carried)
+        _, logs, state = lax.while_loop(is_next, lambda c: (c[0] + 1, *take(c[0], c[2])), carried)
         return logs, state
 
     return jax.jit(loop)
@@ -171,7 +166,7 @@ def _eager_loop(
             part = order[place * batch_size : (place + 1) * batch_size]
             with _chosen(switches, indices):
                 logs, state = step(state, jax.tree.map(lambda array, p=part: array[p], data))
-            if not (never_stops or _goes_on(logs)):
+            if not (never_stops or goes_on(logs)):
                 break
         return logs, state
 
@@ -189,8 +184,3 @@ def _chosen(switches: Sequence[Switch], indices: Sequence[Any]) -> Iterator[None
     finally:
         for switch, variable in zip(switches, variables, strict=True):
             switch.index = variable
-
-
-def _goes_on(logs: Logs) -> Any:
-    # A `train_step` of the user's own need not tell its loss.
-    return jnp.isfinite(logs["loss"]).all() if "loss" in logs else True

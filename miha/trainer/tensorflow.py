@@ -6,12 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from miha.trainer.base import KerasTrainer, Kind
-from miha.trainer.data import Data
+from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.optimizers import name_of
 from miha.trainer.pace import Pace
 
@@ -44,10 +42,6 @@ class TensorFlowTrainer(KerasTrainer):
         """How many traces of epochs and evaluations there are."""
         loops = [] if self._network.run_eagerly else self._loops.values()
         return sum(loop.experimental_get_tracing_count() for loop in loops)
-
-    def _to_device(self, data: Data) -> Any:
-        packed = keras.utils.pack_x_y_sample_weight(data.x, data.y, data.sample_weight)
-        return _map(tf.constant, packed)
 
     def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
         loop, size, pace = self._loop(kind), tf.constant(batch_size, tf.int64), self._paces[kind]
@@ -128,11 +122,5 @@ def _zeros(spec: tf.TensorSpec) -> Any:
     return tf.zeros([length or 0 for length in spec.shape], spec.dtype)
 
 
-def _is_finite(logs: Any) -> Any:
-    if "loss" not in logs:  # A `train_step` of the user's own need not tell.
-        return tf.constant(True)
-    return tf.reduce_all(tf.math.is_finite(tf.cast(logs["loss"], tf.float64)))
-
-
 # A training that has diverged stops at once; an evaluation is one of all samples, as in Keras.
-_GOES_ON: dict[Kind, Step] = {"train": _is_finite, "test": lambda logs: tf.constant(True)}
+_GOES_ON: dict[Kind, Step] = {"train": goes_on, "test": lambda logs: True}

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from miha.records import Epoch
-from miha.trainer.base import KerasTrainer, Kind
-from miha.trainer.data import Data, map_arrays
+from miha.trainer.base import KerasTrainer, Kind, goes_on
+from miha.trainer.data import map_arrays
 
 
 class TorchTrainer(KerasTrainer):
@@ -60,10 +60,6 @@ class TorchTrainer(KerasTrainer):
         # A Dropout without a seed of its own draws from PyTorch's generator.
         torch.manual_seed(noise.integers(2**31 - 1))
 
-    def _to_device(self, data: Data) -> Any:
-        packed = keras.utils.pack_x_y_sample_weight(data.x, data.y, data.sample_weight)
-        return map_arrays(keras.ops.convert_to_tensor, packed)
-
     def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
         is_training = kind == "train"
         # For layers of PyTorch's own, which go by the module's mode.
@@ -73,7 +69,7 @@ class TorchTrainer(KerasTrainer):
         with torch.set_grad_enabled(is_training):
             for start in range(0, len(order), batch_size):
                 logs = step(self._batch(kind, order[start : start + batch_size]))
-                if is_training and not _goes_on(logs):
+                if is_training and not goes_on(logs):
                     break
         self._network.train(False)
         return logs
@@ -81,8 +77,3 @@ class TorchTrainer(KerasTrainer):
     def _batch(self, kind: Kind, part: np.ndarray) -> Any:
         places = keras.ops.convert_to_tensor(part, "int64")
         return map_arrays(lambda tensor: tensor[places], self._sources[kind])
-
-
-def _goes_on(logs: Mapping[str, Any]) -> bool:
-    # A `train_step` of the user's own need not tell its loss.
-    return "loss" not in logs or bool(keras.ops.all(keras.ops.isfinite(logs["loss"])))
