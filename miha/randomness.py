@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-Purpose = Literal["mutation", "order", "noise"]
-"""What is drawn: mutations, the order of samples, the layers' seeds."""
+Purpose = Literal["mutation", "order", "noise", "weights"]
+"""What is drawn: mutations, the order of samples, the layers' seeds, fresh weights."""
 
 
 def draw_seed() -> int:

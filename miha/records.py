@@ -14,6 +14,10 @@ Phase = Literal["initial", "clone", "winner", "final"]
 
 Mode = Literal["min", "max"]
 
+Transition = Literal["inherit", "keep_function", "restart", "perturb"]
+"""How a clone comes by its first values: its parent's as they are; its parent's with an exchanged
+activation made up for; fresh ones; its parent's shrunk, with noise added."""
+
 
 @dataclass(frozen=True)
 class Genome:
@@ -65,10 +69,12 @@ class Change:
         gene: ``"optimizer"``, ``"activation"``, ``"batch_size"``, ``"learning_rate"`` or
             ``"none"`` (the control clone).
         text: What became what, e.g. ``"batch size 32 -> 64"``.
+        transition: How the clone comes by its first values.
     """
 
     gene: str
     text: str
+    transition: Transition = "inherit"
 
     def to_dict(self) -> dict[str, str]:
         """Return plain values that JSON can hold."""

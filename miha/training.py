@@ -57,7 +57,8 @@ class Training:
 
     def _epochs(self, task: Task, values: Snapshot) -> tuple[Epoch, ...]:
         self.trainer.restore(values)
-        self.trainer.express(task.genome)
+        drawn = generator(self.plan.seed, task.phase, task.cycle or 0, task.clone or 0, "weights")
+        self.trainer.express(task.genome, task.change.transition, drawn)
         # All clones of a cycle see the same samples in the same order, and the same noise.
         place = (self.plan.seed, task.phase, task.cycle or 0, 0)
         epochs = self.trainer.train(

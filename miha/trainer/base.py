@@ -12,16 +12,21 @@ import keras
 import numpy as np
 
 from miha.errors import TrainerError
-from miha.records import Epoch, Genome, Mode, Snapshot
+from miha.records import Epoch, Genome, Mode, Snapshot, Transition
 from miha.space import Space
+from miha.trainer import transitions
 from miha.trainer.copies import values
 from miha.trainer.data import Data, map_arrays
 from miha.trainer.exporter import Exporter
+from miha.trainer.folding import exchange
 from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
 from miha.trainer.surgery import Slot, Switch
 
 Kind = Literal["train", "test"]
 """Which of Keras' steps: `train_step` or `test_step`."""
+
+FEW = 256
+"""Samples that an exchanged activation is fitted on."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class KerasTrainer(abc.ABC):
         settings: How the data is gone through.
         metrics: Names of the logged values, and the direction in which each is better.
         exporter: Makes archives and plain networks.
+        fresh: Draws first values anew.
         fingerprint: Checksums of data and network.
     """
 
@@ -66,18 +72,22 @@ class KerasTrainer(abc.ABC):
         settings: Settings,
         metrics: dict[str, Mode | None],
         exporter: Exporter,
+        fresh: transitions.FreshValues,
         fingerprint: dict[str, str],
     ) -> None:
         self.space = space
         self.metrics = metrics
         self.fingerprint = fingerprint
         self._network = network
+        self._slots = {slot.name: slot for slot in slots}
         self._switches = {slot.name: _install(slot, space.slots[slot.name]) for slot in slots}
         self._optimizers = Optimizers(network)
         self._optimizers.use(self._optimizers.own_name)
         self._settings = settings
         self._batch_size = settings.batch_size
         self._exporter = exporter
+        self._fresh = fresh
+        self._few = _to_device(Data(data.take(slice(FEW)).x))
         self._samples = data.samples
         self._evaluation_samples = 0 if evaluation is None else evaluation.samples
         self._sources: dict[Kind, Any] = {"train": _to_device(data)}
@@ -152,8 +162,14 @@ class KerasTrainer(abc.ABC):
         _assign(self._network.variables, snapshot.variables)
         _assign(optimizer.variables, snapshot.slots)
 
-    def express(self, genome: Genome) -> None:
+    def express(
+        self,
+        genome: Genome,
+        transition: Transition = "inherit",
+        rng: np.random.Generator | None = None,
+    ) -> None:
         """See `Trainer`."""
+        self._transit(genome, transition, rng)
         if genome.optimizer != name_of(self._network.optimizer):
             self._optimizers.start_fresh(genome.optimizer)
         if genome.learning_rate is not None:
@@ -162,6 +178,18 @@ class KerasTrainer(abc.ABC):
             self._switches[slot].choose(activation)
         self._batch_size = genome.batch_size
         self._check_expressed(genome)
+
+    def _transit(
+        self, genome: Genome, transition: Transition, rng: np.random.Generator | None
+    ) -> None:
+        """Change the live network's values as a transition asks."""
+        network = self._network
+        if transition == "keep_function":
+            exchange(network, self._slots, self._switches, dict(genome.activations), self._few)
+        elif transition in ("restart", "perturb"):
+            change = getattr(transitions, transition)
+            change(network, self._fresh.draw(rng or np.random.default_rng()))
+            self._optimizers.start_fresh(genome.optimizer)
 
     def train(
         self,

@@ -19,6 +19,7 @@ from miha.trainer.exporter import Exporter
 from miha.trainer.fingerprint import fingerprint
 from miha.trainer.protocol import Trainer
 from miha.trainer.surgery import Slot
+from miha.trainer.transitions import FreshValues
 
 TRAINERS = {
     "tensorflow": ("tensorflow", "TensorFlowTrainer"),
@@ -82,6 +83,7 @@ def make_trainer(
         settings=Settings(batch_size, validation_batch_size, prefix, shuffle),
         metrics=metrics | {prefix + name: mode for name, mode in evaluated.items()},
         exporter=Exporter(plain, slots.slots_in(plain, chosen), known),
+        fresh=FreshValues(plain, batch[0], known),
         fingerprint=fingerprint(built, training, validation),
     )
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from miha.records import Epoch, Genome, Mode, Snapshot
+from miha.records import Epoch, Genome, Mode, Snapshot, Transition
 from miha.space import Space
 
 
@@ -55,10 +55,20 @@ class Trainer(Protocol):
     def restore(self, snapshot: Snapshot) -> None:
         """Give the live network the values of a snapshot, and the optimizer that it names."""
 
-    def express(self, genome: Genome) -> None:
+    def express(
+        self,
+        genome: Genome,
+        transition: Transition = "inherit",
+        rng: np.random.Generator | None = None,
+    ) -> None:
         """Give the live network the hyperparameters of a genome, and read them back.
 
         A new optimizer starts fresh; an unchanged one keeps its slots.
+
+        Args:
+            genome: What to express.
+            transition: What becomes of the network's values.
+            rng: Draws the new ones, where there are any.
 
         Raises:
             TrainerError: The network does not hold the genome afterwards.

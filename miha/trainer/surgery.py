@@ -72,15 +72,21 @@ class Switch:
 
     Args:
         branches: The activations to choose from, by name.
+
+    Attributes:
+        seen: What it is called with, where a list is there to take it.
     """
 
     def __init__(self, branches: dict[str, Activation]) -> None:
         self.names = list(branches)
         self.functions = list(branches.values())
         self.index = keras.Variable(0, dtype="int32", trainable=False, name="activation")
+        self.seen: list[Any] | None = None
 
     def __call__(self, values: Any) -> Any:
         """Apply the chosen activation."""
+        if self.seen is not None:
+            self.seen.append(values)
         return keras.ops.switch(self.index, self.functions, values)
 
     @property

@@ -1,0 +1,78 @@
+"""Values that a clone does not inherit as they are: fresh ones, and shrunk ones with noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from miha.trainer.copies import random_state, values
+
+SHRINK, PERTURB = 0.5, 0.1
+"""Shares of the old and of the fresh weights in a perturbed network.
+
+Source: J. Ash and R. Adams, "On Warm-Starting Neural Network Training" (2020), which call it
+shrink and perturb.
+"""
+
+
+class FreshValues:
+    """Draws a network's first values anew.
+
+    Args:
+        network: A plain, built network; only its configuration is kept.
+        x: A few inputs, for networks that are built by a call.
+        custom_objects: Classes and functions that Keras does not know by itself.
+    """
+
+    def __init__(self, network: keras.Model, x: Any, custom_objects: dict[str, Any]) -> None:
+        self._x = x
+        self._config = keras.saving.serialize_keras_object(network)
+        self._config.pop("compile_config", None)
+        self._custom_objects = custom_objects
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Return fresh values, in the order of the network's variables."""
+        with random_state(int(rng.integers(2**31))):
+            twin = keras.saving.deserialize_keras_object(
+                self._config, self._custom_objects, safe_mode=False
+            )
+            if not twin.built:
+                twin(self._x)
+        return values(twin.variables)
+
+
+def restart(network: keras.Model, fresh: Sequence[np.ndarray]) -> None:
+    """Give a network fresh values; what is frozen or adapted to the data stays.
+
+    Args:
+        network: The live network.
+        fresh: A value for each of its variables.
+    """
+    learned = _ids(network.trainable_variables)
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            learned |= _ids(layer.variables)
+    for variable, value in zip(network.variables, fresh, strict=True):
+        if id(variable) in learned:
+            variable.assign(value)
+
+
+def perturb(network: keras.Model, fresh: Sequence[np.ndarray]) -> None:
+    """Shrink a network's weights and add fresh ones as noise; statistics stay as they are.
+
+    Args:
+        network: The live network.
+        fresh: A value for each of its variables.
+    """
+    learned = _ids(network.trainable_variables)
+    for variable, value in zip(network.variables, fresh, strict=True):
+        if id(variable) in learned:
+            old = keras.ops.convert_to_numpy(variable)
+            variable.assign(SHRINK * old + PERTURB * value)
+
+
+def _ids(variables: Iterable[Any]) -> set[int]:
+    return {id(variable) for variable in variables}
