@@ -78,6 +78,11 @@ class MIHA:
             epoch, which no gene bends.
         mode: ``"min"`` or ``"max"``: how the monitored value is better; ``"auto"`` asks Keras.
         control: Whether clone 0 of each population stays unchanged.
+        restarts: In how many cycles, from the first, the last clone begins anew: with fresh
+            weights, an adaptive optimizer and one activation for all layers, drawn at random.
+        backtrack: The share, such as 0.05, by which the network's monitored value may be worse
+            than the best one of the run before it is given up for that one; None: never.
+        anneal: Whether the learning rate falls along a cosine in the last m epochs.
         callbacks: `Callback` objects that watch the run.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
 
@@ -115,6 +120,9 @@ class MIHA:
         monitor: str | None = None,
         mode: str = "auto",
         control: bool = True,
+        restarts: int = 4,
+        backtrack: float | None = 0.05,
+        anneal: bool = True,
         callbacks: Sequence[Callback] = (),
         verbose: int = 1,
     ) -> None:
@@ -161,6 +169,9 @@ class MIHA:
             monitor=monitor,
             mode=direction,
             control=control,
+            restarts=checks.check_integer("restarts", restarts, 0),
+            backtrack=checks.check_share("backtrack", backtrack),
+            anneal=bool(anneal),
             seed=self.seed,
         )
         self._callbacks = [*make_progress(verbose, monitor), *callbacks]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
+from math import inf
+from numbers import Integral, Real
 from typing import Any, get_args
 
 from miha.callbacks import Callback
@@ -42,6 +43,21 @@ def check_integer(name: str, value: Any, low: int) -> int:
             "Give a whole number."
         )
     return int(value)
+
+
+def check_share(name: str, value: Any) -> float | None:
+    """Return a share, or None where that was given.
+
+    Raises:
+        ArgumentError: It is negative, not finite or no number.
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if value is not None and not (is_number and 0 <= value < inf):
+        raise ArgumentError(
+            f"`{name}` must be a number >= 0, or None. Received: {name}={value!r}. "
+            "Give a share such as 0.05."
+        )
+    return None if value is None else float(value)
 
 
 def check_batch_size(name: str, value: Any, samples: int) -> int:

@@ -28,15 +28,20 @@ class LevelAndSlope:
     Args:
         level_weight: Weight of the last value.
         slope_weight: Weight of the gain from the first to the last value.
+        recovery: Whether the slope counts from a first value that is worse than the parent's, as
+            in 2021. A clone that was thrown back is then rewarded for what it takes back.
     """
 
     level_weight: float = 1.0
     slope_weight: float = 1.0
+    recovery: bool = False
 
     def __call__(self, curve: Curve) -> float:
         """Return the fitness of ``curve``."""
         sign = 1.0 if curve.mode == "min" else -1.0
         first, last = sign * curve.first, sign * curve.last
+        if not self.recovery and math.isfinite(curve.start):
+            first = min(first, sign * curve.start)
         return self.slope_weight * (first - last) - self.level_weight * last
 
 

@@ -12,12 +12,11 @@ from miha.callbacks import Callback, notify
 from miha.errors import MihaError, MihaWarning
 from miha.fitness import LOSES, fittest
 from miha.folder import START, archive_name
-from miha.mutations import distinct_mutants
 from miha.plan import Plan
-from miha.randomness import generator
+from miha.population import population
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
-from miha.runlog import describe_training
+from miha.runlog import describe_training, say
 from miha.trainer.protocol import Trainer
 from miha.training import Training
 
@@ -48,10 +47,30 @@ class Loop:
         """Train m epochs, c cycles and m epochs; return the last network."""
         with self.recorder.writing():
             network = self._train(self._task("initial", genome), self._untrained(genome))
+            best = network
             for cycle in range(1, self.plan.schedule.c + 1):
                 winner = self._winner(network, cycle)
                 network = self._train(self._task("winner", winner.genome, cycle), winner)
+                best = self._better(self._better(best, winner), network)
+                network = self._backtracked(network, best)
             return self._train(self._task("final", network.genome), network)
+
+    def _better(self, first: Network, second: Network) -> Network:
+        """Return the network with the better value, the second of equals."""
+        return first if self._gap(second.value, first.value) > 0 else second
+
+    def _gap(self, value: float, best: float) -> float:
+        """Return by how much a value is worse than another one; what is not finite is worst."""
+        gap = value - best if self.plan.mode == "min" else best - value
+        return math.inf if math.isnan(gap) and not math.isnan(best) else gap
+
+    def _backtracked(self, network: Network, best: Network) -> Network:
+        """Return to the best network of the run where the present one is clearly worse."""
+        share = self.plan.backtrack
+        if share is None or not self._gap(network.value, best.value) > share * abs(best.value):
+            return network
+        say(f"Backtracks from {network.value:.5g} to {best.value:.5g}: {best.archive}")
+        return best
 
     def _winner(self, parent: Network, cycle: int) -> Network:
         """Train a population of clones and return the fittest; the parent if all have lost."""
@@ -66,12 +85,9 @@ class Loop:
 
     def _population(self, parent: Network, cycle: int) -> Iterator[Task]:
         """Yield the training of each clone, the control first."""
-        plan, first = self.plan, int(self.plan.control)
-        clones = range(first, plan.schedule.pop_size)
-        places = [generator(plan.seed, "clone", cycle, clone, "mutation") for clone in clones]
-        mutants = distinct_mutants(parent.genome, plan.mutations, self.trainer.space, places)
-        for clone, mutant in enumerate([(parent.genome, UNCHANGED)] * first + mutants):
-            yield self._task("clone", mutant[0], cycle, clone, mutant[1])
+        clones = population(self.plan, parent.genome, self.trainer.space, cycle)
+        for clone, (genome, change) in enumerate(clones):
+            yield self._task("clone", genome, cycle, clone, change)
 
     def _train(self, task: Task, parent: Network) -> Network:
         """Train a network on from its parent's values, unless that is done already."""

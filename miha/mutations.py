@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from miha.errors import ArgumentError, MihaError
-from miha.records import Change, Genome
+from miha.records import Change, Genome, Transition
 from miha.space import Space
 
 
@@ -22,9 +22,13 @@ class Mutation(ABC):
 
     Args:
         weight: How often it is drawn, relative to the others; positive.
+
+    Attributes:
+        transition: What becomes of the parent's values: by default, the clone inherits them.
     """
 
     gene: ClassVar[str]
+    transition: Transition = "inherit"
 
     def __init__(self, weight: float = 1.0) -> None:
         if not 0 < weight < float("inf"):
@@ -64,9 +68,18 @@ class OptimizerMutation(Mutation):
 
 
 class ActivationMutation(Mutation):
-    """Exchanges the activation of one randomly chosen layer."""
+    """Exchanges the activation of one randomly chosen layer.
+
+    Args:
+        keep_function: Whether the weights around it make up for the exchange, as far as they can.
+        weight: See `Mutation`.
+    """
 
     gene = "activation"
+
+    def __init__(self, keep_function: bool = True, weight: float = 1.0) -> None:
+        super().__init__(weight)
+        self.transition = "keep_function" if keep_function else "inherit"
 
     def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
         """Return a genome with another activation in one slot; see `Mutation.mutate`."""
@@ -77,6 +90,25 @@ class ActivationMutation(Mutation):
         slot = slots[rng.integers(len(slots))]
         others = [name for name in space.slots[slot] if name != now[slot]]
         return genome.with_activation(slot, others[rng.integers(len(others))])
+
+
+class ActivationsMutation(ActivationMutation):
+    """Gives all layers the same activation, those that cannot hold it aside."""
+
+    gene = "activations"
+
+    def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
+        """Return a genome with another activation in several slots; see `Mutation.mutate`."""
+        names = list(dict.fromkeys(name for names in space.slots.values() for name in names))
+        children = [with_activations(genome, space, name) for name in names]
+        others = [child for child in children if child != genome]
+        return others[rng.integers(len(others))] if others and len(space.slots) > 1 else None
+
+
+def with_activations(genome: Genome, space: Space, name: str) -> Genome:
+    """Return a genome whose slots hold one activation, those that cannot aside."""
+    pairs = ((s, name if name in space.slots[s] else a) for s, a in genome.activations)
+    return genome.replace(activations=tuple(pairs))
 
 
 class BatchSizeMutation(Mutation):
@@ -128,6 +160,7 @@ class LearningRateMutation(Mutation):
 MUTATIONS: dict[str, Callable[[], Mutation]] = {
     "optimizer": OptimizerMutation,
     "activation": ActivationMutation,
+    "activations": ActivationsMutation,
     "batch_size": BatchSizeMutation,
     "learning_rate": LearningRateMutation,
 }
@@ -176,42 +209,12 @@ def mutate(
         mutation = mutations[index]
         child = _apply(mutation, genome, space, rng)
         if child is not None and child != genome:
-            return child, Change(mutation.gene, describe(genome, child))
+            return child, Change(mutation.gene, describe(genome, child), mutation.transition)
     raise ArgumentError(
         "`mutations` must be able to change something. "
         f"Received: mutations={[m.gene for m in mutations]}, none of which can change {genome}. "
         "Widen the search space or name more mutations."
     )
-
-
-def distinct_mutants(
-    genome: Genome,
-    mutations: Sequence[Mutation],
-    space: Space,
-    generators: Sequence[np.random.Generator],
-    tries: int = 20,
-) -> list[tuple[Genome, Change]]:
-    """Draw a population of mutants, all different where that is possible.
-
-    Args:
-        genome: The parent's.
-        mutations: The operators to draw from.
-        space: What each gene may become.
-        generators: One for each mutant.
-        tries: Draws before a mutant that exists already is accepted.
-
-    Returns:
-        A genome and its change for each generator.
-    """
-    mutants: list[tuple[Genome, Change]] = []
-    for rng in generators:
-        seen = {child for child, _ in mutants}
-        for _ in range(tries):
-            mutant = mutate(genome, mutations, space, rng)
-            if mutant[0] not in seen:
-                break
-        mutants.append(mutant)
-    return mutants
 
 
 def describe(parent: Genome, child: Genome) -> str:

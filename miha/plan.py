@@ -23,6 +23,10 @@ class Plan:
         monitor: Name of the logged value that the fitness reads.
         mode: Whether it is better small or large.
         control: Whether clone 0 of every population stays unchanged.
+        restarts: In how many cycles, from the first, the last clone begins with fresh weights.
+        backtrack: The share by which the network may be worse than the run's best before it is
+            given up for that one; None: never.
+        anneal: Whether the learning rate falls to zero in the last training.
         seed: Decides every random draw.
     """
 
@@ -33,6 +37,9 @@ class Plan:
     mode: Mode
     control: bool
     seed: int
+    restarts: int = 0
+    backtrack: float | None = None
+    anneal: bool = False
 
 
 def possible_mutations(

@@ -66,6 +66,7 @@ class Training:
             generator(*place, "order"),
             generator(*place, "noise"),
             partial(self._end_epoch, task),
+            cosine(task.epochs) if task.phase == "final" and self.plan.anneal else None,
         )
         if task.phase != "final":
             return epochs
@@ -114,6 +115,18 @@ class Training:
             )
         loss = epoch.logs.get("loss", 0.0)
         return float(epoch.logs[self.plan.monitor]) if math.isfinite(loss) else math.nan
+
+
+def cosine(epochs: int) -> list[float]:
+    """Return the factor of the learning rate in each epoch: from 1, along a cosine, to near 0.
+
+    Source: I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts"
+    (2017), equation 5, without restarts.
+
+    Args:
+        epochs: How many.
+    """
+    return [0.5 * (1 + math.cos(math.pi * epoch / epochs)) for epoch in range(epochs)]
 
 
 def _failed(task: Task, parent: Network, error: Exception) -> Network:

@@ -151,11 +151,11 @@ class TrainerContract:
         expected = trainer.snapshot()
         for seed, name in enumerate([*MUTATIONS, *MUTATIONS]):
             operator = MUTATIONS[name]()
-            if name == "activation" and not own.activations:
+            if len(own.activations) < {"activation": 1, "activations": 2}.get(name, 0):
                 continue
-            genome, _ = mutate(own, [operator], trainer.space, rng(seed))
+            genome, change = mutate(own, [operator], trainer.space, rng(seed))
             trainer.restore(start)
-            trainer.express(genome)
+            trainer.express(genome, change.transition)
             assert trainer.genome == genome
             train(trainer, 1)
         trainer.restore(start)
@@ -170,14 +170,64 @@ class TrainerContract:
         trainer.express(own.replace(learning_rate=0.01))
         slots = trainer.snapshot().slots
         assert sum((a != b).any() for a, b in zip(slots, snapshot.slots, strict=True)) == 1
-        trainer.express(own.replace(optimizer="nadam"))
+        trainer.express(own.replace(optimizer="rmsprop"))
         train(trainer)
         used = trainer.snapshot().slots
         trainer.restore(snapshot)
-        trainer.express(own.replace(optimizer="nadam"))
+        trainer.express(own.replace(optimizer="rmsprop"))
         fresh = trainer.snapshot().slots
         assert any((a != b).any() for a, b in zip(used, fresh, strict=True))
         assert not np.concatenate([s.ravel() for s in fresh if s.ndim]).any()
+
+    def test_moments_that_mean_the_same_are_carried_over(self, make):
+        trainer = make(dense(), images())
+        train(trainer)
+        before = trainer.snapshot().slots
+        trainer.express(trainer.genome.replace(optimizer="adamw"))
+        for value, old in zip(trainer.snapshot().slots[2:], before[2:], strict=True):
+            np.testing.assert_array_equal(value, old)
+        assert trainer.snapshot().slots[0] == before[0] > 0
+
+    def test_an_exchanged_activation_can_keep_the_networks_function(self, make):
+        x, y = images()
+        distances = {}
+        for transition in ("inherit", "keep_function"):
+            trainer = make(convolutional(), (x, y))
+            before = trainer.load(trainer.export(trainer.snapshot(), trainer.genome)).predict(x)
+            genome = trainer.genome
+            for slot, names in trainer.space.slots.items():
+                genome = genome.with_activation(slot, names[2])
+            trainer.express(genome, transition)
+            assert trainer.genome == genome
+            after = trainer.load(trainer.export(trainer.snapshot(), genome)).predict(x)
+            distances[transition] = np.abs(after - before).mean()
+        assert distances["keep_function"] < 0.5 * distances["inherit"]
+
+    @pytest.mark.parametrize("transition", ["restart", "perturb"])
+    def test_a_networks_values_can_begin_anew(self, make, gallery, transition):
+        trainer = make(*gallery)
+        train(trainer, 1)
+        parent, genome, drawn = trainer.snapshot(), trainer.genome, []
+        for seed in (1, 1, 2):
+            trainer.restore(parent)
+            trainer.express(genome, transition, rng(seed))
+            drawn.append(trainer.snapshot())
+        assert_equal(drawn[0], drawn[1])
+        kernels = [next(v for v in s.variables if v.ndim > 1) for s in (parent, drawn[0], drawn[2])]
+        assert all((kernels[i] != kernels[j]).any() for i, j in ((0, 1), (0, 2), (1, 2)))
+        assert int(drawn[0].slots[0]) == 0
+        assert np.isfinite(train(trainer, 1)[0].logs["loss"])
+
+    def test_the_learning_rate_falls_in_an_annealed_training_and_is_put_back(self, make):
+        trainer = make(dense("sgd"), images())
+        start, ends = trainer.snapshot(), []
+        for rates in ([1.0, 0.0], [1.0]):
+            trainer.restore(start)
+            trainer.train(len(rates), rng(), rng(1), lambda epoch: None, rates)
+            ends.append(trainer.snapshot())
+        for ours, theirs in zip(ends[0].variables, ends[1].variables, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert trainer.genome.learning_rate == 0.01
 
     def test_the_genome_decides_over_the_snapshots_learning_rate(self, make):
         trainer = make(dense(), images())

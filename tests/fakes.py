@@ -26,7 +26,17 @@ from miha.mutations import MUTATIONS, resolve
 from miha.opening import open_run
 from miha.plan import Plan
 from miha.recorder import Recorder
-from miha.records import UNCHANGED, Change, Epoch, Genome, Network, Schedule, Snapshot, Task
+from miha.records import (
+    UNCHANGED,
+    Change,
+    Epoch,
+    Genome,
+    Network,
+    Schedule,
+    Snapshot,
+    Task,
+    Transition,
+)
 from miha.runlog import run_log
 from miha.space import Space
 
@@ -48,6 +58,7 @@ class Training:
     start: float
     noise: int
     orders: list[list[int]] = field(default_factory=list)
+    rates: Sequence[float] | None = None
     end: float = math.nan
 
 
@@ -115,7 +126,14 @@ class FakeTrainer:
         )
         self._genome = self._genome.replace(optimizer=snapshot.optimizer, learning_rate=float(rate))
 
-    def express(self, genome: Genome) -> None:
+    def express(
+        self,
+        genome: Genome,
+        transition: Transition = "inherit",
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        if transition == "restart":
+            self._weight, self._velocity = float(rng.normal(4.0)), 0.0
         for slot, activation in genome.activations:
             if activation not in self.space.slots[slot]:
                 raise TrainerError(f"{slot} cannot hold {activation}.")
@@ -129,10 +147,11 @@ class FakeTrainer:
         order: np.random.Generator,
         noise: np.random.Generator | None,
         on_epoch: Callable[[Epoch], None],
+        rates: Sequence[float] | None = None,
     ) -> tuple[Epoch, ...]:
         if noise is not None:
             self._seed = int(noise.integers(2**31))
-        training = Training(self._genome, self._weight, self._seed)
+        training = Training(self._genome, self._weight, self._seed, rates=rates)
         self.trainings.append(training)
         trained: list[Epoch] = []
         while len(trained) < epochs and (not trained or math.isfinite(trained[-1].logs["loss"])):

@@ -54,7 +54,8 @@ def test_equal_genomes_are_one_member_of_a_set():
 
 def test_a_change_names_gene_and_text():
     change = Change("batch_size", "batch size 32 -> 64")
-    assert change.to_dict() == {"gene": "batch_size", "text": "batch size 32 -> 64"}
+    told = {"gene": "batch_size", "text": "batch size 32 -> 64", "transition": "inherit"}
+    assert change.to_dict() == told
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_a_network_describes_itself_in_plain_values():
         "clone": 0,
         "archive": "population/1_0_model.zip",
         "parent": "model/model_init.zip",
-        "change": {"gene": "none", "text": "unchanged"},
+        "change": {"gene": "none", "text": "unchanged", "transition": "inherit"},
         "genome": GENOME.to_dict(),
         "first_epoch": 6,
         "value": 0.25,

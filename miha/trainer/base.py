@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -197,15 +198,30 @@ class KerasTrainer(abc.ABC):
         order: np.random.Generator,
         noise: np.random.Generator | None,
         on_epoch: Callable[[Epoch], None],
+        rates: Sequence[float] | None = None,
     ) -> tuple[Epoch, ...]:
         """See `Trainer`."""
         if noise is not None:
             self._reseed(noise)
         trained: list[Epoch] = []
-        while len(trained) < epochs and all(map(_is_finite, trained[-1:])):
-            trained.append(self._epoch(order))
-            on_epoch(trained[-1])
+        with self._annealed(rates) as anneal:
+            while len(trained) < epochs and all(map(_is_finite, trained[-1:])):
+                anneal(len(trained))
+                trained.append(self._epoch(order))
+                on_epoch(trained[-1])
         return tuple(trained)
+
+    @contextlib.contextmanager
+    def _annealed(self, rates: Sequence[float] | None) -> Iterator[Callable[[int], None]]:
+        """Yield what sets the learning rate of an epoch; at the end, it is what it was."""
+        if rates is None or self._optimizers.scheduled:
+            yield lambda epoch: None
+            return
+        optimizer, rate = self._network.optimizer, self.genome.learning_rate
+        try:
+            yield lambda epoch: setattr(optimizer, "learning_rate", rate * rates[epoch])
+        finally:
+            optimizer.learning_rate = rate
 
     def finalize(self) -> dict[str, Any]:
         """See `Trainer`."""

@@ -162,7 +162,9 @@ def fitted(old: Function, new: Function, z: np.ndarray, shifts: bool, offsets: b
     target, spread = old(z), z.std(0) + 1e-6
     best, least = None, np.full(z.shape[1], np.inf)
     # The plain exchange first: nothing else is taken where nothing else is better.
-    candidates = sorted(product(SCALES, SHIFTS if shifts else (0.0,)), key=lambda c: c != (1.0, 0.0))
+    candidates = sorted(
+        product(SCALES, SHIFTS if shifts else (0.0,)), key=lambda c: c != (1.0, 0.0)
+    )
     for a, s in candidates:
         found = _least_squares(target, new(a * z + s * a * spread), offsets)
         values = np.stack([np.full_like(least, a), s * a * spread, *found[:2]])

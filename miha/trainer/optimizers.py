@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from miha.errors import ArgumentError
+from miha.trainer.moments import carry
 
 CARRIED = (
     "clipnorm",
@@ -98,11 +99,15 @@ class Optimizers:
         return self._made[name]
 
     def start_fresh(self, name: str) -> Any:
-        """Make an optimizer the network's, with the state that a new one has."""
+        """Make an optimizer the network's, with the state that a new one has.
+
+        Moments that mean the same in the one before are carried over.
+        """
         before = self._model.optimizer
         optimizer = self.use(name)
         for variable, value in zip(optimizer.variables, self._fresh[name], strict=True):
             variable.assign(value)
+        carry(inner(before), inner(optimizer))
         if self.scheduled:
             self._continue_schedule(inner(before), inner(optimizer))
         return optimizer

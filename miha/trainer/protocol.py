@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -80,6 +80,7 @@ class Trainer(Protocol):
         order: np.random.Generator,
         noise: np.random.Generator | None,
         on_epoch: Callable[[Epoch], None],
+        rates: Sequence[float] | None = None,
     ) -> tuple[Epoch, ...]:
         """Train the live network, and evaluate it after each epoch.
 
@@ -90,6 +91,8 @@ class Trainer(Protocol):
             order: Draws the order of samples of each epoch.
             noise: Draws the seeds of Dropout and its like; None leaves them as they are.
             on_epoch: Called after each epoch.
+            rates: Factor of the learning rate in each epoch; None: 1. Where a schedule of the
+                user's decides the rate, it does so alone.
 
         Returns:
             The trained epochs.

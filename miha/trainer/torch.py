@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -50,10 +50,11 @@ class TorchTrainer(KerasTrainer):
         order: np.random.Generator,
         noise: np.random.Generator | None,
         on_epoch: Callable[[Epoch], None],
+        rates: Sequence[float] | None = None,
     ) -> tuple[Epoch, ...]:
         """See `Trainer`."""
         with torch.random.fork_rng():
-            return super().train(epochs, order, noise, on_epoch)
+            return super().train(epochs, order, noise, on_epoch, rates)
 
     def _reseed(self, noise: np.random.Generator) -> None:
         super()._reseed(noise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -29,15 +30,17 @@ class FreshValues:
 
     def __init__(self, network: keras.Model, x: Any, custom_objects: dict[str, Any]) -> None:
         self._x = x
-        self._config = keras.saving.serialize_keras_object(network)
-        self._config.pop("compile_config", None)
+        config = keras.saving.serialize_keras_object(network)
+        config.pop("compile_config", None)
+        # As text: Keras takes a configuration apart when it reads it.
+        self._config = json.dumps(config)
         self._custom_objects = custom_objects
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Return fresh values, in the order of the network's variables."""
         with random_state(int(rng.integers(2**31))):
             twin = keras.saving.deserialize_keras_object(
-                self._config, self._custom_objects, safe_mode=False
+                json.loads(self._config), self._custom_objects, safe_mode=False
             )
             if not twin.built:
                 twin(self._x)

@@ -1,0 +1,292 @@
+"""What each part of the method is worth, at equal trained epochs.
+
+    python benchmarks/ablation.py --data ../data                   # all; goes on where it stopped
+    python benchmarks/ablation.py --data ../data --tasks lst --starts poor --seeds 2
+
+The folder holds ``mnist.npz``, ``cifar10_12k.npz`` and ``lst_gapfilling.npz``. Each cell is a
+task, a start, a variant and a seed: one line of ``--out``, a JSON file that a later call adds to.
+Every variant of a cell begins with the same network and trains for as many epochs; the test
+objects are looked at once, for the network that is best on the validation data, and for the last.
+"""
+
+import argparse
+import itertools
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+import miha
+from miha.records import Genome, Schedule
+
+L = keras.layers
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One task.
+
+    Attributes:
+        load: From the folder to training, validation and test data.
+        layers: From an activation to the network's layers.
+        loss: The loss, and metric whose value on the test data is reported.
+        metric: Name of that metric.
+        mode: Whether it is better small or large.
+        monitor: What is monitored on the validation data.
+        schedule: The epochs of MIHA; all others train as many.
+    """
+
+    load: Callable[[Path], tuple[Arrays, Arrays, Arrays]]
+    layers: Callable[[str], list[Any]]
+    loss: str
+    metric: str
+    mode: str
+    monitor: str
+    schedule: Schedule
+
+
+def digits(folder: Path) -> tuple[Arrays, Arrays, Arrays]:
+    """Return MNIST: 1,700 objects to train on, 300 to validate, all test objects."""
+    return _images(folder / "mnist.npz", (784,), 2_000)
+
+
+def photographs(folder: Path) -> tuple[Arrays, Arrays, Arrays]:
+    """Return CIFAR-10: 1,700 objects to train on, 300 to validate, 2,000 to test."""
+    return _images(folder / "cifar10_12k.npz", (32, 32, 3), 2_000)
+
+
+def _images(path: Path, shape: tuple[int, ...], objects: int) -> tuple[Arrays, Arrays, Arrays]:
+    with np.load(path) as file:
+        x, y = (file[f"{name}_train"][:objects] for name in "xy")
+        test = file["x_test"], file["y_test"]
+    x, x_test = ((part.reshape(-1, *shape) / 255).astype("float32") for part in (x, test[0]))
+    border = int(objects * 0.85)
+    return (x[:border], y[:border]), (x[border:], y[border:]), (x_test, test[1])
+
+
+def fields(folder: Path) -> tuple[Arrays, Arrays, Arrays]:
+    """Return LST gap-filling: 500 windows to train on, 200 to validate, 598 to test."""
+    with np.load(folder / "lst_gapfilling.npz") as file:
+        parts = [(file[f"x_{s}"], file[f"y_{s}"]) for s in ("train", "val", "test")]
+    (x, y), (x_val, y_val), test = parts
+    return (x[::4], y[::4]), (x_val[::2], y_val[::2]), test
+
+
+def dense(activation: str) -> list[Any]:
+    return [
+        keras.Input((784,)),
+        L.Dense(128, activation=activation),
+        L.Dense(64, activation=activation),
+        L.Dense(10, activation="softmax"),
+    ]
+
+
+def convolutional(activation: str) -> list[Any]:
+    blocks = [
+        [
+            L.Conv2D(filters, 3, padding="same"),
+            L.BatchNormalization(),
+            L.Activation(activation),
+            L.MaxPooling2D(),
+        ]
+        for filters in (16, 32)
+    ]
+    head = [L.Flatten(), L.Dropout(0.3), L.Dense(64, activation=activation)]
+    return [keras.Input((32, 32, 3)), *blocks[0], *blocks[1], *head, L.Dense(10, "softmax")]
+
+
+def autoencoder(activation: str) -> list[Any]:
+    same = {"padding": "same", "activation": activation}
+    return [
+        keras.Input((32, 32, 1)),
+        L.Conv2D(16, 3, **same),
+        L.MaxPooling2D(),
+        L.Conv2D(32, 3, **same),
+        L.UpSampling2D(),
+        L.Conv2D(16, 3, **same),
+        L.Conv2D(1, 3, padding="same"),
+    ]
+
+
+CLASSES = "sparse_categorical_crossentropy"
+EXPERIMENTS = {
+    "mnist": Experiment(
+        digits, dense, CLASSES, "accuracy", "max", "val_loss", Schedule(10, 2, 2, 6, 5)
+    ),
+    "lst": Experiment(
+        fields, autoencoder, "mse", "loss", "min", "val_loss", Schedule(10, 2, 2, 6, 5)
+    ),
+    "cifar": Experiment(
+        photographs, convolutional, CLASSES, "accuracy", "max", "val_loss", Schedule(6, 2, 2, 4, 5)
+    ),
+}
+
+OLD = {
+    "fitness": miha.LevelAndSlope(recovery=True),
+    "mutations": [
+        "optimizer",
+        miha.ActivationMutation(keep_function=False),
+        miha.BatchSizeMutation(step=10),
+    ],
+    "control": False,
+    "restarts": 0,
+    "backtrack": None,
+    "anneal": False,
+}
+PLAIN_ACTIVATIONS = [
+    "optimizer",
+    miha.ActivationMutation(keep_function=False),
+    "batch_size",
+    "learning_rate",
+]
+VARIANTS: dict[str, dict[str, Any] | None] = {
+    "plain": None,
+    "cosine": None,
+    "2021": {**OLD, "monitor": "loss"},
+    "2021, validation": OLD,
+    "MIHA": {},
+    "without restarts": {"restarts": 0},
+    "without kept function": {"mutations": PLAIN_ACTIVATIONS},
+    "without backtracking": {"backtrack": None},
+    "without annealing": {"anneal": False},
+    "with recovery": {"fitness": miha.LevelAndSlope(recovery=True)},
+    "level only": {"fitness": miha.LevelAndSlope(slope_weight=0.0)},
+}
+
+GOOD = Genome("adam", 0.001, 32, (("all", "relu"),))
+POOR = Genome("sgd", 0.01, 128, (("all", "sigmoid"),))
+
+
+def start_of(name: str) -> Genome:
+    """Return a start: good, poor, or random by its number."""
+    if name in ("good", "poor"):
+        return GOOD if name == "good" else POOR
+    rng = np.random.default_rng([7, int(name.removeprefix("random"))])
+    optimizer = rng.choice(miha.space.OPTIMIZERS)
+    rate = keras.optimizers.get(optimizer).get_config()["learning_rate"]
+    activation = str(rng.choice(miha.space.ACTIVATIONS))
+    size = int(2 ** rng.integers(3, 9))
+    rate *= 10 ** rng.uniform(-1.5, 0.7)
+    return Genome(str(optimizer), float(f"{rate:.3g}"), size, (("all", activation),))
+
+
+def build(experiment: Experiment, genome: Genome, seed: int, steps: int | None = None) -> Any:
+    """Return a compiled network; with a cosine decay over so many steps, where there are any."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(experiment.layers(genome.activations[0][1]))
+    rate: Any = genome.learning_rate
+    if steps:
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    optimizer = type(keras.optimizers.get(genome.optimizer))(learning_rate=rate)
+    metrics = ["accuracy"] if experiment.metric == "accuracy" else []
+    model.compile(optimizer, experiment.loss, metrics=metrics)
+    return model
+
+
+def plain(experiment: Experiment, data: Any, genome: Genome, seed: int, decays: bool) -> Any:
+    """Train as `fit` does, and return the last network and the best on the validation data."""
+    (x, y), validation, _ = data
+    epochs, size = experiment.schedule.epochs, min(genome.batch_size, len(x))
+    steps = epochs * -(-len(x) // size) if decays else None
+    model = build(experiment, genome, seed, steps)
+    trainer = miha.MIHA(
+        model, x, y, validation_data=validation, batch_size=size, seed=seed, c=0, verbose=0
+    ).trainer
+    best: dict[str, Any] = {"value": np.inf}
+
+    def on_epoch(epoch: Any) -> None:
+        if epoch.logs["val_loss"] < best["value"]:
+            best.update(value=epoch.logs["val_loss"], snapshot=trainer.snapshot())
+
+    rngs = [np.random.default_rng([seed, i]) for i in range(2)]
+    trainer.train(epochs, *rngs, on_epoch)
+    snapshots = trainer.snapshot(), best.get("snapshot", trainer.snapshot())
+    return [trainer.load(trainer.export(s, trainer.genome)) for s in snapshots]
+
+
+def mutated(experiment: Experiment, data: Any, genome: Genome, seed: int, **changes: Any) -> Any:
+    """Run MIHA, and return the last network and the best on the validation data."""
+    (x, y), validation, _ = data
+    with tempfile.TemporaryDirectory() as folder:
+        result = miha.MIHA(
+            build(experiment, genome, seed), x, y, validation_data=validation,
+            batch_size=min(genome.batch_size, len(x)), **vars(experiment.schedule),
+            seed=seed, logs=Path(folder) / "run", verbose=0, keep="final", **changes,
+        ).optimize()  # fmt: skip
+    return [result.model, result.best_model]
+
+
+def cell(data: Any, task: str, start: str, variant: str, seed: int) -> dict[str, Any]:
+    """Train one cell and look at the test data."""
+    experiment, genome, changes = EXPERIMENTS[task], start_of(start), VARIANTS[variant]
+    began = time.perf_counter()
+    if changes is None:
+        models = plain(experiment, data, genome, seed, variant == "cosine")
+    else:
+        models = mutated(experiment, data, genome, seed, **changes)
+    seconds = time.perf_counter() - began
+    scores = [m.evaluate(*data[2], verbose=0, return_dict=True) for m in models]
+    last, best = (float(score[experiment.metric]) for score in scores)
+    place = {"task": task, "start": start, "variant": variant, "seed": seed}
+    return {**place, "last": last, "best": best, "seconds": seconds}
+
+
+def missing(args: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    """Yield the cells that are not done yet, seed by seed."""
+    known = {(row["task"], row["start"], row["variant"], row["seed"]) for row in done}
+    for seed, task, start, variant in itertools.product(
+        range(args.seeds), args.tasks, args.starts, args.variants
+    ):
+        if (task, start, variant, seed) not in known:
+            yield task, start, variant, seed
+
+
+def table(rows: list[dict[str, Any]], score: str = "best") -> str:
+    """Return the means and standard errors, and the paired differences to MIHA, as Markdown."""
+    frame = pd.DataFrame(rows)
+    frame["start"] = frame["start"].str.replace(r"\d+", "", regex=True) + ""
+    frame["pair"] = [f"{r['start']} {r['seed']}" for r in rows]
+    lines = ["| task | start | variant | mean | s.e. | MIHA - it | s.e. | n |", "|---" * 8 + "|"]
+    for (task, start), group in frame.groupby(["task", "start"], sort=False):
+        wide = group.pivot_table(index="pair", columns="variant", values=score)
+        for name in [v for v in VARIANTS if v in wide]:
+            values = wide[name].dropna()
+            gap = (wide["MIHA"] - wide[name]).dropna() if "MIHA" in wide else values * np.nan
+            numbers = (values.mean(), values.sem(), gap.mean(), gap.sem())
+            cells = " | ".join(f"{number:.4f}" for number in numbers)
+            lines.append(f"| {task} | {start} | {name} | {cells} | {len(values)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("logs/ablation.jsonl"))
+    parser.add_argument("--tasks", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
+    parser.add_argument("--starts", nargs="+", default=["good", "poor"])
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--seeds", type=int, default=5)
+    args = parser.parse_args()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.touch()
+    rows = [json.loads(line) for line in args.out.read_text().splitlines()]
+    data = {task: EXPERIMENTS[task].load(args.data) for task in args.tasks}
+    for place in missing(args, rows):
+        rows.append(cell(data[place[0]], *place))
+        print(json.dumps(rows[-1]), flush=True)
+        with args.out.open("a") as file:
+            file.write(json.dumps(rows[-1]) + "\n")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
