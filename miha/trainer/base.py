@@ -214,10 +214,10 @@ class KerasTrainer(abc.ABC):
     @contextlib.contextmanager
     def _annealed(self, rates: Sequence[float] | None) -> Iterator[Callable[[int], None]]:
         """Yield what sets the learning rate of an epoch; at the end, it is what it was."""
-        if rates is None or self._optimizers.scheduled:
+        optimizer, rate = self._network.optimizer, self.genome.learning_rate
+        if rates is None or rate is None:
             yield lambda epoch: None
             return
-        optimizer, rate = self._network.optimizer, self.genome.learning_rate
         try:
             yield lambda epoch: setattr(optimizer, "learning_rate", rate * rates[epoch])
         finally:

@@ -90,7 +90,8 @@ def _watched(
         switch.seen = []
     try:
         outputs = _outputs(network, x)
-        return outputs, {name: _rows(s.seen) for name, s in switches.items() if len(s.seen) == 1}
+        seen = {name: switch.seen or [] for name, switch in switches.items()}
+        return outputs, {name: _rows(calls[0]) for name, calls in seen.items() if len(calls) == 1}
     finally:
         for switch in switches.values():
             switch.seen = None
@@ -101,8 +102,8 @@ def _outputs(network: keras.Model, x: Any) -> list[np.ndarray]:
     return [np.asarray(keras.ops.convert_to_numpy(y), "float64") for y in found]
 
 
-def _rows(seen: list[Any]) -> np.ndarray:
-    values = np.asarray(keras.ops.convert_to_numpy(seen[0]), "float32")
+def _rows(seen: Any) -> np.ndarray:
+    values = np.asarray(keras.ops.convert_to_numpy(seen), "float32")
     rows = values.reshape(-1, values.shape[-1])
     return rows[:: max(1, len(rows) // MOST_ROWS)]
 
