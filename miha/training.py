@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError, MihaWarning, TrainerError, first_line
 from miha.fitness import LOSES, score
@@ -47,52 +49,71 @@ class Training:
             MihaError: Something of the user's raised: a callback, the fitness.
             Exception: What training the network itself, no clone, raised.
         """
+        self.begin(task)
         try:
-            return self._trained(task, parent, values, self._epochs(task, values))
+            network = self.judge(task, parent, self._epochs(task, values), self.trainer.snapshot())
+            return self._back(network, parent, values) if _must_go_back(network) else network
         except Exception as error:
             is_ours = isinstance(error, MihaError) and not isinstance(error, TrainerError)
             if task.phase != "clone" or is_ours:
                 raise
             return _failed(task, parent, error)
 
+    def begin(self, task: Task) -> None:
+        """Tell who watches that a training begins."""
+        notify(self.callbacks, Callback.on_training_begin, task)
+
+    def generators(self, task: Task) -> tuple[np.random.Generator, np.random.Generator]:
+        """Return what draws a training's order of samples, and its noise.
+
+        All clones of a cycle see the same samples in the same order, and the same noise.
+        """
+        place = (self.plan.seed, task.phase, task.cycle or 0, 0)
+        return generator(*place, "order"), generator(*place, "noise")
+
+    def end_epoch(self, task: Task, epoch: Epoch) -> None:
+        """Tell who watches that an epoch has ended."""
+        self._value(epoch)  # A value that is not logged shall cost one epoch, not m.
+        notify(self.callbacks, Callback.on_epoch_end, task, epoch)
+
     def _epochs(self, task: Task, values: Snapshot) -> tuple[Epoch, ...]:
         self.trainer.restore(values)
         self.trainer.express(task.genome)
-        # All clones of a cycle see the same samples in the same order, and the same noise.
-        place = (self.plan.seed, task.phase, task.cycle or 0, 0)
         epochs = self.trainer.train(
-            task.epochs,
-            generator(*place, "order"),
-            generator(*place, "noise"),
-            partial(self._end_epoch, task),
+            task.epochs, *self.generators(task), partial(self.end_epoch, task)
         )
         if task.phase != "final":
             return epochs
         last = replace(epochs[-1], logs={**epochs[-1].logs, **self.trainer.finalize()})
         return (*epochs[:-1], last)
 
-    def _end_epoch(self, task: Task, epoch: Epoch) -> None:
-        self._value(epoch)  # A value that is not logged shall cost one epoch, not m.
-        notify(self.callbacks, Callback.on_epoch_end, task, epoch)
-
-    def _trained(
-        self, task: Task, parent: Network, values: Snapshot, epochs: tuple[Epoch, ...]
+    def judge(
+        self, task: Task, parent: Network, epochs: tuple[Epoch, ...], snapshot: Snapshot
     ) -> Network:
+        """Return the network that a training has made, a clone with its fitness.
+
+        Args:
+            task: The training.
+            parent: The network that it went on from.
+            epochs: Its epochs.
+            snapshot: The values after them.
+
+        Raises:
+            MihaError: The user's fitness raised.
+        """
         curve = Curve(parent.value, tuple(map(self._value, epochs)), self.plan.mode)
         value = curve.last if epochs else parent.value
         diverged = bool(epochs) and not math.isfinite(value)
-        network = Network(
+        return Network(
             task=task,
-            snapshot=self.trainer.snapshot(),
+            snapshot=snapshot,
             epochs=epochs,
             age=parent.age + len(epochs),
             value=value,
+            fitness=score(self.plan.fitness, curve) if task.phase == "clone" else None,
             parent=parent.archive,
             failure=f"diverged: {self.plan.monitor} is {value}" if diverged else None,
         )
-        if task.phase == "clone":
-            return replace(network, fitness=score(self.plan.fitness, curve))
-        return self._back(network, parent, values) if diverged else network
 
     def _back(self, network: Network, parent: Network, values: Snapshot) -> Network:
         """Return to the last good values after the network itself has diverged."""
@@ -113,6 +134,10 @@ class Training:
             )
         loss = epoch.logs.get("loss", 0.0)
         return float(epoch.logs[self.plan.monitor]) if math.isfinite(loss) else math.nan
+
+
+def _must_go_back(network: Network) -> bool:
+    return network.failure is not None and network.task.phase != "clone"
 
 
 def _failed(task: Task, parent: Network, error: Exception) -> Network:
