@@ -12,6 +12,7 @@ from miha import checks
 from miha.archive import largest_archive, pack, read
 from miha.callbacks import Callback, notify
 from miha.errors import ArchiveError, RunExistsError
+from miha.executors.sequential import Sequential
 from miha.fitness import Fitness, LevelAndSlope
 from miha.folder import START, Keep, RunFolder, new_folder
 from miha.identity import check_same, describe_run
@@ -28,6 +29,7 @@ from miha.records import Genome, Schedule
 from miha.result import Result
 from miha.runlog import run_log, say
 from miha.space import SearchSpace
+from miha.training import Training
 
 if TYPE_CHECKING:
     import keras
@@ -229,9 +231,15 @@ class MIHA:
         archive = self._trainer.export(self._start, self._genome)
         recorder.folder.write_archive(START, pack(archive, {"genome": self._genome.to_dict()}))
         self._begin(recorder)
-        Loop(self._plan, self._trainer, self._start, recorder, self._callbacks).run(self._genome)
+        self._loop(recorder).run(self._genome)
         recorder.end()
         return self._finish(recorder.folder, recorder.log)
+
+    def _loop(self, recorder: Recorder) -> Loop:
+        training = Training(self._plan, self._trainer, self._callbacks)
+        space, start = self._trainer.space, self._start
+        executor = Sequential(training)
+        return Loop(self._plan, training, executor, space, start, recorder, self._callbacks)
 
     def _finished(self, recorder: Recorder) -> Result:
         """Return the result of a run that an earlier process has finished."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from miha import memory
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError, MihaWarning
+from miha.executors.protocol import Executor
 from miha.fitness import LOSES, fittest
 from miha.folder import START, archive_name
 from miha.plan import Plan
@@ -17,7 +18,7 @@ from miha.population import population
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
 from miha.runlog import describe_training, say
-from miha.trainer.protocol import Trainer
+from miha.space import Space
 from miha.training import Training
 
 
@@ -27,21 +28,21 @@ class Loop:
 
     Attributes:
         plan: What it shall do.
-        trainer: The live network.
+        training: Trains one network.
+        executor: Trains the clones of a cycle.
+        space: What each gene may become.
         start: The user's network: the values that the run begins with.
         recorder: Remembers what is done, by this process or by one before it.
         callbacks: Who watches.
     """
 
     plan: Plan
-    trainer: Trainer
+    training: Training
+    executor: Executor
+    space: Space
     start: Snapshot
     recorder: Recorder
     callbacks: Sequence[Callback] = ()
-
-    @property
-    def _training(self) -> Training:
-        return Training(self.plan, self.trainer, self.callbacks)
 
     def run(self, genome: Genome) -> Network:
         """Train m epochs, c cycles and m epochs; return the last network."""
@@ -75,17 +76,27 @@ class Loop:
     def _winner(self, parent: Network, cycle: int) -> Network:
         """Train a population of clones and return the fittest; the parent if all have lost."""
         winner, scores = parent, list[float]()
-        for task in self._population(parent, cycle):
-            clone = self._train(task, parent)
+        for clone in self._clones(parent, cycle):
             scores.append(LOSES if clone.fitness is None else clone.fitness)
             # Only the fittest so far keeps its values: memory does not grow with pop_size.
             winner = clone if fittest(scores) == clone.task.clone else winner
         self._select(cycle, winner)
         return winner
 
+    def _clones(self, parent: Network, cycle: int) -> Iterator[Network]:
+        """Yield the clones of a cycle after their training, unless that is done already."""
+        tasks = list(self._population(parent, cycle))
+        done = 0
+        while done < len(tasks) and (clone := self.recorder.recall(tasks[done])) is not None:
+            done += 1
+            yield clone
+        if done < len(tasks):
+            values = self.recorder.values(parent)
+            yield from map(self._record, self.executor.train(tasks, done, parent, values))
+
     def _population(self, parent: Network, cycle: int) -> Iterator[Task]:
         """Yield the training of each clone, the control first."""
-        clones = population(self.plan, parent.genome, self.trainer.space, cycle)
+        clones = population(self.plan, parent.genome, self.space, cycle)
         for clone, (genome, change) in enumerate(clones):
             yield self._task("clone", genome, cycle, clone, change)
 
@@ -94,8 +105,9 @@ class Loop:
         done = self.recorder.recall(task)
         if done is not None:
             return done
-        notify(self.callbacks, Callback.on_training_begin, task)
-        network = self._training.run(task, parent, self.recorder.values(parent))
+        return self._record(self.training.run(task, parent, self.recorder.values(parent)))
+
+    def _record(self, network: Network) -> Network:
         describe_training(network, self.plan.monitor)
         self.recorder.record(network)
         notify(self.callbacks, Callback.on_training_end, network)

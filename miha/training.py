@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError, MihaWarning, TrainerError, first_line
 from miha.fitness import LOSES, score
@@ -47,25 +49,41 @@ class Training:
             MihaError: Something of the user's raised: a callback, the fitness.
             Exception: What training the network itself, no clone, raised.
         """
+        self.begin(task)
         try:
-            return self._trained(task, parent, values, self._epochs(task, values))
+            network = self.judge(task, parent, self._epochs(task, values), self.trainer.snapshot())
+            return self._back(network, parent, values) if _must_go_back(network) else network
         except Exception as error:
             is_ours = isinstance(error, MihaError) and not isinstance(error, TrainerError)
             if task.phase != "clone" or is_ours:
                 raise
             return _failed(task, parent, error)
 
+    def begin(self, task: Task) -> None:
+        """Tell who watches that a training begins."""
+        notify(self.callbacks, Callback.on_training_begin, task)
+
+    def generators(self, task: Task) -> tuple[np.random.Generator, np.random.Generator]:
+        """Return what draws a training's order of samples, and its noise.
+
+        All clones of a cycle see the same samples in the same order, and the same noise.
+        """
+        place = (self.plan.seed, task.phase, task.cycle or 0, 0)
+        return generator(*place, "order"), generator(*place, "noise")
+
+    def end_epoch(self, task: Task, epoch: Epoch) -> None:
+        """Tell who watches that an epoch has ended."""
+        self._value(epoch)  # A value that is not logged shall cost one epoch, not m.
+        notify(self.callbacks, Callback.on_epoch_end, task, epoch)
+
     def _epochs(self, task: Task, values: Snapshot) -> tuple[Epoch, ...]:
         self.trainer.restore(values)
         drawn = generator(self.plan.seed, task.phase, task.cycle or 0, task.clone or 0, "weights")
         self.trainer.express(task.genome, task.change.transition, drawn)
-        # All clones of a cycle see the same samples in the same order, and the same noise.
-        place = (self.plan.seed, task.phase, task.cycle or 0, 0)
         epochs = self.trainer.train(
             task.epochs,
-            generator(*place, "order"),
-            generator(*place, "noise"),
-            partial(self._end_epoch, task),
+            *self.generators(task),
+            partial(self.end_epoch, task),
             cosine(task.epochs) if task.phase == "final" and self.plan.anneal else None,
         )
         if task.phase != "final":
@@ -73,28 +91,33 @@ class Training:
         last = replace(epochs[-1], logs={**epochs[-1].logs, **self.trainer.finalize()})
         return (*epochs[:-1], last)
 
-    def _end_epoch(self, task: Task, epoch: Epoch) -> None:
-        self._value(epoch)  # A value that is not logged shall cost one epoch, not m.
-        notify(self.callbacks, Callback.on_epoch_end, task, epoch)
-
-    def _trained(
-        self, task: Task, parent: Network, values: Snapshot, epochs: tuple[Epoch, ...]
+    def judge(
+        self, task: Task, parent: Network, epochs: tuple[Epoch, ...], snapshot: Snapshot
     ) -> Network:
+        """Return the network that a training has made, a clone with its fitness.
+
+        Args:
+            task: The training.
+            parent: The network that it went on from.
+            epochs: Its epochs.
+            snapshot: The values after them.
+
+        Raises:
+            MihaError: The user's fitness raised.
+        """
         curve = Curve(parent.value, tuple(map(self._value, epochs)), self.plan.mode)
         value = curve.last if epochs else parent.value
         diverged = bool(epochs) and not math.isfinite(value)
-        network = Network(
+        return Network(
             task=task,
-            snapshot=self.trainer.snapshot(),
+            snapshot=snapshot,
             epochs=epochs,
             age=parent.age + len(epochs),
             value=value,
+            fitness=score(self.plan.fitness, curve) if task.phase == "clone" else None,
             parent=parent.archive,
             failure=f"diverged: {self.plan.monitor} is {value}" if diverged else None,
         )
-        if task.phase == "clone":
-            return replace(network, fitness=score(self.plan.fitness, curve))
-        return self._back(network, parent, values) if diverged else network
 
     def _back(self, network: Network, parent: Network, values: Snapshot) -> Network:
         """Return to the last good values after the network itself has diverged."""
@@ -127,6 +150,10 @@ def cosine(epochs: int) -> list[float]:
         epochs: How many.
     """
     return [0.5 * (1 + math.cos(math.pi * epoch / epochs)) for epoch in range(epochs)]
+
+
+def _must_go_back(network: Network) -> bool:
+    return network.failure is not None and network.task.phase != "clone"
 
 
 def _failed(task: Task, parent: Network, error: Exception) -> Network:

@@ -110,6 +110,11 @@ class KerasTrainer(abc.ABC):
     def traces(self) -> int:
         """See `Trainer`."""
 
+    @property
+    def obstacle(self) -> str | None:
+        """See `Trainer`."""
+        return f"on the backend {self.backend!r} of Keras, networks train one after another"
+
     @classmethod
     def foreign_state(cls, network: keras.Model) -> list[str]:
         """Name what a network learns beside its variables, which no snapshot would hold."""
