@@ -159,6 +159,7 @@ class MIHA:
             shuffle=shuffle,
             evaluate_training=monitor is None or monitor.startswith("eval_"),
             seed=self.seed,
+            genes=[mutation.gene for mutation in wishes or ()],
         )
         monitor, direction = checks.resolve_monitor(
             monitor or ("val_loss" if has_validation else "eval_loss"), mode, trainer.metrics
@@ -166,7 +167,7 @@ class MIHA:
         self._trainer, self._start, self._genome = trainer, trainer.snapshot(), trainer.genome
         self._plan = Plan(
             schedule=schedule,
-            mutations=possible_mutations(wishes, trainer.genome, has_validation),
+            mutations=possible_mutations(wishes, trainer.genome, trainer.space, has_validation),
             fitness=fitness or LevelAndSlope(),
             monitor=monitor,
             mode=direction,

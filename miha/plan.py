@@ -10,6 +10,7 @@ from miha.errors import MihaWarning
 from miha.fitness import Fitness
 from miha.mutations import MUTATIONS, Mutation, resolve
 from miha.records import Genome, Mode, Schedule
+from miha.space import Space
 
 
 @dataclass(frozen=True)
@@ -43,27 +44,66 @@ class Plan:
 
 
 def possible_mutations(
-    wishes: Sequence[Mutation] | None, genome: Genome, has_validation: bool
+    wishes: Sequence[Mutation] | None, genome: Genome, space: Space, has_validation: bool
 ) -> tuple[Mutation, ...]:
-    """Leave out the mutations that the network does not allow, with a warning.
+    """Leave out the mutations that the network does not allow, with a warning of those asked for.
 
     Args:
         wishes: The mutations that the user asked for; None for the default ones.
         genome: The network's own.
+        space: What its genes may become.
         has_validation: Whether clones are compared on validation data.
 
     Returns:
         What may be drawn.
     """
-    default = [name for name in MUTATIONS if has_validation or name != "learning_rate"]
-    reasons = {}
-    if not genome.activations:
-        reasons["activation"] = "the network has no layer whose activation may be exchanged"
-    if genome.learning_rate is None:
-        reasons["learning_rate"] = "the network's learning rate schedule is kept"
-    mutations = resolve(default) if wishes is None else tuple(wishes)
+    mutations = resolve(default_names(has_validation)) if wishes is None else tuple(wishes)
+    is_exchanged = any(mutation.gene == "optimizer" for mutation in mutations)
+    reasons = _reasons(genome, space, list(space.optimizers) if is_exchanged else [])
     for mutation in mutations:
-        if mutation.gene in reasons:
+        is_told = wishes is not None or mutation.gene in _ALWAYS_TOLD
+        if mutation.gene in reasons and is_told:
             text = f"There is no mutation of {mutation.gene}: {reasons[mutation.gene]}."
             warnings.warn(text, MihaWarning, stacklevel=3)
     return tuple(mutation for mutation in mutations if mutation.gene not in reasons)
+
+
+def default_names(has_validation: bool) -> list[str]:
+    """Return the names of the mutations that a user need not ask for."""
+    left_out = (*ASKED, *(() if has_validation else GREEDY))
+    return [name for name in MUTATIONS if name not in left_out]
+
+
+def _reasons(genome: Genome, space: Space, optimizers: Sequence[str]) -> dict[str, str]:
+    """Return why the network does not allow a gene, for each that it does not.
+
+    Args:
+        genome: The network's own.
+        space: What its genes may become.
+        optimizers: What the optimizer may be exchanged for.
+    """
+    names = {genome.optimizer, *optimizers}
+    reasons = {
+        "activation": (genome.activations, "no layer whose activation may be exchanged"),
+        "activations": (len(genome.activations) > 1, "no two such layers"),
+        "momentum": (names & {*space.momentum}, "no optimizer with a momentum"),
+        "weight_decay": (names & {*space.weight_decay}, "no optimizer that decays weights"),
+        "dropout": (genome.dropout, "no Dropout layer of its own"),
+        "noise": (genome.noise, "no GaussianNoise layer of its own"),
+        "loss": (space.losses, "not one single loss of Keras' that has a family"),
+        "label_smoothing": (space.label_smoothing, "not one single loss with label smoothing"),
+    }
+    found = {gene: f"the network has {text}" for gene, (held, text) in reasons.items() if not held}
+    if genome.learning_rate is None:
+        found["learning_rate"] = "the network's learning rate schedule is kept"
+    return found
+
+
+ASKED = ("loss", "label_smoothing")
+"""Genes that mutate only where the user asks for it."""
+
+GREEDY = ("learning_rate", "weight_decay", "dropout", "noise")
+"""Genes left alone without validation data: less noise, say, always pleases the training loss."""
+
+_ALWAYS_TOLD = ("activation", "learning_rate")
+"""Genes that nearly every network has: where one lacks them, the user is told."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from miha.mutations import Mutation, mutate, with_activations
+from miha.mutations import distinct_mutants, with_activations
 from miha.plan import Plan
 from miha.randomness import generator
 from miha.records import UNCHANGED, Change, Genome
@@ -50,41 +48,8 @@ def restarted(parent: Genome, space: Space, rng: np.random.Generator) -> Mutant:
     low, high = space.batch_size
     sizes = [size for size in RESTART_BATCH_SIZES if low <= size <= high] or [parent.batch_size]
     optimizer = optimizers[rng.integers(len(optimizers))]
-    child = parent.replace(
-        optimizer=optimizer,
-        learning_rate=space.optimizers[optimizer],
-        batch_size=sizes[rng.integers(len(sizes))],
-    )
+    child = space.with_optimizer(parent, optimizer)
+    child = child.replace(batch_size=sizes[rng.integers(len(sizes))])
     if names:
         child = with_activations(child, space, names[rng.integers(len(names))])
     return child, Change("restart", f"fresh weights: {child}", "restart")
-
-
-def distinct_mutants(
-    genome: Genome,
-    mutations: Sequence[Mutation],
-    space: Space,
-    generators: Sequence[np.random.Generator],
-    tries: int = 20,
-) -> list[tuple[Genome, Change]]:
-    """Draw a population of mutants, all different where that is possible.
-
-    Args:
-        genome: The parent's.
-        mutations: The operators to draw from.
-        space: What each gene may become.
-        generators: One for each mutant.
-        tries: Draws before a mutant that exists already is accepted.
-
-    Returns:
-        A genome and its change for each generator.
-    """
-    mutants: list[tuple[Genome, Change]] = []
-    for rng in generators:
-        seen = {child for child, _ in mutants}
-        for _ in range(tries):
-            mutant = mutate(genome, mutations, space, rng)
-            if mutant[0] not in seen:
-                break
-        mutants.append(mutant)
-    return mutants

@@ -131,7 +131,7 @@ def _folds(
 
 
 def _numpy(switch: Switch, name: str) -> Function:
-    function = switch.functions[switch.names.index(name)]
+    function = switch.functions[switch.options.index(name)]
     return lambda z: np.asarray(keras.ops.convert_to_numpy(function(keras.ops.array(z))))
 
 
