@@ -82,6 +82,10 @@ class MIHA:
         control: Whether clone 0 of each population stays unchanged.
         restarts: In how many cycles, from the first, the last clone begins anew: with fresh
             weights, an adaptive optimizer and one activation for all layers, drawn at random.
+        crossover: Whether the two fittest clones of a cycle join: their child, and the mean of
+            their weights where that makes sense, compete with both over n epochs more each.
+        adaptive: Whether mutations that paid off in this run are drawn more often, and what was
+            tried from the same network and lost not again.
         backtrack: The share, such as 0.05, by which the network's monitored value may be worse
             than the best one of the run before it is given up for that one; None: never.
         anneal: Whether the learning rate falls along a cosine in the last m epochs.
@@ -123,6 +127,8 @@ class MIHA:
         mode: str = "auto",
         control: bool = True,
         restarts: int = 4,
+        crossover: bool = False,
+        adaptive: bool = False,
         backtrack: float | None = 0.05,
         anneal: bool = True,
         callbacks: Sequence[Callback] = (),
@@ -130,6 +136,7 @@ class MIHA:
     ) -> None:
         schedule = Schedule(m, n, k, c, pop_size)
         checks.check_schedule(schedule, control)
+        checks.check_crossover(crossover, pop_size)
         checks.check_choices(keep, mode, verbose, callbacks)
         checks.check_search(space, fitness)
         wishes = None if mutations is None else resolve(mutations)
@@ -173,6 +180,8 @@ class MIHA:
             mode=direction,
             control=control,
             restarts=checks.check_integer("restarts", restarts, 0),
+            crossover=bool(crossover),
+            adaptive=bool(adaptive),
             backtrack=checks.check_share("backtrack", backtrack),
             anneal=bool(anneal),
             seed=self.seed,

@@ -31,6 +31,19 @@ def check_schedule(schedule: Schedule, control: bool) -> None:
         )
 
 
+def check_crossover(crossover: bool, pop_size: int) -> None:
+    """Raise unless there are two clones that could join.
+
+    Raises:
+        ArgumentError: There are not.
+    """
+    if crossover and pop_size < 2:
+        raise ArgumentError(
+            "`pop_size` must be at least 2 where two clones join. "
+            f"Received: crossover=True with pop_size={pop_size}. Raise it, or set crossover=False."
+        )
+
+
 def check_integer(name: str, value: Any, low: int) -> int:
     """Return an integer of at least ``low``.
 

@@ -35,6 +35,8 @@ def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
             "mode": plan.mode,
             "control": plan.control,
             "restarts": plan.restarts,
+            "crossover": plan.crossover,
+            "adaptive": plan.adaptive,
             "backtrack": plan.backtrack,
             "anneal": plan.anneal,
             "space": asdict(trainer.space),

@@ -6,18 +6,21 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 
 from miha import memory
+from miha.backtracking import backtracked, better
 from miha.callbacks import Callback, notify
+from miha.crossover import mean, offspring
 from miha.errors import MihaError, MihaWarning
 from miha.executors.protocol import Executor
-from miha.fitness import LOSES, fittest
+from miha.fitness import fittest
 from miha.folder import START, archive_name
 from miha.plan import Plan
 from miha.population import population
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
-from miha.runlog import describe_training, say
+from miha.runlog import describe_training
 from miha.space import Space
 from miha.training import Training
 
@@ -48,38 +51,21 @@ class Loop:
         """Train m epochs, c cycles and m epochs; return the last network."""
         with self.recorder.writing():
             network = self._train(self._task("initial", genome), self._untrained(genome))
-            best = network
+            best, mode = network, self.plan.mode
             for cycle in range(1, self.plan.schedule.c + 1):
                 winner = self._winner(network, cycle)
                 network = self._train(self._task("winner", winner.genome, cycle), winner)
-                best = self._better(self._better(best, winner), network)
-                network = self._backtracked(network, best)
+                best = reduce(partial(better, mode=mode), (winner, network), best)
+                network = backtracked(network, best, self.plan.backtrack, mode)
             return self._train(self._task("final", network.genome), network)
-
-    def _better(self, first: Network, second: Network) -> Network:
-        """Return the network with the better value, the second of equals."""
-        return first if self._gap(second.value, first.value) > 0 else second
-
-    def _gap(self, value: float, best: float) -> float:
-        """Return by how much a value is worse than another one; what is not finite is worst."""
-        gap = value - best if self.plan.mode == "min" else best - value
-        return math.inf if math.isnan(gap) and not math.isnan(best) else gap
-
-    def _backtracked(self, network: Network, best: Network) -> Network:
-        """Return to the best network of the run where the present one is clearly worse."""
-        share = self.plan.backtrack
-        if share is None or not self._gap(network.value, best.value) > share * abs(best.value):
-            return network
-        say(f"Backtracks from {network.value:.5g} to {best.value:.5g}: {best.archive}")
-        return best
 
     def _winner(self, parent: Network, cycle: int) -> Network:
         """Train a population of clones and return the fittest; the parent if all have lost."""
-        winner, scores = parent, list[float]()
-        for clone in self._clones(parent, cycle):
-            scores.append(LOSES if clone.fitness is None else clone.fitness)
-            # Only the fittest so far keeps its values: memory does not grow with pop_size.
-            winner = clone if fittest(scores) == clone.task.clone else winner
+        ranked = fittest(self._clones(parent, cycle), 2 if self.plan.crossover else 1)
+        if len(ranked) == 2:
+            children = self._offspring(ranked[0], ranked[1], parent.genome, cycle)
+            ranked = fittest(children, 1) or ranked
+        winner = ranked[0] if ranked else parent
         self._select(cycle, winner)
         return winner
 
@@ -94,18 +80,37 @@ class Loop:
             values = self.recorder.values(parent)
             yield from map(self._record, self.executor.train(tasks, done, parent, values))
 
+    def _offspring(
+        self, fitter: Network, other: Network, parent: Genome, cycle: int
+    ) -> Iterator[Network]:
+        """Train the two fittest clones on, and what they make together."""
+        size = self.plan.schedule.pop_size
+        for number, child in enumerate(offspring(fitter, other, parent), size):
+            task = self._task("clone", child.genome, cycle, number, child.change)
+            both = (fitter, other) if child.is_soup else (child.base,)
+            yield self._train(task, child.base, both)
+
     def _population(self, parent: Network, cycle: int) -> Iterator[Task]:
         """Yield the training of each clone, the control first."""
-        clones = population(self.plan, parent.genome, self.space, cycle)
+        done = self.recorder.log.trainings
+        clones = population(self.plan, parent, self.space, cycle, done)
         for clone, (genome, change) in enumerate(clones):
             yield self._task("clone", genome, cycle, clone, change)
 
-    def _train(self, task: Task, parent: Network) -> Network:
-        """Train a network on from its parent's values, unless that is done already."""
+    def _train(self, task: Task, parent: Network, sources: Sequence[Network] = ()) -> Network:
+        """Train a network on from its parent's values, unless that is done already.
+
+        Args:
+            task: What to train.
+            parent: The network to go on from.
+            sources: Whose values it begins with, the mean where they are two; the parent's alone
+                by default.
+        """
         done = self.recorder.recall(task)
         if done is not None:
             return done
-        return self._record(self.training.run(task, parent, self.recorder.values(parent)))
+        values = reduce(mean, map(self.recorder.values, sources or (parent,)))
+        return self._record(self.training.run(task, parent, values))
 
     def _record(self, network: Network) -> Network:
         describe_training(network, self.plan.monitor)

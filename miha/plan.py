@@ -25,6 +25,8 @@ class Plan:
         mode: Whether it is better small or large.
         control: Whether clone 0 of every population stays unchanged.
         restarts: In how many cycles, from the first, the last clone begins with fresh weights.
+        crossover: Whether the two fittest clones of a population join.
+        adaptive: Whether mutations that paid off are drawn more often.
         backtrack: The share by which the network may be worse than the run's best before it is
             given up for that one; None: never.
         anneal: Whether the learning rate falls to zero in the last training.
@@ -39,6 +41,8 @@ class Plan:
     control: bool
     seed: int
     restarts: int = 0
+    crossover: bool = False
+    adaptive: bool = False
     backtrack: float | None = None
     anneal: bool = False
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from miha.bandit import Entry, learned_weights, tried
 from miha.mutations import distinct_mutants, with_activations
 from miha.plan import Plan
 from miha.randomness import generator
-from miha.records import UNCHANGED, Change, Genome
+from miha.records import UNCHANGED, Change, Genome, Network
 from miha.space import Space
 
 Mutant = tuple[Genome, Change]
@@ -18,21 +21,28 @@ ADAPTIVE = ("adam", "adamw", "nadam", "rmsprop", "adamax")
 RESTART_BATCH_SIZES = (16, 32, 64)
 
 
-def population(plan: Plan, parent: Genome, space: Space, cycle: int) -> list[Mutant]:
+def population(
+    plan: Plan, parent: Network, space: Space, cycle: int, trainings: Sequence[Entry]
+) -> list[Mutant]:
     """Return genome and change of each clone of a cycle, the control first.
 
     Args:
         plan: What the run does.
-        parent: The genome of the network that the clones are made of.
+        parent: The network that the clones are made of.
         space: What each gene may become.
         cycle: 1 to c.
+        trainings: The journal's entries of earlier cycles.
     """
+    genome = parent.genome
+    weights = learned_weights(plan.mutations, trainings, cycle) if plan.adaptive else None
+    again = tried(trainings, parent.archive) if plan.adaptive else ()
     first, size = int(plan.control), plan.schedule.pop_size
     places = [generator(plan.seed, "clone", cycle, i, "mutation") for i in range(first, size)]
     restarts = int(cycle <= plan.restarts and len(places) > 1)
-    mutants = distinct_mutants(parent, plan.mutations, space, places[: len(places) - restarts])
-    drawn = [restarted(parent, space, rng) for rng in places[len(places) - restarts :]]
-    return [(parent, UNCHANGED)] * first + mutants + drawn
+    border = len(places) - restarts
+    mutants = distinct_mutants(genome, plan.mutations, space, places[:border], weights, again)
+    drawn = [restarted(genome, space, rng) for rng in places[border:]]
+    return [(genome, UNCHANGED)] * first + mutants + drawn
 
 
 def restarted(parent: Genome, space: Space, rng: np.random.Generator) -> Mutant:

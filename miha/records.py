@@ -122,13 +122,15 @@ class Change:
             control clone.
         text: What became what, e.g. ``"batch size 32 -> 64"``.
         transition: How the clone comes by its first values.
+        mate: Name of the archive of its second parent, where it has two.
     """
 
     gene: str
     text: str
     transition: Transition = "inherit"
+    mate: str | None = None
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
         return asdict(self)
 

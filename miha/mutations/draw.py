@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -64,7 +64,11 @@ def resolve(mutations: Sequence[str | Mutation]) -> tuple[Mutation, ...]:
 
 
 def mutate(
-    genome: Genome, mutations: Sequence[Mutation], space: Space, rng: np.random.Generator
+    genome: Genome,
+    mutations: Sequence[Mutation],
+    space: Space,
+    rng: np.random.Generator,
+    weights: Sequence[float] | None = None,
 ) -> tuple[Genome, Change]:
     """Change one gene, by a mutation drawn according to the weights.
 
@@ -73,6 +77,7 @@ def mutate(
         mutations: The operators to draw from; those that can change nothing are passed over.
         space: What each gene may become.
         rng: The only source of randomness.
+        weights: How often each is drawn, relative to the others; their own by default.
 
     Returns:
         The new genome, which always differs, and what changed.
@@ -80,8 +85,8 @@ def mutate(
     Raises:
         ArgumentError: No operator can change anything.
     """
-    weights = np.array([mutation.weight for mutation in mutations])
-    order = rng.choice(len(mutations), len(mutations), replace=False, p=weights / weights.sum())
+    shares = np.array(weights or [mutation.weight for mutation in mutations])
+    order = rng.choice(len(mutations), len(mutations), replace=False, p=shares / shares.sum())
     for index in order:
         mutation = mutations[index]
         child = _apply(mutation, genome, space, rng)
@@ -99,6 +104,8 @@ def distinct_mutants(
     mutations: Sequence[Mutation],
     space: Space,
     generators: Sequence[np.random.Generator],
+    weights: Sequence[float] | None = None,
+    tried: Collection[Genome] = (),
     tries: int = 20,
 ) -> list[tuple[Genome, Change]]:
     """Draw a population of mutants, all different where that is possible.
@@ -108,6 +115,8 @@ def distinct_mutants(
         mutations: The operators to draw from.
         space: What each gene may become.
         generators: One for each mutant.
+        weights: How often each operator is drawn; see `mutate`.
+        tried: Genomes that shall not be drawn again.
         tries: Draws before a mutant that exists already is accepted.
 
     Returns:
@@ -115,9 +124,9 @@ def distinct_mutants(
     """
     mutants: list[tuple[Genome, Change]] = []
     for rng in generators:
-        seen = {child for child, _ in mutants}
+        seen = {*tried, *(child for child, _ in mutants)}
         for _ in range(tries):
-            mutant = mutate(genome, mutations, space, rng)
+            mutant = mutate(genome, mutations, space, rng, weights)
             if mutant[0] not in seen:
                 break
         mutants.append(mutant)
