@@ -84,6 +84,8 @@ class MIHA:
             weights, an adaptive optimizer and one activation for all layers, drawn at random.
         crossover: Whether the two fittest clones of a cycle join: their child, and the mean of
             their weights where that makes sense, compete with both over n epochs more each.
+        racing: Whether clones that are behind after half of their n epochs stop there, and their
+            epochs go to more clones: successive halving, within the same epochs in all.
         adaptive: Whether mutations that paid off in this run are drawn more often, and what was
             tried from the same network and lost not again.
         backtrack: The share, such as 0.05, by which the network's monitored value may be worse
@@ -128,6 +130,7 @@ class MIHA:
         control: bool = True,
         restarts: int = 4,
         crossover: bool = False,
+        racing: bool = False,
         adaptive: bool = False,
         backtrack: float | None = 0.05,
         anneal: bool = True,
@@ -137,6 +140,7 @@ class MIHA:
         schedule = Schedule(m, n, k, c, pop_size)
         checks.check_schedule(schedule, control)
         checks.check_crossover(crossover, pop_size)
+        checks.check_racing(racing, schedule)
         checks.check_choices(keep, mode, verbose, callbacks)
         checks.check_search(space, fitness)
         wishes = None if mutations is None else resolve(mutations)
@@ -181,6 +185,7 @@ class MIHA:
             control=control,
             restarts=checks.check_integer("restarts", restarts, 0),
             crossover=bool(crossover),
+            racing=bool(racing),
             adaptive=bool(adaptive),
             backtrack=checks.check_share("backtrack", backtrack),
             anneal=bool(anneal),

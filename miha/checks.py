@@ -44,6 +44,20 @@ def check_crossover(crossover: bool, pop_size: int) -> None:
         )
 
 
+def check_racing(racing: bool, schedule: Schedule) -> None:
+    """Raise unless there is something to race for.
+
+    Raises:
+        ArgumentError: There is not.
+    """
+    if racing and (schedule.n < 2 or schedule.pop_size < 2):
+        raise ArgumentError(
+            "`racing` needs n >= 2 epochs to stop within, and pop_size >= 2. "
+            f"Received: n={schedule.n} and pop_size={schedule.pop_size}. "
+            "Raise them, or set racing=False."
+        )
+
+
 def check_integer(name: str, value: Any, low: int) -> int:
     """Return an integer of at least ``low``.
 

@@ -36,6 +36,7 @@ def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
             "control": plan.control,
             "restarts": plan.restarts,
             "crossover": plan.crossover,
+            "racing": plan.racing,
             "adaptive": plan.adaptive,
             "backtrack": plan.backtrack,
             "anneal": plan.anneal,

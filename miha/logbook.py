@@ -148,7 +148,8 @@ def _is_of(task: Task, entry: Entry) -> bool:
 
 
 def _with_numbers(entry: Entry) -> Entry:
-    return {**entry, **numbers({key: entry[key] for key in ("value", "fitness", "epochs")})}
+    keys = [key for key in ("value", "start", "fitness", "epochs") if key in entry]
+    return {**entry, **numbers({key: entry[key] for key in keys})}
 
 
 _PLACE = ("phase", "cycle", "clone", "epoch")

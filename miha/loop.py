@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 
 from miha import memory
@@ -18,6 +18,7 @@ from miha.fitness import fittest
 from miha.folder import START, archive_name
 from miha.plan import Plan
 from miha.population import population
+from miha.racing import finalists
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
 from miha.runlog import describe_training
@@ -61,13 +62,26 @@ class Loop:
 
     def _winner(self, parent: Network, cycle: int) -> Network:
         """Train a population of clones and return the fittest; the parent if all have lost."""
-        ranked = fittest(self._clones(parent, cycle), 2 if self.plan.crossover else 1)
+        ranked = fittest(self._competitors(parent, cycle), 2 if self.plan.crossover else 1)
         if len(ranked) == 2:
             children = self._offspring(ranked[0], ranked[1], parent.genome, cycle)
             ranked = fittest(children, 1) or ranked
         winner = ranked[0] if ranked else parent
         self._select(cycle, winner)
         return winner
+
+    def _competitors(self, parent: Network, cycle: int) -> Iterator[Network]:
+        """Train a population; where it races, those that are behind only begin."""
+        race, clones = self.plan.race, self._clones(parent, cycle)
+        if race is None:
+            yield from clones
+            return
+        ranked = finalists(clones, race.finalists, self.plan.control)
+        for number, clone in enumerate(ranked, race.candidates):
+            text = f"clone {clone.task.clone} ({clone.task.change.text}) goes on"
+            change = replace(clone.task.change, text=text, transition="inherit")
+            task = self._task("clone", clone.genome, cycle, number, change)
+            yield self._train(replace(task, epochs=race.final), clone)
 
     def _clones(self, parent: Network, cycle: int) -> Iterator[Network]:
         """Yield the clones of a cycle after their training, unless that is done already."""
@@ -84,8 +98,9 @@ class Loop:
         self, fitter: Network, other: Network, parent: Genome, cycle: int
     ) -> Iterator[Network]:
         """Train the two fittest clones on, and what they make together."""
-        size = self.plan.schedule.pop_size
-        for number, child in enumerate(offspring(fitter, other, parent), size):
+        race = self.plan.race
+        first = self.plan.candidates + (0 if race is None else race.finalists)
+        for number, child in enumerate(offspring(fitter, other, parent), first):
             task = self._task("clone", child.genome, cycle, number, child.change)
             both = (fitter, other) if child.is_soup else (child.base,)
             yield self._train(task, child.base, both)
@@ -94,8 +109,9 @@ class Loop:
         """Yield the training of each clone, the control first."""
         done = self.recorder.log.trainings
         clones = population(self.plan, parent, self.space, cycle, done)
+        epochs = self.plan.schedule.n if self.plan.race is None else self.plan.race.heat
         for clone, (genome, change) in enumerate(clones):
-            yield self._task("clone", genome, cycle, clone, change)
+            yield replace(self._task("clone", genome, cycle, clone, change), epochs=epochs)
 
     def _train(self, task: Task, parent: Network, sources: Sequence[Network] = ()) -> Network:
         """Train a network on from its parent's values, unless that is done already.

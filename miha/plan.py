@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from miha.errors import MihaWarning
 from miha.fitness import Fitness
 from miha.mutations import MUTATIONS, Mutation, resolve
+from miha.racing import Race, race
 from miha.records import Genome, Mode, Schedule
 from miha.space import Space
 
@@ -26,6 +27,7 @@ class Plan:
         control: Whether clone 0 of every population stays unchanged.
         restarts: In how many cycles, from the first, the last clone begins with fresh weights.
         crossover: Whether the two fittest clones of a population join.
+        racing: Whether clones that are behind stop early, for more candidates.
         adaptive: Whether mutations that paid off are drawn more often.
         backtrack: The share by which the network may be worse than the run's best before it is
             given up for that one; None: never.
@@ -42,9 +44,20 @@ class Plan:
     seed: int
     restarts: int = 0
     crossover: bool = False
+    racing: bool = False
     adaptive: bool = False
     backtrack: float | None = None
     anneal: bool = False
+
+    @property
+    def race(self) -> Race | None:
+        """How a population races, if it does."""
+        return race(self.schedule) if self.racing else None
+
+    @property
+    def candidates(self) -> int:
+        """Clones that a population begins with."""
+        return self.schedule.pop_size if self.race is None else self.race.candidates
 
 
 def possible_mutations(

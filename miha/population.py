@@ -36,7 +36,7 @@ def population(
     genome = parent.genome
     weights = learned_weights(plan.mutations, trainings, cycle) if plan.adaptive else None
     again = tried(trainings, parent.archive) if plan.adaptive else ()
-    first, size = int(plan.control), plan.schedule.pop_size
+    first, size = int(plan.control), plan.candidates
     places = [generator(plan.seed, "clone", cycle, i, "mutation") for i in range(first, size)]
     restarts = int(cycle <= plan.restarts and len(places) > 1)
     border = len(places) - restarts

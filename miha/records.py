@@ -259,6 +259,8 @@ class Network:
         epochs: The epochs of that training.
         age: Epochs trained on the way to it, its ancestors' included.
         value: The monitored value after its last epoch.
+        start: The monitored value that its fitness counts from: that of the network which the
+            population was made of. None where that has none.
         fitness: Its fitness, if it was a clone.
         parent: Name of the archive that it was trained on from.
         failure: Why its training failed, if it did: a sentence, or an error's traceback.
@@ -269,6 +271,7 @@ class Network:
     epochs: tuple[Epoch, ...]
     age: int
     value: float
+    start: float | None = None
     fitness: float | None = None
     parent: str | None = None
     failure: str | None = None
@@ -296,6 +299,7 @@ class Network:
             "genome": task.genome.to_dict(),
             "first_epoch": self.age - len(self.epochs) + 1,
             "value": self.value,
+            "start": self.start,
             "fitness": self.fitness,
             "failure": self.failure,
             "epochs": [{**e.logs, "seconds": e.seconds} for e in self.epochs],
@@ -312,6 +316,7 @@ class Network:
             epochs=epochs,
             age=entry["first_epoch"] - 1 + len(epochs),
             value=entry["value"],
+            start=entry.get("start"),
             fitness=entry["fitness"],
             parent=entry["parent"],
             failure=entry["failure"],

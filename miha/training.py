@@ -105,7 +105,9 @@ class Training:
         Raises:
             MihaError: The user's fitness raised.
         """
-        curve = Curve(parent.value, tuple(map(self._value, epochs)), self.plan.mode)
+        start = _start(task, parent)
+        values = tuple(map(self._value, epochs))
+        curve = Curve(math.nan if start is None else start, values, self.plan.mode)
         value = curve.last if epochs else parent.value
         diverged = bool(epochs) and not math.isfinite(value)
         return Network(
@@ -114,6 +116,7 @@ class Training:
             epochs=epochs,
             age=parent.age + len(epochs),
             value=value,
+            start=start,
             fitness=score(self.plan.fitness, curve) if task.phase == "clone" else None,
             parent=parent.archive,
             failure=f"diverged: {self.plan.monitor} is {value}" if diverged else None,
@@ -152,6 +155,13 @@ def cosine(epochs: int) -> list[float]:
     return [0.5 * (1 + math.cos(math.pi * epoch / epochs)) for epoch in range(epochs)]
 
 
+def _start(task: Task, parent: Network) -> float | None:
+    """Return the value that a fitness counts from: a clone of a clone has its population's."""
+    is_of_clone = task.phase == parent.task.phase == "clone"
+    start = parent.start if is_of_clone else parent.value
+    return None if start is None or not math.isfinite(start) else start
+
+
 def _must_go_back(network: Network) -> bool:
     return network.failure is not None and network.task.phase != "clone"
 
@@ -165,4 +175,13 @@ def _failed(task: Task, parent: Network, error: Exception) -> Network:
         stacklevel=2,
     )
     text = "".join(traceback.format_exception(error))[-LONGEST_FAILURE:]
-    return Network(task, None, (), parent.age, math.nan, LOSES, parent.archive, failure=text)
+    return Network(
+        task=task,
+        snapshot=None,
+        epochs=(),
+        age=parent.age,
+        value=math.nan,
+        fitness=LOSES,
+        parent=parent.archive,
+        failure=text,
+    )

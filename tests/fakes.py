@@ -397,6 +397,7 @@ def make_network(
         epochs=tuple(Epoch({"loss": 2 * v, "val_loss": v}, 0.1) for v in values),
         age=age,
         value=values[-1],
+        start=values[0],
         fitness=fitness,
         parent="model/model_init.zip",
     )
