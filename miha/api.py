@@ -88,6 +88,8 @@ class MIHA:
             epochs go to more clones: successive halving, within the same epochs in all.
         adaptive: Whether mutations that paid off in this run are drawn more often, and what was
             tried from the same network and lost not again.
+        rest: Whether, when the control has won twice running, a cycle trains the network alone
+            for all epochs of its population; with each further win for more cycles.
         backtrack: The share, such as 0.05, by which the network's monitored value may be worse
             than the best one of the run before it is given up for that one; None: never.
         anneal: Whether the learning rate falls along a cosine in the last m epochs.
@@ -132,6 +134,7 @@ class MIHA:
         crossover: bool = False,
         racing: bool = False,
         adaptive: bool = False,
+        rest: bool = True,
         backtrack: float | None = 0.05,
         anneal: bool = True,
         callbacks: Sequence[Callback] = (),
@@ -187,6 +190,7 @@ class MIHA:
             crossover=bool(crossover),
             racing=bool(racing),
             adaptive=bool(adaptive),
+            rest=bool(rest),
             backtrack=checks.check_share("backtrack", backtrack),
             anneal=bool(anneal),
             seed=self.seed,

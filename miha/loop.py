@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import reduce
 
 from miha import memory
 from miha.backtracking import backtracked, better
@@ -21,6 +21,7 @@ from miha.population import population
 from miha.racing import finalists
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
+from miha.resting import is_rest
 from miha.runlog import describe_training
 from miha.space import Space
 from miha.training import Training
@@ -52,13 +53,21 @@ class Loop:
         """Train m epochs, c cycles and m epochs; return the last network."""
         with self.recorder.writing():
             network = self._train(self._task("initial", genome), self._untrained(genome))
-            best, mode = network, self.plan.mode
+            best = network
             for cycle in range(1, self.plan.schedule.c + 1):
-                winner = self._winner(network, cycle)
-                network = self._train(self._task("winner", winner.genome, cycle), winner)
-                best = reduce(partial(better, mode=mode), (winner, network), best)
-                network = backtracked(network, best, self.plan.backtrack, mode)
+                network, best = self._cycle(network, best, cycle)
             return self._train(self._task("final", network.genome), network)
+
+    def _cycle(self, parent: Network, best: Network, cycle: int) -> tuple[Network, Network]:
+        """Train a population and its winner; return the network to go on from, and the best."""
+        plan, schedule = self.plan, self.plan.schedule
+        rests = plan.rest and is_rest(cycle, self.recorder.log.control_won)
+        winner = parent if rests else self._winner(parent, cycle)
+        task = self._task("winner", winner.genome, cycle)
+        task = replace(task, epochs=schedule.k + schedule.pop_size * schedule.n * rests)
+        network = self._train(task, winner)
+        best = better(better(best, winner, plan.mode), network, plan.mode)
+        return backtracked(network, best, plan.backtrack, plan.mode), best
 
     def _winner(self, parent: Network, cycle: int) -> Network:
         """Train a population of clones and return the fittest; the parent if all have lost."""

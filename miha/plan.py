@@ -29,6 +29,7 @@ class Plan:
         crossover: Whether the two fittest clones of a population join.
         racing: Whether clones that are behind stop early, for more candidates.
         adaptive: Whether mutations that paid off are drawn more often.
+        rest: Whether cycles train the network alone where the control keeps winning.
         backtrack: The share by which the network may be worse than the run's best before it is
             given up for that one; None: never.
         anneal: Whether the learning rate falls to zero in the last training.
@@ -46,6 +47,7 @@ class Plan:
     crossover: bool = False
     racing: bool = False
     adaptive: bool = False
+    rest: bool = False
     backtrack: float | None = None
     anneal: bool = False
 
