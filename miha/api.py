@@ -88,6 +88,8 @@ class MIHA:
             epochs go to more clones: successive halving, within the same epochs in all.
         adaptive: Whether mutations that paid off in this run are drawn more often, and what was
             tried from the same network and lost not again.
+        margin: By how many times the noise of the monitored value, estimated from the epochs
+            before, a mutant must be better than the control to be selected; 0: by any gain.
         rest: Whether, when the control has won twice running, a cycle trains the network alone
             for all epochs of its population; with each further win for more cycles.
         backtrack: The share, such as 0.05, by which the network's monitored value may be worse
@@ -134,6 +136,7 @@ class MIHA:
         crossover: bool = False,
         racing: bool = False,
         adaptive: bool = False,
+        margin: float = 1.0,
         rest: bool = True,
         backtrack: float | None = 0.05,
         anneal: bool = True,
@@ -190,6 +193,7 @@ class MIHA:
             crossover=bool(crossover),
             racing=bool(racing),
             adaptive=bool(adaptive),
+            margin=checks.check_share("margin", margin) or 0.0,
             rest=bool(rest),
             backtrack=checks.check_share("backtrack", backtrack),
             anneal=bool(anneal),

@@ -38,6 +38,7 @@ def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
             "crossover": plan.crossover,
             "racing": plan.racing,
             "adaptive": plan.adaptive,
+            "margin": plan.margin,
             "rest": plan.rest,
             "backtrack": plan.backtrack,
             "anneal": plan.anneal,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
 from miha import memory
+from miha.acceptance import accepted, noise
 from miha.backtracking import backtracked, better
 from miha.callbacks import Callback, notify
 from miha.crossover import mean, offspring
@@ -71,13 +72,23 @@ class Loop:
 
     def _winner(self, parent: Network, cycle: int) -> Network:
         """Train a population of clones and return the fittest; the parent if all have lost."""
-        ranked = fittest(self._competitors(parent, cycle), 2 if self.plan.crossover else 1)
+        ranked = self._ranked(parent, cycle, 2 if self.plan.crossover else 1)
         if len(ranked) == 2:
             children = self._offspring(ranked[0], ranked[1], parent.genome, cycle)
             ranked = fittest(children, 1) or ranked
         winner = ranked[0] if ranked else parent
         self._select(cycle, winner)
         return winner
+
+    def _ranked(self, parent: Network, cycle: int, count: int) -> list[Network]:
+        """Train a population and return the fittest; the control, where none is clearly fitter."""
+        controls: list[Network] = []
+        clones = _watched(self._competitors(parent, cycle), controls)
+        ranked, margin = fittest(clones, count), self.plan.margin
+        if not controls or not ranked or not margin:
+            return ranked
+        values = [self.training.value(e) for e in (*parent.epochs, *controls[0].epochs)]
+        return accepted(ranked, controls[0], margin * noise(values), self.plan.mode)
 
     def _competitors(self, parent: Network, cycle: int) -> Iterator[Network]:
         """Train a population; where it races, those that are behind only begin."""
@@ -181,3 +192,10 @@ class Loop:
     ) -> Task:
         epochs, archive = self.plan.schedule.epochs_of(phase), archive_name(phase, cycle, clone)
         return Task(phase, cycle, clone, epochs, genome, change, archive)
+
+
+def _watched(clones: Iterable[Network], controls: list[Network]) -> Iterator[Network]:
+    """Yield clones, and keep the control among them."""
+    for clone in clones:
+        controls += [clone] * (clone.task.change.gene == "none")
+        yield clone

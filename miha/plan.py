@@ -29,6 +29,7 @@ class Plan:
         crossover: Whether the two fittest clones of a population join.
         racing: Whether clones that are behind stop early, for more candidates.
         adaptive: Whether mutations that paid off are drawn more often.
+        margin: By how many times its noise a mutant must be better than the control.
         rest: Whether cycles train the network alone where the control keeps winning.
         backtrack: The share by which the network may be worse than the run's best before it is
             given up for that one; None: never.
@@ -47,6 +48,7 @@ class Plan:
     crossover: bool = False
     racing: bool = False
     adaptive: bool = False
+    margin: float = 0.0
     rest: bool = False
     backtrack: float | None = None
     anneal: bool = False

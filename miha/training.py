@@ -73,7 +73,7 @@ class Training:
 
     def end_epoch(self, task: Task, epoch: Epoch) -> None:
         """Tell who watches that an epoch has ended."""
-        self._value(epoch)  # A value that is not logged shall cost one epoch, not m.
+        self.value(epoch)  # A value that is not logged shall cost one epoch, not m.
         notify(self.callbacks, Callback.on_epoch_end, task, epoch)
 
     def _epochs(self, task: Task, values: Snapshot) -> tuple[Epoch, ...]:
@@ -106,7 +106,7 @@ class Training:
             MihaError: The user's fitness raised.
         """
         start = _start(task, parent)
-        values = tuple(map(self._value, epochs))
+        values = tuple(map(self.value, epochs))
         curve = Curve(math.nan if start is None else start, values, self.plan.mode)
         value = curve.last if epochs else parent.value
         diverged = bool(epochs) and not math.isfinite(value)
@@ -132,7 +132,7 @@ class Training:
         )
         return replace(network, snapshot=values, value=parent.value)
 
-    def _value(self, epoch: Epoch) -> float:
+    def value(self, epoch: Epoch) -> float:
         """Read the monitored value; an epoch whose loss is not finite has none."""
         if self.plan.monitor not in epoch.logs:
             raise MihaError(
