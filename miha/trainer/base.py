@@ -19,6 +19,7 @@ from miha.trainer.data import Data, map_arrays
 from miha.trainer.exporter import Exporter
 from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
 from miha.trainer.surgery import Slot, Switch
+from miha.trainer.tensors import to_tensor
 
 Kind = Literal["train", "test"]
 """Which of Keras' steps: `train_step` or `test_step`."""
@@ -101,7 +102,10 @@ class KerasTrainer(abc.ABC):
 
     @classmethod
     def foreign_state(cls, network: keras.Model) -> list[str]:
-        """Name what a network learns beside its variables, which no snapshot would hold."""
+        """Name what a network learns beside its variables, which no snapshot would hold.
+
+        E.g. ``"the buffer running_mean"``.
+        """
         return []
 
     @classmethod
@@ -243,7 +247,7 @@ def goes_on(logs: Mapping[str, Any]) -> Any:
 def _to_device(data: Data) -> Any:
     """Return the data as a step takes it, in tensors of the backend."""
     packed = keras.utils.pack_x_y_sample_weight(data.x, data.y, data.sample_weight)
-    return map_arrays(keras.ops.convert_to_tensor, packed)
+    return map_arrays(to_tensor, packed)
 
 
 def _install(slot: Slot, names: Sequence[str]) -> Switch:
