@@ -247,7 +247,8 @@ class Picky(layers.Layer):
         self.works = works
 
     def call(self, inputs):
-        if not self.works and not isinstance(inputs, keras.KerasTensor):
+        is_connected = isinstance(inputs, keras.KerasTensor) or not tf.executing_eagerly()
+        if not (self.works or is_connected):
             raise RuntimeError("This is a copy.")
         return inputs
 
@@ -272,7 +273,8 @@ def test_text_goes_into_a_network_that_takes_it(tmp_path):
     model = keras.Model(inputs, layers.Dense(2, activation="softmax")(lookup(inputs)))
     model.compile("adam", "sparse_categorical_crossentropy")
     y = np.array([0, 1] * 16)
-    run = miha.MIHA(model, x, y, validation_data=(x, y), logs=tmp_path / "run", **SHORT)
+    short = {**SHORT, "c": 0}
+    run = miha.MIHA(model, x, y, validation_data=(x, y), logs=tmp_path / "run", **short)
     history = run.optimize().history
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
 
