@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
+from kinds import KINDS, LARGE_KINDS
 from networks import GALLERY, convolutional, custom_step, dense, images
 
 from miha.archive import pack
@@ -81,6 +83,10 @@ class TrainerContract:
     def from_fit(self, network):
         """How far a network's values may be from those of `fit`, relative and absolute."""
         return 0.0
+
+    def exactly(self):
+        """Within it, the backend computes `fit` and a trainer alike, to the last bit."""
+        return contextlib.nullcontext()
 
     def assert_those_of_fit(self, trainer, model, tolerance):
         snapshot = trainer.snapshot()
@@ -349,6 +355,24 @@ class TrainerContract:
         self.assert_those_of_fit(trainer, model, self.from_fit(network))
         losses = [e.logs["loss"] for e in epochs]
         np.testing.assert_allclose(losses, history["loss"], self.from_fit(network))
+
+    @pytest.mark.parametrize(
+        "kind", [*KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in LARGE_KINDS)]
+    )
+    def test_networks_of_every_kind_get_the_values_that_fit_gives_them(self, make, kind):
+        network, data = (KINDS | LARGE_KINDS)[kind]
+        model, (x, y) = network(), data()
+        if not model.built:
+            model(keras.tree.map_structure(lambda a: keras.ops.convert_to_tensor(a[:1]), x))
+        with self.exactly():
+            trainer = make(model, (x, y), batch_size=20, shuffle=False)
+            epochs = train(trainer, 2, noise=False)
+            trainer.finalize()
+            history = model.fit(x, y, batch_size=20, epochs=2, shuffle=False, verbose=0).history
+        self.assert_those_of_fit(trainer, model, self.from_fit(kind))
+        for name, values in history.items():
+            found = [epoch.logs[name] for epoch in epochs]
+            np.testing.assert_allclose(found, values, self.from_fit(kind))
 
     def test_shuffled_weights_are_those_of_fit_on_the_same_order(self, make):
         model, (x, y) = convolutional(), images()

@@ -26,6 +26,7 @@ from miha.trainer.losses import LossSlot, Variant
 from miha.trainer.noise import Noise
 from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
 from miha.trainer.surgery import Slot, Switch
+from miha.trainer.tensors import to_tensor
 
 Kind = Literal["train", "test"]
 """Which of Keras' steps: `train_step` or `test_step`."""
@@ -137,7 +138,10 @@ class KerasTrainer(abc.ABC):
 
     @classmethod
     def foreign_state(cls, network: keras.Model) -> list[str]:
-        """Name what a network learns beside its variables, which no snapshot would hold."""
+        """Name what a network learns beside its variables, which no snapshot would hold.
+
+        E.g. ``"the buffer running_mean"``.
+        """
         return []
 
     @classmethod
@@ -340,7 +344,7 @@ def goes_on(logs: Mapping[str, Any]) -> Any:
 def _to_device(data: Data) -> Any:
     """Return the data as a step takes it, in tensors of the backend."""
     packed = keras.utils.pack_x_y_sample_weight(data.x, data.y, data.sample_weight)
-    return map_arrays(keras.ops.convert_to_tensor, packed)
+    return map_arrays(to_tensor, packed)
 
 
 def _install(slot: Slot, names: Sequence[str]) -> Switch:

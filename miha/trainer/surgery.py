@@ -47,11 +47,13 @@ class Slot:
     def is_chosen_by_default(self) -> bool:
         """Whether it may mutate unless the user names layers.
 
-        Outputs and projections do not; nor do activations of the user's own making in recurrent
-        layers, since TensorFlow may be unable to differentiate the choice (see `_in_loop`).
+        Outputs and projections do not, nor what is frozen, which shall stay as it is; nor do
+        activations of the user's own making in recurrent layers, since TensorFlow may be unable
+        to differentiate the choice (see `_in_loop`).
         """
         is_strange = self.is_recurrent and self.own_name == OWN
-        return not (self.is_output or is_strange) and self.own_name != "linear"
+        is_fixed = self.is_output or is_strange or not self.layer.trainable
+        return not is_fixed and self.own_name != "linear"
 
     def branches(self, names: Sequence[str]) -> dict[str, Activation]:
         """Return the own activation and the named ones, by name."""

@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from miha.trainer.admission import held
 from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.optimizers import name_of
 from miha.trainer.pace import Pace
@@ -43,6 +45,13 @@ class TensorFlowTrainer(KerasTrainer):
         loops = [] if self._network.run_eagerly else self._loops.values()
         return sum(loop.experimental_get_tracing_count() for loop in loops)
 
+    @classmethod
+    def foreign_state(cls, network: keras.Model) -> list[str]:
+        """See `KerasTrainer`; Keras neither knows nor archives TensorFlow's own variables."""
+        layers = network._flatten_layers()
+        named = ((layer.name, *found) for layer in layers for found in held(layer))
+        return [f"{layer}.{name} of TensorFlow" for layer, name, v in named if _is_foreign(v)]
+
     def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
         loop, size, pace = self._loop(kind), tf.constant(batch_size, tf.int64), self._paces[kind]
         done, logs = 0, dict[str, Any]()
@@ -65,6 +74,10 @@ class TensorFlowTrainer(KerasTrainer):
         # Called as a whole, TensorFlow would warn of many functions of one name being traced.
         loop = self._loops[name]
         return loop if network.run_eagerly else loop.get_concrete_function()
+
+
+def _is_foreign(item: Any) -> bool:
+    return isinstance(item, tf.Variable) or (isinstance(item, tf.Module) and bool(item.variables))
 
 
 def _map(function: Callable[[Any], Any], structure: Any) -> Any:
