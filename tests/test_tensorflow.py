@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from contract import TrainerContract, make_contract_trainer, train
+from genes import GenesContract
 from networks import convolutional, dense, images
 
 from miha.space import OPTIMIZERS, SearchSpace
@@ -14,6 +15,12 @@ from miha.trainer.factory import make_trainer
 
 
 class TestTensorFlowTrainer(TrainerContract):
+    @pytest.fixture
+    def make(self):
+        return make_contract_trainer
+
+
+class TestTensorFlowGenes(GenesContract):
     @pytest.fixture
     def make(self):
         return make_contract_trainer
