@@ -154,6 +154,7 @@ class MIHA:
         monitor, direction = checks.resolve_monitor(
             monitor or ("val_loss" if has_validation else "eval_loss"), mode, trainer.metrics
         )
+        checks.check_ruler(monitor, trainer.space)
         self._trainer, self._start, self._genome = trainer, trainer.snapshot(), trainer.genome
         self._plan = Plan(
             schedule=schedule,
