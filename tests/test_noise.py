@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-import pytest
-from contract import make_contract_trainer, spoilt, train
-from genes import one_hot
+from contract import make_contract_trainer
 from keras import layers
-from networks import branched, branched_data, images
 
 from miha.trainer.custom import custom_objects
 from miha.trainer.noise import choose_noise, find_noise, noise_in
@@ -93,21 +90,6 @@ def test_a_place_in_a_copy_has_the_name_that_it_has_in_the_network():
     model = compiled(layers.Dropout(0.1), layers.Dropout(0.0))
     [place] = noise_in(model, {1: "other"})
     assert (place.name, place.amount, len(model.layers[2].variables)) == ("other", 0.0, 1)
-
-
-def test_a_network_with_several_losses_keeps_them():
-    trainer = make_contract_trainer(branched(), branched_data(), genes=("loss", "label_smoothing"))
-    assert (trainer.genome.loss, trainer.space.losses) == (None, ())
-    train(trainer, 1)
-
-
-@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "hinge", spoilt])
-def test_a_loss_without_a_family_is_kept(loss):
-    model = compiled(layers.Flatten(), layers.Dense(2, activation="softmax"))
-    model.compile("sgd", loss)
-    data = images() if isinstance(loss, str) and loss.startswith("sparse") else one_hot()
-    trainer = make_contract_trainer(model, data, genes=("loss", "label_smoothing"))
-    assert (trainer.space.losses, trainer.space.label_smoothing) == ((), ())
 
 
 def test_inference_is_without_noise():
