@@ -70,9 +70,10 @@ class MIHA:
         overwrite: Whether a run of other arguments, data or network in that folder is replaced.
         keep: Which archives stay at the end: ``"all"``, ``"model"`` (the network's, without the
             clones'), ``"final"`` (the last) or ``"none"``. Unless none stays, the best does.
-        mutations: Names (``"optimizer"``, ``"activation"``, ``"batch_size"``,
-            ``"learning_rate"``) and `Mutation` objects. All four by default; without validation
-            data not the learning rate, which training loss rewards at the price of the end.
+        mutations: Names of genes and `Mutation` objects. By default all that the network has but
+            ``"loss"`` and ``"label_smoothing"``; without validation data neither
+            ``"learning_rate"``, ``"weight_decay"``, ``"dropout"`` nor ``"noise"``, which the
+            training loss rewards at the price of the end.
         space: What each gene may become.
         fitness: Any callable from a `Curve` to a number; level and slope by default.
         monitor: Name of the logged value that the fitness reads: ``"val_loss"`` by default;
@@ -181,6 +182,7 @@ class MIHA:
         monitor, direction = checks.resolve_monitor(
             monitor or ("val_loss" if has_validation else "eval_loss"), mode, trainer.metrics
         )
+        checks.check_ruler(monitor, trainer.space)
         self._trainer, self._start, self._genome = trainer, trainer.snapshot(), trainer.genome
         self._plan = Plan(
             schedule=schedule,

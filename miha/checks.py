@@ -154,6 +154,20 @@ def check_mutations(
         mutate(genome, mutations, space, generator(0, "clone", 0, 0, "mutation"))
 
 
+def check_ruler(monitor: str, space: Space) -> None:
+    """Raise where clones would be compared by what they mutate.
+
+    Raises:
+        ArgumentError: The training loss is monitored, and may itself mutate.
+    """
+    if monitor == "loss" and (space.losses or space.label_smoothing):
+        raise ArgumentError(
+            "`monitor` must not be the training loss where the loss mutates: clones would be "
+            "measured by different losses. Received: monitor='loss'. Monitor 'val_loss', or "
+            "'eval_loss' without validation data."
+        )
+
+
 def resolve_monitor(name: str, mode: str, metrics: Mapping[str, Mode | None]) -> tuple[str, Mode]:
     """Find the value to monitor and the direction in which it is better.
 

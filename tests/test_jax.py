@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import pytest
 from contract import TrainerContract, make_contract_trainer, train
+from genes import GenesContract
 from networks import convolutional, dense, images
 
 
@@ -19,6 +20,14 @@ class TestJaxTrainer(TrainerContract):
         # otherwise; Adam makes much of it where a gradient is only rounding, as before a
         # BatchNormalization.
         return 1e-3 if network is convolutional else 1e-6
+
+    @pytest.fixture
+    def make(self):
+        return make_contract_trainer
+
+
+class TestJaxGenes(GenesContract):
+    tolerance = 1e-6
 
     @pytest.fixture
     def make(self):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from contract import TrainerContract, make_contract_trainer, train
+from genes import GenesContract
 from networks import convolutional, dense, images
 
 from miha.space import OPTIMIZERS, SearchSpace
@@ -27,6 +28,12 @@ class TestTensorFlowTrainer(TrainerContract):
         finally:
             options({"disable_meta_optimizer": False})
 
+    @pytest.fixture
+    def make(self):
+        return make_contract_trainer
+
+
+class TestTensorFlowGenes(GenesContract):
     @pytest.fixture
     def make(self):
         return make_contract_trainer
