@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from miha import checks
 from miha.archive import largest_archive, pack, read
 from miha.callbacks import Callback, notify
+from miha.choices import Choices, Population, Wishes, described, settle
 from miha.errors import ArchiveError, RunExistsError
-from miha.executors.sequential import Sequential
+from miha.executors.factory import make_executor
 from miha.fitness import Fitness, LevelAndSlope
 from miha.folder import START, Keep, RunFolder, new_folder
 from miha.identity import check_same, describe_run
@@ -80,6 +81,9 @@ class MIHA:
             epoch, which no gene bends.
         mode: ``"min"`` or ``"max"``: how the monitored value is better; ``"auto"`` asks Keras.
         control: Whether clone 0 of each population stays unchanged.
+        population: ``"fused"``: clones of one optimizer class and batch size train together, in
+            one program, on Keras' JAX backend; ``"sequential"``: one after another; ``"auto"``:
+            together on a GPU with enough memory where that is measured to be faster.
         callbacks: `Callback` objects that watch the run.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
 
@@ -117,6 +121,7 @@ class MIHA:
         monitor: str | None = None,
         mode: str = "auto",
         control: bool = True,
+        population: Population = "auto",
         callbacks: Sequence[Callback] = (),
         verbose: int = 1,
     ) -> None:
@@ -166,11 +171,13 @@ class MIHA:
             seed=self.seed,
         )
         self._callbacks = [*make_progress(verbose, monitor), *callbacks]
+        self._wishes = Wishes(population)
+        self._wishes.check(trainer)
         # Now: neither the network nor a mutation of the user's is as it was after a run.
         self._description = describe_run(self._plan, trainer)
         checks.check_mutations(self._plan.mutations, trainer.genome, trainer.space, schedule)
         if folder.has_run and not overwrite:
-            check_same(folder, self._description)
+            check_same(folder, described(folder, self._description, self._wishes))
 
     @property
     def epochs(self) -> int:
@@ -208,6 +215,13 @@ class MIHA:
         folder = RunFolder(self._logs)
         folder.create()
         with locked(folder.path), self._watched():
+            self._description = settle(
+                folder,
+                self._description,
+                self._wishes,
+                self._trainer,
+                self._plan.schedule.pop_size,
+            )
             journal, past = open_run(folder, self._description, self._overwrite, self._check_room)
             recorder = Recorder(folder, journal, past, self._trainer)
             with run_log(folder.path / "run.log"), resumable(partial(self._progress, recorder)):
@@ -227,7 +241,8 @@ class MIHA:
     def _loop(self, recorder: Recorder) -> Loop:
         training = Training(self._plan, self._trainer, self._callbacks)
         space, start = self._trainer.space, self._start
-        executor = Sequential(training)
+        at_once = Choices.described(self._description).clones_at_once
+        executor = make_executor(training, at_once)
         return Loop(self._plan, training, executor, space, start, recorder, self._callbacks)
 
     def _finished(self, recorder: Recorder) -> Result:
@@ -254,6 +269,7 @@ class MIHA:
         plan, folder = self._plan, str(recorder.folder.path)
         say(announcement(plan.schedule, folder))
         say(f"Seed {plan.seed}. {self._trainer.device}. Starts with {self._genome}")
+        say(str(Choices.described(self._description)))
         notify(self._callbacks, Callback.on_run_begin, plan.schedule, folder)
         if recorder.past.trainings:
             say(f"Goes on: {self._progress(recorder)}")

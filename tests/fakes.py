@@ -74,7 +74,7 @@ class FakeTrainer:
     traces = 0
     settings: dict[str, Any] = {"shuffle": True}
     fingerprint = {"data": "0", "network": "1"}
-    obstacle: str | None = "it is a test's"
+    is_parallel = False
     metrics = {"loss": "min", "val_loss": "min", "val_accuracy": "max", "custom": None}
 
     def __init__(
@@ -105,6 +105,9 @@ class FakeTrainer:
     @property
     def epochs(self) -> int:
         return sum(len(training.orders) for training in self.trainings)
+
+    def obstacle(self) -> str | None:
+        return "a test's trainer trains one network"
 
     def snapshot(self) -> Snapshot:
         variables = (np.array([self._weight]), np.array([self._seed]))
@@ -212,8 +215,6 @@ class FakePopulationTrainer(FakeTrainer):
         groups: The genomes of each group.
     """
 
-    obstacle = None
-
     def __init__(
         self,
         breaks: Callable[[Sequence[Genome]], Exception | None] = lambda genomes: None,
@@ -221,10 +222,17 @@ class FakePopulationTrainer(FakeTrainer):
     ) -> None:
         super().__init__(**kwargs)
         self.groups: list[list[Genome]] = []
+        self.together = 1.5
         self._breaks = breaks
+
+    def obstacle(self) -> str | None:
+        return None
 
     def clones_at_once(self, most: int) -> int:
         return most
+
+    def measure(self, clones: int) -> dict[str, float]:
+        return {"alone": 1.0, "together": self.together}
 
     def train_population(
         self,

@@ -23,6 +23,9 @@ from miha.trainer.surgery import Slot, Switch
 Kind = Literal["train", "test"]
 """Which of Keras' steps: `train_step` or `test_step`."""
 
+Steps = Callable[[Kind, np.ndarray, int], Mapping[str, Any]]
+"""Takes a step on each batch of an order of samples; see `KerasTrainer._steps`."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -100,6 +103,10 @@ class KerasTrainer(abc.ABC):
         """See `Trainer`."""
 
     @property
+    def is_parallel(self) -> bool:
+        """See `Trainer`."""
+        return False
+
     def obstacle(self) -> str | None:
         """See `Trainer`."""
         return f"on the backend {self.backend!r} of Keras, networks train one after another"
@@ -189,7 +196,7 @@ class KerasTrainer(abc.ABC):
         if not inner(self._network.optimizer).use_ema:
             return {}
         self._network.optimizer.finalize_variable_values(self._network.trainable_variables)
-        return self._evaluated()
+        return self._evaluated(self._steps)
 
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
         """See `Trainer`."""
@@ -221,21 +228,25 @@ class KerasTrainer(abc.ABC):
 
     def _epoch(self, order: np.random.Generator) -> Epoch:
         start = time.perf_counter()
+        return Epoch(self._epoch_logs(order, self._steps), time.perf_counter() - start)
+
+    def _epoch_logs(self, order: np.random.Generator, steps: Steps) -> dict[str, Any]:
+        """Train and evaluate once; return what both have logged."""
         samples = np.arange(self._samples)
         permutation = order.permutation(samples) if self._settings.shuffle else samples
-        logs = self._logs("train", permutation, self._batch_size) | self._evaluated()
-        return Epoch(logs, time.perf_counter() - start)
+        logs = self._logs("train", permutation, self._batch_size, steps)
+        return logs | self._evaluated(steps)
 
-    def _evaluated(self) -> dict[str, Any]:
+    def _evaluated(self, steps: Steps) -> dict[str, Any]:
         if "test" not in self._sources:
             return {}
         samples = np.arange(self._evaluation_samples)
-        values = self._logs("test", samples, self._settings.validation_batch_size)
+        values = self._logs("test", samples, self._settings.validation_batch_size, steps)
         return {self._settings.prefix + name: value for name, value in values.items()}
 
-    def _logs(self, kind: Kind, order: np.ndarray, batch_size: int) -> dict[str, Any]:
+    def _logs(self, kind: Kind, order: np.ndarray, batch_size: int, steps: Steps) -> dict[str, Any]:
         self._network.reset_metrics()
-        logs = self._steps(kind, order, batch_size)
+        logs = steps(kind, order, batch_size)
         to_numpy = keras.ops.convert_to_numpy
         return {str(name): to_numpy(value).tolist() for name, value in logs.items()}
 

@@ -51,6 +51,9 @@ class Trainer(Protocol):
         """The genome that the live network holds, read from the network itself."""
 
     @property
+    def is_parallel(self) -> bool:
+        """Whether the device has more units than a small network can use, as a GPU has."""
+
     def obstacle(self) -> str | None:
         """Why it cannot train several clones in one program; None where it can.
 
@@ -135,6 +138,16 @@ class PopulationTrainer(Trainer, Protocol):
 
         Args:
             most: No more are asked for.
+
+        Returns:
+            1 if not even two.
+        """
+
+    def measure(self, clones: int) -> dict[str, float]:
+        """Take a few steps of one clone and of several; the network has learnt something after.
+
+        Returns:
+            Seconds of one, ``"alone"``, and of all ``"together"``.
         """
 
     def train_population(

@@ -1,0 +1,137 @@
+"""Choices: by the user, by memory, by measurement; and kept by a run that goes on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fakes import FakePopulationTrainer, FakeTrainer
+
+from miha.choices import Choices, Wishes, described, settle
+from miha.errors import ArgumentError, RunExistsError
+from miha.folder import RunFolder
+from miha.identity import check_same
+
+
+class Device(FakePopulationTrainer):
+    """A trainer on a device where several clones may train at once."""
+
+    def __init__(self, room=8, together=1.5, is_parallel=True, obstacle=None):
+        super().__init__()
+        self.room, self.together, self.is_parallel = room, together, is_parallel
+        self.why, self.measured = obstacle, []
+
+    def obstacle(self):
+        return self.why
+
+    def clones_at_once(self, most):
+        return min(self.room, 8)
+
+    def measure(self, clones):
+        self.measured.append(clones)
+        return super().measure(clones)
+
+
+RUN = {"format": 1, "seed": 0, "versions": {"python": "3.11.0"}}
+
+
+def choose(folder, trainer, population="auto", pop_size=5):
+    return settle(folder, RUN, Wishes(population), trainer, pop_size)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("trainer", "population", "pop_size", "expected"),
+    [
+        (FakeTrainer(), "auto", 5, 1),
+        (FakeTrainer(), "sequential", 5, 1),
+        (Device(), "auto", 5, 8),
+        (Device(), "sequential", 5, 1),
+        (Device(), "fused", 5, 8),
+        (Device(room=2), "fused", 5, 2),
+        (Device(room=1), "auto", 5, 1),
+        (Device(together=5.5), "auto", 5, 1),
+        (Device(together=5.5), "fused", 5, 8),
+        (Device(is_parallel=False), "auto", 5, 1),
+        (Device(is_parallel=False), "fused", 5, 8),
+        (Device(obstacle="it rains"), "auto", 5, 1),
+        (Device(), "fused", 1, 1),
+    ],
+)
+def test_clones_train_together_where_that_is_possible_and_faster_or_wished(
+    folder, trainer, population, pop_size, expected
+):
+    found = choose(folder, trainer, population, pop_size)
+    assert found["choices"]["clones_at_once"] == expected
+    assert found["choices"]["population"] == ("fused" if expected > 1 else "sequential")
+    assert Choices.described(found).clones_at_once == expected
+
+
+def test_what_was_measured_is_told(folder):
+    trainer = Device(together=1.25)
+    found = choose(folder, trainer)
+    assert found["measured"] == {"alone": 1.0, "together": 1.25}
+    assert trainer.measured == [5]
+    assert str(Choices.described(found)) == (
+        "Clones train up to 8 together (measured: alone 1 s, together 1.25 s)."
+    )
+
+
+def test_a_measurement_that_fails_leaves_clones_one_after_another(folder):
+    class Small(Device):
+        def measure(self, clones):
+            raise RuntimeError("RESOURCE_EXHAUSTED")
+
+    with pytest.warns(UserWarning, match="RESOURCE_EXHAUSTED"):
+        assert choose(folder, Small())["choices"]["clones_at_once"] == 1
+
+
+def begin(folder, **changes):
+    description = choose(folder, Device(), **changes)
+    folder.write_description(description)
+    return json.loads(json.dumps(description))
+
+
+def test_a_run_that_goes_on_keeps_its_choices_and_measures_nothing(folder):
+    begun = begin(folder)
+    slow = Device(room=2, together=9.0)
+    for population in ("auto", "fused"):
+        found = choose(folder, slow, population)
+        assert (found["choices"], found["measured"]) == (begun["choices"], begun["measured"])
+    assert slow.measured == []
+
+
+@pytest.mark.parametrize(("first", "then"), [("fused", "sequential"), ("sequential", "fused")])
+def test_a_run_does_not_go_on_the_other_way(folder, first, then):
+    begin(folder, population=first)
+    with pytest.raises(RunExistsError, match=f"choices.population is '{first}' and not '{then}'"):
+        check_same(folder, described(folder, RUN, Wishes(then)))
+
+
+def test_another_run_in_the_folder_chooses_anew(folder):
+    begin(folder)
+    found = settle(folder, RUN | {"seed": 1}, Wishes(), Device(room=2), 5)
+    assert found["choices"]["clones_at_once"] == 2
+
+
+@pytest.mark.parametrize("population", ["together", 1, None])
+def test_a_population_of_another_name_is_refused(population):
+    with pytest.raises(ArgumentError, match="must be one of .*'fused'.* Received: population="):
+        Wishes(population).check(FakeTrainer())
+
+
+def test_what_one_program_cannot_train_is_refused_by_its_reason():
+    with pytest.raises(ArgumentError, match="Received: population='fused', but it rains"):
+        Wishes("fused").check(Device(obstacle="it rains"))
+    Wishes("auto").check(Device(obstacle="it rains"))
+
+
+def test_too_little_memory_for_two_is_refused(folder):
+    with pytest.raises(ArgumentError, match="memory for at least two"):
+        choose(folder, Device(room=1), "fused")
