@@ -65,9 +65,9 @@ def genomes_of(trainer, **changes):
     return [
         own,
         own.replace(learning_rate=0.003),
-        own.with_activation(slot, "tanh"),
+        own.with_activation(slot, "silu"),
         own.replace(learning_rate=0.0004),
-        own.with_activation(last, "softplus" if last != "gru" else "relu"),
+        own.with_activation(last, "softplus"),
     ]
 
 

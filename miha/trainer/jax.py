@@ -16,6 +16,7 @@ from jax import numpy as jnp
 from miha.records import Epoch, Genome, Snapshot
 from miha.trainer import programs, room
 from miha.trainer.base import KerasTrainer, Kind, goes_on
+from miha.trainer.cache import keep_programs
 from miha.trainer.elementwise import choose
 from miha.trainer.optimizers import name_of
 from miha.trainer.population import Clones, padded, stack
@@ -36,6 +37,7 @@ class JaxTrainer(KerasTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        keep_programs()
         self._programs = programs.Programs()
         for switch in self._switches.values():
             switch.choose_by = choose
