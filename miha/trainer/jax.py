@@ -89,11 +89,12 @@ class JaxTrainer(KerasTrainer):
 
     def measure(self, clones: int) -> dict[str, float]:
         """See `PopulationTrainer`."""
-        size = self._batch_size
-        order = np.arange(min(self._samples // size, MEASURED) * size)
+        size, order = self._batch_size, np.arange(self._samples)
         stacked = self._stacked([self.genome] * clones, self.snapshot(), np.random.default_rng(0))
-        alone = partial(self._steps, "train", order, size)
-        together = partial(self._steps_of, stacked, "train", order, size)
+        stop = min(self._samples // size, MEASURED)
+        alone = partial(self._take, "train", order, size, 0, stop)
+        together = partial(self._take_of, stacked, "train", order, size, 0, stop)
+        stacked.begin([variable.value for variable in self._network.metrics_variables])
         return {"alone": _seconds(alone), "together": _seconds(together)}
 
     def train_population(
@@ -190,15 +191,21 @@ class JaxTrainer(KerasTrainer):
     def _steps_of(self, clones: Clones, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
         """Do to clones what `_steps` does to the network."""
         clones.begin([variable.value for variable in self._network.metrics_variables])
-
-        def take(order: np.ndarray, size: int, start: int, stop: int) -> Logs:
-            loop = self._loop(kind, size, clones.number)
-            return clones.take(kind, loop, self._sources[kind], jnp.asarray(order), start, stop)
-
         pace = self._programs.pace(self._key(kind, batch_size, clones.number))
         return in_batches(
-            order, batch_size, pace, take, lambda _: kind == "test" or clones.alive.any()
+            order,
+            batch_size,
+            pace,
+            partial(self._take_of, clones, kind),
+            lambda _: kind == "test" or clones.alive.any(),
         )
+
+    def _take_of(
+        self, clones: Clones, kind: Kind, order: np.ndarray, size: int, start: int, stop: int
+    ) -> Logs:
+        """Do to clones what `_take` does to the network."""
+        loop = self._loop(kind, size, clones.number)
+        return clones.take(kind, loop, self._sources[kind], jnp.asarray(order), start, stop)
 
     def _clone_bytes(self) -> int:
         """Estimate the memory of one clone in a population: its values, and those of a step."""
