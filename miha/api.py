@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from miha import checks
 from miha.archive import largest_archive, pack, read
 from miha.callbacks import Callback, notify
-from miha.choices import Choices, Population, Wishes, described, settle
+from miha.choices import Choices, Compiler, Population, Wishes, described, settle
 from miha.errors import ArchiveError, RunExistsError
 from miha.executors.factory import make_executor
 from miha.fitness import Fitness, LevelAndSlope
@@ -35,7 +35,7 @@ from miha.training import Training
 if TYPE_CHECKING:
     import keras
 
-    from miha.trainer.protocol import Trainer
+    from miha.trainer.protocol import Trainer, XlaTrainer
 
 
 class MIHA:
@@ -84,6 +84,9 @@ class MIHA:
         population: ``"fused"``: clones of one optimizer class and batch size train together, in
             one program, on Keras' JAX backend; ``"sequential"``: one after another; ``"auto"``:
             together on a GPU with enough memory where that is measured to be faster.
+        compiler: On TensorFlow ``"graph"``, the default, whose weights are those of `fit` bit for
+            bit; ``"xla"``, which rounds otherwise and compiles each genome anew; or ``"auto"``:
+            XLA for trainings so long that it is measured to pay.
         callbacks: `Callback` objects that watch the run.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
 
@@ -122,6 +125,7 @@ class MIHA:
         mode: str = "auto",
         control: bool = True,
         population: Population = "auto",
+        compiler: Compiler | None = None,
         callbacks: Sequence[Callback] = (),
         verbose: int = 1,
     ) -> None:
@@ -171,7 +175,7 @@ class MIHA:
             seed=self.seed,
         )
         self._callbacks = [*make_progress(verbose, monitor), *callbacks]
-        self._wishes = Wishes(population)
+        self._wishes = Wishes(population, compiler)
         self._wishes.check(trainer)
         # Now: neither the network nor a mutation of the user's is as it was after a run.
         self._description = describe_run(self._plan, trainer)
@@ -241,8 +245,10 @@ class MIHA:
     def _loop(self, recorder: Recorder) -> Loop:
         training = Training(self._plan, self._trainer, self._callbacks)
         space, start = self._trainer.space, self._start
-        at_once = Choices.described(self._description).clones_at_once
-        executor = make_executor(training, at_once)
+        choices = Choices.described(self._description)
+        if choices.xla_from is not None:
+            cast("XlaTrainer", self._trainer).compile_from(choices.xla_from)
+        executor = make_executor(training, choices.clones_at_once)
         return Loop(self._plan, training, executor, space, start, recorder, self._callbacks)
 
     def _finished(self, recorder: Recorder) -> Result:

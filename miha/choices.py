@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +12,13 @@ from typing import Any, Literal, cast, get_args
 from miha.errors import ArgumentError, JournalError, MihaWarning, RunExistsError, first_line
 from miha.folder import RunFolder
 from miha.identity import check_same
-from miha.trainer.protocol import PopulationTrainer, Trainer
+from miha.trainer.protocol import PopulationTrainer, Trainer, Way, XlaTrainer
 
 Population = Literal["auto", "fused", "sequential"]
+Compiler = Literal["auto", "graph", "xla"]
+
+WORTH = 0.8
+"""Share of an epoch's time at which another compiler is worth it."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +27,11 @@ class Wishes:
 
     Attributes:
         population: Whether the clones of a cycle train together; ``"auto"``: where it is faster.
+        compiler: What the network is compiled by; None: what its backend has by default.
     """
 
     population: Population = "auto"
+    compiler: Compiler | None = None
 
     def check(self, trainer: Trainer) -> None:
         """Raise unless the trainer can do what is asked for.
@@ -37,12 +44,23 @@ class Wishes:
                 f"`population` must be one of {list(get_args(Population))}. "
                 f"Received: population={self.population!r}. Choose one."
             )
-        obstacle = trainer.obstacle() if self.population == "fused" else None
-        if obstacle:
+        if self.compiler not in (None, *get_args(Compiler)):
             raise ArgumentError(
-                "`population` can be 'fused' where one program can train several clones. "
-                f"Received: population='fused', but {obstacle}. Leave `population` out, or run on "
-                "Keras' JAX backend with a compiled network."
+                f"`compiler` must be one of {list(get_args(Compiler))}, or None. "
+                f"Received: compiler={self.compiler!r}. Choose one."
+            )
+        if self.population == "fused":
+            self._check_way("population", "fused", trainer)
+        if self.compiler not in (None, "auto", trainer.compiler):
+            self._check_way("compiler", cast(Way, self.compiler), trainer)
+
+    def _check_way(self, name: str, way: Way, trainer: Trainer) -> None:
+        obstacle = trainer.obstacle(way)
+        if obstacle:
+            cures = {"fused": "Run on Keras' JAX backend with a compiled network, or l"}
+            raise ArgumentError(
+                f"`{name}` must be a way that this network can go on this backend. "
+                f"Received: {name}={way!r}, but {obstacle}. {cures.get(way, 'L')}eave it out."
             )
 
 
@@ -52,10 +70,14 @@ class Choices:
 
     Attributes:
         clones_at_once: How many clones train together at most; 1: one after another.
-        seconds: What was measured to choose it.
+        compiler: What the network is compiled by.
+        xla_from: Epochs of the trainings that XLA compiles; None where there is no choice.
+        seconds: What was measured to choose.
     """
 
     clones_at_once: int
+    compiler: str
+    xla_from: int | None
     seconds: Mapping[str, float]
 
     @property
@@ -66,18 +88,29 @@ class Choices:
     def __str__(self) -> str:
         together = f"up to {self.clones_at_once} together"
         way = together if self.clones_at_once > 1 else "one after another"
+        xla = f", of {self.xla_from} epochs or more" if self.xla_from else ""
         measured = ", ".join(f"{name} {value:.3g} s" for name, value in self.seconds.items())
-        return f"Clones train {way}{measured and f' (measured: {measured})'}."
+        return (
+            f"Clones train {way}. Trainings{xla} are compiled by: {self.compiler}."
+            f"{measured and f' Measured: {measured}.'}"
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return what `run.json` says."""
-        choices = {"population": self.population, "clones_at_once": self.clones_at_once}
+        choices = {
+            "population": self.population,
+            "clones_at_once": self.clones_at_once,
+            "compiler": self.compiler,
+            "xla_from": self.xla_from,
+        }
         return {"choices": choices, "measured": dict(self.seconds)}
 
     @classmethod
     def described(cls, description: Mapping[str, Any]) -> Choices:
         """Return the choices that `describe` described."""
-        return cls(description["choices"]["clones_at_once"], description["measured"])
+        choices = dict(description["choices"])
+        del choices["population"]
+        return cls(**choices, seconds=description["measured"])
 
 
 def described(folder: RunFolder, description: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
@@ -90,6 +123,8 @@ def described(folder: RunFolder, description: dict[str, Any], wishes: Wishes) ->
     choices = dict(found.get("choices") or {})
     if wishes.population != "auto":
         choices["population"] = wishes.population
+    if wishes.compiler not in (None, "auto"):
+        choices["compiler"] = wishes.compiler
     return description | {"choices": choices, "measured": found.get("measured", {})}
 
 
@@ -117,13 +152,19 @@ def settle(
 
 
 def _choose(wishes: Wishes, trainer: Trainer, pop_size: int) -> Choices:
-    one_by_one = Choices(1, {})
-    if wishes.population == "sequential" or pop_size == 1:
-        return one_by_one
-    if wishes.population == "fused":
-        return Choices(_clones_at_once(cast(PopulationTrainer, trainer), pop_size), {})
-    if not trainer.is_parallel or trainer.obstacle():
-        return one_by_one
+    at_once, seconds = _population(wishes.population, trainer, pop_size)
+    compiler, xla_from, more = _compiler(wishes.compiler, trainer)
+    return Choices(at_once, compiler, xla_from, {**seconds, **more})
+
+
+def _population(wish: Population, trainer: Trainer, pop_size: int) -> tuple[int, dict[str, float]]:
+    """Return how many clones train together, and what was measured."""
+    if wish == "sequential" or pop_size == 1:
+        return 1, {}
+    if wish == "fused":
+        return _clones_at_once(cast(PopulationTrainer, trainer), pop_size), {}
+    if not trainer.is_parallel or trainer.obstacle("fused"):
+        return 1, {}
     return _faster(cast(PopulationTrainer, trainer), pop_size)
 
 
@@ -137,21 +178,39 @@ def _clones_at_once(trainer: PopulationTrainer, pop_size: int) -> int:
     return number
 
 
-def _faster(trainer: PopulationTrainer, pop_size: int) -> Choices:
-    """Measure which way is the faster one."""
+def _faster(trainer: PopulationTrainer, pop_size: int) -> tuple[int, dict[str, float]]:
+    """Measure which way a population trains faster."""
     number = trainer.clones_at_once(pop_size)
-    if number < 2:
-        return Choices(1, {})
     together = min(number, pop_size)
+    if together < 2:
+        return 1, {}
     try:
         seconds = trainer.measure(together)
     except Exception as error:
-        warnings.warn(
-            f"Clones train one after another: {together} could not be tried together: "
-            f"{type(error).__name__}: {first_line(error)}",
-            MihaWarning,
-            stacklevel=2,
-        )
-        return Choices(1, {})
+        _warn(f"Clones train one after another: {together} could not be tried together", error)
+        return 1, {}
     is_faster = seconds["together"] < seconds["alone"] * together
-    return Choices(number if is_faster else 1, seconds)
+    return (number if is_faster else 1), seconds
+
+
+def _compiler(wish: Compiler | None, trainer: Trainer) -> tuple[str, int | None, dict[str, float]]:
+    """Return what compiles trainings of how many epochs, and what was measured."""
+    own = trainer.compiler
+    if wish in (None, own) or (wish == "auto" and trainer.obstacle("xla")):
+        return own, None, {}
+    if wish == "xla":
+        return "xla", 1, {}
+    try:
+        seconds = cast(XlaTrainer, trainer).measure_xla()
+    except Exception as error:
+        _warn("The network is not compiled by XLA", error)
+        return own, None, {}
+    saved = seconds["graph epoch"] - seconds["xla epoch"]
+    if seconds["xla epoch"] > WORTH * seconds["graph epoch"]:
+        return own, None, seconds
+    return "xla", max(math.ceil(seconds["xla compilation"] / saved), 1), seconds
+
+
+def _warn(text: str, error: Exception) -> None:
+    message = f"{text}: {type(error).__name__}: {first_line(error)}"
+    warnings.warn(message, MihaWarning, stacklevel=2)

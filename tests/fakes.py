@@ -75,6 +75,7 @@ class FakeTrainer:
     settings: dict[str, Any] = {"shuffle": True}
     fingerprint = {"data": "0", "network": "1"}
     is_parallel = False
+    compiler = "eager"
     metrics = {"loss": "min", "val_loss": "min", "val_accuracy": "max", "custom": None}
 
     def __init__(
@@ -106,7 +107,7 @@ class FakeTrainer:
     def epochs(self) -> int:
         return sum(len(training.orders) for training in self.trainings)
 
-    def obstacle(self) -> str | None:
+    def obstacle(self, way: str) -> str | None:
         return "a test's trainer trains one network"
 
     def snapshot(self) -> Snapshot:
@@ -225,7 +226,7 @@ class FakePopulationTrainer(FakeTrainer):
         self.together = 1.5
         self._breaks = breaks
 
-    def obstacle(self) -> str | None:
+    def obstacle(self, way: str) -> str | None:
         return None
 
     def clones_at_once(self, most: int) -> int:

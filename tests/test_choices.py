@@ -16,13 +16,21 @@ from miha.identity import check_same
 class Device(FakePopulationTrainer):
     """A trainer on a device where several clones may train at once."""
 
-    def __init__(self, room=8, together=1.5, is_parallel=True, obstacle=None):
+    compiler = "graph"
+
+    def __init__(self, room=8, together=1.5, is_parallel=True, obstacle=None, xla=(2.0, 1.0, 3.5)):
         super().__init__()
         self.room, self.together, self.is_parallel = room, together, is_parallel
+        self.xla = xla
         self.why, self.measured = obstacle, []
 
-    def obstacle(self):
+    def obstacle(self, way):
         return self.why
+
+    def measure_xla(self):
+        names = ("graph epoch", "xla epoch", "xla compilation")
+        self.measured.append("xla")
+        return dict(zip(names, self.xla, strict=True))
 
     def clones_at_once(self, most):
         return min(self.room, 8)
@@ -35,8 +43,8 @@ class Device(FakePopulationTrainer):
 RUN = {"format": 1, "seed": 0, "versions": {"python": "3.11.0"}}
 
 
-def choose(folder, trainer, population="auto", pop_size=5):
-    return settle(folder, RUN, Wishes(population), trainer, pop_size)
+def choose(folder, trainer, population="auto", pop_size=5, compiler=None):
+    return settle(folder, RUN, Wishes(population, compiler), trainer, pop_size)
 
 
 @pytest.fixture
@@ -79,7 +87,8 @@ def test_what_was_measured_is_told(folder):
     assert found["measured"] == {"alone": 1.0, "together": 1.25}
     assert trainer.measured == [5]
     assert str(Choices.described(found)) == (
-        "Clones train up to 8 together (measured: alone 1 s, together 1.25 s)."
+        "Clones train up to 8 together. Trainings are compiled by: graph. "
+        "Measured: alone 1 s, together 1.25 s."
     )
 
 
@@ -90,6 +99,38 @@ def test_a_measurement_that_fails_leaves_clones_one_after_another(folder):
 
     with pytest.warns(UserWarning, match="RESOURCE_EXHAUSTED"):
         assert choose(folder, Small())["choices"]["clones_at_once"] == 1
+
+
+@pytest.mark.parametrize(
+    ("trainer", "compiler", "expected"),
+    [
+        (Device(), None, ("graph", None)),
+        (Device(), "graph", ("graph", None)),
+        (Device(), "xla", ("xla", 1)),
+        (Device(), "auto", ("xla", 4)),  # 3.5 s of compilation, 1 s saved in an epoch.
+        (Device(xla=(2.0, 1.7, 0.1)), "auto", ("graph", None)),
+        (Device(xla=(2.0, 1.0, 0.0)), "auto", ("xla", 1)),
+        (Device(obstacle="a convolution"), "auto", ("graph", None)),
+        (FakeTrainer(), None, ("eager", None)),
+    ],
+)
+def test_xla_compiles_trainings_that_are_long_enough_for_it_or_as_wished(
+    folder, trainer, compiler, expected
+):
+    found = choose(folder, trainer, "sequential", compiler=compiler)
+    assert (found["choices"]["compiler"], found["choices"]["xla_from"]) == expected
+    assert bool(found["measured"]) == (compiler == "auto" and trainer.obstacle("xla") is None)
+    assert Choices.described(found).xla_from == expected[1]
+
+
+def test_a_measurement_of_xla_that_fails_leaves_the_graph(folder):
+    class Broken(Device):
+        def measure_xla(self):
+            raise ValueError("no such operation")
+
+    with pytest.warns(UserWarning, match="not compiled by XLA: ValueError: no such operation"):
+        found = choose(folder, Broken(), "sequential", compiler="auto")
+    assert found["choices"]["compiler"] == "graph"
 
 
 def begin(folder, **changes):
@@ -118,6 +159,26 @@ def test_another_run_in_the_folder_chooses_anew(folder):
     begin(folder)
     found = settle(folder, RUN | {"seed": 1}, Wishes(), Device(room=2), 5)
     assert found["choices"]["clones_at_once"] == 2
+
+
+def test_a_run_does_not_go_on_with_another_compiler(folder):
+    begin(folder, compiler="auto")
+    slow = Device(xla=(1.0, 2.0, 3.0))
+    for compiler in (None, "auto", "xla"):
+        assert choose(folder, slow, compiler=compiler)["choices"]["xla_from"] == 4
+    with pytest.raises(RunExistsError, match="choices.compiler is 'xla' and not 'graph'"):
+        check_same(folder, described(folder, RUN, Wishes(compiler="graph")))
+
+
+@pytest.mark.parametrize("compiler", ["jit", 1])
+def test_a_compiler_of_another_name_is_refused(compiler):
+    with pytest.raises(ArgumentError, match="must be one of .*'xla'.* Received: compiler="):
+        Wishes(compiler=compiler).check(FakeTrainer())
+
+
+def test_a_compiler_that_the_backend_has_not_is_refused():
+    with pytest.raises(ArgumentError, match="compiler='xla', but a test's trainer"):
+        Wishes(compiler="xla").check(FakeTrainer())
 
 
 @pytest.mark.parametrize("population", ["together", 1, None])

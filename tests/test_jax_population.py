@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 
 import jax
 import keras
@@ -17,7 +19,7 @@ from miha.errors import ArgumentError
 from miha.journal import Journal
 from miha.trainer.elementwise import choose
 from miha.trainer.population import padded
-from miha.trainer.programs import MOST_PROGRAMS, Program, Programs
+from miha.trainer.programs import MOST_PROGRAMS, Programs
 
 
 def normalized():
@@ -159,12 +161,24 @@ def test_only_the_chosen_activation_counts_in_the_derivative():
 
 
 def test_programs_that_are_not_used_are_let_go_of_and_still_counted():
-    held = Programs()
+    held, alive = Programs(lambda program: program._cache_size()), weakref.WeakSet()
+
+    def make():
+        def loop(x):
+            return x + 1
+
+        alive.add(loop)
+        return jax.jit(loop)
+
     for size in range(MOST_PROGRAMS + 3):
-        held.get(Program("test", size), lambda: jax.jit(lambda x: x + 1))(1)
+        held.get(size, make)(1)
+        held.get(0, make)(1)  # The one that is used most.
+    gc.collect()
     assert held.compiled == MOST_PROGRAMS + 3
-    assert len(held._programs) == MOST_PROGRAMS
-    assert Program("test", 2) not in held._programs
+    assert len(alive) == MOST_PROGRAMS
+    held.get(0, make)
+    held.get(1, make)(1)
+    assert held.compiled == MOST_PROGRAMS + 4
 
 
 def test_the_memory_of_a_clone_grows_with_weights_and_batch():

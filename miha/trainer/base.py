@@ -18,6 +18,7 @@ from miha.trainer.copies import values
 from miha.trainer.data import Data, map_arrays
 from miha.trainer.exporter import Exporter
 from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
+from miha.trainer.protocol import Way
 from miha.trainer.surgery import Slot, Switch
 
 Kind = Literal["train", "test"]
@@ -107,9 +108,14 @@ class KerasTrainer(abc.ABC):
         """See `Trainer`."""
         return False
 
-    def obstacle(self) -> str | None:
+    @property
+    def compiler(self) -> str:
         """See `Trainer`."""
-        return f"on the backend {self.backend!r} of Keras, networks train one after another"
+        return "eager"
+
+    def obstacle(self, way: Way) -> str | None:
+        """See `Trainer`."""
+        return f"the backend {self.backend!r} of Keras has no such way"
 
     @classmethod
     def foreign_state(cls, network: keras.Model) -> list[str]:

@@ -14,14 +14,15 @@ import numpy as np
 from jax import numpy as jnp
 
 from miha.records import Epoch, Genome, Snapshot
-from miha.trainer import programs, room
+from miha.trainer import loops, room
 from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.cache import keep_programs
 from miha.trainer.elementwise import choose
+from miha.trainer.loops import Logs, in_batches
 from miha.trainer.optimizers import name_of
 from miha.trainer.population import Clones, padded, stack
-from miha.trainer.programs import Logs, Program, in_batches
-from miha.trainer.protocol import Trained
+from miha.trainer.programs import Programs
+from miha.trainer.protocol import Trained, Way
 
 MEASURED = 32
 """Steps that are taken to measure which way is the faster one."""
@@ -38,7 +39,7 @@ class JaxTrainer(KerasTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         keep_programs()
-        self._programs = programs.Programs()
+        self._programs = Programs(lambda loop: getattr(loop, "_cache_size", int)())
         for switch in self._switches.values():
             switch.choose_by = choose
 
@@ -59,6 +60,11 @@ class JaxTrainer(KerasTrainer):
         return bool(self._network.run_eagerly or not self._network.jit_compile)
 
     @property
+    def compiler(self) -> str:
+        """See `Trainer`."""
+        return "eager" if self._is_eager else "xla"
+
+    @property
     def is_parallel(self) -> bool:
         """See `Trainer`."""
         return bool(jax.default_backend() != "cpu")
@@ -70,8 +76,10 @@ class JaxTrainer(KerasTrainer):
         logs: Logs = network.test_on_batch(x, y, sample_weight, return_dict=True)
         return logs
 
-    def obstacle(self) -> str | None:
+    def obstacle(self, way: Way) -> str | None:
         """See `Trainer`."""
+        if way != "fused":
+            return super().obstacle(way)
         if self._is_eager:
             return "the network is not compiled (`run_eagerly=True` or `jit_compile=False`)"
         try:
@@ -148,16 +156,17 @@ class JaxTrainer(KerasTrainer):
         optimizer = (network.optimizer.variables,) if kind == "train" else ()
         return (*first, *optimizer, network.metrics_variables)
 
-    def _key(self, kind: Kind, batch_size: int, clones: int = 0) -> Program:
+    def _key(self, kind: Kind, batch_size: int, clones: int = 0) -> tuple[str, int, int]:
+        """Return what a program is made for; the network alone is no clone."""
         name = f"train {name_of(self._network.optimizer)}" if kind == "train" else kind
-        return Program(name, batch_size, clones)
+        return name, batch_size, clones
 
     def _loop(self, kind: Kind, batch_size: int, clones: int = 0) -> Any:
         """Return the compiled loop; `train_step` binds the optimizer when it is traced."""
         step = self._network.train_step if kind == "train" else self._network.test_step
         switches = list(self._switches.values())
-        alone = programs.eager_loop if self._is_eager else programs.compiled_loop
-        make = programs.fused_loop if clones else alone
+        alone = loops.eager_loop if self._is_eager else loops.compiled_loop
+        make = loops.fused_loop if clones else alone
         key = self._key(kind, batch_size, clones)
         return self._programs.get(key, lambda: make(step, switches, batch_size, kind == "test"))
 
@@ -213,7 +222,7 @@ class JaxTrainer(KerasTrainer):
         state = tuple([variable.value for variable in group] for group in self._variables("train"))
         batch = jax.tree.map(lambda a: a[: 4 * self._batch_size], self._sources["train"])
         indices = [switch.index.value for switch in self._switches.values()]
-        step = programs.step_of_many(network.train_step, list(self._switches.values()))
+        step = loops.step_of_many(network.train_step, list(self._switches.values()))
         two = jax.tree.map(lambda a: jnp.stack([a, a]), (state, indices))
         program = jax.make_jaxpr(step)(*two, batch)
         # Most optimizers have two slots for each weight, if not the user's own.

@@ -1,235 +1,44 @@
-"""Programs of JAX: steps in a compiled loop, of one network or of several clones."""
+"""The compiled programs of one network, and how many steps of each to take at once."""
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
 from typing import Any
 
-import jax
-import numpy as np
-from jax import lax
-from jax import numpy as jnp
-
-from miha.trainer.base import goes_on
 from miha.trainer.pace import Pace
-from miha.trainer.surgery import Switch
-
-State = tuple[list[Any], ...]
-"""Values of a network's variables, as Keras' stateless steps take them."""
-
-Logs = Mapping[str, Any]
-
-Step = Callable[[State, Any], tuple[Logs, State]]
-"""Keras' stateless `train_step` or `test_step`."""
 
 MOST_PROGRAMS = 64
 """Programs that are kept: batch sizes that mutate freely would else fill the memory."""
 
 
-@dataclass(frozen=True)
-class Program:
-    """What a program is made for: JAX compiles for fixed shapes.
+class Programs:
+    """Programs by what they were made for; those least recently used are let go of.
 
-    Attributes:
-        step: ``"test"``, or ``"train"`` and the optimizer's class.
-        batch_size: Samples a step.
-        clones: How many train together; 0 stands for the network alone.
+    Args:
+        count: Tells how many times a program has been compiled.
     """
 
-    step: str
-    batch_size: int
-    clones: int = 0
-
-
-class Programs:
-    """The programs of one network, those least recently used let go of."""
-
-    def __init__(self) -> None:
-        self._programs: OrderedDict[Program, Any] = OrderedDict()
-        self._paces: dict[Program, Pace] = {}
+    def __init__(self, count: Callable[[Any], int]) -> None:
+        self._count = count
+        self._programs: OrderedDict[Hashable, Any] = OrderedDict()
+        self._paces: dict[Hashable, Pace] = {}
         self._forgotten = 0
 
     @property
     def compiled(self) -> int:
         """How many have been compiled, those let go of included."""
-        return self._forgotten + sum(map(_compiled, self._programs.values()))
+        return self._forgotten + sum(map(self._count, self._programs.values()))
 
-    def get(self, program: Program, make: Callable[[], Any]) -> Any:
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return a program, made when it is not at hand."""
-        if program not in self._programs:
-            self._programs[program] = make()
+        if key not in self._programs:
+            self._programs[key] = make()
             while len(self._programs) > MOST_PROGRAMS:
-                self._forgotten += _compiled(self._programs.popitem(last=False)[1])
-        self._programs.move_to_end(program)
-        return self._programs[program]
+                self._forgotten += self._count(self._programs.popitem(last=False)[1])
+        self._programs.move_to_end(key)
+        return self._programs[key]
 
-    def pace(self, program: Program) -> Pace:
+    def pace(self, key: Hashable) -> Pace:
         """Return how many steps of a program to take at once."""
-        return self._paces.setdefault(program, Pace())
-
-
-def _compiled(program: Any) -> int:
-    return program._cache_size() if hasattr(program, "_cache_size") else 0
-
-
-def in_batches(
-    order: np.ndarray,
-    batch_size: int,
-    pace: Pace,
-    take: Callable[[np.ndarray, int, int, int], Logs],
-    is_next: Callable[[Logs], Any],
-) -> Logs:
-    """Take the steps whose batches are full, some at once, then one on what is left.
-
-    Args:
-        order: Places of the samples.
-        batch_size: Samples a step.
-        pace: How many steps to take at once.
-        take: ``(order, batch_size, start, stop) -> logs`` takes some.
-        is_next: Whether to go on after some logs.
-
-    Returns:
-        What the last step logged.
-    """
-    full, done = len(order) // batch_size, 0
-    logs: Logs = {}
-    while done < full and is_next(logs):
-        steps = min(pace.steps, full - done)
-        with pace.measured(steps):
-            logs = take(order, batch_size, done, done + steps)
-            jax.block_until_ready(logs)
-        done += steps
-    rest = order[full * batch_size :]
-    return take(rest, len(rest), 0, 1) if len(rest) and is_next(logs) else logs
-
-
-def compiled_loop(
-    step: Step, switches: Sequence[Switch], batch_size: int, never_stops: bool
-) -> Any:
-    """Return a program that takes steps of one batch size.
-
-    Args:
-        step: What a step is.
-        switches: The activations that are chosen at run time.
-        batch_size: Samples a step.
-        never_stops: Whether to go on where a loss is not finite.
-
-    Returns:
-        ``(state, data, indices, order, start, stop) -> (logs, state)`` after the last step;
-        ``indices`` choose the activations.
-    """
-
-    def loop(state: State, data: Any, indices: Any, order: Any, start: Any, stop: Any) -> Any:
-        def take(place: Any, state: State) -> tuple[Logs, State]:
-            with chosen(switches, indices):
-                return step(state, _batch(data, order, place, batch_size))
-
-        def is_next(carried: Any) -> Any:
-            place, logs, _ = carried
-            return (place < stop) & (never_stops | goes_on(logs))
-
-        carried = (jnp.asarray(start), _no_logs(take, start, state), state)
-        _, logs, state = lax.while_loop(is_next, lambda c: (c[0] + 1, *take(c[0], c[2])), carried)
-        return logs, state
-
-    return jax.jit(loop)
-
-
-def eager_loop(step: Step, switches: Sequence[Switch], batch_size: int, never_stops: bool) -> Any:
-    """Return `compiled_loop` left uncompiled, as the user's `compile` asked."""
-
-    def loop(state: State, data: Any, indices: Any, order: Any, start: int, stop: int) -> Any:
-        logs: Logs = {}
-        for place in range(start, stop):
-            part = order[place * batch_size : (place + 1) * batch_size]
-            with chosen(switches, indices):
-                logs, state = step(state, jax.tree.map(lambda array, p=part: array[p], data))
-            if not (never_stops or goes_on(logs)):
-                break
-        return logs, state
-
-    return loop
-
-
-def fused_loop(step: Step, switches: Sequence[Switch], batch_size: int, never_stops: bool) -> Any:
-    """Return a program that takes steps of several clones on the same batches.
-
-    A clone whose loss is not finite keeps its values from there on, and the others go on.
-
-    Args:
-        step: What a step is.
-        switches: The activations that are chosen at run time.
-        batch_size: Samples a step.
-        never_stops: Whether to go on where a loss is not finite.
-
-    Returns:
-        ``(state, alive, data, indices, order, start, stop) -> (logs, state)``, where a first
-        axis of ``state``, ``alive``, ``indices`` and ``logs`` counts clones. The buffers of
-        ``state`` are used up.
-    """
-    many = step_of_many(step, switches)
-
-    def loop(
-        state: State, alive: Any, data: Any, indices: Any, order: Any, start: Any, stop: Any
-    ) -> Any:
-        def take(place: Any, state: State) -> tuple[Logs, State]:
-            return many(state, indices, _batch(data, order, place, batch_size))
-
-        def take_alive(carried: Any) -> Any:
-            place, alive, logs, state = carried
-            new = take(place, state)
-            if never_stops:
-                return place + 1, alive, *new
-            logs, state = jax.tree.map(lambda n, o: select(alive, n, o), new, (logs, state))
-            return place + 1, alive & jax.vmap(goes_on)(logs), logs, state
-
-        def is_next(carried: Any) -> Any:
-            return (carried[0] < stop) & carried[1].any()
-
-        carried = (jnp.asarray(start), alive, _no_logs(take, start, state), state)
-        return lax.while_loop(is_next, take_alive, carried)[2:]
-
-    return jax.jit(loop, donate_argnums=0)
-
-
-def step_of_many(step: Step, switches: Sequence[Switch]) -> Callable[..., tuple[Logs, State]]:
-    """Return ``(state, indices, batch) -> (logs, state)`` of several clones on one batch."""
-
-    def step_of_one(state: State, indices: Any, batch: Any) -> tuple[Logs, State]:
-        with chosen(switches, indices):
-            return step(state, batch)
-
-    many: Callable[..., tuple[Logs, State]] = jax.vmap(step_of_one, (0, 0, None))
-    return many
-
-
-def select(alive: Any, new: Any, old: Any) -> Any:
-    """Choose between two stacks of values for each clone."""
-    return jnp.where(alive.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-
-def _batch(data: Any, order: Any, place: Any, batch_size: int) -> Any:
-    part = lax.dynamic_slice(order, (place * batch_size,), (batch_size,))
-    return jax.tree.map(lambda array: array[part], data)
-
-
-def _no_logs(take: Callable[..., tuple[Logs, State]], start: Any, state: State) -> Logs:
-    shapes, _ = jax.eval_shape(take, start, state)
-    logs: Logs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return logs
-
-
-@contextlib.contextmanager
-def chosen(switches: Sequence[Switch], indices: Sequence[Any]) -> Iterator[None]:
-    """Let indices be arguments of the program that is traced, and no constants in it."""
-    variables = [switch.index for switch in switches]
-    try:
-        for switch, index in zip(switches, indices, strict=True):
-            switch.index = index
-        yield
-    finally:
-        for switch, variable in zip(switches, variables, strict=True):
-            switch.index = variable
+        return self._paces.setdefault(key, Pace())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from miha.records import Epoch, Genome, Mode, Snapshot
 from miha.space import Space
+
+Way = Literal["fused", "graph", "xla"]
+"""How a population trains, or a network is compiled, where there is a choice."""
 
 
 class Trainer(Protocol):
@@ -54,10 +57,15 @@ class Trainer(Protocol):
     def is_parallel(self) -> bool:
         """Whether the device has more units than a small network can use, as a GPU has."""
 
-    def obstacle(self) -> str | None:
-        """Why it cannot train several clones in one program; None where it can.
+    @property
+    def compiler(self) -> str:
+        """What the network is compiled by unless told otherwise."""
 
-        Where it can, it is a `PopulationTrainer`.
+    def obstacle(self, way: Way) -> str | None:
+        """Why it cannot go a way; None where it can.
+
+        A trainer that can train fused is a `PopulationTrainer`; one that has a choice to compile
+        by XLA, an `XlaTrainer`.
         """
 
     def snapshot(self) -> Snapshot:
@@ -115,6 +123,20 @@ class Trainer(Protocol):
 
     def load(self, archive: bytes) -> Any:
         """Return the plain Keras network of an archive that this trainer exported."""
+
+
+class XlaTrainer(Trainer, Protocol):
+    """A trainer that can have long trainings compiled by XLA, a program for each genome."""
+
+    def compile_from(self, epochs: int) -> None:
+        """Have XLA compile every training of at least so many epochs."""
+
+    def measure_xla(self) -> dict[str, float]:
+        """Take a few steps both ways; the network has learnt something after.
+
+        Returns:
+            Seconds of an epoch, ``"graph epoch"`` and ``"xla epoch"``, and ``"xla compilation"``.
+        """
 
 
 @dataclass(frozen=True)
