@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-all test-slow lint benchmark clean
+.PHONY: demo test test-all test-slow lint benchmark benchmark-population clean
 
 demo: .venv/.examples  ## Train a small network on handwritten digits with the real method.
 	$(BIN)/python examples/quickstart.py
@@ -25,6 +25,9 @@ lint: .venv/.dev  ## Check style and types.
 
 benchmark: .venv/.test  ## Compare with `fit`; set ARGS="--data mnist.npz" to read a file.
 	$(BIN)/python benchmarks/overhead.py $(ARGS)
+
+benchmark-population: .venv/.jax,benchmark  ## Train clones together, one after another, and alone.
+	$(BIN)/python benchmarks/population.py $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import gc
+import json
+import os
 import shutil
+import subprocess
+import sys
 import weakref
+from pathlib import Path
 
 import jax
 import keras
@@ -282,3 +287,24 @@ def test_a_layer_that_cannot_be_batched_is_refused_by_name(tmp_path):
     model.compile("adam", "sparse_categorical_crossentropy")
     with pytest.raises(ArgumentError, match="a step of 'calls' cannot be taken for several"):
         search(tmp_path / "run", model, population="fused", mutations=["learning_rate"])
+
+
+def test_the_benchmark_runs_where_tensorflow_is_not_installed(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('as if it were not installed')")
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    script = Path(__file__).parents[1] / "benchmarks" / "population.py"
+    options = "--networks dense --sizes 2 --objects 60 --epochs 1 --repeat 1 --out found"
+    done = subprocess.run(
+        [sys.executable, script, *options.split()],
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    [row] = found["population"]
+    assert row["clones"] == 2
+    assert all(row[way]["seconds"] > 0 for way in ("alone", "sequential", "fused"))
+    assert {"miha", "fit"} <= set(found["schedule_seconds"])
