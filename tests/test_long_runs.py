@@ -79,8 +79,8 @@ import keras
 import miha
 from networks import images
 # 3 MB of weights and slots: were those of 60 more clones kept, it would show.
-layers = [keras.layers.Flatten(), keras.layers.Dense(4096, "relu"), keras.layers.Dense(2, "softmax")]
-model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+hidden, last = keras.layers.Dense(4096, "relu"), keras.layers.Dense(2, "softmax")
+model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), hidden, last])
 model.compile("adam", "sparse_categorical_crossentropy")
 miha.MIHA(
     model, *images(), validation_data=images(32), m=1, n=1, k=1, c=3, pop_size=int(sys.argv[2]),
