@@ -246,7 +246,8 @@ class MIHA:
         training = Training(self._plan, self._trainer, self._callbacks)
         space, start = self._trainer.space, self._start
         choices = Choices.described(self._description)
-        if choices.xla_from is not None:
+        # A run may go on with another backend, which has other ways.
+        if choices.xla_from is not None and self._trainer.compiler == "graph":
             cast("XlaTrainer", self._trainer).compile_from(choices.xla_from)
         executor = make_executor(training, choices.clones_at_once)
         return Loop(self._plan, training, executor, space, start, recorder, self._callbacks)

@@ -108,9 +108,14 @@ class Choices:
     @classmethod
     def described(cls, description: Mapping[str, Any]) -> Choices:
         """Return the choices that `describe` described."""
-        choices = dict(description["choices"])
-        del choices["population"]
-        return cls(**choices, seconds=description["measured"])
+        # Runs of earlier versions had no choice.
+        choices = description["choices"] or {"compiler": "default"}
+        return cls(
+            choices.get("clones_at_once", 1),
+            choices["compiler"],
+            choices.get("xla_from"),
+            description["measured"],
+        )
 
 
 def described(folder: RunFolder, description: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
@@ -125,7 +130,7 @@ def described(folder: RunFolder, description: dict[str, Any], wishes: Wishes) ->
         choices["population"] = wishes.population
     if wishes.compiler not in (None, "auto"):
         choices["compiler"] = wishes.compiler
-    return description | {"choices": choices, "measured": found.get("measured", {})}
+    return description | {"choices": choices or None, "measured": found.get("measured", {})}
 
 
 def settle(

@@ -9,8 +9,12 @@ from fakes import FakePopulationTrainer, FakeTrainer
 
 from miha.choices import Choices, Wishes, described, settle
 from miha.errors import ArgumentError, RunExistsError
+from miha.executors.factory import make_executor
+from miha.executors.fused import Fused
+from miha.executors.sequential import Sequential
 from miha.folder import RunFolder
 from miha.identity import check_same
+from miha.training import Training
 
 
 class Device(FakePopulationTrainer):
@@ -153,6 +157,21 @@ def test_a_run_does_not_go_on_the_other_way(folder, first, then):
     begin(folder, population=first)
     with pytest.raises(RunExistsError, match=f"choices.population is '{first}' and not '{then}'"):
         check_same(folder, described(folder, RUN, Wishes(then)))
+
+
+def test_a_run_of_an_earlier_version_goes_on_as_it_was_begun(folder):
+    folder.write_description(RUN)
+    found = choose(folder, Device())
+    assert Choices.described(found).clones_at_once == 1
+    assert Choices.described(found).xla_from is None
+    with pytest.raises(RunExistsError, match="choices is None and not"):
+        check_same(folder, described(folder, RUN, Wishes("fused")))
+
+
+def test_a_run_that_goes_on_with_another_backend_trains_as_that_can():
+    trainers = (Device(), Device(obstacle="another backend"), FakeTrainer())
+    way = [make_executor(Training(None, trainer, ()), 8) for trainer in trainers]
+    assert [type(executor) for executor in way] == [Fused, Sequential, Sequential]
 
 
 def test_another_run_in_the_folder_chooses_anew(folder):

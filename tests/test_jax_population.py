@@ -195,7 +195,7 @@ def test_the_memory_of_a_clone_grows_with_weights_and_batch():
         x, y = images(256)
         return make_contract_trainer(
             model, (x.reshape(-1, 64), y), batch_size=batch_size
-        )._clone_bytes()
+        )._clone_bytes
 
     small, wide, large = clone_bytes(32, 8), clone_bytes(320, 8), clone_bytes(32, 64)
     weights = 4 * (65 * 32 + 33 * 2)
@@ -207,7 +207,7 @@ def test_the_memory_of_a_clone_grows_with_weights_and_batch():
 def test_as_many_clones_train_at_once_as_there_is_memory_for(monkeypatch):
     trainer = make_contract_trainer(dense(), images(), batch_size=24)
     for clones, expected in ((1.9, 1), (2.1, 2), (7.9, 4), (1000, 8)):
-        free = clones * trainer._clone_bytes() / 0.8
+        free = clones * trainer._clone_bytes / 0.8
         monkeypatch.setattr("miha.trainer.room.free_bytes", lambda free=free: free)
         assert trainer.clones_at_once(5) == expected
 

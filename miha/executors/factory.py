@@ -18,6 +18,7 @@ def make_executor(training: Training, clones_at_once: int) -> Executor:
         training: Trains one network.
         clones_at_once: How many clones its trainer is to train together; 1: one after another.
     """
-    if clones_at_once == 1:
+    # A run may go on with another backend, which has other ways.
+    if clones_at_once == 1 or training.trainer.obstacle("fused"):
         return Sequential(training)
     return Fused(training, cast(PopulationTrainer, training.trainer), clones_at_once)

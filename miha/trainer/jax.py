@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -83,7 +83,7 @@ class JaxTrainer(KerasTrainer):
         if self._is_eager:
             return "the network is not compiled (`run_eagerly=True` or `jit_compile=False`)"
         try:
-            self._clone_bytes()
+            _ = self._clone_bytes
         except Exception as error:  # What a layer of the user's own cannot do is theirs.
             return f"a step of {self._network.name!r} cannot be taken for several: {error}"
         return None
@@ -91,7 +91,7 @@ class JaxTrainer(KerasTrainer):
     def clones_at_once(self, most: int) -> int:
         """See `PopulationTrainer`."""
         number = padded(most)
-        while number > 1 and number * self._clone_bytes() > room.SHARE * room.free_bytes():
+        while number > 1 and number * self._clone_bytes > room.SHARE * room.free_bytes():
             number //= 2
         return number
 
@@ -216,8 +216,9 @@ class JaxTrainer(KerasTrainer):
         loop = self._loop(kind, size, clones.number)
         return clones.take(kind, loop, self._sources[kind], jnp.asarray(order), start, stop)
 
+    @cached_property
     def _clone_bytes(self) -> int:
-        """Estimate the memory of one clone in a population: its values, and those of a step."""
+        """The estimated memory of one clone in a population: its values, and those of a step."""
         network = self._network
         state = tuple([variable.value for variable in group] for group in self._variables("train"))
         batch = jax.tree.map(lambda a: a[: 4 * self._batch_size], self._sources["train"])
