@@ -6,13 +6,14 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from miha import checks
 from miha.archive import largest_archive, pack, read
 from miha.callbacks import Callback, notify
+from miha.choices import Choices, Compiler, Population, Wishes, described, settle
 from miha.errors import ArchiveError, RunExistsError
-from miha.executors.sequential import Sequential
+from miha.executors.factory import make_executor
 from miha.fitness import Fitness, LevelAndSlope
 from miha.folder import START, Keep, RunFolder, new_folder
 from miha.identity import check_same, describe_run
@@ -34,7 +35,7 @@ from miha.training import Training
 if TYPE_CHECKING:
     import keras
 
-    from miha.trainer.protocol import Trainer
+    from miha.trainer.protocol import Trainer, XlaTrainer
 
 
 class MIHA:
@@ -96,6 +97,12 @@ class MIHA:
         backtrack: The share, such as 0.05, by which the network's monitored value may be worse
             than the best one of the run before it is given up for that one; None: never.
         anneal: Whether the learning rate falls along a cosine in the last m epochs.
+        population: ``"fused"``: clones of one optimizer class and batch size train together, in
+            one program, on Keras' JAX backend; ``"sequential"``: one after another; ``"auto"``:
+            together on a GPU with enough memory where that is measured to be faster.
+        compiler: On TensorFlow ``"graph"``, the default, whose weights are those of `fit` bit for
+            bit; ``"xla"``, which rounds otherwise and compiles each genome anew; or ``"auto"``:
+            XLA for trainings so long that it is measured to pay.
         callbacks: `Callback` objects that watch the run.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
 
@@ -141,6 +148,8 @@ class MIHA:
         rest: bool = True,
         backtrack: float | None = 0.05,
         anneal: bool = True,
+        population: Population = "auto",
+        compiler: Compiler | None = None,
         callbacks: Sequence[Callback] = (),
         verbose: int = 1,
     ) -> None:
@@ -202,11 +211,13 @@ class MIHA:
             seed=self.seed,
         )
         self._callbacks = [*make_progress(verbose, monitor), *callbacks]
+        self._wishes = Wishes(population, compiler)
+        self._wishes.check(trainer)
         # Now: neither the network nor a mutation of the user's is as it was after a run.
         self._description = describe_run(self._plan, trainer)
         checks.check_mutations(self._plan.mutations, trainer.genome, trainer.space, schedule)
         if folder.has_run and not overwrite:
-            check_same(folder, self._description)
+            check_same(folder, described(folder, self._description, self._wishes))
 
     @property
     def epochs(self) -> int:
@@ -244,6 +255,13 @@ class MIHA:
         folder = RunFolder(self._logs)
         folder.create()
         with locked(folder.path), self._watched():
+            self._description = settle(
+                folder,
+                self._description,
+                self._wishes,
+                self._trainer,
+                self._plan.schedule.pop_size,
+            )
             journal, past = open_run(folder, self._description, self._overwrite, self._check_room)
             recorder = Recorder(folder, journal, past, self._trainer)
             with run_log(folder.path / "run.log"), resumable(partial(self._progress, recorder)):
@@ -263,7 +281,11 @@ class MIHA:
     def _loop(self, recorder: Recorder) -> Loop:
         training = Training(self._plan, self._trainer, self._callbacks)
         space, start = self._trainer.space, self._start
-        executor = Sequential(training)
+        choices = Choices.described(self._description)
+        # A run may go on with another backend, which has other ways.
+        if choices.xla_from is not None and self._trainer.compiler == "graph":
+            cast("XlaTrainer", self._trainer).compile_from(choices.xla_from)
+        executor = make_executor(training, choices.clones_at_once)
         return Loop(self._plan, training, executor, space, start, recorder, self._callbacks)
 
     def _finished(self, recorder: Recorder) -> Result:
@@ -290,6 +312,7 @@ class MIHA:
         plan, folder = self._plan, str(recorder.folder.path)
         say(announcement(plan.schedule, folder))
         say(f"Seed {plan.seed}. {self._trainer.device}. Starts with {self._genome}")
+        say(str(Choices.described(self._description)))
         notify(self._callbacks, Callback.on_run_begin, plan.schedule, folder)
         if recorder.past.trainings:
             say(f"Goes on: {self._progress(recorder)}")

@@ -17,7 +17,7 @@ from miha.fitness import LOSES, score
 from miha.plan import Plan
 from miha.randomness import generator
 from miha.records import Curve, Epoch, Network, Snapshot, Task
-from miha.trainer.protocol import Trainer
+from miha.trainer.protocol import Origin, Trainer
 
 LONGEST_FAILURE = 20_000
 """Characters of a traceback that are kept: TensorFlow's can hold whole graphs."""
@@ -71,6 +71,11 @@ class Training:
         place = (self.plan.seed, task.phase, task.cycle or 0, 0)
         return generator(*place, "order"), generator(*place, "noise")
 
+    def origin(self, task: Task) -> Origin:
+        """Return how a network comes by its first values, and what draws new ones."""
+        place = (self.plan.seed, task.phase, task.cycle or 0, task.clone or 0)
+        return task.change.transition, generator(*place, "weights")
+
     def end_epoch(self, task: Task, epoch: Epoch) -> None:
         """Tell who watches that an epoch has ended."""
         self.value(epoch)  # A value that is not logged shall cost one epoch, not m.
@@ -78,8 +83,7 @@ class Training:
 
     def _epochs(self, task: Task, values: Snapshot) -> tuple[Epoch, ...]:
         self.trainer.restore(values)
-        drawn = generator(self.plan.seed, task.phase, task.cycle or 0, task.clone or 0, "weights")
-        self.trainer.express(task.genome, task.change.transition, drawn)
+        self.trainer.express(task.genome, *self.origin(task))
         epochs = self.trainer.train(
             task.epochs,
             *self.generators(task),

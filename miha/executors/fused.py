@@ -17,9 +17,8 @@ from miha.training import Training
 class Fused:
     """Trains those clones together that one program can train.
 
-    They are those of one optimizer class and batch size that inherit their parent's values. A
-    group that some clones of are recorded already is trained as a whole again: how it rounds
-    depends on how many it holds.
+    They are those of one optimizer class and batch size. A group that some clones of are recorded
+    already is trained as a whole again: how it rounds depends on how many it holds.
 
     Attributes:
         training: Trains one clone, and judges every one.
@@ -50,9 +49,6 @@ class Fused:
         """Yield the places of the clones that train together."""
         kinds = defaultdict[tuple[str, int], list[int]](list)
         for place, task in enumerate(tasks):
-            if task.change.transition != "inherit":
-                yield [place]
-                continue
             kinds[task.genome.optimizer, task.genome.batch_size].append(place)
         for places in kinds.values():
             for start in range(0, len(places), self.at_once):
@@ -74,10 +70,11 @@ class Fused:
 
         first = tasks[places[0]]
         genomes = [tasks[place].genome for place in places]
+        origins = [self.training.origin(tasks[place]) for place in places]
         generators = self.training.generators(first)
         try:
             trained = self.trainer.train_population(
-                genomes, values, first.epochs, *generators, on_epoch
+                genomes, values, first.epochs, *generators, on_epoch, origins
             )
         except Exception as error:
             if isinstance(error, MihaError) and not isinstance(error, TrainerError):

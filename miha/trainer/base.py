@@ -25,6 +25,7 @@ from miha.trainer.folding import exchange
 from miha.trainer.losses import LossSlot, Variant
 from miha.trainer.noise import Noise
 from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
+from miha.trainer.protocol import Way
 from miha.trainer.surgery import Slot, Switch
 from miha.trainer.tensors import to_tensor
 
@@ -36,6 +37,9 @@ FEW = 256
 
 _UNTOLD = ("momentum", "weight_decay", "loss", "label_smoothing")
 """Genes that a genome need not tell."""
+
+Steps = Callable[[Kind, np.ndarray, int], Mapping[str, Any]]
+"""Takes a step on each batch of an order of samples; see `KerasTrainer._steps`."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +136,18 @@ class KerasTrainer(abc.ABC):
         """See `Trainer`."""
 
     @property
-    def obstacle(self) -> str | None:
+    def is_parallel(self) -> bool:
         """See `Trainer`."""
-        return f"on the backend {self.backend!r} of Keras, networks train one after another"
+        return False
+
+    @property
+    def compiler(self) -> str:
+        """See `Trainer`."""
+        return "eager"
+
+    def obstacle(self, way: Way) -> str | None:
+        """See `Trainer`."""
+        return f"the backend {self.backend!r} of Keras has no such way"
 
     @classmethod
     def foreign_state(cls, network: keras.Model) -> list[str]:
@@ -281,7 +294,7 @@ class KerasTrainer(abc.ABC):
         if not inner(self._network.optimizer).use_ema:
             return {}
         self._network.optimizer.finalize_variable_values(self._network.trainable_variables)
-        return self._evaluated()
+        return self._evaluated(self._steps)
 
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
         """See `Trainer`."""
@@ -316,22 +329,26 @@ class KerasTrainer(abc.ABC):
 
     def _epoch(self, order: np.random.Generator) -> Epoch:
         start = time.perf_counter()
+        return Epoch(self._epoch_logs(order, self._steps), time.perf_counter() - start)
+
+    def _epoch_logs(self, order: np.random.Generator, steps: Steps) -> dict[str, Any]:
+        """Train and evaluate once; return what both have logged."""
         samples = np.arange(self._samples)
         permutation = order.permutation(samples) if self._settings.shuffle else samples
-        logs = self._logs("train", permutation, self._batch_size) | self._evaluated()
-        return Epoch(logs, time.perf_counter() - start)
+        logs = self._logs("train", permutation, self._batch_size, steps)
+        return logs | self._evaluated(steps)
 
-    def _evaluated(self) -> dict[str, Any]:
+    def _evaluated(self, steps: Steps) -> dict[str, Any]:
         if "test" not in self._sources:
             return {}
         samples = np.arange(self._evaluation_samples)
         with contextlib.nullcontext() if self._loss is None else self._loss.own():
-            values = self._logs("test", samples, self._settings.validation_batch_size)
+            values = self._logs("test", samples, self._settings.validation_batch_size, steps)
         return {self._settings.prefix + name: value for name, value in values.items()}
 
-    def _logs(self, kind: Kind, order: np.ndarray, batch_size: int) -> dict[str, Any]:
+    def _logs(self, kind: Kind, order: np.ndarray, batch_size: int, steps: Steps) -> dict[str, Any]:
         self._network.reset_metrics()
-        logs = self._steps(kind, order, batch_size)
+        logs = steps(kind, order, batch_size)
         to_numpy = keras.ops.convert_to_numpy
         return {str(name): to_numpy(value).tolist() for name, value in logs.items()}
 

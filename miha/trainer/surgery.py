@@ -78,18 +78,20 @@ class Switch(Choice):
 
     Attributes:
         seen: What it is called with, where a list is there to take it.
+        choose_by: Applies the function of an index; a trainer may know a better way.
     """
 
     def __init__(self, branches: dict[str, Activation]) -> None:
         super().__init__(list(branches))
         self.functions = list(branches.values())
         self.seen: list[Any] | None = None
+        self.choose_by: Callable[..., Any] = keras.ops.switch
 
     def __call__(self, values: Any) -> Any:
         """Apply the chosen activation."""
         if self.seen is not None:
             self.seen.append(values)
-        return keras.ops.switch(self.index, self.functions, values)
+        return self.choose_by(self.index, self.functions, values)
 
 
 def find_slots(model: keras.Model, with_outputs: bool = True) -> list[Slot]:
