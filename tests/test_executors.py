@@ -50,8 +50,8 @@ class Watching(Callback):
 
 
 def test_together_and_one_by_one_tell_the_same_story_but_for_rounding(tmp_path):
-    run(make_loop(tmp_path / "alone", FakeTrainer(), **SCHEDULE))
-    run(together(tmp_path / "together"))
+    run(make_loop(tmp_path / "alone", FakeTrainer(), **{**SCHEDULE, "c": 6}))
+    run(together(tmp_path / "together", c=6))
     alone, fused = (load_run(tmp_path / name) for name in ("alone", "together"))
     assert alone.history["val_loss"].tolist() == pytest.approx(fused.history["val_loss"].tolist())
     assert alone.history["val_loss"].tolist() != fused.history["val_loss"].tolist()
