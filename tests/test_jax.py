@@ -15,7 +15,6 @@ from networks import convolutional, dense, images
 
 from miha import ArgumentError
 
-
 NORMALIZED = (convolutional, "residual", "unbuilt", "mixed_bfloat16", "mixed_float16", *LARGE_KINDS)
 """Convolutions before a BatchNormalization."""
 
