@@ -36,7 +36,10 @@ class Plan:
 
 
 def possible_mutations(
-    wishes: Sequence[Mutation] | None, genome: Genome, has_validation: bool
+    wishes: Sequence[Mutation] | None,
+    genome: Genome,
+    has_validation: bool,
+    rebatches: bool = True,
 ) -> tuple[Mutation, ...]:
     """Leave out the mutations that the network does not allow, with a warning.
 
@@ -44,6 +47,7 @@ def possible_mutations(
         wishes: The mutations that the user asked for; None for the default ones.
         genome: The network's own.
         has_validation: Whether clones are compared on validation data.
+        rebatches: Whether the data can be put into batches of another size.
 
     Returns:
         What may be drawn.
@@ -54,6 +58,8 @@ def possible_mutations(
         reasons["activation"] = "the network has no layer whose activation may be exchanged"
     if genome.learning_rate is None:
         reasons["learning_rate"] = "the network's learning rate schedule is kept"
+    if not rebatches:
+        reasons["batch_size"] = "the data comes in batches of its own, which stay as they are"
     mutations = resolve(default) if wishes is None else tuple(wishes)
     for mutation in mutations:
         if mutation.gene in reasons:

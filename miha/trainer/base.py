@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from miha.trainer.copies import values
 from miha.trainer.data import Data, map_arrays
 from miha.trainer.exporter import Exporter
 from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
+from miha.trainer.streams.feed import Fed, fed
+from miha.trainer.streams.stream import Stream
 from miha.trainer.surgery import Slot, Switch
 
 Kind = Literal["train", "test"]
@@ -48,7 +51,7 @@ class KerasTrainer(abc.ABC):
         network: The live network; the trainer changes it.
         slots: The activation slots of ``network`` that may mutate.
         space: What each gene may become.
-        data: Training data.
+        data: Training data: held on the device, or read anew for each epoch.
         evaluation: What the network is evaluated on after each epoch, or None.
         settings: How the data is gone through.
         metrics: Names of the logged values, and the direction in which each is better.
@@ -61,8 +64,8 @@ class KerasTrainer(abc.ABC):
         network: keras.Model,
         slots: Sequence[Slot],
         space: Space,
-        data: Data,
-        evaluation: Data | None,
+        data: Data | Stream,
+        evaluation: Data | Stream | None,
         settings: Settings,
         metrics: dict[str, Mode | None],
         exporter: Exporter,
@@ -80,9 +83,14 @@ class KerasTrainer(abc.ABC):
         self._exporter = exporter
         self._samples = data.samples
         self._evaluation_samples = 0 if evaluation is None else evaluation.samples
-        self._sources: dict[Kind, Any] = {"train": _to_device(data)}
+        self._sources: dict[Kind, Any] = {}
+        self._streams: dict[Kind, Stream] = {}
+        self._hold("train", data)
         if evaluation is not None:
-            self._sources["test"] = _to_device(evaluation)
+            self._hold("test", evaluation)
+
+    is_padded = False
+    """Whether a program is compiled for one number of samples, to which streams are padded."""
 
     @property
     def backend(self) -> str:
@@ -216,23 +224,56 @@ class KerasTrainer(abc.ABC):
 
     def _epoch(self, order: np.random.Generator) -> Epoch:
         start = time.perf_counter()
-        samples = np.arange(self._samples)
-        permutation = order.permutation(samples) if self._settings.shuffle else samples
-        logs = self._logs("train", permutation, self._batch_size) | self._evaluated()
+        if "train" in self._streams:
+            logs = self._streamed("train", self._batch_size, order)
+        else:
+            samples = np.arange(self._samples)
+            permutation = order.permutation(samples) if self._settings.shuffle else samples
+            logs = self._logs("train", permutation, self._batch_size)
+        logs |= self._evaluated()
         return Epoch(logs, time.perf_counter() - start)
 
     def _evaluated(self) -> dict[str, Any]:
-        if "test" not in self._sources:
+        size = self._settings.validation_batch_size
+        if "test" in self._streams:
+            values = self._streamed("test", size, None)
+        elif "test" in self._sources:
+            values = self._logs("test", np.arange(self._evaluation_samples), size)
+        else:
             return {}
-        samples = np.arange(self._evaluation_samples)
-        values = self._logs("test", samples, self._settings.validation_batch_size)
         return {self._settings.prefix + name: value for name, value in values.items()}
 
     def _logs(self, kind: Kind, order: np.ndarray, batch_size: int) -> dict[str, Any]:
         self._network.reset_metrics()
-        logs = self._steps(kind, order, batch_size)
-        to_numpy = keras.ops.convert_to_numpy
-        return {str(name): to_numpy(value).tolist() for name, value in logs.items()}
+        return _numbers(self._steps(kind, order, batch_size))
+
+    def _hold(self, kind: Kind, source: Data | Stream) -> None:
+        """Bring arrays to the device; a stream is brought part by part."""
+        if isinstance(source, Stream):
+            self._streams[kind] = source
+        else:
+            self._sources[kind] = map_arrays(keras.ops.convert_to_tensor, source.packed)
+
+    def _streamed(
+        self, kind: Kind, batch_size: int, order: np.random.Generator | None
+    ) -> dict[str, Any]:
+        """Take the steps of an epoch of a stream: those of each part, as if it were all."""
+        self._network.reset_metrics()
+        logs: Mapping[str, Any] = {}
+        with contextlib.closing(self._fed(kind, batch_size, order)) as parts:
+            for part in parts:
+                self._sources[kind] = part.tensors
+                logs = self._steps(kind, np.arange(part.samples), part.batch_size)
+                if kind == "train" and not goes_on(logs):
+                    break
+        self._sources.pop(kind, None)
+        return _numbers(logs)
+
+    def _fed(
+        self, kind: Kind, batch_size: int, order: np.random.Generator | None
+    ) -> Generator[Fed, None, None]:
+        shuffle = self._settings.shuffle and kind == "train"
+        return fed(self._streams[kind], batch_size, order, shuffle, self.is_padded)
 
 
 def goes_on(logs: Mapping[str, Any]) -> Any:
@@ -240,10 +281,9 @@ def goes_on(logs: Mapping[str, Any]) -> Any:
     return "loss" not in logs or keras.ops.all(keras.ops.isfinite(logs["loss"]))
 
 
-def _to_device(data: Data) -> Any:
-    """Return the data as a step takes it, in tensors of the backend."""
-    packed = keras.utils.pack_x_y_sample_weight(data.x, data.y, data.sample_weight)
-    return map_arrays(keras.ops.convert_to_tensor, packed)
+def _numbers(logs: Mapping[str, Any]) -> dict[str, Any]:
+    to_numpy = keras.ops.convert_to_numpy
+    return {str(name): to_numpy(value).tolist() for name, value in logs.items()}
 
 
 def _install(slot: Slot, names: Sequence[str]) -> Switch:

@@ -18,6 +18,7 @@ from miha.trainer.custom import custom_objects
 from miha.trainer.exporter import Exporter
 from miha.trainer.fingerprint import fingerprint
 from miha.trainer.protocol import Trainer
+from miha.trainer.streams.stream import Stream
 from miha.trainer.surgery import Slot
 
 TRAINERS = {
@@ -30,8 +31,8 @@ TRAINERS = {
 
 def make_trainer(
     model: keras.Model,
-    training: data.Data,
-    validation: data.Data | None,
+    training: data.Data | Stream,
+    validation: data.Data | Stream | None,
     batch_size: int,
     validation_batch_size: int,
     space: SearchSpace,
@@ -70,13 +71,14 @@ def make_trainer(
         plain = copies.copy(built, known)
         chosen = slots.choose_slots(plain, space, known, batch[0])
     mutable = slots.slots_in(live, chosen)
-    evaluation = training if validation is None and evaluate_training else validation
+    evaluation = training.for_evaluation() if evaluate_training else None
+    evaluation = evaluation if validation is None else validation
     prefix = "eval_" if validation is None else "val_"
     evaluated = metrics if evaluation is not None else {}
     return _trainer_class()(
         network=live,
         slots=mutable,
-        space=_resolve(space, live, mutable, batch_size, training.samples),
+        space=_resolve(_for_batches(space, training), live, mutable, batch_size, training.samples),
         data=training,
         evaluation=evaluation,
         settings=Settings(batch_size, validation_batch_size, prefix, shuffle),
@@ -119,9 +121,17 @@ def _check_model(model: Any) -> None:
         )
 
 
-def _batch(training: data.Data) -> tuple[Any, ...]:
+def _for_batches(space: SearchSpace, training: data.Data | Stream) -> SearchSpace:
+    """Leave no other batch size where the batches are the data's own."""
+    own = training.batch_size
+    if own is None or training.rebatches:
+        return space
+    return replace(space, batch_size=(own, own))
+
+
+def _batch(training: data.Data | Stream) -> tuple[Any, ...]:
     """Return a few samples, as the tensors that a step takes."""
-    few = training.take(slice(2))
+    few = training.few()
     convert = keras.ops.convert_to_tensor
     return tuple(data.map_arrays(convert, part) for part in (few.x, few.y, few.sample_weight))
 

@@ -32,6 +32,8 @@ class JaxTrainer(KerasTrainer):
     the last batch is smaller, made when it is first needed. Activations are chosen at run time.
     """
 
+    is_padded = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._loops: dict[tuple[str, int], Any] = {}
@@ -63,13 +65,19 @@ class JaxTrainer(KerasTrainer):
 
     def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
         full = len(order) // batch_size
+        rest = order[full * batch_size :]
+        # One program for all parts of a stream: the places after the last are not looked at.
+        order = np.pad(order, (0, self._capacity(kind) - len(order)))
         logs: Logs = {}
         if full:
             logs = self._full_steps(kind, order, batch_size, full)
-        rest = order[full * batch_size :]
         if len(rest) and (kind == "test" or goes_on(logs)):
             logs = self._take(kind, rest, len(rest), 0, 1)
         return logs
+
+    def _capacity(self, kind: Kind) -> int:
+        """Return for how many samples the data has room, all of them used or not."""
+        return len(jax.tree.leaves(self._sources[kind])[0])
 
     def _full_steps(self, kind: Kind, order: np.ndarray, batch_size: int, full: int) -> Logs:
         """Take the steps whose batches are full, some at once."""
