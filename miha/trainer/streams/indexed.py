@@ -66,8 +66,6 @@ class Indexed(Stream):
         weights = np.zeros(self._columns.samples, keras.config.floatx())
         found = np.concatenate([block.sample_weight for block in blocks])
         weights[self._places.start : self._places.stop] = found
-            [block.sample_weight for block in blocks]
-        )
         columns = self._columns
         return Indexed(self.name, Data(columns.x, columns.y, Column(weights)), self._places)
 
