@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Iterator
 from typing import Any
@@ -52,7 +53,7 @@ class Column:
     @property
     def sample_bytes(self) -> int:
         """Bytes of a sample, as it is trained on."""
-        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * int(self.dtype.itemsize)
 
     def take(self, places: np.ndarray) -> np.ndarray:
         """Return some samples.

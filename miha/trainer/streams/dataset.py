@@ -59,7 +59,7 @@ class Dataset(Iterated):
         if not is_batched:
             self.batch_size, self.samples = None, length
 
-    def _batches(self, size: int | None, seed: int | None, shuffle: bool) -> Iterator[Data]:
+    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
         dataset = self._dataset if size is None else self._dataset.rebatch(size)
         for batch in dataset.as_numpy_iterator():
             yield as_data(self.name, batch)

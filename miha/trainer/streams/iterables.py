@@ -34,9 +34,9 @@ class Iterable(Iterated):
         _check(name, source)
         super().__init__(name, len(source), class_weight)
 
-    def _batches(self, size: int | None, seed: int | None, shuffle: bool) -> Iterator[Data]:
+    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
         source = self._source
-        batches = source.begin(seed or 0) if isinstance(source, Batches) else iter(source)
+        batches = source.begin(seed) if isinstance(source, Batches) else iter(source)
         for batch in islice(batches, len(source)):
             yield as_data(self.name, batch)
 

@@ -13,7 +13,7 @@ import numpy as np
 from miha.errors import ArgumentError, MihaWarning
 from miha.trainer.data import Data, check_finite, digest_shape, weigh_classes
 from miha.trainer.streams.blocks import cut, grouped, is_same, same_shapes, shuffled
-from miha.trainer.streams.stream import Part, Stream
+from miha.trainer.streams.stream import Part, Stream, seed_of
 
 BUFFER_SAMPLES, BUFFER_BYTES = 10_000, 128 * 2**20
 """What the buffer that shuffles holds at most."""
@@ -63,12 +63,12 @@ class Iterated(Stream):
         self._warn()
 
     @abc.abstractmethod
-    def _batches(self, size: int | None, seed: int | None, shuffle: bool) -> Iterator[Data]:
+    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
         """Yield the batches of an epoch.
 
         Args:
             size: Samples in each, where that can be chosen; None: its own.
-            seed: Decides every draw; None where what is read shall not be trained on.
+            seed: Decides every draw.
             shuffle: Whether to shuffle, where this does it by itself.
         """
 
@@ -87,7 +87,7 @@ class Iterated(Stream):
                     sha.update(array.tobytes())
 
     def _peek(self) -> list[Data]:
-        return list(islice(self._batches(None, None, False), LOOKED_AT))
+        return list(islice(self._batches(None, 0, False), LOOKED_AT))
 
     def _check(self) -> None:
         for batch in self._first:
@@ -112,8 +112,7 @@ class Iterated(Stream):
         if self.rebatches:
             yield from self._cut(batch_size, order, shuffle)
         else:
-            seed = None if order is None else int(order.integers(2**31))
-            batches = self._batches(None, seed, shuffle)
+            batches = self._batches(None, seed_of(order), shuffle and order is not None)
             size = self._first[0].samples
             yield from grouped(batches, self._steps(size, self._first[0]))
 
@@ -123,10 +122,7 @@ class Iterated(Stream):
         """Yield parts of steps of another batch size."""
         size = batch_size * self._steps(batch_size, self._first[0])
         shuffles_here = shuffle and order is not None and self.repeats and not self.draws_itself
-        # Drawn where it is used only: an order of one draw is that of arrays.
-        is_drawn = order is not None and self.draws_itself
-        seed = int(order.integers(2**31)) if order is not None and is_drawn else None
-        blocks = self._batches(size, seed, shuffle)
+        blocks = self._batches(size, seed_of(order), shuffle)
         if shuffles_here and order is not None:
             blocks = shuffled(blocks, self._buffer, order)
         for block in cut(blocks, size):

@@ -16,7 +16,7 @@ from miha.errors import ArgumentError
 from miha.trainer.data import Data
 from miha.trainer.streams.blocks import as_data, grouped
 from miha.trainer.streams.iterated import LOOKED_AT, Iterated
-from miha.trainer.streams.stream import Part
+from miha.trainer.streams.stream import Part, seed_of
 
 
 class Loader(Iterated):
@@ -57,7 +57,7 @@ class Loader(Iterated):
             return
         loader = self._loader
         indices = self._indices(order, shuffle)
-        seed = 0 if order is None else int(order.integers(2**31))
+        seed = seed_of(order)
         batches = self._read(_rebuilt(loader, batch_size, indices, seed), seed)
         yield from grouped(batches, self._steps(batch_size, self._first[0]))
 
@@ -70,7 +70,7 @@ class Loader(Iterated):
             if order is not None and shuffle:
                 samples = order.permutation(samples)
             return [int(place) for place in samples]
-        with _seeded(0 if order is None else int(order.integers(2**31))):
+        with _seeded(seed_of(order)):
             return list(sampler)
 
     def _peek(self) -> list[Data]:
@@ -81,8 +81,8 @@ class Loader(Iterated):
         with _seeded(0):
             return [as_data(self.name, batch) for batch in islice(loader, LOOKED_AT)]
 
-    def _batches(self, size: int | None, seed: int | None, shuffle: bool) -> Iterator[Data]:
-        yield from self._read(self._loader, seed or 0)
+    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
+        yield from self._read(self._loader, seed)
 
     def _read(self, loader: DataLoader[Any], seed: int) -> Iterator[Data]:
         """Yield batches; what a dataset draws is drawn from a seed.

@@ -74,12 +74,12 @@ class PyDataset(Iterated):
                 stacklevel=6,
             )
 
-    def _batches(self, size: int | None, seed: int | None, shuffle: bool) -> Iterator[Data]:
+    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
         dataset = self._dataset
         if self._is_told:
             dataset.on_epoch_begin()
         places = np.arange(dataset.num_batches)
-        if shuffle and seed is not None:
+        if shuffle:
             places = np.random.default_rng(seed).permutation(places)
         for batch in _read(dataset, places):
             yield as_data(self.name, batch)

@@ -34,6 +34,15 @@ class Part:
     capacity: int
 
 
+def seed_of(order: np.random.Generator | None) -> int:
+    """Return a seed for an epoch; what the generator draws is the same as without it.
+
+    Args:
+        order: The generator of the epoch's draws; None for what is the same each time.
+    """
+    return 0 if order is None else int(order.spawn(1)[0].integers(2**31))
+
+
 class Stream(abc.ABC):
     """Samples that are read anew for each epoch.
 
