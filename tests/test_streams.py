@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from contract import assert_equal, rng
 from networks import branched, branched_data, convolutional, dense, images
+from sources import Listed, Pairs, dataset, in_hdf5, loader, mapped
 
 import miha
 from miha import MihaWarning, SearchSpace
+from miha.checks import choose_batch_size
 from miha.trainer.data import Data
 from miha.trainer.factory import make_trainer
 from miha.trainer.streams.indexed import Indexed
 from miha.trainer.streams.opening import open_data
+from miha.trainer.streams.stream import seed_of
 
 BACKEND = keras.backend.backend()
-tf = pytest.importorskip("tensorflow")
-h5py = pytest.importorskip("h5py")
 
 
 def trainer_of(model, *data, batch_size=20, shuffle=True, evaluate_training=False, **arguments):
     training, validation = open_data(model, *data, **arguments)
+    size = choose_batch_size(batch_size, training.batch_size, training.rebatches, training.samples)
     return make_trainer(
-        model, training, validation, batch_size=batch_size, validation_batch_size=32,
+        model, training, validation, batch_size=size, validation_batch_size=32,
         space=SearchSpace(activations=("relu", "tanh")), shuffle=shuffle,
         evaluate_training=evaluate_training, seed=0,
     )  # fmt: skip
@@ -46,59 +47,6 @@ def assert_trained_alike(first, second, epochs=2, batch_size=None):
     assert our_logs == their_logs
 
 
-class Pairs(keras.utils.PyDataset):
-    def __init__(self, x, y, size=20, **arguments):
-        super().__init__(**arguments)
-        self.x, self.y, self.size = x, y, size
-
-    def __len__(self):
-        return math.ceil(len(self.x) / self.size)
-
-    def __getitem__(self, index):
-        part = slice(index * self.size, (index + 1) * self.size)
-        return self.x[part], self.y[part]
-
-
-class Listed:
-    """Batches that can be iterated again and again."""
-
-    def __init__(self, x, y, size=13):
-        self.x, self.y, self.size = x, y, size
-
-    def __len__(self):
-        return math.ceil(len(self.x) / self.size)
-
-    def __iter__(self):
-        for start in range(0, len(self.x), self.size):
-            yield self.x[start : start + self.size], self.y[start : start + self.size]
-
-
-def dataset(x, y):
-    return tf.data.Dataset.from_tensor_slices((x, y))
-
-
-def loader(x, y, size=20, **arguments):
-    torch = pytest.importorskip("torch")
-    pairs = torch.utils.data.TensorDataset(torch.as_tensor(x), torch.as_tensor(y))
-    return torch.utils.data.DataLoader(pairs, size, **arguments)
-
-
-def mapped(folder, *arrays):
-    found = []
-    for number, array in enumerate(arrays):
-        np.save(folder / f"{number}.npy", array)
-        found.append(np.load(folder / f"{number}.npy", mmap_mode="r"))
-    return found
-
-
-def in_hdf5(folder, *arrays, **arguments):
-    with h5py.File(folder / "data.h5", "w") as file:
-        for number, array in enumerate(arrays):
-            file.create_dataset(str(number), data=array, **arguments)
-    file = h5py.File(folder / "data.h5", "r")
-    return [file[str(number)] for number in range(len(arrays))]
-
-
 REBATCHED = {
     "a dataset in batches": lambda x, y: dataset(x, y).batch(32),
     "a dataset without batches": dataset,
@@ -114,8 +62,8 @@ REBATCHED = {
 def test_batches_of_any_source_train_as_the_same_arrays_do(kind, shuffle):
     x, y = images(100)
     source = REBATCHED[kind](x, y)
-    ours = trainer_of(convolutional(), source, shuffle=shuffle, validation_data=source)
-    theirs = trainer_of(convolutional(), x, y, shuffle=shuffle, validation_data=(x, y))
+    ours = trainer_of(dense(), source, shuffle=shuffle, validation_data=source)
+    theirs = trainer_of(dense(), x, y, shuffle=shuffle, validation_data=(x, y))
     assert_trained_alike(ours, theirs)
     assert_trained_alike(ours, theirs, batch_size=24)
 
@@ -136,10 +84,10 @@ def test_arrays_larger_than_the_device_train_as_those_on_it(kind, tmp_path):
     x = x.astype("float64")
     large = LARGE[kind](tmp_path, x, y)
     held, streamed = (
-        trainer_of(convolutional(), *large, validation_data=tuple(large), room=room)
+        trainer_of(dense(), *large, validation_data=tuple(large), room=room)
         for room in (10**9, 100)
     )
-    plain = trainer_of(convolutional(), x, y, validation_data=(x, y))
+    plain = trainer_of(dense(), x, y, validation_data=(x, y))
     assert set(held._sources) == {"train", "test"} == set(streamed._streams)
     assert held.fingerprint == streamed.fingerprint == plain.fingerprint
     expected = trained(plain)
@@ -204,11 +152,11 @@ def test_weights_are_those_of_fit_bit_for_bit(kind):
 
 def test_the_batches_of_a_pydataset_stay_as_they_are_and_their_order_is_drawn():
     x, y = images(100)
-    trainer = trainer_of(convolutional(), Pairs(x, y), batch_size=20)
+    trainer = trainer_of(dense(), Pairs(x, y))
     assert trainer.space.batch_size == (20, 20)
-    places = np.random.default_rng(int(rng(5).integers(2**31))).permutation(5)
+    places = np.random.default_rng(seed_of(rng(5))).permutation(5)
     order = (places[:, None] * 20 + np.arange(20)).ravel()
-    plain = trainer_of(convolutional(), x[order], y[order], shuffle=False)
+    plain = trainer_of(dense(), x[order], y[order], shuffle=False)
     assert_trained_alike(trainer, plain, epochs=1)
 
 
@@ -263,3 +211,91 @@ def test_batches_of_several_shapes_stay_as_they_are():
             model.train_on_batch(batch, batch[:, 0, :1])
     for ours, theirs in zip(ends[0].variables, model.variables, strict=True):
         np.testing.assert_allclose(ours, keras.ops.convert_to_numpy(theirs), 1e-6)
+
+
+def seeded(seed):
+    return Listed(*(array[rng(seed).permutation(60)] for array in images(60)), size=20)
+
+
+def test_a_function_that_takes_a_seed_decides_the_order_of_each_epoch():
+    trainer, order, model = trainer_of(dense(), miha.Batches(seeded, 3)), rng(5), dense()
+    ours, _ = trained(trainer)
+    for seed in (seed_of(order), seed_of(order)):
+        for batch in seeded(seed):
+            model.train_on_batch(*batch)
+    for a, b in zip(ours.variables, model.variables, strict=True):
+        np.testing.assert_allclose(a, keras.ops.convert_to_numpy(b), 1e-4, 1e-6)
+
+
+def assert_trains_alike_again(trainer):
+    start, ends = trainer.snapshot(), []
+    for _ in range(2):
+        trainer.restore(start)
+        ends.append(trained(trainer)[0])
+    assert_equal(*ends)
+
+
+def test_a_loader_draws_by_its_own_sampler_from_a_seed_by_place():
+    torch = pytest.importorskip("torch")
+    sampler = torch.utils.data.WeightedRandomSampler(torch.linspace(0, 1, 60), 40)
+    trainer = trainer_of(dense(), loader(*images(60), sampler=sampler, drop_last=True))
+    assert trainer._samples == 40
+    assert_trains_alike_again(trainer)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_loaders_samples_draw_is_drawn_by_place(workers):
+    torch = pytest.importorskip("torch")
+
+    class Noisy(torch.utils.data.Dataset):
+        def __init__(self):
+            self.x, self.y = images(60)
+
+        def __len__(self):
+            return len(self.x)
+
+        def __getitem__(self, place):
+            return self.x[place] + torch.rand(()).numpy(), self.y[place]
+
+    context = {"multiprocessing_context": "fork"} if workers else {}
+    source = torch.utils.data.DataLoader(Noisy(), 20, num_workers=workers, **context)
+    assert_trains_alike_again(trainer_of(dense(), source))
+
+
+def test_a_loader_of_an_iterable_dataset_keeps_its_batches():
+    torch = pytest.importorskip("torch")
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __len__(self):
+            return 60
+
+        def __iter__(self):
+            return iter(zip(*images(60), strict=True))
+
+    trainer = trainer_of(dense(), torch.utils.data.DataLoader(Stream(), 16))
+    assert trainer.space.batch_size == (16, 16)
+    plain = trainer_of(dense(), *images(60), batch_size=16, shuffle=False)
+    assert_trained_alike(trainer, plain)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda x, y: dataset(x, y).shuffle(100).batch(20),
+        lambda x, y: miha.Batches(lambda: dataset(x, y).shuffle(100).batch(20), 5),
+    ],
+)
+def test_data_that_shuffles_itself_is_warned_of_and_left_to_it(source):
+    x, y = images(100)
+    with pytest.warns(MihaWarning, match=r"`x` is .* gives other samples, or another order"):
+        training, _ = open_data(dense(), source(x, y))
+    found = np.concatenate([part.data.x for part in training.parts(20, rng(), True)])
+    np.testing.assert_array_equal(np.sort(found, 0), np.sort(x, 0))
+    assert not np.array_equal(found, x)
+
+
+def test_evaluations_are_of_the_same_samples_each_time():
+    trainer = trainer_of(dense(), miha.Batches(seeded, 2), evaluate_training=True)
+    trainer.express(trainer.genome.replace(learning_rate=1e-30))
+    logs = trained(trainer, 3)[1]
+    assert len({epoch["eval_loss"] for epoch in logs}) == 1
