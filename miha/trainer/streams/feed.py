@@ -52,7 +52,7 @@ def fed(
 
 def _ready(parts: Iterator[Part], is_padded: bool) -> Generator[Fed, None, None]:
     for part in parts:
-        missing = part.capacity - part.data.samples if is_padded else 0
+        missing = part.capacity + part.batch_size - part.data.samples if is_padded else 0
         yield Fed(_tensors(part, missing), part.data.samples, part.batch_size)
 
 
