@@ -94,7 +94,7 @@ class Column:
 
 def is_on_disk(values: Any) -> bool:
     """Tell whether an array is memory-mapped, or an HDF5 dataset."""
-    return isinstance(values, np.memmap) or type(values).__module__.split(".")[0] == "h5py"
+    return _memmap(values) is not None or type(values).__module__.split(".")[0] == "h5py"
 
 
 def _is_run(places: np.ndarray) -> bool:
@@ -115,10 +115,18 @@ def _mapped(values: Any) -> Any:
     return np.memmap(file.filename, values.dtype, "r", offset, values.shape)
 
 
+def _memmap(values: Any) -> np.memmap[Any, Any] | None:
+    """Return the memory-mapped array that an array is a view of, if it is one."""
+    while isinstance(values, np.ndarray) and not isinstance(values, np.memmap):
+        values = values.base
+    return values if isinstance(values, np.memmap) else None
+
+
 def _find_map(values: Any) -> mmap.mmap | None:
     """Return the mapping that an array is a view of, if its pages may be given back."""
-    is_kept = getattr(values, "mode", "c") == "c"  # Changed pages of a copy would be lost.
-    while isinstance(values, (np.ndarray, memoryview)):
-        values = values.base if isinstance(values, np.ndarray) else values.obj
-    is_map = isinstance(values, mmap.mmap) and hasattr(values, "madvise")
-    return values if is_map and not is_kept else None
+    found: Any = _memmap(values)
+    if found is None or found.mode == "c":  # Changed pages of a copy would be lost.
+        return None
+    while isinstance(found, np.ndarray):
+        found = found.base
+    return found if isinstance(found, mmap.mmap) and hasattr(found, "madvise") else None
