@@ -12,8 +12,8 @@ test: .venv/.test  ## Run the tests that CI runs.
 	$(BIN)/python -m pytest
 
 test-all: test .venv/.test,jax,torch  ## Run the trainers of Keras' other backends as well.
-	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_jax*.py tests/test_backends.py
-	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_torch.py tests/test_backends.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_jax*.py tests/test_backends.py tests/test_streams.py
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_torch.py tests/test_backends.py tests/test_streams.py
 
 test-slow: .venv/.test  ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -m slow

@@ -50,20 +50,26 @@ class MIHA:
 
     Args:
         model: The compiled network. It is not touched.
-        x: Inputs: an array, or a structure of arrays, as in `fit`.
-        y: Targets, likewise.
+        x: Inputs: an array, or a structure of arrays, as in `fit`; memory-mapped ones and HDF5
+            datasets among them. Or what gives batches ``(x, y)`` or ``(x, y, sample_weight)``:
+            a `tf.data.Dataset` (in batches or not), a `keras.utils.PyDataset`, a PyTorch
+            `DataLoader`, `miha.Batches`, or an iterable of them that has a length.
+        y: Targets, likewise; None where ``x`` gives batches.
         m: Epochs of the first and of the last training, at least 1.
         n: Epochs of each clone, at least 1.
         k: Epochs of each cycle's winner, at least 0.
         c: Cycles, at least 0.
         pop_size: Clones in each cycle, the control among them.
-        batch_size: The batch size to begin with, at most the number of samples.
-        validation_data: ``(x, y)`` or ``(x, y, sample_weight)``. Clones are then compared by
-            what they have not been trained on: give it where you can.
+        batch_size: The batch size to begin with, at most the number of samples. By default that
+            of the batches that ``x`` gives, and 32 for arrays.
+        validation_data: ``(x, y)``, ``(x, y, sample_weight)``, or what gives batches. Clones are
+            then compared by what they have not been trained on: give it where you can.
         validation_split: Share of the last samples to validate on instead, 0 to 1.
         validation_batch_size: Batch size of evaluations; as ``batch_size`` by default.
         sample_weight: Weights of the samples in the loss.
         class_weight: Weight of each class in the loss.
+        data_memory: Bytes of arrays to hold on the device: larger ones are read in parts, with
+            the same result. A quarter of its free memory by default.
         shuffle: Whether to shuffle the samples before each epoch.
         seed: Decides every random draw of the run, at least 0. None draws one and records it.
         logs: The run's folder: new, empty, or that of the same run, which then goes on where
@@ -123,12 +129,13 @@ class MIHA:
         k: int = 3,
         c: int = 10,
         pop_size: int = 5,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         validation_data: Any = None,
         validation_split: float = 0.0,
         validation_batch_size: int | None = None,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | None = None,
+        data_memory: int | None = None,
         shuffle: bool = True,
         seed: int | None = None,
         logs: str | Path | None = None,
@@ -169,14 +176,25 @@ class MIHA:
             folder.check_free()
         self.seed = choose_seed(seed, folder, overwrite)
 
-        from miha.trainer import data, factory
+        from miha.trainer import factory
+        from miha.trainer.streams.opening import open_data
 
-        arrays = data.prepare(x, y, sample_weight, class_weight, validation_data, validation_split)
-        has_validation = arrays[1] is not None
+        if data_memory is not None:
+            checks.check_integer("data_memory", data_memory, 0)
+        sources = open_data(
+            model,
+            *(x, y, sample_weight, class_weight, validation_data, validation_split),
+            room=data_memory,
+        )
+        has_validation = sources[1] is not None
+        training = sources[0]
+        batch_size = checks.choose_batch_size(
+            batch_size, training.batch_size, training.rebatches, training.samples
+        )
         trainer = factory.make_trainer(
             model,
-            *arrays,
-            batch_size=checks.check_batch_size("batch_size", batch_size, arrays[0].samples),
+            *sources,
+            batch_size=batch_size,
             validation_batch_size=checks.check_integer(
                 "validation_batch_size",
                 batch_size if validation_batch_size is None else validation_batch_size,
@@ -195,7 +213,9 @@ class MIHA:
         self._trainer, self._start, self._genome = trainer, trainer.snapshot(), trainer.genome
         self._plan = Plan(
             schedule=schedule,
-            mutations=possible_mutations(wishes, trainer.genome, trainer.space, has_validation),
+            mutations=possible_mutations(
+                wishes, trainer.genome, trainer.space, has_validation, training.rebatches
+            ),
             fitness=fitness or LevelAndSlope(),
             monitor=monitor,
             mode=direction,

@@ -102,6 +102,23 @@ def check_batch_size(name: str, value: Any, samples: int) -> int:
     return int(value)
 
 
+def choose_batch_size(value: Any, own: int | None, rebatches: bool, samples: int) -> int:
+    """Return the batch size to begin with.
+
+    Args:
+        value: What the user asks for, or None.
+        own: The size of the batches that the data comes in, or None.
+        rebatches: Whether it can be put into others.
+        samples: How many there are.
+
+    Raises:
+        ArgumentError: It does not fit the data.
+    """
+    if own is not None and (value is None or not rebatches):
+        return own
+    return check_batch_size("batch_size", 32 if value is None else value, samples)
+
+
 def check_choices(keep: Any, mode: Any, verbose: Any, callbacks: Sequence[Any]) -> None:
     """Raise unless the arguments that choose one of a few things do.
 

@@ -22,6 +22,7 @@ from miha.trainer.fingerprint import fingerprint
 from miha.trainer.losses import find_loss, losses_for, smoothings_for
 from miha.trainer.noise import Noise, choose_noise, noise_in
 from miha.trainer.protocol import Trainer
+from miha.trainer.streams.stream import Stream
 from miha.trainer.surgery import Slot
 from miha.trainer.tensors import to_tensor
 from miha.trainer.transitions import FreshValues
@@ -39,8 +40,8 @@ ASKED = ("loss", "label_smoothing")
 
 def make_trainer(
     model: keras.Model,
-    training: data.Data,
-    validation: data.Data | None,
+    training: data.Data | Stream,
+    validation: data.Data | Stream | None,
     batch_size: int,
     validation_batch_size: int,
     space: SearchSpace,
@@ -84,7 +85,8 @@ def make_trainer(
         noisy = choose_noise(plain, known)
     mutable, noise = slots.slots_in(live, chosen), noise_in(live, noisy)
     loss = find_loss(live) if set(genes) & set(ASKED) else None
-    evaluation = training if validation is None and evaluate_training else validation
+    evaluation = training.for_evaluation() if evaluate_training else None
+    evaluation = evaluation if validation is None else validation
     prefix = "eval_" if validation is None else "val_"
     evaluated = metrics if evaluation is not None else {}
     return _trainer_class()(
@@ -93,7 +95,7 @@ def make_trainer(
         noise=noise,
         loss=loss,
         space=replace(
-            _resolve(space, live, mutable, batch_size, training.samples),
+            _resolve(_for_batches(space, training), live, mutable, batch_size, training.samples),
             dropout=_amounts("dropout", noise, space.dropout),
             noise=_amounts("noise", noise, space.noise),
             losses=losses_for(loss, space) if "loss" in genes else (),
@@ -125,9 +127,17 @@ def _check_backend() -> None:
         )
 
 
-def _batch(training: data.Data) -> tuple[Any, ...]:
+def _for_batches(space: SearchSpace, training: data.Data | Stream) -> SearchSpace:
+    """Leave no other batch size where the batches are the data's own."""
+    own = training.batch_size
+    if own is None or training.rebatches:
+        return space
+    return replace(space, batch_size=(own, own))
+
+
+def _batch(training: data.Data | Stream) -> tuple[Any, ...]:
     """Return a few samples, as the tensors that a step takes."""
-    few = training.take(slice(2))
+    few = training.few()
     return tuple(data.map_arrays(to_tensor, part) for part in (few.x, few.y, few.sample_weight))
 
 

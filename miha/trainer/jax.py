@@ -37,6 +37,8 @@ class JaxTrainer(KerasTrainer):
     chosen at run time.
     """
 
+    is_padded = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         keep_programs()
@@ -81,6 +83,8 @@ class JaxTrainer(KerasTrainer):
         """See `Trainer`."""
         if way != "fused":
             return super().obstacle(way)
+        if self._streams:
+            return "the data is streamed"
         if self._is_eager:
             return "the network is not compiled (`run_eagerly=True` or `jit_compile=False`)"
         try:
@@ -143,9 +147,11 @@ class JaxTrainer(KerasTrainer):
         indices = [choice.index.value for choice in self._choices]
         variables = self._variables(kind)
         state = tuple([variable.value for variable in group] for group in variables)
-        loop = self._loop(kind, batch_size)
+        loop, data = self._loop(kind, batch_size), self._sources[kind]
+        # One program for all parts of a stream: the places after the last are not looked at.
+        places = jnp.asarray(np.pad(order, (0, _samples(data) - len(order))))
         logs: Logs
-        logs, state = loop(state, self._sources[kind], indices, jnp.asarray(order), start, stop)
+        logs, state = loop(state, data, indices, places, start, stop)
         for group, values in zip(variables, state, strict=True):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
@@ -248,6 +254,11 @@ class JaxTrainer(KerasTrainer):
         variables = (*network.trainable_variables, *network.non_trainable_variables)
         found = {id(v): value for v, value in zip(variables, (*trainable, *fixed), strict=True)}
         return Snapshot(tuple(found[id(v)] for v in network.variables), optimizer, tuple(slots))
+
+
+def _samples(data: Any) -> int:
+    """Return for how many samples data has room, all of them used or not."""
+    return len(jax.tree.leaves(data)[0])
 
 
 def _seconds(steps: Callable[[], Any]) -> float:

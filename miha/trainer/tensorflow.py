@@ -50,6 +50,7 @@ class TensorFlowTrainer(KerasTrainer):
         self._xla = Programs(lambda loop: loop.experimental_get_tracing_count())
         self._xla_from: float = math.inf
         self._is_xla = False
+        self._specs: dict[Kind, Any] = {}
         self._paces: dict[Kind, Pace] = defaultdict(Pace)
 
     @property
@@ -80,6 +81,8 @@ class TensorFlowTrainer(KerasTrainer):
             return "the network is not compiled (`run_eagerly=True`)"
         if way == "graph":
             return None
+        if self._streams:
+            return "the data is streamed"
         layers = self._network._flatten_layers()
         if not all(layer.supports_jit for layer in layers):
             return "a layer of the network does not support it (`supports_jit=False`)"
@@ -135,13 +138,14 @@ class TensorFlowTrainer(KerasTrainer):
 
     def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
         loop, size, pace = self._loop(kind), tf.constant(batch_size, tf.int64), self._paces[kind]
+        data = _leaves(self._sources[kind])
         done, logs = 0, dict[str, Any]()
         if kind == "train" and self._is_xla:
             done, logs = self._xla_steps(order, batch_size)
         while done < len(order) and _GOES_ON[kind](logs):
             part = order[done : done + pace.steps * batch_size]
             with pace.measured(len(part) / batch_size):
-                logs = loop(tf.constant(part, tf.int64), size)
+                logs = loop(data, tf.constant(part, tf.int64), size)
             done += len(part)
         return logs
 
@@ -180,15 +184,33 @@ class TensorFlowTrainer(KerasTrainer):
     def _loop(self, kind: Kind) -> Any:
         """Return the steps of an epoch; `train_step` binds the optimizer when it is traced."""
         network, is_training = self._network, kind == "train"
+        spec = self._spec(kind)
         name = f"train {name_of(network.optimizer)}" if is_training else kind
         if name not in self._loops:
             step = network.train_step if is_training else network.test_step
             self._loops[name] = _loop_over(
-                step, self._sources[kind], _GOES_ON[kind], network.run_eagerly
+                step,
+                _map(lambda _: True, self._sources[kind]),
+                spec,
+                _GOES_ON[kind],
+                network.run_eagerly,
             )
         # Called as a whole, TensorFlow would warn of many functions of one name being traced.
         loop = self._loops[name]
         return loop if network.run_eagerly else loop.get_concrete_function()
+
+    def _structure(self, kind: Kind) -> Any:
+        return _map(lambda _: True, self._sources[kind])
+
+    def _spec(self, kind: Kind) -> list[tf.TensorSpec]:
+        """Return what the data of that kind may look like; the longer a stream, the wider."""
+        found = [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in _leaves(self._sources[kind])]
+        known = self._specs.get(kind, found)
+        wider = [a.most_specific_common_supertype([b]) for a, b in zip(known, found, strict=True)]
+        if wider != known:  # Batches of another shape: traced anew, for any shape.
+            self._loops = {n: v for n, v in self._loops.items() if n.split()[0] != kind}
+        self._specs[kind] = wider
+        return wider
 
 
 def _is_foreign(item: Any) -> bool:
@@ -200,25 +222,34 @@ def _map(function: Callable[[Any], Any], structure: Any) -> Any:
     return tf.nest.map_structure(lambda a: None if a is None else function(a), structure)
 
 
-def _loop_over(step: Step, data: Any, goes_on: Step, run_eagerly: bool) -> Any:
+def _leaves(data: Any) -> list[Any]:
+    return [leaf for leaf in tf.nest.flatten(data) if leaf is not None]
+
+
+def _loop_over(
+    step: Step, structure: Any, spec: list[tf.TensorSpec], goes_on: Step, run_eagerly: bool
+) -> Any:
     """Return a function that takes a step on each batch of an order of samples.
 
     Args:
         step: `train_step` or `test_step`.
-        data: Tensors on the device.
+        structure: Something in place of each tensor that the step takes.
+        spec: What the tensors in it may look like.
         goes_on: Whether another step is to follow, from the logs of the last one.
         run_eagerly: Whether to leave everything uncompiled, as the user's `compile` asked.
 
     Returns:
-        ``(order, batch_size) -> logs`` after the last step; one graph for every batch size.
+        ``(tensors, order, batch_size) -> logs`` after the last step; one graph for every batch
+        size and number of samples.
     """
 
-    def batch(order: Any, start: Any, size: Any) -> Any:
-        return _map(lambda a: tf.gather(a, order[start : start + size]), data)
+    def batch(data: list[Any], order: Any, start: Any, size: Any) -> Any:
+        taken = iter([tf.gather(a, order[start : start + size]) for a in data])
+        return _map(lambda _: next(taken), structure)
 
-    def eager_loop(order: Any, size: Any) -> Any:
+    def eager_loop(data: list[Any], order: Any, size: Any) -> Any:
         for start in range(0, len(order), int(size)):
-            logs = step(batch(order, start, size))
+            logs = step(batch(data, order, start, size))
             if not goes_on(logs):
                 break
         return logs
@@ -229,21 +260,21 @@ def _loop_over(step: Step, data: Any, goes_on: Step, run_eagerly: bool) -> Any:
     compiled = tf.function(
         lambda batch: tf.nest.map_structure(tf.convert_to_tensor, step(batch)), autograph=False
     )
-    spec = _map(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), data)
 
-    def graph_loop(order: Any, size: Any) -> Any:
-        one_step = compiled.get_concrete_function(spec)
+    def graph_loop(data: list[Any], order: Any, size: Any) -> Any:
+        specs = iter(spec)
+        one_step = compiled.get_concrete_function(_map(lambda _: next(specs), structure))
         logs = one_step.structured_outputs
         _, logs = tf.while_loop(
             lambda start, logs: (start < tf.size(order, tf.int64)) & goes_on(logs),
-            lambda start, _: (start + size, one_step(batch(order, start, size))),
+            lambda start, _: (start + size, one_step(batch(data, order, start, size))),
             (tf.constant(0, tf.int64), tf.nest.map_structure(_zeros, logs)),
             shape_invariants=(tf.TensorShape(()), tf.nest.map_structure(lambda s: s.shape, logs)),
         )
         return logs
 
     scalar, vector = (tf.TensorSpec(shape, tf.int64) for shape in ((), (None,)))
-    return tf.function(graph_loop, input_signature=(vector, scalar), autograph=False)
+    return tf.function(graph_loop, input_signature=(spec, vector, scalar), autograph=False)
 
 
 def _xla_loop_over(step: Step, data: Any, goes_on: Step, batch_size: int) -> Any:
