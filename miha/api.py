@@ -83,6 +83,8 @@ class MIHA:
         backtrack: The share, such as 0.05, by which the network's monitored value may be worse
             than the best one of the run before it is given up for that one; None: never.
         anneal: Whether the learning rate falls along a cosine in the last m epochs.
+        restore_best: Whether the run ends with its best network, by the monitored value, where
+            that is not the last one; a clone may be it.
         callbacks: `Callback` objects that watch the run.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
 
@@ -123,6 +125,7 @@ class MIHA:
         restarts: int = 4,
         backtrack: float | None = 0.05,
         anneal: bool = True,
+        restore_best: bool = False,
         callbacks: Sequence[Callback] = (),
         verbose: int = 1,
     ) -> None:
@@ -172,6 +175,7 @@ class MIHA:
             restarts=checks.check_integer("restarts", restarts, 0),
             backtrack=checks.check_share("backtrack", backtrack),
             anneal=bool(anneal),
+            restore_best=bool(restore_best),
             seed=self.seed,
         )
         self._callbacks = [*make_progress(verbose, monitor), *callbacks]

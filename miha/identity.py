@@ -37,6 +37,7 @@ def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
             "restarts": plan.restarts,
             "backtrack": plan.backtrack,
             "anneal": plan.anneal,
+            "restore_best": plan.restore_best,
             "space": asdict(trainer.space),
             "data": trainer.settings,
             "logged": list(trainer.metrics),

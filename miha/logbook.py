@@ -99,12 +99,29 @@ class Logbook:
         """The entry of the network itself after its last training, no clone."""
         return next((e for e in reversed(self.trainings) if e["phase"] != "clone"), None)
 
-    def best(self, mode: Mode) -> Entry | None:
-        """Return the entry of the network with the best value, the first of equals."""
+    @property
+    def held(self) -> Entry | None:
+        """The entry of the network that the last archive holds: the last, or a restored one."""
+        last = self.last
+        restored = None if last is None else last.get("restored")
+        return next((e for e in self.trainings if restored and e["archive"] == restored), last)
+
+    def best(self, mode: Mode, of_network: bool = False) -> Entry | None:
+        """Return the entry with the best value, the first of equals.
+
+        Args:
+            mode: Whether a value is better small or large.
+            of_network: Whether clones that were not selected are left out.
+        """
         sign = 1 if mode == "min" else -1
         finite = [entry for entry in self.trainings if math.isfinite(entry["value"])]
+        if of_network:
+            finite = [entry for entry in finite if self._is_of_network(entry)]
         best = min(finite, key=lambda entry: sign * entry["value"], default=None)
         return best or next(iter(self.trainings), None)
+
+    def _is_of_network(self, entry: Entry) -> bool:
+        return entry["phase"] != "clone" or self.winners.get(entry["cycle"]) == entry["clone"]
 
     @property
     def history(self) -> pd.DataFrame:

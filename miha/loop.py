@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from miha import memory
 from miha.callbacks import Callback, notify
@@ -96,10 +96,22 @@ class Loop:
             return done
         notify(self.callbacks, Callback.on_training_begin, task)
         network = self._training.run(task, parent, self.recorder.values(parent))
+        if task.phase == "final":
+            network = replace(network, restored=self._restored(network))
         describe_training(network, self.plan.monitor)
         self.recorder.record(network)
         notify(self.callbacks, Callback.on_training_end, network)
         return network
+
+    def _restored(self, network: Network) -> str | None:
+        """Return the archive of the network that the run ends with instead of its last one."""
+        best = self.recorder.log.best(self.plan.mode) if self.plan.restore_best else None
+        if best is None or not math.isfinite(best["value"]):
+            return None
+        if self._gap(network.value, best["value"]) < 0:
+            return None
+        say(f"Ends with the best network, {best['value']:.5g}: {best['archive']}")
+        return str(best["archive"])
 
     def _select(self, cycle: int, winner: Network) -> None:
         clone = winner.task.clone if winner.task.cycle == cycle else None

@@ -27,6 +27,7 @@ class Plan:
         backtrack: The share by which the network may be worse than the run's best before it is
             given up for that one; None: never.
         anneal: Whether the learning rate falls to zero in the last training.
+        restore_best: Whether the run ends with its best network instead of its last one.
         seed: Decides every random draw.
     """
 
@@ -40,6 +41,7 @@ class Plan:
     restarts: int = 0
     backtrack: float | None = None
     anneal: bool = False
+    restore_best: bool = False
 
 
 def possible_mutations(

@@ -82,7 +82,10 @@ class Recorder:
         entry = self.log.add(network)
 
         def write() -> None:
-            if network.snapshot is not None:
+            if network.restored is not None:
+                better = read(self.folder.path / network.restored)[1]
+                self.folder.write_archive(network.task.archive, better)
+            elif network.snapshot is not None:
                 archive = self._trainer.export(network.snapshot, network.genome)
                 self.folder.write_archive(network.task.archive, pack(archive, entry))
             self._journal.append(entry)

@@ -208,6 +208,8 @@ class Network:
         fitness: Its fitness, if it was a clone.
         parent: Name of the archive that it was trained on from.
         failure: Why its training failed, if it did: a sentence, or an error's traceback.
+        restored: Name of the archive whose network its own archive holds instead: a better one
+            of the run.
     """
 
     task: Task
@@ -218,6 +220,7 @@ class Network:
     fitness: float | None = None
     parent: str | None = None
     failure: str | None = None
+    restored: str | None = None
 
     @property
     def genome(self) -> Genome:
@@ -244,6 +247,7 @@ class Network:
             "value": self.value,
             "fitness": self.fitness,
             "failure": self.failure,
+            "restored": self.restored,
             "epochs": [{**e.logs, "seconds": e.seconds} for e in self.epochs],
         }
 
@@ -261,4 +265,5 @@ class Network:
             fitness=entry["fitness"],
             parent=entry["parent"],
             failure=entry["failure"],
+            restored=entry.get("restored"),
         )
