@@ -16,7 +16,12 @@ class Callback:
     """Watches a run. Override what you need; what a method raises ends the run."""
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
-        """Called once, before the first epoch."""
+        """Called once, before the first epoch.
+
+        Args:
+            schedule: The most that the run can be: budgets may end it before.
+            run_dir: The run's folder.
+        """
 
     def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
         """Called after `on_run_begin` when an earlier process has done a part of the run.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +19,7 @@ from miha.population import population
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
 from miha.runlog import describe_training, say
+from miha.stopping import is_at_target, stop_reason
 from miha.trainer.protocol import Trainer
 from miha.training import Training
 
@@ -48,12 +51,27 @@ class Loop:
         with self.recorder.writing():
             network = self._train(self._task("initial", genome), self._untrained(genome))
             best = network
-            for cycle in range(1, self.plan.schedule.c + 1):
+            for cycle in itertools.count(1):
+                if self._is_over(cycle, network):
+                    break
                 winner = self._winner(network, cycle)
                 network = self._train(self._task("winner", winner.genome, cycle), winner)
                 best = self._better(self._better(best, winner), network)
                 network = self._backtracked(network, best)
-            return self._train(self._task("final", network.genome), network)
+            return self._train(self._last_task(network.genome), network)
+
+    def _is_over(self, cycle: int, network: Network) -> bool:
+        """Tell whether there is no further cycle: all are done, or a budget says so."""
+        reason = stop_reason(self.plan, self.recorder.log, cycle, network)
+        if reason is not None:
+            say(f"Stops: {reason}")
+            self.recorder.stop(reason)
+        return reason is not None or cycle > self.plan.schedule.c
+
+    def _last_task(self, genome: Genome) -> Task:
+        """Return the last training: m epochs, or none where the target is reached."""
+        task = self._task("final", genome)
+        return replace(task, epochs=0) if is_at_target(self.plan, self.recorder.log) else task
 
     def _better(self, first: Network, second: Network) -> Network:
         """Return the network with the better value, the second of equals."""
@@ -95,7 +113,9 @@ class Loop:
         if done is not None:
             return done
         notify(self.callbacks, Callback.on_training_begin, task)
+        began = time.perf_counter()
         network = self._training.run(task, parent, self.recorder.values(parent))
+        network = replace(network, seconds=time.perf_counter() - began)
         if task.phase == "final":
             network = replace(network, restored=self._restored(network))
         describe_training(network, self.plan.monitor)
@@ -105,7 +125,9 @@ class Loop:
 
     def _restored(self, network: Network) -> str | None:
         """Return the archive of the network that the run ends with instead of its last one."""
-        best = self.recorder.log.best(self.plan.mode) if self.plan.restore_best else None
+        best = self.recorder.log.best(self.plan.mode)
+        if not (self.plan.restore_best or is_at_target(self.plan, self.recorder.log)):
+            return None
         if best is None or not math.isfinite(best["value"]):
             return None
         if self._gap(network.value, best["value"]) < 0:

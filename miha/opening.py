@@ -128,7 +128,8 @@ def _last_networks(entries: Sequence[Entry]) -> list[int]:
 def _best_networks(entries: Sequence[Entry], arguments: Mapping[str, Any]) -> list[int]:
     """Return where the networks are that the run may return to."""
     log, mode = Logbook.of(entries), arguments["mode"]
-    best = [log.best(mode)] if arguments["restore_best"] else []
+    may_end_with = arguments["restore_best"] or arguments["budgets"]["target"] is not None
+    best = [log.best(mode)] if may_end_with else []
     best += [log.best(mode, of_network=True)] if arguments["backtrack"] is not None else []
     names = [entry["archive"] for entry in best if entry is not None]
     return [i for i, entry in enumerate(entries) if entry.get("archive") in names]

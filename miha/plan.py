@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from miha.budgets import Budgets
 from miha.errors import MihaWarning
 from miha.fitness import Fitness
 from miha.mutations import MUTATIONS, Mutation, resolve
@@ -27,6 +28,7 @@ class Plan:
         backtrack: The share by which the network may be worse than the run's best before it is
             given up for that one; None: never.
         anneal: Whether the learning rate falls to zero in the last training.
+        budgets: What may end it before its last cycle.
         restore_best: Whether the run ends with its best network instead of its last one.
         seed: Decides every random draw.
     """
@@ -41,7 +43,13 @@ class Plan:
     restarts: int = 0
     backtrack: float | None = None
     anneal: bool = False
+    budgets: Budgets = Budgets()
     restore_best: bool = False
+
+    @property
+    def longest(self) -> Schedule:
+        """The most that the run can be: its schedule, as far as its budget of epochs goes."""
+        return self.budgets.longest(self.schedule)
 
 
 def possible_mutations(

@@ -102,6 +102,12 @@ class Recorder:
         self._writer.submit(partial(write_tables, self.log.copy(), self.folder.path))
         return True
 
+    def stop(self, reason: str) -> None:
+        """Have it journalled why no further cycle is begun."""
+        entry = self.log.stop(reason)
+        if self.past.stopped is None:
+            self._writer.submit(partial(self._journal.append, entry))
+
     def end(self) -> None:
         """Write the tables, and journal that the run has come to its end."""
         write_tables(self.log, self.folder.path)

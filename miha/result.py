@@ -37,6 +37,11 @@ class Result:
     _mode: Mode = field(repr=False)
     _load: Callable[[Path], Any] = field(repr=False)
 
+    @property
+    def stopped(self) -> str | None:
+        """Why the run went to its end before its last cycle, as a sentence; None: it did not."""
+        return self._log.stopped
+
     @cached_property
     def model(self) -> keras.Model:
         """The last network, plain Keras, compiled with its final optimizer and its state.

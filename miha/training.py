@@ -68,7 +68,7 @@ class Training:
             partial(self._end_epoch, task),
             cosine(task.epochs) if task.phase == "final" and self.plan.anneal else None,
         )
-        if task.phase != "final":
+        if task.phase != "final" or not epochs:
             return epochs
         last = replace(epochs[-1], logs={**epochs[-1].logs, **self.trainer.finalize()})
         return (*epochs[:-1], last)
