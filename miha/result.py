@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import ArchiveError, MihaError, MihaWarning
+from miha.folder import RunFolder
 from miha.journal import Entry
 from miha.logbook import Logbook
 from miha.records import Genome, Mode
+from miha.stretches import HyperparameterSchedule
 
 if TYPE_CHECKING:
     import keras
@@ -54,6 +56,14 @@ class Result:
     def genome(self) -> Genome:
         """The hyperparameters that `model` has."""
         return Genome.from_dict(self._held["genome"])
+
+    @property
+    def schedule(self) -> HyperparameterSchedule:
+        """The hyperparameters that led to `model`, stretch by stretch; `miha.replay` follows it."""
+        about = RunFolder(self.run_dir).description()
+        anneal = bool(about["arguments"].get("anneal", False))
+        entries = self._log.trainings
+        return HyperparameterSchedule.along(entries, self._held, anneal, about["seed"])
 
     @cached_property
     def best_model(self) -> keras.Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -48,30 +48,20 @@ class Training:
             Exception: What training the network itself, no clone, raised.
         """
         try:
-            return self._trained(task, parent, values, self._epochs(task, values))
+            return self._trained(task, parent, values, self._epochs(task, parent, values))
         except Exception as error:
             is_ours = isinstance(error, MihaError) and not isinstance(error, TrainerError)
             if task.phase != "clone" or is_ours:
                 raise
             return _failed(task, parent, error)
 
-    def _epochs(self, task: Task, values: Snapshot) -> tuple[Epoch, ...]:
+    def _epochs(self, task: Task, parent: Network, values: Snapshot) -> tuple[Epoch, ...]:
         self.trainer.restore(values)
-        drawn = generator(self.plan.seed, task.phase, task.cycle or 0, task.clone or 0, "weights")
-        self.trainer.express(task.genome, task.change.transition, drawn)
-        # All clones of a cycle see the same samples in the same order, and the same noise.
-        place = (self.plan.seed, task.phase, task.cycle or 0, 0)
-        epochs = self.trainer.train(
-            task.epochs,
-            generator(*place, "order"),
-            generator(*place, "noise"),
-            partial(self._end_epoch, task),
-            cosine(task.epochs) if task.phase == "final" and self.plan.anneal else None,
-        )
-        if task.phase != "final" or not epochs:
-            return epochs
-        last = replace(epochs[-1], logs={**epochs[-1].logs, **self.trainer.finalize()})
-        return (*epochs[:-1], last)
+        # A transition begins from what the parent is, not from what was trained before.
+        self.trainer.express(parent.genome)
+        anneal = task.phase == "final" and self.plan.anneal
+        watch = partial(self._end_epoch, task)
+        return train_on(self.trainer, task, self.plan.seed, anneal, watch)
 
     def _end_epoch(self, task: Task, epoch: Epoch) -> None:
         self._value(epoch)  # A value that is not logged shall cost one epoch, not m.
@@ -115,6 +105,34 @@ class Training:
             )
         loss = epoch.logs.get("loss", 0.0)
         return float(epoch.logs[self.plan.monitor]) if math.isfinite(loss) else math.nan
+
+
+def train_on(
+    trainer: Trainer, task: Task, seed: int, anneal: bool, on_epoch: Callable[[Epoch], None]
+) -> tuple[Epoch, ...]:
+    """Train the live network from the values that it has, every draw in its place.
+
+    Args:
+        trainer: The live network.
+        task: What to train.
+        seed: The run's.
+        anneal: Whether the learning rate falls along a cosine.
+        on_epoch: Called after each epoch.
+
+    Returns:
+        The trained epochs.
+    """
+    drawn = generator(seed, task.phase, task.cycle or 0, task.clone or 0, "weights")
+    trainer.express(task.genome, task.change.transition, drawn)
+    # All clones of a cycle see the same samples in the same order, and the same noise.
+    place = (seed, task.phase, task.cycle or 0, 0)
+    order, noise = generator(*place, "order"), generator(*place, "noise")
+    rates = cosine(task.epochs) if anneal else None
+    epochs = trainer.train(task.epochs, order, noise, on_epoch, rates)
+    if task.phase != "final" or not epochs:
+        return epochs
+    last = replace(epochs[-1], logs={**epochs[-1].logs, **trainer.finalize()})
+    return (*epochs[:-1], last)
 
 
 def cosine(epochs: int) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -39,6 +40,7 @@ def make_trainer(
     shuffle: bool,
     evaluate_training: bool,
     seed: int,
+    slots_named: Sequence[str] | None = None,
 ) -> Trainer:
     """Copy the user's network and make a trainer for the copy.
 
@@ -52,6 +54,8 @@ def make_trainer(
         shuffle: Whether samples are shuffled.
         evaluate_training: Whether to evaluate on the training data where ``validation`` is None.
         seed: Decides the weights of a network that is not built yet.
+        slots_named: Names of the activation slots that may change, instead of the user's choice
+            of layers.
 
     Returns:
         A trainer for the backend that Keras runs on.
@@ -69,7 +73,7 @@ def make_trainer(
     copies.check_same_function(built, live, batch[0])
     with keras.device("cpu"):
         plain = copies.copy(built, known)
-        chosen = slots.choose_slots(plain, space, known, batch[0])
+        chosen = slots.choose_slots(plain, space, known, batch[0], slots_named)
     mutable = slots.slots_in(live, chosen)
     evaluation = training if validation is None and evaluate_training else validation
     prefix = "eval_" if validation is None else "val_"
