@@ -138,15 +138,11 @@ OLD = {
     ],
     "control": False,
     "restarts": 0,
+    "rest": False,
     "backtrack": None,
     "anneal": False,
 }
-PLAIN_ACTIVATIONS = [
-    "optimizer",
-    miha.ActivationMutation(keep_function=False),
-    "batch_size",
-    "learning_rate",
-]
+PLAIN_ACTIVATIONS = ["optimizer", "batch_size", "learning_rate", "momentum", "dropout"]
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "plain": None,
     "cosine": None,
@@ -154,11 +150,17 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "2021, validation": OLD,
     "MIHA": {},
     "without restarts": {"restarts": 0},
-    "without kept function": {"mutations": PLAIN_ACTIVATIONS},
+    "without kept function": {
+        "mutations": [*PLAIN_ACTIVATIONS, miha.ActivationMutation(keep_function=False)]
+    },
+    "without rests": {"rest": False},
     "without backtracking": {"backtrack": None},
     "without annealing": {"anneal": False},
     "with recovery": {"fitness": miha.LevelAndSlope(recovery=True)},
     "level only": {"fitness": miha.LevelAndSlope(slope_weight=0.0)},
+    "with crossover": {"crossover": True},
+    "with racing": {"racing": True},
+    "with choice that learns": {"adaptive": True},
 }
 
 GOOD = Genome("adam", 0.001, 32, (("all", "relu"),))

@@ -23,11 +23,17 @@ if TYPE_CHECKING:
     from miha.errors import StorageError as StorageError
     from miha.errors import TrainerError as TrainerError
     from miha.fitness import LevelAndSlope as LevelAndSlope
-    from miha.mutations import ActivationMutation as ActivationMutation
-    from miha.mutations import BatchSizeMutation as BatchSizeMutation
-    from miha.mutations import LearningRateMutation as LearningRateMutation
-    from miha.mutations import Mutation as Mutation
-    from miha.mutations import OptimizerMutation as OptimizerMutation
+    from miha.mutations.base import Mutation as Mutation
+    from miha.mutations.batch import BatchSizeMutation as BatchSizeMutation
+    from miha.mutations.layers import ActivationMutation as ActivationMutation
+    from miha.mutations.layers import DropoutMutation as DropoutMutation
+    from miha.mutations.layers import NoiseMutation as NoiseMutation
+    from miha.mutations.losses import LabelSmoothingMutation as LabelSmoothingMutation
+    from miha.mutations.losses import LossMutation as LossMutation
+    from miha.mutations.optimizers import LearningRateMutation as LearningRateMutation
+    from miha.mutations.optimizers import MomentumMutation as MomentumMutation
+    from miha.mutations.optimizers import OptimizerMutation as OptimizerMutation
+    from miha.mutations.optimizers import WeightDecayMutation as WeightDecayMutation
     from miha.reader import load_run as load_run
     from miha.records import Curve as Curve
     from miha.records import Genome as Genome
@@ -55,11 +61,17 @@ _HOMES = {
     "StorageError": "errors",
     "TrainerError": "errors",
     "LevelAndSlope": "fitness",
-    "ActivationMutation": "mutations",
-    "BatchSizeMutation": "mutations",
-    "LearningRateMutation": "mutations",
-    "Mutation": "mutations",
-    "OptimizerMutation": "mutations",
+    "ActivationMutation": "mutations.layers",
+    "BatchSizeMutation": "mutations.batch",
+    "DropoutMutation": "mutations.layers",
+    "LabelSmoothingMutation": "mutations.losses",
+    "LearningRateMutation": "mutations.optimizers",
+    "LossMutation": "mutations.losses",
+    "MomentumMutation": "mutations.optimizers",
+    "Mutation": "mutations.base",
+    "NoiseMutation": "mutations.layers",
+    "OptimizerMutation": "mutations.optimizers",
+    "WeightDecayMutation": "mutations.optimizers",
     "load_run": "reader",
     "Curve": "records",
     "Genome": "records",

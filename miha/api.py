@@ -14,6 +14,7 @@ from miha.archive import largest_archive, pack, read
 from miha.budgets import check_budgets
 from miha.callbacks import Callback, notify
 from miha.errors import ArchiveError, MihaWarning, RunExistsError, StorageError
+from miha.executors.sequential import Sequential
 from miha.fitness import Fitness, LevelAndSlope
 from miha.folder import START, Keep, RunFolder, new_folder
 from miha.identity import check_same, describe_run
@@ -30,6 +31,7 @@ from miha.records import Genome, Schedule
 from miha.result import Result
 from miha.runlog import run_log, say
 from miha.space import SearchSpace
+from miha.training import Training
 
 if TYPE_CHECKING:
     import keras
@@ -82,6 +84,16 @@ class MIHA:
         control: Whether clone 0 of each population stays unchanged.
         restarts: In how many cycles, from the first, the last clone begins anew: with fresh
             weights, an adaptive optimizer and one activation for all layers, drawn at random.
+        crossover: Whether the two fittest clones of a cycle join: their child, and the mean of
+            their weights where that makes sense, compete with both over n epochs more each.
+        racing: Whether clones that are behind after half of their n epochs stop there, and their
+            epochs go to more clones: successive halving, within the same epochs in all.
+        adaptive: Whether mutations that paid off in this run are drawn more often, and what was
+            tried from the same network and lost not again.
+        margin: By how many times the noise of the monitored value, estimated from the epochs
+            before, a mutant must be better than the control to be selected; 0: by any gain.
+        rest: Whether, when the control has won twice running, a cycle trains the network alone
+            for all epochs of its population; with each further win for more cycles.
         backtrack: The share, such as 0.05, by which the network's monitored value may be worse
             than the best one of the run before it is given up for that one; None: never.
         anneal: Whether the learning rate falls along a cosine in the last m epochs.
@@ -133,6 +145,11 @@ class MIHA:
         mode: str = "auto",
         control: bool = True,
         restarts: int = 4,
+        crossover: bool = False,
+        racing: bool = False,
+        adaptive: bool = False,
+        margin: float = 1.0,
+        rest: bool = True,
         backtrack: float | None = 0.05,
         anneal: bool = True,
         max_seconds: float | None = None,
@@ -146,6 +163,8 @@ class MIHA:
         schedule = Schedule(m, n, k, c, pop_size)
         checks.check_schedule(schedule, control)
         budgets = check_budgets(max_seconds, max_epochs, patience, target, schedule)
+        checks.check_crossover(crossover, pop_size)
+        checks.check_racing(racing, schedule)
         checks.check_choices(keep, mode, verbose, callbacks)
         checks.check_search(space, fitness)
         wishes = None if mutations is None else resolve(mutations)
@@ -175,6 +194,7 @@ class MIHA:
             shuffle=shuffle,
             evaluate_training=monitor is None or monitor.startswith("eval_"),
             seed=self.seed,
+            genes=[mutation.gene for mutation in wishes or ()],
         )
         monitor, direction = checks.resolve_monitor(
             monitor or ("val_loss" if has_validation else "eval_loss"), mode, trainer.metrics
@@ -182,12 +202,17 @@ class MIHA:
         self._trainer, self._start, self._genome = trainer, trainer.snapshot(), trainer.genome
         self._plan = Plan(
             schedule=schedule,
-            mutations=possible_mutations(wishes, trainer.genome, has_validation),
+            mutations=possible_mutations(wishes, trainer.genome, trainer.space, has_validation),
             fitness=fitness or LevelAndSlope(),
             monitor=monitor,
             mode=direction,
             control=control,
             restarts=checks.check_integer("restarts", restarts, 0),
+            crossover=bool(crossover),
+            racing=bool(racing),
+            adaptive=bool(adaptive),
+            margin=checks.check_share("margin", margin) or 0.0,
+            rest=bool(rest),
             backtrack=checks.check_share("backtrack", backtrack),
             anneal=bool(anneal),
             budgets=budgets,
@@ -253,9 +278,15 @@ class MIHA:
         archive = self._trainer.export(self._start, self._genome)
         recorder.folder.write_archive(START, pack(archive, {"genome": self._genome.to_dict()}))
         self._begin(recorder)
-        Loop(self._plan, self._trainer, self._start, recorder, self._callbacks).run(self._genome)
+        self._loop(recorder).run(self._genome)
         recorder.end()
         return self._finish(recorder.folder, recorder.log)
+
+    def _loop(self, recorder: Recorder) -> Loop:
+        training = Training(self._plan, self._trainer, self._callbacks)
+        space, start = self._trainer.space, self._start
+        executor = Sequential(training)
+        return Loop(self._plan, training, executor, space, start, recorder, self._callbacks)
 
     def _finished(self, recorder: Recorder) -> Result:
         """Return the result of a run that an earlier process has finished."""

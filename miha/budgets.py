@@ -41,11 +41,17 @@ class Budgets:
         values = {name: getattr(self, name) for name in names}
         return ", ".join(f"{name}={v:g}" for name, v in values.items() if v is not None)
 
-    def longest(self, schedule: Schedule) -> Schedule:
-        """Return a schedule with as many cycles as ``max_epochs`` has room for."""
-        if self.max_epochs is None or schedule.epochs <= self.max_epochs:
+    def longest(self, schedule: Schedule, epochs_of_cycle: int) -> Schedule:
+        """Return a schedule with as many cycles as ``max_epochs`` has room for.
+
+        Args:
+            schedule: What the run shall do.
+            epochs_of_cycle: The most epochs of a cycle.
+        """
+        if self.max_epochs is None:
             return schedule
-        return replace(schedule, c=(self.max_epochs - 2 * schedule.m) // schedule.epochs_of_cycle)
+        room = (self.max_epochs - 2 * schedule.m) // epochs_of_cycle
+        return replace(schedule, c=min(room, schedule.c))
 
 
 def check_budgets(

@@ -31,6 +31,33 @@ def check_schedule(schedule: Schedule, control: bool) -> None:
         )
 
 
+def check_crossover(crossover: bool, pop_size: int) -> None:
+    """Raise unless there are two clones that could join.
+
+    Raises:
+        ArgumentError: There are not.
+    """
+    if crossover and pop_size < 2:
+        raise ArgumentError(
+            "`pop_size` must be at least 2 where two clones join. "
+            f"Received: crossover=True with pop_size={pop_size}. Raise it, or set crossover=False."
+        )
+
+
+def check_racing(racing: bool, schedule: Schedule) -> None:
+    """Raise unless there is something to race for.
+
+    Raises:
+        ArgumentError: There is not.
+    """
+    if racing and (schedule.n < 2 or schedule.pop_size < 2):
+        raise ArgumentError(
+            "`racing` needs n >= 2 epochs to stop within, and pop_size >= 2. "
+            f"Received: n={schedule.n} and pop_size={schedule.pop_size}. "
+            "Raise them, or set racing=False."
+        )
+
+
 def check_integer(name: str, value: Any, low: int) -> int:
     """Return an integer of at least ``low``.
 

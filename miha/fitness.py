@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from miha.errors import MihaError
-from miha.records import Curve
+from miha.records import Curve, Network
 
 Fitness = Callable[[Curve], float]
 """Any callable from a `Curve` to a number; the larger, the fitter."""
@@ -68,7 +68,17 @@ def score(fitness: Fitness, curve: Curve) -> float:
     return value if math.isfinite(value) else LOSES
 
 
-def fittest(scores: Sequence[float]) -> int | None:
-    """Return the index of the largest score, the first of equals; None if all have lost."""
-    best = max(range(len(scores)), key=lambda i: scores[i], default=None)
-    return None if best is None or scores[best] == LOSES else best
+def fittest(clones: Iterable[Network], count: int) -> list[Network]:
+    """Return the fittest of some clones, the best first; those that have lost aside.
+
+    Only they keep their values meanwhile: memory does not grow with the population.
+
+    Args:
+        clones: Trained one after another as they are asked for.
+        count: How many to return at most; of equals, the first.
+    """
+    best: list[Network] = []
+    for clone in clones:
+        if clone.fitness is not None and clone.fitness > LOSES:
+            best = sorted([*best, clone], key=lambda c: c.fitness or 0.0, reverse=True)[:count]
+    return best

@@ -104,6 +104,16 @@ class Logbook:
         return all(self.winners.get(c, 0) is None for c in cycles)
 
     @property
+    def control_won(self) -> dict[int, bool]:
+        """Whether the unchanged network was selected, for each cycle that had a population."""
+        genes = {
+            (e["cycle"], e["clone"]): e["change"]["gene"]
+            for e in self.trainings
+            if e["phase"] == "clone"
+        }
+        return {cycle: genes.get((cycle, clone)) == "none" for cycle, clone in self.winners.items()}
+
+    @property
     def last(self) -> Entry | None:
         """The entry of the network itself after its last training, no clone."""
         return next((e for e in reversed(self.trainings) if e["phase"] != "clone"), None)
@@ -174,7 +184,8 @@ def _is_of(task: Task, entry: Entry) -> bool:
 
 
 def _with_numbers(entry: Entry) -> Entry:
-    return {**entry, **numbers({key: entry[key] for key in ("value", "fitness", "epochs")})}
+    keys = [key for key in ("value", "start", "fitness", "epochs") if key in entry]
+    return {**entry, **numbers({key: entry[key] for key in keys})}
 
 
 _PLACE = ("phase", "cycle", "clone", "epoch")

@@ -6,21 +6,28 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from miha import memory
+from miha.acceptance import accepted, noise
+from miha.backtracking import backtracked, better, gap
 from miha.callbacks import Callback, notify
+from miha.crossover import mean, offspring
 from miha.errors import MihaError, MihaWarning
-from miha.fitness import LOSES, fittest
+from miha.executors.protocol import Executor
+from miha.fitness import fittest
 from miha.folder import START, archive_name
 from miha.plan import Plan
 from miha.population import population
+from miha.racing import finalists
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
+from miha.resting import is_rest
 from miha.runlog import describe_training, say
+from miha.space import Space
 from miha.stopping import is_at_target, stop_reason
-from miha.trainer.protocol import Trainer
 from miha.training import Training
 
 
@@ -30,21 +37,21 @@ class Loop:
 
     Attributes:
         plan: What it shall do.
-        trainer: The live network.
+        training: Trains one network.
+        executor: Trains the clones of a cycle.
+        space: What each gene may become.
         start: The user's network: the values that the run begins with.
         recorder: Remembers what is done, by this process or by one before it.
         callbacks: Who watches.
     """
 
     plan: Plan
-    trainer: Trainer
+    training: Training
+    executor: Executor
+    space: Space
     start: Snapshot
     recorder: Recorder
     callbacks: Sequence[Callback] = ()
-
-    @property
-    def _training(self) -> Training:
-        return Training(self.plan, self.trainer, self.callbacks)
 
     def run(self, genome: Genome) -> Network:
         """Train m epochs, c cycles and m epochs; return the last network."""
@@ -54,10 +61,7 @@ class Loop:
             for cycle in itertools.count(1):
                 if self._is_over(cycle, network):
                     break
-                winner = self._winner(network, cycle)
-                network = self._train(self._task("winner", winner.genome, cycle), winner)
-                best = self._better(self._better(best, winner), network)
-                network = self._backtracked(network, best)
+                network, best = self._cycle(network, best, cycle)
             return self._train(self._last_task(network.genome), network)
 
     def _is_over(self, cycle: int, network: Network) -> bool:
@@ -73,50 +77,101 @@ class Loop:
         task = self._task("final", genome)
         return replace(task, epochs=0) if is_at_target(self.plan, self.recorder.log) else task
 
-    def _better(self, first: Network, second: Network) -> Network:
-        """Return the network with the better value, the second of equals."""
-        return first if self._gap(second.value, first.value) > 0 else second
-
-    def _gap(self, value: float, best: float) -> float:
-        """Return by how much a value is worse than another one; what is not finite is worst."""
-        gap = value - best if self.plan.mode == "min" else best - value
-        return math.inf if math.isnan(gap) and not math.isnan(best) else gap
-
-    def _backtracked(self, network: Network, best: Network) -> Network:
-        """Return to the best network of the run where the present one is clearly worse."""
-        share = self.plan.backtrack
-        if share is None or not self._gap(network.value, best.value) > share * abs(best.value):
-            return network
-        say(f"Backtracks from {network.value:.5g} to {best.value:.5g}: {best.archive}")
-        return best
+    def _cycle(self, parent: Network, best: Network, cycle: int) -> tuple[Network, Network]:
+        """Train a population and its winner; return the network to go on from, and the best."""
+        plan, schedule = self.plan, self.plan.schedule
+        rests = plan.rest and is_rest(cycle, self.recorder.log.control_won)
+        winner = parent if rests else self._winner(parent, cycle)
+        task = self._task("winner", winner.genome, cycle)
+        task = replace(task, epochs=schedule.k + schedule.pop_size * schedule.n * rests)
+        network = self._train(task, winner)
+        best = better(better(best, winner, plan.mode), network, plan.mode)
+        return backtracked(network, best, plan.backtrack, plan.mode), best
 
     def _winner(self, parent: Network, cycle: int) -> Network:
         """Train a population of clones and return the fittest; the parent if all have lost."""
-        winner, scores = parent, list[float]()
-        for task in self._population(parent, cycle):
-            clone = self._train(task, parent)
-            scores.append(LOSES if clone.fitness is None else clone.fitness)
-            # Only the fittest so far keeps its values: memory does not grow with pop_size.
-            winner = clone if fittest(scores) == clone.task.clone else winner
+        ranked = self._ranked(parent, cycle, 2 if self.plan.crossover else 1)
+        if len(ranked) == 2:
+            children = self._offspring(ranked[0], ranked[1], parent.genome, cycle)
+            ranked = fittest(children, 1) or ranked
+        winner = ranked[0] if ranked else parent
         self._select(cycle, winner)
         return winner
 
+    def _ranked(self, parent: Network, cycle: int, count: int) -> list[Network]:
+        """Train a population and return the fittest; the control, where none is clearly fitter."""
+        controls: list[Network] = []
+        clones = _watched(self._competitors(parent, cycle), controls)
+        ranked, margin = fittest(clones, count), self.plan.margin
+        if not controls or not ranked or not margin:
+            return ranked
+        values = [self.training.value(e) for e in (*parent.epochs, *controls[0].epochs)]
+        return accepted(ranked, controls[0], margin * noise(values), self.plan.mode)
+
+    def _competitors(self, parent: Network, cycle: int) -> Iterator[Network]:
+        """Train a population; where it races, those that are behind only begin."""
+        race, clones = self.plan.race, self._clones(parent, cycle)
+        if race is None:
+            yield from clones
+            return
+        ranked = finalists(clones, race.finalists, self.plan.control)
+        for number, clone in enumerate(ranked, race.candidates):
+            text = f"clone {clone.task.clone} ({clone.task.change.text}) goes on"
+            change = replace(clone.task.change, text=text, transition="inherit")
+            task = self._task("clone", clone.genome, cycle, number, change)
+            yield self._train(replace(task, epochs=race.final), clone)
+
+    def _clones(self, parent: Network, cycle: int) -> Iterator[Network]:
+        """Yield the clones of a cycle after their training, unless that is done already."""
+        tasks = list(self._population(parent, cycle))
+        done = 0
+        while done < len(tasks) and (clone := self.recorder.recall(tasks[done])) is not None:
+            done += 1
+            yield clone
+        if done < len(tasks):
+            began, values = time.perf_counter(), self.recorder.values(parent)
+            for clone in self.executor.train(tasks, done, parent, values):
+                yield self._record(clone, began)
+                began = time.perf_counter()
+
+    def _offspring(
+        self, fitter: Network, other: Network, parent: Genome, cycle: int
+    ) -> Iterator[Network]:
+        """Train the two fittest clones on, and what they make together."""
+        race = self.plan.race
+        first = self.plan.candidates + (0 if race is None else race.finalists)
+        for number, child in enumerate(offspring(fitter, other, parent), first):
+            task = self._task("clone", child.genome, cycle, number, child.change)
+            both = (fitter, other) if child.is_soup else (child.base,)
+            yield self._train(task, child.base, both)
+
     def _population(self, parent: Network, cycle: int) -> Iterator[Task]:
         """Yield the training of each clone, the control first."""
-        clones = population(self.plan, parent.genome, self.trainer.space, cycle)
+        done = self.recorder.log.trainings
+        clones = population(self.plan, parent, self.space, cycle, done)
+        epochs = self.plan.schedule.n if self.plan.race is None else self.plan.race.heat
         for clone, (genome, change) in enumerate(clones):
-            yield self._task("clone", genome, cycle, clone, change)
+            yield replace(self._task("clone", genome, cycle, clone, change), epochs=epochs)
 
-    def _train(self, task: Task, parent: Network) -> Network:
-        """Train a network on from its parent's values, unless that is done already."""
+    def _train(self, task: Task, parent: Network, sources: Sequence[Network] = ()) -> Network:
+        """Train a network on from its parent's values, unless that is done already.
+
+        Args:
+            task: What to train.
+            parent: The network to go on from.
+            sources: Whose values it begins with, the mean where they are two; the parent's alone
+                by default.
+        """
         done = self.recorder.recall(task)
         if done is not None:
             return done
-        notify(self.callbacks, Callback.on_training_begin, task)
         began = time.perf_counter()
-        network = self._training.run(task, parent, self.recorder.values(parent))
+        values = reduce(mean, map(self.recorder.values, sources or (parent,)))
+        return self._record(self.training.run(task, parent, values), began)
+
+    def _record(self, network: Network, began: float) -> Network:
         network = replace(network, seconds=time.perf_counter() - began)
-        if task.phase == "final":
+        if network.task.phase == "final":
             network = replace(network, restored=self._restored(network))
         describe_training(network, self.plan.monitor)
         self.recorder.record(network)
@@ -130,7 +185,7 @@ class Loop:
             return None
         if best is None or not math.isfinite(best["value"]):
             return None
-        if self._gap(network.value, best["value"]) < 0:
+        if gap(network.value, best["value"], self.plan.mode) < 0:
             return None
         say(f"Ends with the best network, {best['value']:.5g}: {best['archive']}")
         return str(best["archive"])
@@ -173,3 +228,10 @@ class Loop:
     ) -> Task:
         epochs, archive = self.plan.schedule.epochs_of(phase), archive_name(phase, cycle, clone)
         return Task(phase, cycle, clone, epochs, genome, change, archive)
+
+
+def _watched(clones: Iterable[Network], controls: list[Network]) -> Iterator[Network]:
+    """Yield clones, and keep the control among them."""
+    for clone in clones:
+        controls += [clone] * (clone.task.change.gene == "none")
+        yield clone

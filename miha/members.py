@@ -179,9 +179,19 @@ def _check_format(found: Any) -> None:
 
 def _is_genome(values: dict[str, Any]) -> bool:
     rate, size, slots = (values.get(k) for k in ("learning_rate", "batch_size", "activations"))
+    places = [values.get(gene, {}) for gene in ("dropout", "noise")]
+    amounts = [values.get(gene) for gene in ("momentum", "weight_decay", "label_smoothing")]
+    is_told = all(isinstance(place, dict) for place in places)
+    amounts += [amount for place in places if is_told for amount in place.values()]
     return (
         isinstance(values.get("optimizer"), str)
         and (rate is None or (type(rate) in (int, float) and 0 < rate < math.inf))
         and (type(size) is int and size >= 1)
         and (isinstance(slots, dict) and all(isinstance(name, str) for name in slots.values()))
+        and (isinstance(values.get("loss", ""), str))
+        and (is_told and all(map(_is_amount, amounts)))
     )
+
+
+def _is_amount(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value < math.inf)

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from miha.budgets import Budgets
+from miha.crossover import MOST
 from miha.errors import MihaWarning
 from miha.fitness import Fitness
 from miha.mutations import MUTATIONS, Mutation, resolve
+from miha.racing import Race, race
 from miha.records import Genome, Mode, Schedule
+from miha.space import Space
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,11 @@ class Plan:
         mode: Whether it is better small or large.
         control: Whether clone 0 of every population stays unchanged.
         restarts: In how many cycles, from the first, the last clone begins with fresh weights.
+        crossover: Whether the two fittest clones of a population join.
+        racing: Whether clones that are behind stop early, for more candidates.
+        adaptive: Whether mutations that paid off are drawn more often.
+        margin: By how many times its noise a mutant must be better than the control.
+        rest: Whether cycles train the network alone where the control keeps winning.
         backtrack: The share by which the network may be worse than the run's best before it is
             given up for that one; None: never.
         anneal: Whether the learning rate falls to zero in the last training.
@@ -41,6 +49,11 @@ class Plan:
     control: bool
     seed: int
     restarts: int = 0
+    crossover: bool = False
+    racing: bool = False
+    adaptive: bool = False
+    margin: float = 0.0
+    rest: bool = False
     backtrack: float | None = None
     anneal: bool = False
     budgets: Budgets = Budgets()
@@ -49,31 +62,85 @@ class Plan:
     @property
     def longest(self) -> Schedule:
         """The most that the run can be: its schedule, as far as its budget of epochs goes."""
-        return self.budgets.longest(self.schedule)
+        return self.budgets.longest(self.schedule, self.epochs_of_cycle)
+
+    @property
+    def epochs_of_cycle(self) -> int:
+        """The most epochs of a cycle, offspring included."""
+        return self.schedule.epochs_of_cycle + MOST * self.schedule.n * self.crossover
+
+    @property
+    def race(self) -> Race | None:
+        """How a population races, if it does."""
+        return race(self.schedule) if self.racing else None
+
+    @property
+    def candidates(self) -> int:
+        """Clones that a population begins with."""
+        return self.schedule.pop_size if self.race is None else self.race.candidates
 
 
 def possible_mutations(
-    wishes: Sequence[Mutation] | None, genome: Genome, has_validation: bool
+    wishes: Sequence[Mutation] | None, genome: Genome, space: Space, has_validation: bool
 ) -> tuple[Mutation, ...]:
-    """Leave out the mutations that the network does not allow, with a warning.
+    """Leave out the mutations that the network does not allow, with a warning of those asked for.
 
     Args:
         wishes: The mutations that the user asked for; None for the default ones.
         genome: The network's own.
+        space: What its genes may become.
         has_validation: Whether clones are compared on validation data.
 
     Returns:
         What may be drawn.
     """
-    default = [name for name in MUTATIONS if has_validation or name != "learning_rate"]
-    reasons = {}
-    if not genome.activations:
-        reasons["activation"] = "the network has no layer whose activation may be exchanged"
-    if genome.learning_rate is None:
-        reasons["learning_rate"] = "the network's learning rate schedule is kept"
-    mutations = resolve(default) if wishes is None else tuple(wishes)
+    mutations = resolve(default_names(has_validation)) if wishes is None else tuple(wishes)
+    is_exchanged = any(mutation.gene == "optimizer" for mutation in mutations)
+    reasons = _reasons(genome, space, list(space.optimizers) if is_exchanged else [])
     for mutation in mutations:
-        if mutation.gene in reasons:
+        is_told = wishes is not None or mutation.gene in _ALWAYS_TOLD
+        if mutation.gene in reasons and is_told:
             text = f"There is no mutation of {mutation.gene}: {reasons[mutation.gene]}."
             warnings.warn(text, MihaWarning, stacklevel=3)
     return tuple(mutation for mutation in mutations if mutation.gene not in reasons)
+
+
+def default_names(has_validation: bool) -> list[str]:
+    """Return the names of the mutations that a user need not ask for."""
+    left_out = (*ASKED, *(() if has_validation else GREEDY))
+    return [name for name in MUTATIONS if name not in left_out]
+
+
+def _reasons(genome: Genome, space: Space, optimizers: Sequence[str]) -> dict[str, str]:
+    """Return why the network does not allow a gene, for each that it does not.
+
+    Args:
+        genome: The network's own.
+        space: What its genes may become.
+        optimizers: What the optimizer may be exchanged for.
+    """
+    names = {genome.optimizer, *optimizers}
+    reasons = {
+        "activation": (genome.activations, "no layer whose activation may be exchanged"),
+        "activations": (len(genome.activations) > 1, "no two such layers"),
+        "momentum": (names & {*space.momentum}, "no optimizer with a momentum"),
+        "weight_decay": (names & {*space.weight_decay}, "no optimizer that decays weights"),
+        "dropout": (genome.dropout, "no Dropout layer of its own"),
+        "noise": (genome.noise, "no GaussianNoise layer of its own"),
+        "loss": (space.losses, "not one single loss of Keras' that has a family"),
+        "label_smoothing": (space.label_smoothing, "not one single loss with label smoothing"),
+    }
+    found = {gene: f"the network has {text}" for gene, (held, text) in reasons.items() if not held}
+    if genome.learning_rate is None:
+        found["learning_rate"] = "the network's learning rate schedule is kept"
+    return found
+
+
+ASKED = ("loss", "label_smoothing")
+"""Genes that mutate only where the user asks for it."""
+
+GREEDY = ("learning_rate", "weight_decay", "dropout", "noise")
+"""Genes left alone without validation data: less noise, say, always pleases the training loss."""
+
+_ALWAYS_TOLD = ("activation", "learning_rate")
+"""Genes that nearly every network has: where one lacks them, the user is told."""

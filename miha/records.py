@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from typing import Any, Literal
 
@@ -29,12 +29,25 @@ class Genome:
         batch_size: Samples a step, at least 1.
         activations: ``(slot, activation)`` pairs in the order of the network. The
             activation ``"own"`` is the user's own where it has no name that Keras knows.
+        momentum: 0 to 1: the momentum of SGD and RMSprop, the ``beta_1`` of Adam and its like;
+            None where the optimizer has none.
+        weight_decay: At least 0; None where the optimizer does not decay weights.
+        dropout: ``(layer, rate)`` pairs of the Dropout layers, rates 0 to 1.
+        noise: ``(layer, standard deviation)`` pairs of the GaussianNoise layers.
+        loss: Keras' name of the loss that is trained; None where it does not mutate.
+        label_smoothing: 0 to 1; None where it does not mutate.
     """
 
     optimizer: str
     learning_rate: float | None
     batch_size: int
     activations: tuple[tuple[str, str], ...] = ()
+    momentum: float | None = None
+    weight_decay: float | None = None
+    dropout: tuple[tuple[str, float], ...] = ()
+    noise: tuple[tuple[str, float], ...] = ()
+    loss: str | None = None
+    label_smoothing: float | None = None
 
     def replace(self, **changes: Any) -> Genome:
         """Return a copy with some genes changed."""
@@ -42,23 +55,62 @@ class Genome:
 
     def with_activation(self, slot: str, activation: str) -> Genome:
         """Return a copy whose ``slot`` holds ``activation``."""
-        pairs = tuple((s, activation if s == slot else a) for s, a in self.activations)
-        return replace(self, activations=pairs)
+        return replace(self, activations=_with(self.activations, slot, activation))
+
+    def with_dropout(self, layer: str, rate: float) -> Genome:
+        """Return a copy whose ``layer`` drops ``rate`` of its inputs."""
+        return replace(self, dropout=_with(self.dropout, layer, rate))
+
+    def with_noise(self, layer: str, stddev: float) -> Genome:
+        """Return a copy whose ``layer`` adds noise of the standard deviation ``stddev``."""
+        return replace(self, noise=_with(self.noise, layer, stddev))
 
     def __str__(self) -> str:
         rate = "scheduled" if self.learning_rate is None else f"{self.learning_rate:g}"
-        slots = "".join(f", {slot}: {activation}" for slot, activation in self.activations)
-        return f"{self.optimizer} at {rate}, batch size {self.batch_size}{slots}"
+        numbers = {
+            "momentum": self.momentum,
+            "weight decay": self.weight_decay,
+            "batch size": self.batch_size,
+            "label smoothing": self.label_smoothing,
+        }
+        parts = [f"{self.optimizer} at {rate}"]
+        parts += [f"{name} {value:g}" for name, value in numbers.items() if value is not None]
+        parts += [] if self.loss is None else [f"loss {self.loss}"]
+        parts += [f"{slot}: {activation}" for slot, activation in self.activations]
+        parts += [f"{layer}: {value:g}" for layer, value in (*self.dropout, *self.noise)]
+        return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values that JSON can hold."""
-        return {**asdict(self), "activations": dict(self.activations)}
+        """Return plain values that JSON can hold, without the genes that the network lacks."""
+        values = {name: value for name, value in asdict(self).items() if name not in _PAIRS}
+        kept = {n: v for n, v in values.items() if n in _ALWAYS or v is not None}
+        pairs = {name: dict(getattr(self, name)) for name in _PAIRS}
+        return kept | {n: p for n, p in pairs.items() if n in _ALWAYS or p}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Genome:
-        """Rebuild the genome that `to_dict` described."""
-        pairs = tuple((str(s), str(a)) for s, a in dict(values["activations"]).items())
-        return cls(values["optimizer"], values["learning_rate"], values["batch_size"], pairs)
+        """Rebuild the genome that `to_dict` described; one of an earlier version has fewer genes.
+
+        Raises:
+            KeyError: A gene that every network has is missing.
+        """
+        found = {f.name: values[f.name] for f in fields(cls) if f.name in {*values, *_ALWAYS}}
+        for name, kind in _PAIRS.items():
+            found[name] = tuple((str(s), kind(v)) for s, v in dict(found.get(name, {})).items())
+        return cls(**found)
+
+
+_ALWAYS = ("optimizer", "learning_rate", "batch_size", "activations")
+"""Genes that every network has."""
+
+_PAIRS: dict[str, Callable[[Any], Any]] = {"activations": str, "dropout": float, "noise": float}
+"""Genes that a network has in several places, and what each place holds."""
+
+
+def _with(
+    pairs: tuple[tuple[str, Any], ...], place: str, value: Any
+) -> tuple[tuple[str, Any], ...]:
+    return tuple((p, value if p == place else v) for p, v in pairs)
 
 
 @dataclass(frozen=True)
@@ -66,17 +118,19 @@ class Change:
     """One mutation, in words a table can show.
 
     Attributes:
-        gene: ``"optimizer"``, ``"activation"``, ``"batch_size"``, ``"learning_rate"`` or
-            ``"none"`` (the control clone).
+        gene: The `gene` of the mutation that made it, e.g. ``"optimizer"``; ``"none"`` for the
+            control clone.
         text: What became what, e.g. ``"batch size 32 -> 64"``.
         transition: How the clone comes by its first values.
+        mate: Name of the archive of its second parent, where it has two.
     """
 
     gene: str
     text: str
     transition: Transition = "inherit"
+    mate: str | None = None
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
         return asdict(self)
 
@@ -210,6 +264,8 @@ class Network:
         epochs: The epochs of that training.
         age: Epochs trained on the way to it, its ancestors' included.
         value: The monitored value after its last epoch.
+        start: The monitored value that its fitness counts from: that of the network which the
+            population was made of. None where that has none.
         fitness: Its fitness, if it was a clone.
         parent: Name of the archive that it was trained on from.
         failure: Why its training failed, if it did: a sentence, or an error's traceback.
@@ -223,6 +279,7 @@ class Network:
     epochs: tuple[Epoch, ...]
     age: int
     value: float
+    start: float | None = None
     fitness: float | None = None
     parent: str | None = None
     failure: str | None = None
@@ -252,6 +309,7 @@ class Network:
             "genome": task.genome.to_dict(),
             "first_epoch": self.age - len(self.epochs) + 1,
             "value": self.value,
+            "start": self.start,
             "fitness": self.fitness,
             "failure": self.failure,
             "seconds": self.seconds,
@@ -270,6 +328,7 @@ class Network:
             epochs=epochs,
             age=entry["first_epoch"] - 1 + len(epochs),
             value=entry["value"],
+            start=entry.get("start"),
             fitness=entry["fitness"],
             parent=entry["parent"],
             failure=entry["failure"],

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from miha.checks import check_batch_size, check_integer
 from miha.errors import ArgumentError, MihaWarning
+from miha.plan import ASKED
 from miha.randomness import draw_seed
 from miha.records import Epoch, Genome
-from miha.space import ACTIVATIONS, OPTIMIZERS, OWN, SearchSpace
+from miha.space import ACTIVATIONS, LABEL_SMOOTHINGS, OPTIMIZERS, OWN, SearchSpace
 from miha.stretches import HyperparameterSchedule, Stretch, as_schedule
 from miha.training import train_on
 
@@ -113,6 +114,7 @@ def replay(
         shuffle=shuffle,
         evaluate_training=False,
         seed=seed,
+        genes=[gene for gene in ASKED if getattr(schedule.genome, gene) is not None],
         slots_named=[slot for slot, _ in schedule.genome.activations],
     )
     epochs = follow(trainer, schedule, seed, _Lines(schedule.epochs) if verbose else _quiet)
@@ -160,17 +162,26 @@ def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
     genomes = [stretch.genome for stretch in schedule.stretches]
     optimizers = [genome.optimizer for genome in genomes if genome.optimizer != own]
     names = [name for genome in genomes for _, name in genome.activations if name != OWN]
-    return SearchSpace(optimizers=optimizers or OPTIMIZERS, activations=names or ACTIVATIONS)
+    losses = [genome.loss for genome in genomes if genome.loss is not None]
+    smoothings = [g.label_smoothing for g in genomes if g.label_smoothing is not None]
+    return SearchSpace(
+        optimizers=optimizers or OPTIMIZERS,
+        activations=names or ACTIVATIONS,
+        losses=losses or None,
+        label_smoothing=smoothings or LABEL_SMOOTHINGS,
+    )
 
 
 def _check(trainer: Trainer, schedule: HyperparameterSchedule) -> None:
     """Raise unless the network can hold every genome of a schedule."""
     own, space = trainer.genome, trainer.space
     for genome in (stretch.genome for stretch in schedule.stretches):
+        missing = [gene for gene in _BY_NETWORK if _places(own, gene) != _places(genome, gene)]
         rules = {
             "a learning rate where the network's is no schedule, and none where it is": (
                 (genome.learning_rate is None) == (own.learning_rate is None)
             ),
+            f"{missing} as the network has": not missing,
             f"an optimizer of {list(space.optimizers)}": genome.optimizer in space.optimizers,
             f"activations for {list(space.slots)}, of those that these layers may hold": (
                 [slot for slot, _ in genome.activations] == list(space.slots)
@@ -183,6 +194,16 @@ def _check(trainer: Trainer, schedule: HyperparameterSchedule) -> None:
                 f"The schedule must have {broken}. Received: {genome}. "
                 "Build and compile the network as it was in the run that the schedule is of."
             )
+
+
+_BY_NETWORK = ("dropout", "noise", "loss", "label_smoothing")
+"""Genes that a network has or lacks, whatever its optimizer."""
+
+
+def _places(genome: Genome, gene: str) -> Any:
+    """Return where a genome has a gene: names of layers, or whether it has it."""
+    held = getattr(genome, gene)
+    return [name for name, _ in held] if isinstance(held, tuple) else held is not None
 
 
 def _warn_of_divergence(number: int, stretch: Stretch) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import inf
 from numbers import Integral, Real
 
 from miha.errors import ArgumentError
+from miha.records import Genome
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "adadelta", "rmsprop", "nadam", "adagrad", "lion")
 ACTIVATIONS = (
@@ -25,6 +26,11 @@ ACTIVATIONS = (
     "mish",
 )
 DEFAULT_BATCH_SIZES = (8, 512)
+MOMENTA = (0.5, 0.8, 0.9, 0.95, 0.99)
+WEIGHT_DECAYS = (0.0, 1e-5, 1e-4, 1e-3, 4e-3, 1e-2, 1e-1)
+DROPOUT_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+NOISE_LEVELS = (0.0, 0.05, 0.1, 0.2, 0.3)
+LABEL_SMOOTHINGS = (0.0, 0.05, 0.1, 0.2)
 
 OWN = "own"
 """The name in a genome of a user's activation that Keras has no name for."""
@@ -42,9 +48,18 @@ class SearchSpace:
         batch_size: Smallest and largest batch size. None: 8 to 512, widened to hold the
             network's own and cut at the number of samples.
         learning_rate: Smallest and largest learning rate.
+        momentum: Values of the momentum of SGD and RMSprop and of the ``beta_1`` of Adam and its
+            like, between 0 and 1. What an optimizer begins with always belongs to them, as the
+            network's own does to all lists below.
+        weight_decay: Values of the weight decay, at least 0.
+        dropout: Rates of Dropout layers, 0 or more and below 1.
+        noise: Standard deviations of GaussianNoise layers, 0 to 1.
+        losses: Names of Keras losses of the network's family. None: the whole family.
+        label_smoothing: Values of the label smoothing, 0 or more and below 1.
 
     Raises:
-        ArgumentError: A bound is reversed or not positive, or a list is empty.
+        ArgumentError: A bound is reversed or not positive, a value is out of its range, or a list
+            is empty.
     """
 
     optimizers: Sequence[str] = OPTIMIZERS
@@ -52,12 +67,21 @@ class SearchSpace:
     layers: Sequence[str] | None = None
     batch_size: tuple[int, int] | None = None
     learning_rate: tuple[float, float] = (1e-6, 1.0)
+    momentum: Sequence[float] = MOMENTA
+    weight_decay: Sequence[float] = WEIGHT_DECAYS
+    dropout: Sequence[float] = DROPOUT_RATES
+    noise: Sequence[float] = NOISE_LEVELS
+    losses: Sequence[str] | None = None
+    label_smoothing: Sequence[float] = LABEL_SMOOTHINGS
 
     def __post_init__(self) -> None:
         _check_names("optimizers", self.optimizers)
         _check_names("activations", self.activations)
-        if self.layers is not None:
-            _check_names("layers", self.layers)
+        for name in ("layers", "losses"):
+            if getattr(self, name) is not None:
+                _check_names(name, getattr(self, name))
+        for name, (rule, is_kept) in _RANGES.items():
+            _check_values(name, getattr(self, name), rule, is_kept)
         _check_bounds("learning_rate", self.learning_rate, Real)
         if self.batch_size is not None:
             _check_bounds("batch_size", self.batch_size, Integral)
@@ -72,12 +96,38 @@ class Space:
         slots: Activations that each slot of the network may hold.
         batch_size: Smallest and largest, at least 1.
         learning_rate: Smallest and largest, positive.
+        momentum: Values for each optimizer that has one, what it begins with first.
+        weight_decay: Values for each optimizer that decays weights, likewise.
+        dropout: Rates that each Dropout layer may have, its own first.
+        noise: Standard deviations that each GaussianNoise layer may have, its own first.
+        losses: Names that the loss may have, the network's own first; empty where it stays.
+        label_smoothing: Values it may have, the network's own first; empty where it stays.
     """
 
     optimizers: Mapping[str, float | None]
     slots: Mapping[str, tuple[str, ...]]
     batch_size: tuple[int, int]
     learning_rate: tuple[float, float]
+    momentum: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    weight_decay: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    dropout: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    noise: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    losses: tuple[str, ...] = ()
+    label_smoothing: tuple[float, ...] = ()
+
+    def with_optimizer(self, genome: Genome, name: str) -> Genome:
+        """Return a genome with another optimizer, which begins with what is its own."""
+        return genome.replace(
+            optimizer=name,
+            learning_rate=self.optimizers[name],
+            momentum=next(iter(self.momentum.get(name, ())), None),
+            weight_decay=next(iter(self.weight_decay.get(name, ())), None),
+        )
+
+
+def values_of(own: float, others: Sequence[float]) -> tuple[float, ...]:
+    """Return what a number may become: its own value first, then the others that differ."""
+    return tuple(dict.fromkeys([float(own), *map(float, others)]))
 
 
 def batch_size_bounds(
@@ -114,3 +164,28 @@ def _check_bounds(name: str, bounds: tuple[float, float], kind: type) -> None:
             f"`{name}` must be two bounds, {numbers} with 0 < low <= high. "
             f"Received: {name}={bounds!r}. Give the smaller one first."
         )
+
+
+def _check_values(
+    name: str, values: Sequence[float], rule: str, is_kept: Callable[[float], bool]
+) -> None:
+    is_list = isinstance(values, (tuple, list)) and len(values) > 0
+    if not is_list or not all(_is_number(v) and is_kept(v) for v in values):
+        raise ArgumentError(
+            f"`{name}` must be a list of at least one number, {rule}. "
+            f"Received: {name}={values!r}. Give a list, or leave the argument out."
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "momentum": ("each above 0 and below 1", lambda value: 0 < value < 1),
+    "weight_decay": ("each at least 0 and finite", lambda value: 0 <= value < inf),
+    "dropout": ("each at least 0 and below 1", lambda value: 0 <= value < 1),
+    "noise": ("each 0 to 1", lambda value: 0 <= value <= 1),
+    "label_smoothing": ("each at least 0 and below 1", lambda value: 0 <= value < 1),
+}
+"""The range of each list of numbers, in words and as a test."""

@@ -48,11 +48,10 @@ def _target(plan: Plan, log: Logbook) -> str | None:
 def _epochs(plan: Plan, cycle: int) -> str | None:
     if cycle <= plan.longest.c:
         return None
-    s = plan.schedule
+    most = "at most " if plan.crossover else ""
     return (
-        f"max_epochs={plan.budgets.max_epochs} has no room for another cycle: "
-        f"{s.m + (cycle - 1) * s.epochs_of_cycle} epochs are trained, a cycle has "
-        f"{s.epochs_of_cycle} and the last training {s.m}."
+        f"max_epochs={plan.budgets.max_epochs} has no room for another cycle, which has "
+        f"{most}{plan.epochs_of_cycle} epochs, and the last training's {plan.schedule.m}."
     )
 
 
@@ -68,9 +67,12 @@ def _seconds(plan: Plan, log: Logbook, cycle: int, network: Network) -> str | No
     if limit is None:
         return None
     pace = _pace(log, network.archive)
-    before = sum(seconds(entry) for entry in log.trainings if entry["cycle"] == cycle - 1)
-    # A network with smaller batches than those before makes a slower cycle than the last one.
-    next_cycle, last = max(before, s.epochs_of_cycle * pace), s.m * pace
+    before = [entry for entry in log.trainings if entry["cycle"] == cycle - 1]
+    next_cycle, last = s.epochs_of_cycle * pace, s.m * pace
+    if before:
+        # A network with smaller batches than the one before makes a slower cycle.
+        slower = max(1.0, pace / max(_pace(log, before[0]["parent"]), 1e-9))
+        next_cycle = slower * sum(map(seconds, before))
     used = sum(map(seconds, log.trainings))
     if used + next_cycle + last <= limit:
         return None

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError, MihaWarning, TrainerError, first_line
 from miha.fitness import LOSES, score
@@ -47,44 +49,68 @@ class Training:
             MihaError: Something of the user's raised: a callback, the fitness.
             Exception: What training the network itself, no clone, raised.
         """
+        self.begin(task)
         try:
-            return self._trained(task, parent, values, self._epochs(task, parent, values))
+            epochs = self._epochs(task, parent, values)
+            network = self.judge(task, parent, epochs, self.trainer.snapshot())
+            return self._back(network, parent, values) if _must_go_back(network) else network
         except Exception as error:
             is_ours = isinstance(error, MihaError) and not isinstance(error, TrainerError)
             if task.phase != "clone" or is_ours:
                 raise
             return _failed(task, parent, error)
 
+    def begin(self, task: Task) -> None:
+        """Tell who watches that a training begins."""
+        notify(self.callbacks, Callback.on_training_begin, task)
+
+    def generators(self, task: Task) -> tuple[np.random.Generator, np.random.Generator]:
+        """Return what draws a training's order of samples, and its noise."""
+        return _generators(self.plan.seed, task)
+
+    def end_epoch(self, task: Task, epoch: Epoch) -> None:
+        """Tell who watches that an epoch has ended."""
+        self.value(epoch)  # A value that is not logged shall cost one epoch, not m.
+        notify(self.callbacks, Callback.on_epoch_end, task, epoch)
+
     def _epochs(self, task: Task, parent: Network, values: Snapshot) -> tuple[Epoch, ...]:
         self.trainer.restore(values)
         # A transition begins from what the parent is, not from what was trained before.
         self.trainer.express(parent.genome)
         anneal = task.phase == "final" and self.plan.anneal
-        watch = partial(self._end_epoch, task)
+        watch = partial(self.end_epoch, task)
         return train_on(self.trainer, task, self.plan.seed, anneal, watch)
 
-    def _end_epoch(self, task: Task, epoch: Epoch) -> None:
-        self._value(epoch)  # A value that is not logged shall cost one epoch, not m.
-        notify(self.callbacks, Callback.on_epoch_end, task, epoch)
-
-    def _trained(
-        self, task: Task, parent: Network, values: Snapshot, epochs: tuple[Epoch, ...]
+    def judge(
+        self, task: Task, parent: Network, epochs: tuple[Epoch, ...], snapshot: Snapshot
     ) -> Network:
-        curve = Curve(parent.value, tuple(map(self._value, epochs)), self.plan.mode)
+        """Return the network that a training has made, a clone with its fitness.
+
+        Args:
+            task: The training.
+            parent: The network that it went on from.
+            epochs: Its epochs.
+            snapshot: The values after them.
+
+        Raises:
+            MihaError: The user's fitness raised.
+        """
+        start = _start(task, parent)
+        values = tuple(map(self.value, epochs))
+        curve = Curve(math.nan if start is None else start, values, self.plan.mode)
         value = curve.last if epochs else parent.value
         diverged = bool(epochs) and not math.isfinite(value)
-        network = Network(
+        return Network(
             task=task,
-            snapshot=self.trainer.snapshot(),
+            snapshot=snapshot,
             epochs=epochs,
             age=parent.age + len(epochs),
             value=value,
+            start=start,
+            fitness=score(self.plan.fitness, curve) if task.phase == "clone" else None,
             parent=parent.archive,
             failure=f"diverged: {self.plan.monitor} is {value}" if diverged else None,
         )
-        if task.phase == "clone":
-            return replace(network, fitness=score(self.plan.fitness, curve))
-        return self._back(network, parent, values) if diverged else network
 
     def _back(self, network: Network, parent: Network, values: Snapshot) -> Network:
         """Return to the last good values after the network itself has diverged."""
@@ -96,7 +122,7 @@ class Training:
         )
         return replace(network, snapshot=values, value=parent.value)
 
-    def _value(self, epoch: Epoch) -> float:
+    def value(self, epoch: Epoch) -> float:
         """Read the monitored value; an epoch whose loss is not finite has none."""
         if self.plan.monitor not in epoch.logs:
             raise MihaError(
@@ -124,15 +150,18 @@ def train_on(
     """
     drawn = generator(seed, task.phase, task.cycle or 0, task.clone or 0, "weights")
     trainer.express(task.genome, task.change.transition, drawn)
-    # All clones of a cycle see the same samples in the same order, and the same noise.
-    place = (seed, task.phase, task.cycle or 0, 0)
-    order, noise = generator(*place, "order"), generator(*place, "noise")
     rates = cosine(task.epochs) if anneal else None
-    epochs = trainer.train(task.epochs, order, noise, on_epoch, rates)
+    epochs = trainer.train(task.epochs, *_generators(seed, task), on_epoch, rates)
     if task.phase != "final" or not epochs:
         return epochs
     last = replace(epochs[-1], logs={**epochs[-1].logs, **trainer.finalize()})
     return (*epochs[:-1], last)
+
+
+def _generators(seed: int, task: Task) -> tuple[np.random.Generator, np.random.Generator]:
+    # All clones of a cycle see the same samples in the same order, and the same noise.
+    place = (seed, task.phase, task.cycle or 0, 0)
+    return generator(*place, "order"), generator(*place, "noise")
 
 
 def cosine(epochs: int) -> list[float]:
@@ -147,6 +176,17 @@ def cosine(epochs: int) -> list[float]:
     return [0.5 * (1 + math.cos(math.pi * epoch / epochs)) for epoch in range(epochs)]
 
 
+def _start(task: Task, parent: Network) -> float | None:
+    """Return the value that a fitness counts from: a clone of a clone has its population's."""
+    is_of_clone = task.phase == parent.task.phase == "clone"
+    start = parent.start if is_of_clone else parent.value
+    return None if start is None or not math.isfinite(start) else start
+
+
+def _must_go_back(network: Network) -> bool:
+    return network.failure is not None and network.task.phase != "clone"
+
+
 def _failed(task: Task, parent: Network, error: Exception) -> Network:
     """Return a clone that has lost: its story is told, its values are gone."""
     warnings.warn(
@@ -156,4 +196,13 @@ def _failed(task: Task, parent: Network, error: Exception) -> Network:
         stacklevel=2,
     )
     text = "".join(traceback.format_exception(error))[-LONGEST_FAILURE:]
-    return Network(task, None, (), parent.age, math.nan, LOSES, parent.archive, failure=text)
+    return Network(
+        task=task,
+        snapshot=None,
+        epochs=(),
+        age=parent.age,
+        value=math.nan,
+        fitness=LOSES,
+        parent=parent.archive,
+        failure=text,
+    )

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import math
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from miha import training as training_module
 from miha.archive import pack
 from miha.callbacks import Callback
 from miha.errors import TrainerError
+from miha.executors.fused import Fused
+from miha.executors.sequential import Sequential
 from miha.fitness import LevelAndSlope
 from miha.folder import START, RunFolder, archive_name
 from miha.identity import describe_run
@@ -39,13 +43,35 @@ from miha.records import (
 )
 from miha.runlog import run_log
 from miha.space import Space
+from miha.trainer.protocol import Trained
 
 GENOME = Genome("sgd", 0.005, 4, (("hidden", "relu"), ("last", "tanh")))
+RICH = GENOME.replace(
+    optimizer="adamw",
+    momentum=0.9,
+    weight_decay=0.004,
+    dropout=(("drop", 0.5), ("drop_1", 0.2)),
+    noise=(("noise", 0.1),),
+    loss="mean_squared_error",
+    label_smoothing=0.0,
+)
+"""A genome with every gene."""
+
 SPACE = Space(
     optimizers={"sgd": 0.005, "adam": 0.001, "lion": 0.0005},
     slots={"hidden": ("relu", "tanh", "gelu"), "last": ("tanh", "relu")},
     batch_size=(1, 16),
     learning_rate=(1e-4, 0.02),
+)
+RICH_SPACE = replace(
+    SPACE,
+    optimizers={"sgd": 0.005, "adamw": 0.001, "lion": 0.0005, "adagrad": 0.01},
+    momentum={"adamw": (0.9, 0.5, 0.99), "lion": (0.9, 0.5, 0.99), "sgd": (0.8, 0.5)},
+    weight_decay={"adamw": (0.004, 0.0, 0.1)},
+    dropout={"drop": (0.5, 0.0, 0.3), "drop_1": (0.2, 0.0)},
+    noise={"noise": (0.1, 0.0, 0.3)},
+    losses=("mean_squared_error", "huber"),
+    label_smoothing=(0.0, 0.1),
 )
 SAMPLES = np.random.default_rng(7).normal(size=16)
 
@@ -80,6 +106,7 @@ class FakeTrainer:
     traces = 0
     settings: dict[str, Any] = {"shuffle": True}
     fingerprint = {"data": "0", "network": "1"}
+    obstacle: str | None = "it is a test's"
     metrics = {"loss": "min", "val_loss": "min", "val_accuracy": "max", "custom": None}
 
     def __init__(
@@ -218,9 +245,79 @@ class FakeTrainer:
         return {"loss": float(loss), "val_loss": value, "val_accuracy": 1 / (1 + value)}
 
 
+class FakePopulationTrainer(FakeTrainer):
+    """Trains the clones of a group as if together; what they become depends on their number.
+
+    Attributes:
+        groups: The genomes of each group.
+    """
+
+    obstacle = None
+
+    def __init__(
+        self,
+        breaks: Callable[[Sequence[Genome]], Exception | None] = lambda genomes: None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.groups: list[list[Genome]] = []
+        self._breaks = breaks
+
+    def clones_at_once(self, most: int) -> int:
+        return most
+
+    def train_population(
+        self,
+        genomes: Sequence[Genome],
+        values: Snapshot,
+        epochs: int,
+        order: np.random.Generator,
+        noise: np.random.Generator,
+        on_epoch: Callable[[int, Epoch], None],
+    ) -> list[Trained]:
+        self.groups.append(list(genomes))
+        if error := self._breaks(genomes):
+            raise error
+        return [
+            self._together(
+                i,
+                genome,
+                values,
+                epochs,
+                copy.deepcopy(order),
+                copy.deepcopy(noise),
+                on_epoch,
+                1e-9 * len(genomes),
+            )
+            for i, genome in enumerate(genomes)
+        ]
+
+    def _together(
+        self,
+        place: int,
+        genome: Genome,
+        values: Snapshot,
+        epochs: int,
+        order: np.random.Generator,
+        noise: np.random.Generator,
+        on_epoch: Callable[[int, Epoch], None],
+        rounding: float,
+    ) -> Trained:
+        self.restore(values)
+        self.express(genome)
+        trained = self.train(epochs, order, noise, lambda epoch: on_epoch(place, epoch))
+        self._weight += rounding
+        snapshot = self.snapshot()
+        return Trained(trained, lambda: snapshot)
+
+
 @dataclass(frozen=True)
 class SmallLoop(Loop):
     """A loop whose parts tests reach by short names."""
+
+    @property
+    def trainer(self) -> FakeTrainer:
+        return self.training.trainer
 
     @property
     def schedule(self) -> Schedule:
@@ -244,6 +341,7 @@ def make_loop(
     trainer: FakeTrainer | None = None,
     callbacks: Sequence[Callback] = (),
     overwrite: bool = False,
+    at_once: int = 0,
     **changes: Any,
 ) -> SmallLoop:
     """Return a small run: m=2, n=2, k=1, c=2, pop_size=3 unless told otherwise."""
@@ -265,7 +363,10 @@ def make_loop(
     description = describe_run(plan, trainer)
     journal, past = open_run(folder, description, overwrite, lambda folder, done: None)
     recorder = Recorder(folder, journal, past, trainer)
-    return SmallLoop(plan, trainer, trainer.snapshot(), recorder, callbacks)
+    training = training_module.Training(plan, trainer, callbacks)
+    executor = Fused(training, trainer, at_once) if at_once else Sequential(training)
+    start = trainer.snapshot()
+    return SmallLoop(plan, training, executor, trainer.space, start, recorder, callbacks)
 
 
 def run(loop: SmallLoop) -> Network:
@@ -296,6 +397,7 @@ def make_network(
         epochs=tuple(Epoch({"loss": 2 * v, "val_loss": v}, 0.1) for v in values),
         age=age,
         value=values[-1],
+        start=values[0],
         fitness=fitness,
         parent="model/model_init.zip",
     )

@@ -274,7 +274,7 @@ def test_an_announcement_of_open_end_is_an_upper_bound():
     text = announcement(SCHEDULE, "logs/x", Budgets(max_seconds=60, target=0.5))
     assert text.startswith("MIHA trains at most 25 epochs: 2 x m=2, and c=3 cycles")
     assert "fewer where max_seconds=60, target=0.5 ends it" in text
-    longest = Budgets(max_epochs=20).longest(SCHEDULE)
+    longest = Budgets(max_epochs=20).longest(SCHEDULE, CYCLE)
     assert announcement(longest, "x", Budgets(max_epochs=20)).startswith("MIHA trains 18 epochs")
 
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from fakes import make_network
 
 from miha.errors import MihaError
 from miha.fitness import LOSES, LevelAndSlope, fittest, score
@@ -101,15 +102,37 @@ def test_a_fitness_without_a_name_is_named_by_its_class():
 
 
 @pytest.mark.parametrize(
-    ("scores", "index"),
+    ("scores", "places"),
     [
-        ([1.0, 3.0, 2.0], 1),
-        ([-5.0], 0),
-        ([2.0, 2.0, 1.0], 0),
-        ([LOSES, -1e300], 1),
-        ([LOSES, LOSES], None),
-        ([], None),
+        ([1.0, 3.0, 2.0], [1, 2]),
+        ([-5.0], [0]),
+        ([2.0, 2.0, 1.0, 2.0], [0, 1]),
+        ([1.0, 2.0, 2.0], [1, 2]),
+        ([LOSES, -1e300, None], [1]),
+        ([LOSES, LOSES], []),
+        ([], []),
     ],
 )
-def test_the_fittest_is_the_first_of_the_best_unless_all_have_lost(scores, index):
-    assert fittest(scores) == index
+def test_the_fittest_are_the_first_of_the_best_those_that_lost_aside(scores, places):
+    clones = [make_network(clone=i, fitness=score) for i, score in enumerate(scores)]
+    assert [clone.task.clone for clone in fittest(iter(clones), 2)] == places
+    assert [clone.task.clone for clone in fittest(iter(clones), 1)] == places[:1]
+
+
+def test_a_slope_does_not_count_what_a_clone_only_takes_back():
+    thrown_back, steady = Curve(0.3, (2.0, 0.4)), Curve(0.3, (0.3, 0.29))
+    assert LevelAndSlope()(thrown_back) == pytest.approx(0.3 - 0.4 - 0.4)
+    assert LevelAndSlope()(thrown_back) < LevelAndSlope()(steady)
+    as_in_2021 = LevelAndSlope(recovery=True)
+    assert as_in_2021(thrown_back) == pytest.approx(2.0 - 0.4 - 0.4)
+    assert as_in_2021(thrown_back) > as_in_2021(steady)
+
+
+def test_where_large_is_better_a_slope_does_not_count_recovery_either():
+    curve = Curve(0.9, (0.2, 0.8), "max")
+    assert LevelAndSlope()(curve) == pytest.approx(0.8 - 0.9 + 0.8)
+    assert LevelAndSlope(recovery=True)(curve) == pytest.approx(0.8 - 0.2 + 0.8)
+
+
+def test_a_parent_without_a_value_caps_no_slope():
+    assert LevelAndSlope()(Curve(float("nan"), (2.0, 1.0))) == pytest.approx(2.0 - 1.0 - 1.0)

@@ -18,10 +18,10 @@ from miha.mutations import (
     Mutation,
     OptimizerMutation,
     describe,
+    distinct_mutants,
     mutate,
     resolve,
 )
-from miha.population import distinct_mutants
 from miha.records import Genome
 
 GENES = ("optimizer", "learning_rate", "batch_size", "activations")

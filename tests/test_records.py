@@ -54,7 +54,12 @@ def test_equal_genomes_are_one_member_of_a_set():
 
 def test_a_change_names_gene_and_text():
     change = Change("batch_size", "batch size 32 -> 64")
-    told = {"gene": "batch_size", "text": "batch size 32 -> 64", "transition": "inherit"}
+    told = {
+        "gene": "batch_size",
+        "text": "batch size 32 -> 64",
+        "transition": "inherit",
+        "mate": None,
+    }
     assert change.to_dict() == told
 
 
@@ -102,10 +107,11 @@ def test_a_network_describes_itself_in_plain_values():
         "clone": 0,
         "archive": "population/1_0_model.zip",
         "parent": "model/model_init.zip",
-        "change": {"gene": "none", "text": "unchanged", "transition": "inherit"},
+        "change": {"gene": "none", "text": "unchanged", "transition": "inherit", "mate": None},
         "genome": GENOME.to_dict(),
         "first_epoch": 6,
         "value": 0.25,
+        "start": 0.5,
         "fitness": 0.5,
         "failure": None,
         "seconds": None,

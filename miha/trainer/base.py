@@ -7,7 +7,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from itertools import chain, product
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -16,10 +17,13 @@ from miha.errors import TrainerError
 from miha.records import Epoch, Genome, Mode, Snapshot, Transition
 from miha.space import Space
 from miha.trainer import transitions
+from miha.trainer.choices import Choice, Number
 from miha.trainer.copies import values
 from miha.trainer.data import Data, map_arrays
 from miha.trainer.exporter import Exporter
 from miha.trainer.folding import exchange
+from miha.trainer.losses import LossSlot, Variant
+from miha.trainer.noise import Noise
 from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
 from miha.trainer.surgery import Slot, Switch
 
@@ -28,6 +32,9 @@ Kind = Literal["train", "test"]
 
 FEW = 256
 """Samples that an exchanged activation is fitted on."""
+
+_UNTOLD = ("momentum", "weight_decay", "loss", "label_smoothing")
+"""Genes that a genome need not tell."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class KerasTrainer(abc.ABC):
     Args:
         network: The live network; the trainer changes it.
         slots: The activation slots of ``network`` that may mutate.
+        noise: Its layers whose noise may mutate.
+        loss: Its loss, where that may mutate.
         space: What each gene may become.
         data: Training data.
         evaluation: What the network is evaluated on after each epoch, or None.
@@ -63,10 +72,15 @@ class KerasTrainer(abc.ABC):
         fingerprint: Checksums of data and network.
     """
 
+    is_compiled: ClassVar[bool] = True
+    """Whether a step is compiled: what is chosen must be read from variables then."""
+
     def __init__(
         self,
         network: keras.Model,
         slots: Sequence[Slot],
+        noise: Sequence[Noise],
+        loss: LossSlot | None,
         space: Space,
         data: Data,
         evaluation: Data | None,
@@ -82,8 +96,14 @@ class KerasTrainer(abc.ABC):
         self._network = network
         self._slots = {slot.name: slot for slot in slots}
         self._switches = {slot.name: _install(slot, space.slots[slot.name]) for slot in slots}
-        self._optimizers = Optimizers(network)
+        amounts = {**space.dropout, **space.noise}
+        self._noise = {place.name: place.install(amounts[place.name]) for place in noise}
+        self._own_loss = loss
+        self._loss = None if loss is None else loss.install(_variants(loss, space))
+        self._numbers = _numbers(space) if self.is_compiled else {}
+        self._optimizers = Optimizers(network, numbers=self._numbers)
         self._optimizers.use(self._optimizers.own_name)
+        self._optimizers.choose({})
         self._settings = settings
         self._batch_size = settings.batch_size
         self._exporter = exporter
@@ -109,6 +129,11 @@ class KerasTrainer(abc.ABC):
     @abc.abstractmethod
     def traces(self) -> int:
         """See `Trainer`."""
+
+    @property
+    def obstacle(self) -> str | None:
+        """See `Trainer`."""
+        return f"on the backend {self.backend!r} of Keras, networks train one after another"
 
     @classmethod
     def foreign_state(cls, network: keras.Model) -> list[str]:
@@ -148,8 +173,27 @@ class KerasTrainer(abc.ABC):
         optimizer = self._network.optimizer
         scheduled = self._optimizers.scheduled
         rate = None if scheduled else short_decimal(optimizer.learning_rate)
-        activations = tuple((name, switch.chosen) for name, switch in self._switches.items())
-        return Genome(name_of(optimizer), rate, self._batch_size, activations)
+        numbers = self._optimizers.numbers
+        loss, smoothing = (None, None) if self._loss is None else self._loss.chosen
+        return Genome(
+            optimizer=name_of(optimizer),
+            learning_rate=rate,
+            batch_size=self._batch_size,
+            activations=tuple((name, switch.chosen) for name, switch in self._switches.items()),
+            dropout=tuple((name, self._noise[name].chosen) for name in self.space.dropout),
+            noise=tuple((name, self._noise[name].chosen) for name in self.space.noise),
+            momentum=numbers.get("momentum"),
+            weight_decay=numbers.get("weight_decay"),
+            loss=loss if self.space.losses else None,
+            label_smoothing=smoothing if self.space.label_smoothing else None,
+        )
+
+    @property
+    def _choices(self) -> list[Choice]:
+        """All that is chosen at run time, in an order that stays."""
+        loss = [] if self._loss is None else [self._loss]
+        places = (*self._switches.values(), *self._noise.values())
+        return [*places, *self._numbers.values(), *loss]
 
     def snapshot(self) -> Snapshot:
         """See `Trainer`."""
@@ -175,6 +219,11 @@ class KerasTrainer(abc.ABC):
             self._optimizers.start_fresh(genome.optimizer)
         if genome.learning_rate is not None:
             self._network.optimizer.learning_rate = genome.learning_rate
+        self._optimizers.choose({"momentum": genome.momentum, "weight_decay": genome.weight_decay})
+        for layer, amount in (*genome.dropout, *genome.noise):
+            self._noise[layer].choose(amount)
+        if self._own_loss is not None and self._loss is not None:
+            self._loss.choose(self._own_loss.variant_of(genome))
         for slot, activation in genome.activations:
             self._switches[slot].choose(activation)
         self._batch_size = genome.batch_size
@@ -214,10 +263,10 @@ class KerasTrainer(abc.ABC):
     @contextlib.contextmanager
     def _annealed(self, rates: Sequence[float] | None) -> Iterator[Callable[[int], None]]:
         """Yield what sets the learning rate of an epoch; at the end, it is what it was."""
-        if rates is None or self._optimizers.scheduled:
+        optimizer, rate = self._network.optimizer, self.genome.learning_rate
+        if rates is None or rate is None:
             yield lambda epoch: None
             return
-        optimizer, rate = self._network.optimizer, self.genome.learning_rate
         try:
             yield lambda epoch: setattr(optimizer, "learning_rate", rate * rates[epoch])
         finally:
@@ -244,7 +293,10 @@ class KerasTrainer(abc.ABC):
 
     def _check_expressed(self, genome: Genome) -> None:
         found, rate = self.genome, genome.learning_rate
-        expected = genome if rate is None else genome.replace(learning_rate=short_decimal(rate))
+        # What a genome does not tell is as the network has it of its own.
+        own = {gene: getattr(found, gene) for gene in _UNTOLD if getattr(genome, gene) is None}
+        expected = genome.replace(**own)
+        expected = expected if rate is None else expected.replace(learning_rate=short_decimal(rate))
         if found != expected:
             raise TrainerError(
                 f"The network must hold the genome that was expressed. Expected: {expected}. "
@@ -269,7 +321,8 @@ class KerasTrainer(abc.ABC):
         if "test" not in self._sources:
             return {}
         samples = np.arange(self._evaluation_samples)
-        values = self._logs("test", samples, self._settings.validation_batch_size)
+        with contextlib.nullcontext() if self._loss is None else self._loss.own():
+            values = self._logs("test", samples, self._settings.validation_batch_size)
         return {self._settings.prefix + name: value for name, value in values.items()}
 
     def _logs(self, kind: Kind, order: np.ndarray, batch_size: int) -> dict[str, Any]:
@@ -294,6 +347,19 @@ def _install(slot: Slot, names: Sequence[str]) -> Switch:
     switch = Switch(slot.branches(names))
     slot.put(switch)
     return switch
+
+
+def _variants(loss: LossSlot, space: Space) -> list[Variant]:
+    """Return the losses that may be trained; the network's own is the first."""
+    name, smoothing = loss.variant
+    return list(product(space.losses or (name,), space.label_smoothing or (smoothing,)))
+
+
+def _numbers(space: Space) -> dict[str, Number]:
+    """Return what holds the numbers of all optimizers: one of them trains at a time."""
+    values = {"momentum": space.momentum, "weight_decay": space.weight_decay}
+    options = {gene: sorted(set(chain(*held.values()))) for gene, held in values.items()}
+    return {gene: Number(numbers) for gene, numbers in options.items() if numbers}
 
 
 def _is_finite(epoch: Epoch) -> bool:

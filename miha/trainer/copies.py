@@ -48,13 +48,18 @@ def from_bytes(
 
 def rebuild(model: keras.Model, known: dict[str, Any]) -> keras.Model:
     """Return what an archive of a network would be loaded as, seed states included."""
+    twin = reload(model, known)
+    _assign(twin.variables, model.variables)
+    return twin
+
+
+def reload(model: keras.Model, known: dict[str, Any]) -> keras.Model:
+    """Return what an archive of a network would be loaded as."""
     with warnings.catch_warnings():
         # An optimizer that has not trained yet has no state to load.
         warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
         # The user's own live network: its Lambda layers are trusted.
-        twin = from_bytes(to_bytes(model), known, safe_mode=False)
-    _assign(twin.variables, model.variables)
-    return twin
+        return from_bytes(to_bytes(model), known, safe_mode=False)
 
 
 def copy(model: keras.Model, known: dict[str, Any]) -> keras.Model:

@@ -9,6 +9,8 @@ import keras
 
 from miha.records import Genome, Snapshot
 from miha.trainer.copies import from_bytes, to_bytes, values
+from miha.trainer.losses import LossSlot
+from miha.trainer.noise import noise_in
 from miha.trainer.optimizers import Optimizers, name_of
 from miha.trainer.surgery import Slot
 
@@ -21,14 +23,25 @@ class Exporter:
     Args:
         network: A plain copy of the user's network; the exporter changes it.
         slots: The activation slots of ``network`` that may mutate.
+        noise: Where its noise may mutate: places among those that add noise, and their names.
+        loss: Its loss, where that may mutate.
         custom_objects: Classes and functions that Keras does not know by itself.
     """
 
     def __init__(
-        self, network: keras.Model, slots: Sequence[Slot], custom_objects: dict[str, Any]
+        self,
+        network: keras.Model,
+        slots: Sequence[Slot],
+        noise: dict[int, str],
+        loss: LossSlot | None,
+        custom_objects: dict[str, Any],
     ) -> None:
         self._network = network
         self._slots = {slot.name: slot for slot in slots}
+        self._chosen_noise = noise
+        self._noise = {place.name: place for place in noise_in(network, noise)}
+        self._loss = loss
+        self._mutated_loss: Any = None
         self._optimizers = Optimizers(network, custom_objects)
         self._custom_objects = custom_objects
         # Keras asks the network how it was compiled when it writes it: answer with the
@@ -50,11 +63,14 @@ class Exporter:
         """Return the values of an archive, in the order in which `export` was given them."""
         with keras.device("cpu"):
             network = self.load(archive)
+            # The live ones have a seed even where there is no noise.
+            noise_in(network, self._chosen_noise)
         optimizer = network.optimizer
         return Snapshot(values(network.variables), name_of(optimizer), values(optimizer.variables))
 
     def _express(self, snapshot: Snapshot, genome: Genome) -> None:
         optimizer = self._optimizers.use(snapshot.optimizer)
+        self._optimizers.choose({"momentum": genome.momentum, "weight_decay": genome.weight_decay})
         variables = [*self._network.variables, *optimizer.variables]
         for variable, value in zip(variables, (*snapshot.variables, *snapshot.slots), strict=True):
             variable.assign(value)
@@ -63,6 +79,13 @@ class Exporter:
             is_own = activation == slot.own_name
             slot.put(None if is_own else keras.activations.get(activation))
 
+        for name, amount in (*genome.dropout, *genome.noise):
+            self._noise[name].put(amount)
+        self._mutated_loss = None if self._loss is None else self._loss.changed(genome)
+
     def _compile_config(self) -> dict[str, Any]:
         optimizer = keras.optimizers.serialize(self._network.optimizer)
-        return {**self._compiled_with(), "optimizer": optimizer}
+        config = {**self._compiled_with(), "optimizer": optimizer}
+        if self._mutated_loss is not None:
+            config["loss"] = keras.saving.serialize_keras_object(self._mutated_loss)
+        return config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -12,12 +12,14 @@ import numpy as np
 
 from miha.errors import ArgumentError
 from miha.records import Mode
-from miha.space import SearchSpace, Space, batch_size_bounds
+from miha.space import SearchSpace, Space, batch_size_bounds, values_of
 from miha.trainer import copies, data, optimizers, slots
 from miha.trainer.base import KerasTrainer, Settings
 from miha.trainer.custom import custom_objects
 from miha.trainer.exporter import Exporter
 from miha.trainer.fingerprint import fingerprint
+from miha.trainer.losses import find_loss, losses_for, smoothings_for
+from miha.trainer.noise import Noise, choose_noise, noise_in
 from miha.trainer.protocol import Trainer
 from miha.trainer.surgery import Slot
 from miha.trainer.transitions import FreshValues
@@ -28,6 +30,9 @@ TRAINERS = {
     "torch": ("torch", "TorchTrainer"),
 }
 """Module and class of the trainer for each backend of Keras; imported when it is needed."""
+
+ASKED = ("loss", "label_smoothing")
+"""Genes that a network has only where they are asked for."""
 
 
 def make_trainer(
@@ -40,6 +45,7 @@ def make_trainer(
     shuffle: bool,
     evaluate_training: bool,
     seed: int,
+    genes: Collection[str] = (),
     slots_named: Sequence[str] | None = None,
 ) -> Trainer:
     """Copy the user's network and make a trainer for the copy.
@@ -54,6 +60,7 @@ def make_trainer(
         shuffle: Whether samples are shuffled.
         evaluate_training: Whether to evaluate on the training data where ``validation`` is None.
         seed: Decides the weights of a network that is not built yet.
+        genes: Those of `ASKED` that shall be able to mutate; the others always are.
         slots_named: Names of the activation slots that may change, instead of the user's choice
             of layers.
 
@@ -74,19 +81,29 @@ def make_trainer(
     with keras.device("cpu"):
         plain = copies.copy(built, known)
         chosen = slots.choose_slots(plain, space, known, batch[0], slots_named)
-    mutable = slots.slots_in(live, chosen)
+        noisy = choose_noise(plain, known)
+    mutable, noise = slots.slots_in(live, chosen), noise_in(live, noisy)
+    loss = find_loss(live) if set(genes) & set(ASKED) else None
     evaluation = training if validation is None and evaluate_training else validation
     prefix = "eval_" if validation is None else "val_"
     evaluated = metrics if evaluation is not None else {}
     return _trainer_class()(
         network=live,
         slots=mutable,
-        space=_resolve(space, live, mutable, batch_size, training.samples),
+        noise=noise,
+        loss=loss,
+        space=replace(
+            _resolve(space, live, mutable, batch_size, training.samples),
+            dropout=_amounts("dropout", noise, space.dropout),
+            noise=_amounts("noise", noise, space.noise),
+            losses=losses_for(loss, space) if "loss" in genes else (),
+            label_smoothing=smoothings_for(loss, space) if "label_smoothing" in genes else (),
+        ),
         data=training,
         evaluation=evaluation,
         settings=Settings(batch_size, validation_batch_size, prefix, shuffle),
         metrics=metrics | {prefix + name: mode for name, mode in evaluated.items()},
-        exporter=Exporter(plain, slots.slots_in(plain, chosen), known),
+        exporter=Exporter(plain, slots.slots_in(plain, chosen), noisy, loss, known),
         fresh=FreshValues(plain, batch[0], known),
         fingerprint=fingerprint(built, training, validation),
     )
@@ -167,9 +184,26 @@ def _resolve(
     own = optimizers.Optimizers(live)
     names = dict.fromkeys([own.own_name, *(name.lower() for name in space.optimizers)])
     rates = {name: own.learning_rate(name) for name in names}
+    begins = {name: own.beginning(name) for name in names}
     return Space(
         optimizers=rates,
         slots={slot.name: tuple(slot.branches(space.activations)) for slot in chosen},
         batch_size=batch_size_bounds(space.batch_size, batch_size, samples),
         learning_rate=space.learning_rate,
+        momentum=_numbers("momentum", begins, space.momentum),
+        weight_decay=_numbers("weight_decay", begins, space.weight_decay),
     )
+
+
+def _numbers(
+    gene: str, begins: dict[str, dict[str, float]], others: Sequence[float]
+) -> dict[str, tuple[float, ...]]:
+    """Return the values of a number for each optimizer that has one."""
+    return {n: values_of(own[gene], others) for n, own in begins.items() if gene in own}
+
+
+def _amounts(
+    gene: str, places: list[Noise], others: Sequence[float]
+) -> dict[str, tuple[float, ...]]:
+    """Return what the noise of each layer of a gene may become."""
+    return {p.name: values_of(p.amount, others) for p in places if p.gene == gene}

@@ -10,8 +10,10 @@ from typing import Any
 import keras
 
 from miha.errors import ArgumentError, MihaWarning
+from miha.records import Genome
 from miha.stretches import HyperparameterSchedule, Stretch, as_schedule
-from miha.trainer.optimizers import has_schedule, name_of
+from miha.trainer.noise import find_noise
+from miha.trainer.optimizers import MOMENTUM, has_schedule, inner, name_of
 from miha.trainer.surgery import find_slots
 from miha.training import cosine
 
@@ -56,6 +58,8 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Say what `fit` cannot follow."""
         reasons = list(self._beyond_fit())
+        if has_schedule(self.model.optimizer):
+            reasons.append("the network's own schedule decides the learning rate")
         if reasons and self.strict:
             raise ArgumentError(
                 "A plain `fit` must be able to follow the schedule. "
@@ -95,25 +99,50 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
 
     def _beyond_fit(self) -> Iterator[str]:
         """Yield in words what `fit` cannot follow, gene by gene."""
-        genomes = [stretch.genome.to_dict() for stretch in self.schedule.stretches]
-        held = {"optimizer": name_of(self.model.optimizer)}
-        if has_schedule(self.model.optimizer):
-            held["learning_rate"] = "scheduled"
-        slots = {slot.name: slot.own_name for slot in find_slots(self.model, with_outputs=False)}
-        for gene in (gene for gene in genomes[0] if gene not in ("activations", "learning_rate")):
-            yield from _told(gene, [genome[gene] for genome in genomes], held.get(gene))
-        rates = [genome["learning_rate"] for genome in genomes]
-        if "learning_rate" in held or None in rates:
-            yield from _told(
-                "learning_rate", [r or "scheduled" for r in rates], held.get("learning_rate")
-            )
-        for slot in genomes[0]["activations"]:
-            names = [genome["activations"][slot] for genome in genomes]
-            yield from _told(f"the activation of {slot}", names, slots.get(slot, "nothing"))
+        wanted: dict[str, list[Any]] = {}
+        for stretch in self.schedule.stretches:
+            for gene, value in _flat(stretch.genome, name_of(self.model.optimizer)).items():
+                wanted.setdefault(gene, []).append(value)
+        held = _held(self.model)
+        for gene, values in wanted.items():
+            yield from _told(gene, values, held.get(gene))
         if any(stretch.transition == "perturb" for stretch in self.schedule.stretches):
-            yield "weights that are shrunk and perturbed"
+            yield "weights are shrunk and perturbed"
         if self.params.get("epochs") != self.epochs:
             yield f"it has {self.epochs} epochs, and fit {self.params.get('epochs')}"
+
+
+def _flat(genome: Genome, optimizer: str) -> dict[str, Any]:
+    """Return a genome's values by name, those of single layers by gene and layer.
+
+    What belongs to another optimizer than the network's is left out, and a learning rate that can
+    be set.
+    """
+    values = genome.to_dict()
+    if values["learning_rate"] is not None:
+        del values["learning_rate"]
+    if genome.optimizer != optimizer:
+        values = {gene: value for gene, value in values.items() if gene not in _OF_OPTIMIZER}
+    places = {gene: value for gene, value in values.items() if isinstance(value, dict)}
+    flat = {gene: value for gene, value in values.items() if gene not in places}
+    return flat | {
+        f"{gene} of {layer}": value
+        for gene, held in places.items()
+        for layer, value in held.items()
+    }
+
+
+def _held(model: keras.Model) -> dict[str, Any]:
+    """Return what a network holds, by the names of `_flat`, as far as it can be told."""
+    optimizer, name = inner(model.optimizer), name_of(model.optimizer)
+    held = {"optimizer": name, "weight_decay": getattr(optimizer, "weight_decay", None)}
+    held["momentum"] = getattr(optimizer, MOMENTUM.get(name, ""), None)
+    slots = find_slots(model, with_outputs=False)
+    held |= {f"activations of {slot.name}": slot.own_name for slot in slots}
+    return held | {f"{noise.gene} of {noise.name}": noise.amount for noise in find_noise(model)}
+
+
+_OF_OPTIMIZER = ("momentum", "weight_decay")
 
 
 def _told(name: str, wanted: list[Any], held: Any) -> Iterator[str]:

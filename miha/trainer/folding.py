@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from miha.trainer.graph import Graph, Layer, Surroundings
+from miha.trainer.rescaling import Rescaling
 from miha.trainer.surgery import Slot, Switch
 
 Function = Callable[[np.ndarray], np.ndarray]
@@ -74,12 +75,11 @@ def exchange(
     for name in names:
         switches[name].choose(wanted[name])
     plain = _distance(network, x, before)
-    undo = [(v, _value(v)) for around, _ in folds for v in _variables(around)]
-    for around, fit in folds:
-        _fold(around, fit)
+    rescaling = Rescaling(network.optimizer)
+    for around, found in folds:
+        _fold(around, found, rescaling)
     if not _distance(network, x, before) < plain:
-        for variable, value in undo:
-            variable.assign(value)
+        rescaling.undo()
 
 
 def _watched(
@@ -90,7 +90,8 @@ def _watched(
         switch.seen = []
     try:
         outputs = _outputs(network, x)
-        return outputs, {name: _rows(s.seen) for name, s in switches.items() if len(s.seen) == 1}
+        seen = {name: switch.seen or [] for name, switch in switches.items()}
+        return outputs, {name: _rows(calls[0]) for name, calls in seen.items() if len(calls) == 1}
     finally:
         for switch in switches.values():
             switch.seen = None
@@ -101,8 +102,8 @@ def _outputs(network: keras.Model, x: Any) -> list[np.ndarray]:
     return [np.asarray(keras.ops.convert_to_numpy(y), "float64") for y in found]
 
 
-def _rows(seen: list[Any]) -> np.ndarray:
-    values = np.asarray(keras.ops.convert_to_numpy(seen[0]), "float32")
+def _rows(seen: Any) -> np.ndarray:
+    values = np.asarray(keras.ops.convert_to_numpy(seen), "float32")
     rows = values.reshape(-1, values.shape[-1])
     return rows[:: max(1, len(rows) // MOST_ROWS)]
 
@@ -130,7 +131,7 @@ def _folds(
 
 
 def _numpy(switch: Switch, name: str) -> Function:
-    function = switch.functions[switch.names.index(name)]
+    function = switch.functions[switch.options.index(name)]
     return lambda z: np.asarray(keras.ops.convert_to_numpy(function(keras.ops.array(z))))
 
 
@@ -186,42 +187,39 @@ def _least_squares(
     return factor, means[1] - factor * means[0], error
 
 
-def _value(variable: Any) -> np.ndarray:
-    return np.array(keras.ops.convert_to_numpy(variable))
-
-
-def _variables(around: Surroundings) -> list[Any]:
-    return [v for layer in (around.source, *around.readers) for v in layer.weights]
-
-
-def _fold(around: Surroundings, fit: Fit) -> None:
+def _fold(around: Surroundings, fit: Fit, rescaling: Rescaling) -> None:
     """Fold the scales and offsets of an activation into the layers around it."""
-    _scale_outputs(around.source, fit.scale, fit.shift)
+    _scale_outputs(around.source, fit.scale, fit.shift, rescaling)
     for reader in around.readers:
-        _scale_inputs(reader, fit.factor, fit.offset)
+        _scale_inputs(reader, fit.factor, fit.offset, rescaling)
 
 
-def _scale_outputs(layer: Layer, scale: np.ndarray, shift: np.ndarray) -> None:
+def _scale_outputs(
+    layer: Layer, scale: np.ndarray, shift: np.ndarray, rescaling: Rescaling
+) -> None:
     """Let a layer give ``scale * output + shift``."""
     if isinstance(layer, keras.layers.BatchNormalization):
         weight, offset = layer.gamma, layer.beta
     else:
         weight, offset = layer.kernel, layer.bias if layer.use_bias else None
-    weight.assign(_value(weight) * scale)
+    rescaling.apply(weight, scale)
     if offset is not None:
-        offset.assign(_value(offset) * scale + shift)
+        rescaling.apply(offset, scale, shift)
 
 
-def _scale_inputs(layer: Layer, factor: np.ndarray, offset: np.ndarray) -> None:
+def _scale_inputs(
+    layer: Layer, factor: np.ndarray, offset: np.ndarray, rescaling: Rescaling
+) -> None:
     """Let a layer compute from x what it computed from ``factor * x + offset``."""
     if isinstance(layer, keras.layers.BatchNormalization):
-        layer.moving_mean.assign((_value(layer.moving_mean) - offset) / factor)
-        layer.moving_variance.assign(_value(layer.moving_variance) / factor**2)
+        rescaling.apply(layer.moving_mean, 1 / factor, -offset / factor)
+        rescaling.apply(layer.moving_variance, 1 / factor**2)
         return
-    kernel = _value(layer.kernel)
-    channels = len(factor)
+    shape, channels = tuple(layer.kernel.shape), len(factor)
     # After a Flatten, the channels are the fastest of a Dense layer's inputs.
-    parts = kernel.reshape(-1, channels, kernel.shape[-1])
+    parts = (-1, channels, shape[-1])
     if layer.use_bias:
-        layer.bias.assign(_value(layer.bias) + np.einsum("pco,c->o", parts, offset))
-    layer.kernel.assign((parts * factor[:, None]).reshape(kernel.shape))
+        kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel)).reshape(parts)
+        rescaling.apply(layer.bias, np.float32(1), np.einsum("pco,c->o", kernel, offset))
+    spread = np.broadcast_to(factor[:, None], (np.prod(shape) // channels // shape[-1], *parts[1:]))
+    rescaling.apply(layer.kernel, spread.reshape(shape))

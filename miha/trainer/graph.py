@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
-Layer = keras.layers.Layer
+Layer: TypeAlias = Any
+"""A `keras.layers.Layer`; Keras ships no types."""
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 FOLDABLE = (keras.layers.Dense, *CONVOLUTIONS, keras.layers.BatchNormalization)

@@ -14,9 +14,9 @@ from jax import lax
 from jax import numpy as jnp
 
 from miha.trainer.base import KerasTrainer, Kind, goes_on
+from miha.trainer.choices import Choice
 from miha.trainer.optimizers import name_of
 from miha.trainer.pace import Pace
-from miha.trainer.surgery import Switch
 
 State = tuple[list[Any], ...]
 """Values of a network's variables, as Keras' stateless steps take them."""
@@ -29,7 +29,8 @@ class JaxTrainer(KerasTrainer):
 
     The epoch is a compiled loop over Keras' own stateless `train_step`. JAX compiles for fixed
     shapes: there is a program for each optimizer class and batch size, and one more where
-    the last batch is smaller, made when it is first needed. Activations are chosen at run time.
+    the last batch is smaller, made when it is first needed. Activations and their like are
+    chosen at run time.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -85,7 +86,7 @@ class JaxTrainer(KerasTrainer):
 
     def _take(self, kind: Kind, order: np.ndarray, batch_size: int, start: int, stop: int) -> Logs:
         """Take the steps from one to another, and give their values to the network."""
-        indices = [switch.index.value for switch in self._switches.values()]
+        indices = [choice.index.value for choice in self._choices]
         variables = self._variables(kind)
         state = tuple([variable.value for variable in group] for group in variables)
         loop = self._loop(kind, batch_size)
@@ -108,15 +109,14 @@ class JaxTrainer(KerasTrainer):
         name = f"train {name_of(self._network.optimizer)}" if kind == "train" else kind
         if (name, batch_size) not in self._loops:
             step = self._network.train_step if kind == "train" else self._network.test_step
-            switches = list(self._switches.values())
             make = _eager_loop if self._is_eager else _compiled_loop
-            self._loops[name, batch_size] = make(step, switches, batch_size, kind == "test")
+            self._loops[name, batch_size] = make(step, self._choices, batch_size, kind == "test")
         return self._loops[name, batch_size]
 
 
 def _compiled_loop(
     step: Callable[[State, Any], tuple[Logs, State]],
-    switches: Sequence[Switch],
+    choices: Sequence[Choice],
     batch_size: int,
     never_stops: bool,
 ) -> Any:
@@ -124,19 +124,19 @@ def _compiled_loop(
 
     Args:
         step: Keras' stateless `train_step` or `test_step`.
-        switches: The activations that are chosen at run time.
+        choices: What is chosen at run time.
         batch_size: Samples a step.
         never_stops: Whether to go on where a loss is not finite.
 
     Returns:
         ``(state, data, indices, order, start, stop) -> (logs, state)`` after the last step;
-        ``indices`` choose the activations.
+        ``indices`` are the choices.
     """
 
     def loop(state: State, data: Any, indices: Any, order: Any, start: Any, stop: Any) -> Any:
         def take(place: Any, state: State) -> tuple[Logs, State]:
             part = lax.dynamic_slice(order, (place * batch_size,), (batch_size,))
-            with _chosen(switches, indices):
+            with _chosen(choices, indices):
                 return step(state, jax.tree.map(lambda array: array[part], data))
 
         def is_next(carried: Any) -> Any:
@@ -154,7 +154,7 @@ def _compiled_loop(
 
 def _eager_loop(
     step: Callable[[State, Any], tuple[Logs, State]],
-    switches: Sequence[Switch],
+    choices: Sequence[Choice],
     batch_size: int,
     never_stops: bool,
 ) -> Any:
@@ -164,7 +164,7 @@ def _eager_loop(
         logs: Logs = {}
         for place in range(start, stop):
             part = order[place * batch_size : (place + 1) * batch_size]
-            with _chosen(switches, indices):
+            with _chosen(choices, indices):
                 logs, state = step(state, jax.tree.map(lambda array, p=part: array[p], data))
             if not (never_stops or goes_on(logs)):
                 break
@@ -174,13 +174,13 @@ def _eager_loop(
 
 
 @contextlib.contextmanager
-def _chosen(switches: Sequence[Switch], indices: Sequence[Any]) -> Iterator[None]:
+def _chosen(choices: Sequence[Choice], indices: Sequence[Any]) -> Iterator[None]:
     """Let indices be arguments of the program that is traced, and no constants in it."""
-    variables = [switch.index for switch in switches]
+    variables = [choice.index for choice in choices]
     try:
-        for switch, index in zip(switches, indices, strict=True):
-            switch.index = index
+        for choice, index in zip(choices, indices, strict=True):
+            choice.index = index
         yield
     finally:
-        for switch, variable in zip(switches, variables, strict=True):
-            switch.index = variable
+        for choice, variable in zip(choices, variables, strict=True):
+            choice.index = variable

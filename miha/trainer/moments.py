@@ -31,13 +31,13 @@ def carry(before: Any, after: Any) -> None:
     ):
         target.assign(source)
     if isinstance(after, keras.optimizers.Nadam):
-        after._u_product.assign(_product(float(after.beta_1), int(after.iterations)))
+        after._u_product.assign(_product(int(after.iterations)))
 
 
-def _product(beta_1: float, steps: int) -> float:
-    """Return the product of Nadam's momentum schedule over so many steps.
+def _product(steps: int) -> float:
+    """Return the product of Nadam's momentum schedule over so many steps, at its default beta_1.
 
     Source: T. Dozat, "Incorporating Nesterov Momentum into Adam" (2016), with the schedule that
     Keras has.
     """
-    return float(np.prod(beta_1 * (1 - 0.5 * 0.96 ** np.arange(1, steps + 1))))
+    return float(np.prod(0.9 * (1 - 0.5 * 0.96 ** np.arange(1, steps + 1))))

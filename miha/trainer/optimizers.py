@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from miha.errors import ArgumentError
+from miha.trainer.choices import Number
 from miha.trainer.moments import carry
 
 CARRIED = (
@@ -22,6 +23,18 @@ CARRIED = (
     "gradient_accumulation_steps",
 )
 """What a user sets beside the class: every other optimizer gets it too."""
+
+MOMENTUM = {
+    "sgd": "momentum",
+    "rmsprop": "momentum",
+    "adam": "beta_1",
+    "adamw": "beta_1",
+    "nadam": "beta_1",
+    "adamax": "beta_1",
+    "lamb": "beta_1",
+    "lion": "beta_1",
+}
+"""The attribute of each class of Keras' that is its momentum."""
 
 EXTRA = {"sgd": {"momentum": 0.9}}
 """What an optimizer has beyond its Keras defaults: without momentum SGD is rarely used."""
@@ -70,16 +83,26 @@ class Optimizers:
         model: A built and compiled network. Its optimizer keeps all the user's settings; the
             others get what the user set beside the class.
         custom_objects: Classes and functions that Keras does not know by itself.
+        numbers: Where momentum and weight decay are chosen at run time, by the name of the gene;
+            None to set them as plain numbers.
     """
 
-    def __init__(self, model: keras.Model, custom_objects: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        custom_objects: dict[str, Any] | None = None,
+        numbers: Mapping[str, Number] | None = None,
+    ) -> None:
         self._model = model
         self._custom_objects = custom_objects
+        self._numbers = numbers or {}
         self._own = model.optimizer
+        self._own_config = inner(self._own).get_config()
         self.own_name = name_of(self._own)
         self.scheduled = has_schedule(self._own)
         self._made: dict[str, Any] = {}
         self._fresh: dict[str, list[np.ndarray]] = {}
+        self._begins: dict[str, dict[str, float]] = {}
 
     def learning_rate(self, name: str) -> float | None:
         """Return the learning rate that an optimizer begins with; None under a schedule."""
@@ -89,12 +112,57 @@ class Optimizers:
             return short_decimal(inner(self._own).get_config()["learning_rate"])
         return short_decimal(keras.optimizers.get(name).get_config()["learning_rate"])
 
+    def beginning(self, name: str) -> dict[str, float]:
+        """Return the momentum and the weight decay that an optimizer begins with, where it has any.
+
+        A momentum of 0 is none: Keras makes no slots for it. Optimizers of other makers have none,
+        nor have those of weights that are not in single precision.
+        """
+        optimizer = inner(self._own if name == self.own_name else self._make(name))
+        weights = self._model.trainable_variables
+        is_known = type(optimizer).__module__.split(".")[0] == "keras"
+        if not is_known or any(weight.dtype != "float32" for weight in weights):
+            return {}
+        config = self._own_config if name == self.own_name else optimizer.get_config()
+        found = {gene: config.get(attribute) for gene, attribute in _attributes(name).items()}
+        if not found.get("momentum"):
+            found.pop("momentum", None)
+        return {gene: float(value) for gene, value in found.items() if value is not None}
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The momentum and the weight decay of the network's optimizer, where it has any."""
+        held = {gene: value for gene, (_, value) in self._held().items()}
+        return {gene: v.chosen if isinstance(v, Number) else v for gene, v in held.items()}
+
+    def choose(self, numbers: Mapping[str, float | None]) -> None:
+        """Give the network's optimizer other numbers; None is what it begins with."""
+        for gene, (attribute, value) in self._held().items():
+            wish = numbers.get(gene)
+            wish = self._begins[self._name][gene] if wish is None else wish
+            if isinstance(value, Number):
+                value.choose(wish)
+            else:
+                vars(inner(self._model.optimizer))[attribute] = wish
+
+    def _held(self) -> dict[str, tuple[str, Any]]:
+        """Return the attribute of each number of the network's optimizer, and what it holds."""
+        optimizer, attributes = inner(self._model.optimizer), _attributes(self._name)
+        genes = self._begins[self._name]
+        return {gene: (attributes[gene], vars(optimizer)[attributes[gene]]) for gene in genes}
+
+    @property
+    def _name(self) -> str:
+        return name_of(self._model.optimizer)
+
     def use(self, name: str) -> Any:
         """Make an optimizer the network's and return it; its state is as it was left."""
         if name not in self._made:
             optimizer = self._own if name == self.own_name else self._make(name)
+            self._begins[name] = self.beginning(name)
             self._made[name] = self._built(optimizer)
             self._fresh[name] = self._fresh_state(self._made[name])
+            self._install(name)
         self._model.optimizer = self._made[name]
         return self._made[name]
 
@@ -111,6 +179,13 @@ class Optimizers:
         if self.scheduled:
             self._continue_schedule(inner(before), inner(optimizer))
         return optimizer
+
+    def _install(self, name: str) -> None:
+        """Put choices where the optimizer has numbers; it takes no notice, or would save them."""
+        attributes, held = _attributes(name), vars(inner(self._made[name]))
+        for gene in self._begins[name]:
+            if gene in self._numbers:
+                held[attributes[gene]] = self._numbers[gene]
 
     def _continue_schedule(self, before: Any, optimizer: Any) -> None:
         """Let the user's schedule go on where it is; only the slots begin anew."""
@@ -134,8 +209,7 @@ class Optimizers:
         return [_small(np.array(keras.ops.convert_to_numpy(v))) for v in optimizer.variables]
 
     def _make(self, name: str) -> Any:
-        own = inner(self._own)
-        config = own.get_config()
+        own, config = inner(self._own), self._own_config
         settings = {key: config[key] for key in CARRIED if config.get(key) is not None}
         if self.own_name != "adamw" and config.get("weight_decay") is not None:
             settings["weight_decay"] = config["weight_decay"]
@@ -148,6 +222,12 @@ class Optimizers:
         config = self._own.get_config()
         del config["inner_optimizer"]
         return type(self._own)(optimizer, **config)
+
+
+def _attributes(name: str) -> dict[str, str]:
+    """Return the attribute for each gene that an optimizer may have."""
+    momentum = {"momentum": MOMENTUM[name]} if name in MOMENTUM else {}
+    return {**momentum, "weight_decay": "weight_decay"}
 
 
 def _small(values: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,6 +49,13 @@ class Trainer(Protocol):
     @property
     def genome(self) -> Genome:
         """The genome that the live network holds, read from the network itself."""
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why it cannot train several clones in one program; None where it can.
+
+        Where it can, it is a `PopulationTrainer`.
+        """
 
     def snapshot(self) -> Snapshot:
         """Copy the live network's values."""
@@ -117,3 +125,55 @@ class Trainer(Protocol):
 
     def load(self, archive: bytes) -> Any:
         """Return the plain Keras network of an archive that this trainer exported."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A clone that was trained together with others.
+
+    Attributes:
+        epochs: Its epochs.
+        snapshot: Copies its values to where they last.
+    """
+
+    epochs: tuple[Epoch, ...]
+    snapshot: Callable[[], Snapshot]
+
+
+class PopulationTrainer(Trainer, Protocol):
+    """A trainer that can train several clones in one program."""
+
+    def clones_at_once(self, most: int) -> int:
+        """Estimate how many clones there is memory for, without training any.
+
+        Args:
+            most: No more are asked for.
+        """
+
+    def train_population(
+        self,
+        genomes: Sequence[Genome],
+        values: Snapshot,
+        epochs: int,
+        order: np.random.Generator,
+        noise: np.random.Generator,
+        on_epoch: Callable[[int, Epoch], None],
+    ) -> Sequence[Trained]:
+        """Train clones together, each as `restore`, `express` and `train` would alone.
+
+        A clone whose loss is no longer finite stops, and the others go on.
+
+        Args:
+            genomes: The clones' own, all with one optimizer and batch size.
+            values: What each begins with.
+            epochs: How many.
+            order: Draws the order of samples of each epoch, the same for all.
+            noise: Draws the seeds of Dropout and its like, the same for all.
+            on_epoch: Called with the place of a clone and its epoch after each.
+
+        Returns:
+            The clones, in order. An epoch's seconds are the clone's share.
+
+        Raises:
+            TrainerError: A clone does not hold its genome.
+        """

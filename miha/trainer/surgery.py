@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from miha.space import OWN
+from miha.trainer.choices import Choice
 
 Activation = Callable[[Any], Any]
 
@@ -67,7 +68,7 @@ class Slot:
             self.layer.activation = self.own if activation is None else activation
 
 
-class Switch:
+class Switch(Choice):
     """An activation chosen at run time, in the compiled graph.
 
     Args:
@@ -78,9 +79,8 @@ class Switch:
     """
 
     def __init__(self, branches: dict[str, Activation]) -> None:
-        self.names = list(branches)
+        super().__init__(list(branches))
         self.functions = list(branches.values())
-        self.index = keras.Variable(0, dtype="int32", trainable=False, name="activation")
         self.seen: list[Any] | None = None
 
     def __call__(self, values: Any) -> Any:
@@ -88,15 +88,6 @@ class Switch:
         if self.seen is not None:
             self.seen.append(values)
         return keras.ops.switch(self.index, self.functions, values)
-
-    @property
-    def chosen(self) -> str:
-        """Name of the chosen activation, read from the device."""
-        return self.names[int(self.index)]
-
-    def choose(self, name: str) -> None:
-        """Choose an activation by name."""
-        self.index.assign(self.names.index(name))
 
 
 def find_slots(model: keras.Model, with_outputs: bool = True) -> list[Slot]:
@@ -111,7 +102,7 @@ def find_slots(model: keras.Model, with_outputs: bool = True) -> list[Slot]:
         Slots with names that are unique in the network.
     """
     outputs = output_layers(model) if with_outputs else set()
-    walked = list(_walk(model))
+    walked = list(walk(model))
     shared = {id(layer) for _, layer, _ in walked} & {
         id(vars(layer).get("activation")) for _, layer, _ in walked
     }
@@ -121,7 +112,7 @@ def find_slots(model: keras.Model, with_outputs: bool = True) -> list[Slot]:
         # An activation layer that others use as theirs, too, cannot be exchanged in one place.
         if own is None or {id(layer), id(own)} & shared or not is_elementwise(own):
             continue
-        name, own_name = _unique(path, slots), _name_of(layer, own)
+        name, own_name = unique(path, slots), _name_of(layer, own)
         is_output = outputs is None or layer in outputs
         slots[name] = Slot(name, layer, type(layer), own, own_name, is_output, is_recurrent)
     return list(slots.values())
@@ -170,7 +161,7 @@ def _differentiable_silu(values: Any) -> Any:
     return values * keras.ops.sigmoid(values)
 
 
-def _walk(root: keras.layers.Layer) -> Iterator[tuple[str, Any, bool]]:
+def walk(root: keras.layers.Layer) -> Iterator[tuple[str, Any, bool]]:
     """Yield every layer below one once: its path, itself, whether it is in a recurrent one."""
     seen = {id(root)}
     counts: Counter[str] = Counter()
@@ -223,7 +214,8 @@ def _name_of(layer: keras.layers.Layer, own: Activation) -> str:
     return name if getattr(keras.activations, name, None) is own else OWN
 
 
-def _unique(name: str, taken: dict[str, Slot]) -> str:
+def unique(name: str, taken: Container[str]) -> str:
+    """Return a name that is not taken yet."""
     number, unique = 2, name
     while unique in taken:
         number, unique = number + 1, f"{name}#{number}"
@@ -248,7 +240,7 @@ def _collect_outputs(tensor: Any, found: set[keras.layers.Layer]) -> None:
             _collect_outputs(inner, found)
         return
     if isinstance(operation, keras.layers.Layer):
-        found.update([operation, *(layer for _, layer, _ in _walk(operation))])
+        found.update([operation, *(layer for _, layer, _ in walk(operation))])
         if operation.weights:
             return
     for source in _sources(tensor):

@@ -20,8 +20,8 @@ class TensorFlowTrainer(KerasTrainer):
     """Trains one live Keras network on TensorFlow.
 
     The epoch is a graph loop over Keras' own `train_step`, so whatever `fit` honours is
-    honoured, and its weights are those of `fit`, bit for bit. Activations are chosen at run
-    time; each optimizer class has a trace of its own, made when it is first needed.
+    honoured, and its weights are those of `fit`, bit for bit. Activations and their like are
+    chosen at run time; each optimizer class has a trace of its own, made when it is first needed.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -21,6 +21,8 @@ class TorchTrainer(KerasTrainer):
     nothing is compiled: it is exact, and no faster than `fit`.
     """
 
+    is_compiled = False
+
     @property
     def device(self) -> str:
         """See `Trainer`."""

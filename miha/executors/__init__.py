@@ -1,0 +1,1 @@
+"""Executors: where, and how many at once, the clones of a population train."""

@@ -1,0 +1,27 @@
+"""One clone after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from miha.records import Network, Snapshot, Task
+from miha.training import Training
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """Trains one clone after another in the live network.
+
+    Attributes:
+        training: Trains one.
+    """
+
+    training: Training
+
+    def train(
+        self, tasks: Sequence[Task], done: int, parent: Network, values: Snapshot
+    ) -> Iterator[Network]:
+        """See `Executor`."""
+        for task in tasks[done:]:
+            yield self.training.run(task, parent, values)

@@ -1,0 +1,163 @@
+"""Which mutations there are, and how a population of mutants is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+
+from miha.errors import ArgumentError, MihaError
+from miha.mutations.base import Mutation
+from miha.mutations.batch import BatchSizeMutation
+from miha.mutations.layers import (
+    ActivationMutation,
+    ActivationsMutation,
+    DropoutMutation,
+    NoiseMutation,
+)
+from miha.mutations.losses import LabelSmoothingMutation, LossMutation
+from miha.mutations.optimizers import (
+    LearningRateMutation,
+    MomentumMutation,
+    OptimizerMutation,
+    WeightDecayMutation,
+)
+from miha.mutations.rules import broken_rule, completed
+from miha.mutations.words import describe
+from miha.records import Change, Genome
+from miha.space import Space
+
+MUTATIONS: dict[str, Callable[[], Mutation]] = {
+    "optimizer": OptimizerMutation,
+    "activation": ActivationMutation,
+    "activations": ActivationsMutation,
+    "batch_size": BatchSizeMutation,
+    "learning_rate": LearningRateMutation,
+    "momentum": MomentumMutation,
+    "weight_decay": WeightDecayMutation,
+    "dropout": DropoutMutation,
+    "noise": NoiseMutation,
+    "loss": LossMutation,
+    "label_smoothing": LabelSmoothingMutation,
+}
+"""Each mutation by the name of its gene."""
+
+
+def resolve(mutations: Sequence[str | Mutation]) -> tuple[Mutation, ...]:
+    """Turn names into mutations.
+
+    Args:
+        mutations: Names of `MUTATIONS` and `Mutation` objects.
+
+    Returns:
+        One object each, in the same order.
+
+    Raises:
+        ArgumentError: An item is neither.
+    """
+    if isinstance(mutations, (str, Mutation)) or not mutations:
+        raise ArgumentError(
+            "`mutations` must be a list of at least one mutation. "
+            f"Received: mutations={mutations!r}. Choose from {list(MUTATIONS)}, as a list."
+        )
+    return tuple(_resolve_one(mutation) for mutation in mutations)
+
+
+def mutate(
+    genome: Genome,
+    mutations: Sequence[Mutation],
+    space: Space,
+    rng: np.random.Generator,
+    weights: Sequence[float] | None = None,
+) -> tuple[Genome, Change]:
+    """Change one gene, by a mutation drawn according to the weights.
+
+    Args:
+        genome: The parent's.
+        mutations: The operators to draw from; those that can change nothing are passed over.
+        space: What each gene may become.
+        rng: The only source of randomness.
+        weights: How often each is drawn, relative to the others; their own by default.
+
+    Returns:
+        The new genome, which always differs, and what changed.
+
+    Raises:
+        ArgumentError: No operator can change anything.
+    """
+    shares = np.array(weights or [mutation.weight for mutation in mutations])
+    order = rng.choice(len(mutations), len(mutations), replace=False, p=shares / shares.sum())
+    for index in order:
+        mutation = mutations[index]
+        child = _apply(mutation, genome, space, rng)
+        if child is not None and child != genome:
+            return child, Change(mutation.gene, describe(genome, child), mutation.transition)
+    raise ArgumentError(
+        "`mutations` must be able to change something. "
+        f"Received: mutations={[m.gene for m in mutations]}, none of which can change {genome}. "
+        "Widen the search space or name more mutations."
+    )
+
+
+def distinct_mutants(
+    genome: Genome,
+    mutations: Sequence[Mutation],
+    space: Space,
+    generators: Sequence[np.random.Generator],
+    weights: Sequence[float] | None = None,
+    tried: Collection[Genome] = (),
+    tries: int = 20,
+) -> list[tuple[Genome, Change]]:
+    """Draw a population of mutants, all different where that is possible.
+
+    Args:
+        genome: The parent's.
+        mutations: The operators to draw from.
+        space: What each gene may become.
+        generators: One for each mutant.
+        weights: How often each operator is drawn; see `mutate`.
+        tried: Genomes that shall not be drawn again.
+        tries: Draws before a mutant that exists already is accepted.
+
+    Returns:
+        A genome and its change for each generator.
+    """
+    mutants: list[tuple[Genome, Change]] = []
+    for rng in generators:
+        seen = {*tried, *(child for child, _ in mutants)}
+        for _ in range(tries):
+            mutant = mutate(genome, mutations, space, rng, weights)
+            if mutant[0] not in seen:
+                break
+        mutants.append(mutant)
+    return mutants
+
+
+def _resolve_one(mutation: str | Mutation) -> Mutation:
+    if isinstance(mutation, Mutation):
+        return mutation
+    if mutation not in MUTATIONS:
+        raise ArgumentError(
+            f"A mutation must be one of {list(MUTATIONS)} or a `miha.Mutation`. "
+            f"Received: {mutation!r}."
+        )
+    return MUTATIONS[mutation]()
+
+
+def _apply(
+    mutation: Mutation, genome: Genome, space: Space, rng: np.random.Generator
+) -> Genome | None:
+    name = type(mutation).__name__
+    try:
+        child = mutation.mutate(genome, space, rng)
+    except Exception as error:
+        raise MihaError(f"The mutation {name} raised {error!r}.") from error
+    if child is not None:
+        child = completed(genome, child, space)
+    rule = None if child is None else broken_rule(genome, child, space)
+    if rule:
+        raise MihaError(
+            f"A mutation must return {rule}. Received: {child} from {name}, for {genome}. "
+            "Draw from `space` in its `mutate`."
+        )
+    return child

@@ -1,0 +1,61 @@
+"""Mutations of the optimizer and its settings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from miha.mutations.base import Mutation, another
+from miha.records import Genome
+from miha.space import Space
+
+
+class OptimizerMutation(Mutation):
+    """Exchanges the optimizer; the new one begins with its own default settings."""
+
+    gene = "optimizer"
+
+    def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
+        """Return a genome with another optimizer; see `Mutation.mutate`."""
+        name = another(list(space.optimizers), genome.optimizer, rng)
+        return None if name is None else space.with_optimizer(genome, name)
+
+
+class LearningRateMutation(Mutation):
+    """Multiplies the learning rate by a factor of 0.2 to 5, drawn on the log scale."""
+
+    gene = "learning_rate"
+    factors = (0.2, 5.0)
+
+    def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
+        """Return a genome with another learning rate; see `Mutation.mutate`."""
+        rate, (low, high) = genome.learning_rate, space.learning_rate
+        if rate is None:
+            return None
+        bounds = np.clip([rate * factor for factor in self.factors], low, high)
+        drawn = [np.exp(rng.uniform(*np.log(bounds))), *bounds]
+        # Three digits: a table of learning rates shall be legible.
+        rounded = [min(max(float(f"{value:.3g}"), low), high) for value in drawn]
+        others = [value for value in rounded if value != rate]
+        return genome.replace(learning_rate=others[0]) if others else None
+
+
+class MomentumMutation(Mutation):
+    """Exchanges the momentum of SGD and RMSprop, or the ``beta_1`` of Adam and its like."""
+
+    gene = "momentum"
+
+    def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
+        """Return a genome with another momentum; see `Mutation.mutate`."""
+        value = another(space.momentum.get(genome.optimizer, ()), genome.momentum, rng)
+        return None if value is None else genome.replace(momentum=value)
+
+
+class WeightDecayMutation(Mutation):
+    """Exchanges the weight decay of an optimizer that decays weights, such as AdamW."""
+
+    gene = "weight_decay"
+
+    def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
+        """Return a genome with another weight decay; see `Mutation.mutate`."""
+        value = another(space.weight_decay.get(genome.optimizer, ()), genome.weight_decay, rng)
+        return None if value is None else genome.replace(weight_decay=value)

@@ -1,0 +1,63 @@
+"""Choices at run time: what a compiled step reads from a variable instead of holding it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+class Choice:
+    """One of a few options, chosen by a variable, so that another needs no other program.
+
+    Args:
+        options: What there is to choose from; the first is chosen to begin with.
+    """
+
+    def __init__(self, options: Sequence[Any]) -> None:
+        self.options = list(options)
+        self.index = keras.Variable(0, dtype="int32", trainable=False, name="choice")
+
+    @property
+    def chosen(self) -> Any:
+        """What is chosen, read from the device."""
+        return self.options[int(self.index)]
+
+    def choose(self, option: Any) -> None:
+        """Choose an option."""
+        self.index.assign(self.options.index(option))
+
+
+class Number(Choice):
+    """A number of an optimizer, chosen at run time: it stands where Keras expects a float.
+
+    Keras computes ``1 - beta_1`` of a float in double precision, and would do so of a tensor in
+    single precision, with other bits. Hence such results are looked up in a table, too.
+    """
+
+    def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
+        """Return the number as TensorFlow wants it."""
+        tensor = self._look_up(self.options)
+        return tensor if dtype is None else keras.ops.cast(tensor, dtype.name)
+
+    def __jax_array__(self) -> Any:
+        """Return the number as JAX wants it."""
+        return self._look_up(self.options)
+
+    def __sub__(self, other: float) -> Any:
+        return self._look_up([option - other for option in self.options])
+
+    def __rsub__(self, other: float) -> Any:
+        return self._look_up([other - option for option in self.options])
+
+    def __mul__(self, other: Any) -> Any:
+        return self._look_up(self.options) * other
+
+    __rmul__ = __mul__
+
+    def __gt__(self, other: float) -> bool:
+        return bool(min(self.options) > other)
+
+    def _look_up(self, values: list[float]) -> Any:
+        return keras.ops.take(keras.ops.convert_to_tensor(values, "float32"), self.index)

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import GENOME, SPACE, make_network
+
+from miha.fitness import LevelAndSlope
+from miha.mutations import resolve
+from miha.plan import Plan
+from miha.population import ADAPTIVE, population, restarted
+from miha.records import UNCHANGED, Schedule
+
+
+def plan(**changes):
+    arguments = {
+        "schedule": Schedule(1, 1, 1, 4, 6),
+        "mutations": resolve(["optimizer", "activation", "batch_size", "learning_rate"]),
+        "fitness": LevelAndSlope(),
+        "monitor": "val_loss",
+        "mode": "min",
+        "control": True,
+        "seed": 0,
+        "restarts": 2,
+    }
+    return Plan(**(arguments | changes))
+
+
+def draw(cycle=1, done=(), **changes):
+    return population(plan(**changes), make_network(), SPACE, cycle, done)
+
+
+def test_a_population_is_the_control_mutants_and_a_restart():
+    clones = draw()
+    assert len(clones) == 6
+    assert clones[0] == (GENOME, UNCHANGED)
+    assert [change.transition == "restart" for _, change in clones] == [False] * 5 + [True]
+    assert len({genome for genome, _ in clones[:5]}) == 5
+
+
+@pytest.mark.parametrize(("cycle", "restarts"), [(1, 1), (2, 1), (3, 0)])
+def test_restarts_end_after_the_first_cycles(cycle, restarts):
+    assert sum(change.transition == "restart" for _, change in draw(cycle)) == restarts
+
+
+def test_the_only_mutant_of_a_population_is_no_restart():
+    changes = [c for _, c in draw(schedule=Schedule(1, 1, 1, 4, 2))]
+    assert "restart" not in [change.transition for change in changes]
+
+
+def test_a_restart_takes_the_place_of_a_mutant_and_leaves_the_others_as_they_are():
+    assert draw()[:5] == draw(restarts=0)[:5]
+
+
+def test_a_restart_has_an_adaptive_optimizer_at_its_own_rate_and_one_activation():
+    for seed in range(20):
+        genome, change = restarted(GENOME, SPACE, np.random.default_rng(seed))
+        assert genome.optimizer in ADAPTIVE
+        assert genome.learning_rate == SPACE.optimizers[genome.optimizer]
+        name = dict(genome.activations)["hidden"]
+        assert all(
+            held == name or name not in SPACE.slots[slot] for slot, held in genome.activations
+        )
+        assert change.gene == "restart" and str(genome) in change.text
+
+
+def test_a_restart_without_adaptive_optimizers_takes_any():
+    space = replace(SPACE, optimizers={"sgd": 0.005, "lion": 0.0005})
+    found = {restarted(GENOME, space, np.random.default_rng(s))[0].optimizer for s in range(20)}
+    assert found == {"sgd", "lion"}
+
+
+def entry(gene, fitness, cycle=1, genome=GENOME, parent="model/model_init.zip"):
+    return {
+        "phase": "clone",
+        "cycle": cycle,
+        "parent": parent,
+        "genome": genome.to_dict(),
+        "change": {"gene": gene},
+        "fitness": fitness,
+    }
+
+
+def test_what_paid_is_drawn_more_often_where_choice_learns():
+    done = [entry("none", 0.0, cycle) for cycle in range(1, 9)]
+    done += [entry("batch_size", 1.0, cycle) for cycle in range(1, 9)]
+    done += [entry("activation", -1.0, cycle) for cycle in range(1, 9)]
+    counts = {}
+    for adaptive in (False, True):
+        genes = [
+            change.gene
+            for seed in range(60)
+            for _, change in draw(9, done, adaptive=adaptive, seed=seed)
+        ]
+        counts[adaptive] = {gene: genes.count(gene) for gene in ("batch_size", "activation")}
+    assert counts[True]["batch_size"] > 1.2 * counts[False]["batch_size"]
+    assert counts[True]["activation"] < 0.8 * counts[False]["activation"]
+
+
+def test_what_was_made_of_a_network_and_lost_is_not_made_of_it_again():
+    first = [genome for genome, _ in draw(3, adaptive=True)[1:]]
+    parent = make_network().archive
+    done = [entry("activation", -1.0, 2, genome, parent) for genome in first]
+    again = {genome for genome, _ in draw(3, done, adaptive=True)[1:]}
+    assert not again & set(first)
+    elsewhere = [{**e, "parent": "model/model_9.zip"} for e in done]
+    assert {genome for genome, _ in draw(3, elsewhere, adaptive=True)[1:]} & set(first)
