@@ -15,7 +15,7 @@ from miha.errors import ArgumentError, MihaWarning
 from miha.plan import ASKED
 from miha.randomness import draw_seed
 from miha.records import Epoch, Genome
-from miha.space import ACTIVATIONS, LABEL_SMOOTHINGS, OPTIMIZERS, OWN, SearchSpace
+from miha.space import ACTIVATIONS, MOMENTA, OPTIMIZERS, OWN, SearchSpace
 from miha.stretches import HyperparameterSchedule, Stretch, as_schedule
 from miha.training import train_on
 
@@ -158,7 +158,7 @@ def follow(
 
 
 def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
-    """Return what is needed of optimizers and activations."""
+    """Return what the schedule needs of each gene."""
     genomes = [stretch.genome for stretch in schedule.stretches]
     optimizers = [genome.optimizer for genome in genomes if genome.optimizer != own]
     names = [name for genome in genomes for _, name in genome.activations if name != OWN]
@@ -167,8 +167,12 @@ def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
     return SearchSpace(
         optimizers=optimizers or OPTIMIZERS,
         activations=names or ACTIVATIONS,
+        momentum=[g.momentum for g in genomes if g.momentum is not None] or MOMENTA,
+        weight_decay=[g.weight_decay for g in genomes if g.weight_decay is not None] or (0.0,),
+        dropout=[rate for genome in genomes for _, rate in genome.dropout] or (0.0,),
+        noise=[stddev for genome in genomes for _, stddev in genome.noise] or (0.0,),
         losses=losses or None,
-        label_smoothing=smoothings or LABEL_SMOOTHINGS,
+        label_smoothing=smoothings or (0.0,),
     )
 
 

@@ -72,7 +72,8 @@ def _seconds(plan: Plan, log: Logbook, cycle: int, network: Network) -> str | No
     if before:
         # A network with smaller batches than the one before makes a slower cycle.
         slower = max(1.0, pace / max(_pace(log, before[0]["parent"]), 1e-9))
-        next_cycle = slower * sum(map(seconds, before))
+        was = sum(map(seconds, before))
+        next_cycle = min(slower * was, max(was, next_cycle))
     used = sum(map(seconds, log.trainings))
     if used + next_cycle + last <= limit:
         return None

@@ -35,7 +35,7 @@ ALL = HyperparameterSchedule(
     (
         Stretch(1, ADAM),
         Stretch(1, ADAM.with_activation("dense", "tanh"), "clone", 1, 1, "keep_function"),
-        Stretch(1, Genome("sgd", 0.05, 32, (("dense", "tanh"), ("dense_1", "relu")))),
+        Stretch(1, Genome("sgd", 0.05, 32, (("dense", "tanh"), ("dense_1", "relu")), 0.9)),
     )
 )
 
@@ -84,7 +84,9 @@ def test_a_replay_follows_every_gene_and_leaves_the_users_network_alone(capsys):
     assert list(replayed.history["stretch"]) == [1, 2, 3]
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("]")[0] for line in lines] == ["[1/3", "[2/3", "[3/3"]
-    assert lines[2].startswith("[3/3] sgd at 0.05, batch size 32, dense: tanh, dense_1: relu: loss")
+    assert lines[2].startswith(
+        "[3/3] sgd at 0.05, momentum 0.9, batch size 32, dense: tanh, dense_1: relu: loss"
+    )
 
 
 def test_a_seed_that_is_not_given_is_drawn_and_told():

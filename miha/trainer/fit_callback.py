@@ -105,7 +105,7 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
                 wanted.setdefault(gene, []).append(value)
         held = _held(self.model)
         for gene, values in wanted.items():
-            yield from _told(gene, values, held.get(gene))
+            yield from _told(gene, values, held.get(gene, "nothing" if " of " in gene else None))
         if any(stretch.transition == "perturb" for stretch in self.schedule.stretches):
             yield "weights are shrunk and perturbed"
         if self.params.get("epochs") != self.epochs:
@@ -123,13 +123,11 @@ def _flat(genome: Genome, optimizer: str) -> dict[str, Any]:
         del values["learning_rate"]
     if genome.optimizer != optimizer:
         values = {gene: value for gene, value in values.items() if gene not in _OF_OPTIMIZER}
-    places = {gene: value for gene, value in values.items() if isinstance(value, dict)}
+    places = {gene: held for gene, held in values.items() if isinstance(held, dict)}
     flat = {gene: value for gene, value in values.items() if gene not in places}
-    return flat | {
-        f"{gene} of {layer}": value
-        for gene, held in places.items()
-        for layer, value in held.items()
-    }
+    for gene, held in places.items():
+        flat |= {f"{gene} of {layer}": value for layer, value in held.items()}
+    return flat
 
 
 def _held(model: keras.Model) -> dict[str, Any]:
