@@ -38,8 +38,13 @@ if TYPE_CHECKING:
     from miha.reader import load_run as load_run
     from miha.records import Curve as Curve
     from miha.records import Genome as Genome
+    from miha.replaying import Replayed as Replayed
+    from miha.replaying import replay as replay
     from miha.result import Result as Result
     from miha.space import SearchSpace as SearchSpace
+    from miha.stretches import HyperparameterSchedule as HyperparameterSchedule
+    from miha.stretches import Stretch as Stretch
+    from miha.trainer.fit_callback import ReplayCallback as ReplayCallback
 
 # Loaded when first used, so that `import miha` is fast.
 _HOMES = {
@@ -72,8 +77,13 @@ _HOMES = {
     "load_run": "reader",
     "Curve": "records",
     "Genome": "records",
+    "Replayed": "replaying",
+    "replay": "replaying",
     "Result": "result",
     "SearchSpace": "space",
+    "HyperparameterSchedule": "stretches",
+    "Stretch": "stretches",
+    "ReplayCallback": "trainer.fit_callback",
 }
 
 __all__ = list(_HOMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from miha import checks
 from miha.archive import largest_archive, pack, read
+from miha.budgets import check_budgets
 from miha.callbacks import Callback, notify
 from miha.choices import Choices, Compiler, Population, Wishes, described, settle
-from miha.errors import ArchiveError, RunExistsError
+from miha.errors import ArchiveError, MihaWarning, RunExistsError, StorageError
 from miha.executors.factory import make_executor
 from miha.fitness import Fitness, LevelAndSlope
 from miha.folder import START, Keep, RunFolder, new_folder
@@ -103,6 +105,16 @@ class MIHA:
         backtrack: The share, such as 0.05, by which the network's monitored value may be worse
             than the best one of the run before it is given up for that one; None: never.
         anneal: Whether the learning rate falls along a cosine in the last m epochs.
+        max_seconds: Seconds that the run may train, of all its processes. No cycle is begun that
+            would leave, by the epochs measured so far, too little for itself and the last m.
+        max_epochs: Epochs that the run may train, at least 2 m: no cycle is begun that would leave
+            too few for itself and the last m.
+        patience: Cycles in a row without a better monitored value after which the last m epochs
+            follow.
+        target: The monitored value that ends the run after the cycle in which any network has
+            reached it: with that network, without the last m epochs.
+        restore_best: Whether the run ends with its best network, by the monitored value, where
+            that is not the last one; a clone may be it.
         population: ``"fused"``: clones of one optimizer class and batch size train together, in
             one program, on Keras' JAX backend; ``"sequential"``: one after another; ``"auto"``:
             together on a GPU with enough memory where that is measured to be faster.
@@ -155,6 +167,11 @@ class MIHA:
         rest: bool = True,
         backtrack: float | None = 0.05,
         anneal: bool = True,
+        max_seconds: float | None = None,
+        max_epochs: int | None = None,
+        patience: int | None = None,
+        target: float | None = None,
+        restore_best: bool = False,
         population: Population = "auto",
         compiler: Compiler | None = None,
         callbacks: Sequence[Callback] = (),
@@ -162,6 +179,7 @@ class MIHA:
     ) -> None:
         schedule = Schedule(m, n, k, c, pop_size)
         checks.check_schedule(schedule, control)
+        budgets = check_budgets(max_seconds, max_epochs, patience, target, schedule)
         checks.check_crossover(crossover, pop_size)
         checks.check_racing(racing, schedule)
         checks.check_choices(keep, mode, verbose, callbacks)
@@ -228,9 +246,11 @@ class MIHA:
             rest=bool(rest),
             backtrack=checks.check_share("backtrack", backtrack),
             anneal=bool(anneal),
+            budgets=budgets,
+            restore_best=bool(restore_best),
             seed=self.seed,
         )
-        self._callbacks = [*make_progress(verbose, monitor), *callbacks]
+        self._callbacks = [*make_progress(verbose, monitor, budgets), *callbacks]
         self._wishes = Wishes(population, compiler)
         self._wishes.check(trainer)
         # Now: neither the network nor a mutation of the user's is as it was after a run.
@@ -241,8 +261,12 @@ class MIHA:
 
     @property
     def epochs(self) -> int:
-        """All epochs that the run trains: ``2 m + c (pop_size n + k)``."""
-        return self._plan.schedule.epochs
+        """All epochs that the run trains: ``2 m + c (pop_size n + k)``.
+
+        With ``max_epochs``, those of the cycles for which it has room; with ``max_seconds``,
+        ``patience`` or ``target`` the most that they can be.
+        """
+        return self._plan.longest.epochs
 
     @property
     def trainer(self) -> Trainer:
@@ -322,18 +346,24 @@ class MIHA:
 
     def _check_room(self, folder: RunFolder, done: int) -> None:
         """Raise unless the disk has room for the archives of the trainings to come."""
-        missing = self._plan.schedule.trainings - done
+        missing = self._plan.longest.trainings - done
         archive = self._trainer.export(self._start, self._genome)
         changes = any(mutation.gene == "optimizer" for mutation in self._plan.mutations)
         size = largest_archive(archive, self._start) if changes else len(archive)
-        folder.check_room(size * missing, missing)
+        try:
+            folder.check_room(size * missing, missing)
+        except StorageError as error:
+            if not self._plan.budgets.is_open:
+                raise
+            folder.check_room(size * 2, 2)
+            warnings.warn(f"The run may need less, but: {error}", MihaWarning, stacklevel=5)
 
     def _begin(self, recorder: Recorder) -> None:
         plan, folder = self._plan, str(recorder.folder.path)
-        say(announcement(plan.schedule, folder))
+        say(announcement(plan.longest, folder, plan.budgets))
         say(f"Seed {plan.seed}. {self._trainer.device}. Starts with {self._genome}")
         say(str(Choices.described(self._description)))
-        notify(self._callbacks, Callback.on_run_begin, plan.schedule, folder)
+        notify(self._callbacks, Callback.on_run_begin, plan.longest, folder)
         if recorder.past.trainings:
             say(f"Goes on: {self._progress(recorder)}")
             notify(self._callbacks, Callback.on_resume, recorder.past.trainings)
@@ -349,8 +379,9 @@ class MIHA:
         return result
 
     def _progress(self, recorder: Recorder) -> str:
-        total, folder = self._plan.schedule.trainings, str(recorder.folder.path)
-        return f"{recorder.written} of {total} trainings are on the disk, in {folder!r}."
+        total, folder = self._plan.longest.trainings, str(recorder.folder.path)
+        most = "at most " if self._plan.budgets.is_open else ""
+        return f"{recorder.written} of {most}{total} trainings are on the disk, in {folder!r}."
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:

@@ -19,7 +19,12 @@ class Callback:
     """
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
-        """Called once, before the first epoch."""
+        """Called once, before the first epoch.
+
+        Args:
+            schedule: The most that the run can be: budgets may end it before.
+            run_dir: The run's folder.
+        """
 
     def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
         """Called after `on_run_begin` when an earlier process has done a part of the run.

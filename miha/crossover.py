@@ -14,6 +14,9 @@ from miha.records import Change, Genome, Network, Snapshot
 _OPTIMIZER = ("optimizer", "learning_rate", "momentum", "weight_decay")
 """Genes that go together: a learning rate is one of its optimizer."""
 
+MOST = 4
+"""The most offspring that a cycle trains."""
+
 _PLACES = ("activations", "dropout", "noise")
 """Genes that hold a value for each of several places."""
 

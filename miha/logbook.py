@@ -25,12 +25,14 @@ class Logbook:
     Attributes:
         trainings: One entry for each finished training, in order.
         winners: The selected clone of each cycle; None if all had lost.
+        stopped: Why the run went to its end before its last cycle, if it did.
         is_finished: Whether the run has come to its end.
     """
 
     trainings: list[Entry] = field(default_factory=list)
     winners: dict[int, int | None] = field(default_factory=dict)
     is_finished: bool = False
+    stopped: str | None = None
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Logbook:
@@ -41,6 +43,8 @@ class Logbook:
                 log.trainings.append(_with_numbers(entry))
             elif entry["event"] == "selection":
                 log.winners[entry["cycle"]] = entry["clone"]
+            elif entry["event"] == "stop":
+                log.stopped = entry["reason"]
             elif entry["event"] == "end":
                 log.is_finished = True
         return log
@@ -55,6 +59,11 @@ class Logbook:
         """Note which clone of a cycle was selected; return the journal's entry."""
         self.winners[cycle] = clone
         return {"event": "selection", "cycle": cycle, "clone": clone}
+
+    def stop(self, reason: str) -> Entry:
+        """Note why no further cycle is begun; return the journal's entry."""
+        self.stopped = reason
+        return {"event": "stop", "reason": reason}
 
     def end(self) -> Entry:
         """Note that the run has come to its end; return the journal's entry."""
@@ -83,7 +92,7 @@ class Logbook:
 
     def copy(self) -> Logbook:
         """Return a copy that does not grow."""
-        return Logbook(list(self.trainings), dict(self.winners), self.is_finished)
+        return Logbook(list(self.trainings), dict(self.winners), self.is_finished, self.stopped)
 
     def clones(self, cycle: int) -> list[dict[str, Any]]:
         """Return the rows of the lineage of one cycle."""
@@ -109,12 +118,29 @@ class Logbook:
         """The entry of the network itself after its last training, no clone."""
         return next((e for e in reversed(self.trainings) if e["phase"] != "clone"), None)
 
-    def best(self, mode: Mode) -> Entry | None:
-        """Return the entry of the network with the best value, the first of equals."""
+    @property
+    def held(self) -> Entry | None:
+        """The entry of the network that the last archive holds: the last, or a restored one."""
+        last = self.last
+        restored = None if last is None else last.get("restored")
+        return next((e for e in self.trainings if restored and e["archive"] == restored), last)
+
+    def best(self, mode: Mode, of_network: bool = False) -> Entry | None:
+        """Return the entry with the best value, the first of equals.
+
+        Args:
+            mode: Whether a value is better small or large.
+            of_network: Whether clones that were not selected are left out.
+        """
         sign = 1 if mode == "min" else -1
         finite = [entry for entry in self.trainings if math.isfinite(entry["value"])]
+        if of_network:
+            finite = [entry for entry in finite if self._is_of_network(entry)]
         best = min(finite, key=lambda entry: sign * entry["value"], default=None)
         return best or next(iter(self.trainings), None)
+
+    def _is_of_network(self, entry: Entry) -> bool:
+        return entry["phase"] != "clone" or bool(self.winners.get(entry["cycle"]) == entry["clone"])
 
     @property
     def history(self) -> pd.DataFrame:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +12,7 @@ from functools import reduce
 
 from miha import memory
 from miha.acceptance import accepted, noise
-from miha.backtracking import backtracked, better
+from miha.backtracking import backtracked, better, gap
 from miha.callbacks import Callback, notify
 from miha.crossover import mean, offspring
 from miha.errors import MihaError, MihaWarning
@@ -23,8 +25,9 @@ from miha.racing import finalists
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
 from miha.resting import is_rest
-from miha.runlog import describe_training
+from miha.runlog import describe_training, say
 from miha.space import Space
+from miha.stopping import is_at_target, stop_reason
 from miha.training import Training
 
 
@@ -55,9 +58,24 @@ class Loop:
         with self.recorder.writing():
             network = self._train(self._task("initial", genome), self._untrained(genome))
             best = network
-            for cycle in range(1, self.plan.schedule.c + 1):
+            for cycle in itertools.count(1):
+                if self._is_over(cycle, network):
+                    break
                 network, best = self._cycle(network, best, cycle)
-            return self._train(self._task("final", network.genome), network)
+            return self._train(self._last_task(network.genome), network)
+
+    def _is_over(self, cycle: int, network: Network) -> bool:
+        """Tell whether there is no further cycle: all are done, or a budget says so."""
+        reason = stop_reason(self.plan, self.recorder.log, cycle, network)
+        if reason is not None:
+            say(f"Stops: {reason}")
+            self.recorder.stop(reason)
+        return reason is not None or cycle > self.plan.schedule.c
+
+    def _last_task(self, genome: Genome) -> Task:
+        """Return the last training: m epochs, or none where the target is reached."""
+        task = self._task("final", genome)
+        return replace(task, epochs=0) if is_at_target(self.plan, self.recorder.log) else task
 
     def _cycle(self, parent: Network, best: Network, cycle: int) -> tuple[Network, Network]:
         """Train a population and its winner; return the network to go on from, and the best."""
@@ -111,8 +129,10 @@ class Loop:
             done += 1
             yield clone
         if done < len(tasks):
-            values = self.recorder.values(parent)
-            yield from map(self._record, self.executor.train(tasks, done, parent, values))
+            began, values = time.perf_counter(), self.recorder.values(parent)
+            for clone in self.executor.train(tasks, done, parent, values):
+                yield self._record(clone, began)
+                began = time.perf_counter()
 
     def _offspring(
         self, fitter: Network, other: Network, parent: Genome, cycle: int
@@ -145,14 +165,30 @@ class Loop:
         done = self.recorder.recall(task)
         if done is not None:
             return done
+        began = time.perf_counter()
         values = reduce(mean, map(self.recorder.values, sources or (parent,)))
-        return self._record(self.training.run(task, parent, values))
+        return self._record(self.training.run(task, parent, values), began)
 
-    def _record(self, network: Network) -> Network:
+    def _record(self, network: Network, began: float) -> Network:
+        network = replace(network, seconds=time.perf_counter() - began)
+        if network.task.phase == "final":
+            network = replace(network, restored=self._restored(network))
         describe_training(network, self.plan.monitor)
         self.recorder.record(network)
         notify(self.callbacks, Callback.on_training_end, network)
         return network
+
+    def _restored(self, network: Network) -> str | None:
+        """Return the archive of the network that the run ends with instead of its last one."""
+        best = self.recorder.log.best(self.plan.mode)
+        if not (self.plan.restore_best or is_at_target(self.plan, self.recorder.log)):
+            return None
+        if best is None or not math.isfinite(best["value"]):
+            return None
+        if gap(network.value, best["value"], self.plan.mode) < 0:
+            return None
+        say(f"Ends with the best network, {best['value']:.5g}: {best['archive']}")
+        return str(best["archive"])
 
     def _select(self, cycle: int, winner: Network) -> None:
         clone = winner.task.clone if winner.task.cycle == cycle else None

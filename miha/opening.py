@@ -78,7 +78,8 @@ def _find(
     """Return what has been done of a run; None where the folder's run shall be replaced."""
     try:
         check_same(folder, description)
-        log = Logbook.of(_usable(folder, journal, _resumed(journal)))
+        entries = _usable(folder, journal, _resumed(journal), description["arguments"])
+        log = Logbook.of(entries)
     except (RunExistsError, JournalError):
         if not overwrite:
             raise
@@ -98,10 +99,13 @@ def _resumed(journal: Journal) -> list[Entry]:
     return journal.cut(next(i for i, e in enumerate(entries) if e.get("cycle") in failed))
 
 
-def _usable(folder: RunFolder, journal: Journal, entries: Sequence[Entry]) -> Sequence[Entry]:
+def _usable(
+    folder: RunFolder, journal: Journal, entries: Sequence[Entry], arguments: Mapping[str, Any]
+) -> Sequence[Entry]:
     """Return the entries that a run can go on from: its archives are there and whole."""
     while entries and entries[-1]["event"] != "end":
-        broken = next((i for i in _last_networks(entries) if _is_broken(folder, entries[i])), None)
+        needed = sorted({*_last_networks(entries), *_best_networks(entries, arguments)})
+        broken = next((i for i in needed if _is_broken(folder, entries[i])), None)
         if broken is None:
             break
         warnings.warn(
@@ -119,6 +123,16 @@ def _last_networks(entries: Sequence[Entry]) -> list[int]:
     trainings = [i for i, entry in enumerate(entries) if entry["event"] == "training"]
     own = [i for i in trainings if entries[i]["phase"] != "clone"]
     return [i for i in trainings if i >= max(own, default=0)]
+
+
+def _best_networks(entries: Sequence[Entry], arguments: Mapping[str, Any]) -> list[int]:
+    """Return where the networks are that the run may return to."""
+    log, mode = Logbook.of(entries), arguments["mode"]
+    may_end_with = arguments["restore_best"] or arguments["budgets"]["target"] is not None
+    best = [log.best(mode)] if may_end_with else []
+    best += [log.best(mode, of_network=True)] if arguments["backtrack"] is not None else []
+    names = [entry["archive"] for entry in best if entry is not None]
+    return [i for i, entry in enumerate(entries) if entry.get("archive") in names]
 
 
 def _is_broken(folder: RunFolder, entry: Entry) -> bool:

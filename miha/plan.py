@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from miha.budgets import Budgets
+from miha.crossover import MOST
 from miha.errors import MihaWarning
 from miha.fitness import Fitness
 from miha.mutations import MUTATIONS, Mutation, resolve
@@ -34,6 +36,8 @@ class Plan:
         backtrack: The share by which the network may be worse than the run's best before it is
             given up for that one; None: never.
         anneal: Whether the learning rate falls to zero in the last training.
+        budgets: What may end it before its last cycle.
+        restore_best: Whether the run ends with its best network instead of its last one.
         seed: Decides every random draw.
     """
 
@@ -52,6 +56,18 @@ class Plan:
     rest: bool = False
     backtrack: float | None = None
     anneal: bool = False
+    budgets: Budgets = Budgets()
+    restore_best: bool = False
+
+    @property
+    def longest(self) -> Schedule:
+        """The most that the run can be: its schedule, as far as its budget of epochs goes."""
+        return self.budgets.longest(self.schedule, self.epochs_of_cycle)
+
+    @property
+    def epochs_of_cycle(self) -> int:
+        """The most epochs of a cycle, offspring included."""
+        return self.schedule.epochs_of_cycle + MOST * self.schedule.n * self.crossover
 
     @property
     def race(self) -> Race | None:

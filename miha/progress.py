@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from miha.budgets import Budgets
 from miha.callbacks import Callback
 from miha.records import Epoch, Network, Schedule, Task
 
@@ -17,19 +18,22 @@ if TYPE_CHECKING:
     from miha.result import Result
 
 
-def make_progress(verbose: int, monitor: str) -> list[Callback]:
+UNLIMITED = Budgets()
+
+
+def make_progress(verbose: int, monitor: str, budgets: Budgets = UNLIMITED) -> list[Callback]:
     """Return who shows the progress.
 
     Args:
         verbose: 0: nobody; 1: a bar where the output can show one, else lines; 2: lines.
         monitor: Name of the value to show.
+        budgets: What may end the run before its last cycle.
     """
     console = Console(highlight=False, soft_wrap=True)
     if verbose == 0:
         return []
-    return [
-        Bar(console, monitor) if verbose == 1 and _is_live(console) else Lines(console, monitor)
-    ]
+    kind = Bar if verbose == 1 and _is_live(console) else Lines
+    return [kind(console, monitor, budgets)]
 
 
 def _is_live(console: Console) -> bool:
@@ -39,12 +43,13 @@ def _is_live(console: Console) -> bool:
     return console.is_terminal
 
 
-def announcement(schedule: Schedule, run_dir: str) -> str:
-    """Say how many epochs there will be, before the first."""
-    s = schedule
+def announcement(schedule: Schedule, run_dir: str, budgets: Budgets = UNLIMITED) -> str:
+    """Say how many epochs there will be, or at most, before the first."""
+    s, ends = schedule, budgets.open_ends
     return (
-        f"MIHA trains {s.epochs} epochs: 2 x m={s.m}, and c={s.c} cycles of "
-        f"pop_size={s.pop_size} clones x n={s.n} and k={s.k}. Folder: {run_dir}"
+        f"MIHA trains {'at most ' if ends else ''}{s.epochs} epochs: 2 x m={s.m}, and c={s.c} "
+        f"cycles of pop_size={s.pop_size} clones x n={s.n} and k={s.k}"
+        f"{f', fewer where {ends} ends it' if ends else ''}. Folder: {run_dir}"
     )
 
 
@@ -54,33 +59,33 @@ class Lines(Callback):
     Args:
         console: Where to.
         monitor: Name of the value to show.
+        budgets: What may end the run before its last cycle.
     """
 
-    def __init__(self, console: Console, monitor: str) -> None:
+    def __init__(self, console: Console, monitor: str, budgets: Budgets = UNLIMITED) -> None:
         self._console = console
         self._monitor = monitor
+        self._budgets = budgets
         self._schedule = Schedule(0, 0, 0, 0, 0)
         self._done = 0
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Announce the run."""
         self._schedule, self._done = schedule, 0
-        self._say(announcement(schedule, run_dir))
+        self._say(announcement(schedule, run_dir, self._budgets))
 
     def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
         """Say what is done already."""
         self._done = epochs_of(trainings, self._schedule)
-        self._say(
-            f"[{self._done}/{self._schedule.epochs}] {resume_line(trainings, self._schedule)}"
-        )
+        line = resume_line(trainings, self._schedule, self._budgets)
+        self._say(f"{self._count} {line}")
 
     def on_training_end(self, network: Network) -> None:
         """Say how a training went."""
         self._done += network.task.epochs
         change = f", {network.task.change.text}" if network.task.phase == "clone" else ""
         self._say(
-            f"[{self._done}/{self._schedule.epochs}] {place(network.task)}{change}: "
-            f"{self._monitor} {network.value:.4g}"
+            f"{self._count} {place(network.task)}{change}: {self._monitor} {network.value:.4g}"
         )
 
     def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
@@ -89,7 +94,12 @@ class Lines(Callback):
 
     def on_run_end(self, result: Result) -> None:
         """Say how the run ended."""
-        self._say(f"Best {result.monitor}: {result.best_value:.4g}. Folder: {result.run_dir}")
+        self._say(end_line(result))
+
+    @property
+    def _count(self) -> str:
+        most = "<=" if self._budgets.is_open else ""
+        return f"[{self._done}/{most}{self._schedule.epochs}]"
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False)
@@ -101,15 +111,17 @@ class Bar(Callback):
     Args:
         console: Where to.
         monitor: Name of the value to show.
+        budgets: What may end the run before its last cycle.
     """
 
-    def __init__(self, console: Console, monitor: str) -> None:
+    def __init__(self, console: Console, monitor: str, budgets: Budgets = UNLIMITED) -> None:
         self._monitor = monitor
+        self._budgets = budgets
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("epochs  {task.fields[values]}"),
+            TextColumn(f"epochs{' at most' if budgets.is_open else ''}  {{task.fields[values]}}"),
             TimeRemainingColumn(),
             console=console,
         )
@@ -120,7 +132,7 @@ class Bar(Callback):
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Announce the run and start the bar."""
-        self._say(announcement(schedule, run_dir))
+        self._say(announcement(schedule, run_dir, self._budgets))
         self._schedule, self._done, self._running = schedule, 0, Counter()
         self._bar.update(self._row, total=schedule.epochs, completed=0)
         self._bar.start()
@@ -129,7 +141,7 @@ class Bar(Callback):
         """Advance by what is done already."""
         self._done = epochs_of(trainings, self._schedule)
         self._bar.update(self._row, completed=self._done)
-        self._say(resume_line(trainings, self._schedule))
+        self._say(resume_line(trainings, self._schedule, self._budgets))
 
     def on_training_begin(self, task: Task) -> None:
         """Show what is trained."""
@@ -155,8 +167,10 @@ class Bar(Callback):
 
     def on_run_end(self, result: Result) -> None:
         """Say how the run ended."""
+        if result.stopped is not None:
+            self._bar.update(self._row, total=self._done)
         self.close()
-        self._say(f"Best {result.monitor}: {result.best_value:.4g}. Folder: {result.run_dir}")
+        self._say(end_line(result))
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -172,14 +186,25 @@ class Bar(Callback):
 
 def epochs_of(trainings: Sequence[Mapping[str, Any]], schedule: Schedule) -> int:
     """Return how many planned epochs finished trainings have had."""
-    return sum(schedule.epochs_of(training["phase"]) for training in trainings)
+    # Where the target was reached, the last training has none.
+    done = (t for t in trainings if t["phase"] != "final" or t["epochs"])
+    return sum(schedule.epochs_of(training["phase"]) for training in done)
 
 
-def resume_line(trainings: Sequence[Mapping[str, Any]], schedule: Schedule) -> str:
+def resume_line(
+    trainings: Sequence[Mapping[str, Any]], schedule: Schedule, budgets: Budgets = UNLIMITED
+) -> str:
     """Say how much of a run an earlier process has done."""
-    if len(trainings) == schedule.trainings:
+    if trainings[-1]["phase"] == "final":
         return "The run was finished before: nothing is trained"
-    return f"Goes on after {len(trainings)} of {schedule.trainings} trainings"
+    most = "at most " if budgets.is_open else ""
+    return f"Goes on after {len(trainings)} of {most}{schedule.trainings} trainings"
+
+
+def end_line(result: Result) -> str:
+    """Say how a run ended."""
+    stopped = "" if result.stopped is None else f"Stopped: {result.stopped} "
+    return f"{stopped}Best {result.monitor}: {result.best_value:.4g}. Folder: {result.run_dir}"
 
 
 def place(task: Task) -> str:

@@ -82,7 +82,10 @@ class Recorder:
         entry = self.log.add(network)
 
         def write() -> None:
-            if network.snapshot is not None:
+            if network.restored is not None:
+                better = read(self.folder.path / network.restored)[1]
+                self.folder.write_archive(network.task.archive, better)
+            elif network.snapshot is not None:
                 archive = self._trainer.export(network.snapshot, network.genome)
                 self.folder.write_archive(network.task.archive, pack(archive, entry))
             self._journal.append(entry)
@@ -98,6 +101,12 @@ class Recorder:
         self._writer.submit(partial(self._journal.append, entry))
         self._writer.submit(partial(write_tables, self.log.copy(), self.folder.path))
         return True
+
+    def stop(self, reason: str) -> None:
+        """Have it journalled why no further cycle is begun."""
+        entry = self.log.stop(reason)
+        if self.past.stopped is None:
+            self._writer.submit(partial(self._journal.append, entry))
 
     def end(self) -> None:
         """Write the tables, and journal that the run has come to its end."""

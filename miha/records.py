@@ -185,7 +185,12 @@ class Schedule:
     @property
     def epochs(self) -> int:
         """All epochs of the run: ``2 m + c (pop_size n + k)``."""
-        return 2 * self.m + self.c * (self.pop_size * self.n + self.k)
+        return 2 * self.m + self.c * self.epochs_of_cycle
+
+    @property
+    def epochs_of_cycle(self) -> int:
+        """Epochs of one cycle: ``pop_size n + k``."""
+        return self.pop_size * self.n + self.k
 
     @property
     def trainings(self) -> int:
@@ -264,6 +269,9 @@ class Network:
         fitness: Its fitness, if it was a clone.
         parent: Name of the archive that it was trained on from.
         failure: Why its training failed, if it did: a sentence, or an error's traceback.
+        seconds: Wall time of that training, what surrounds its epochs included.
+        restored: Name of the archive whose network its own archive holds instead: a better one
+            of the run.
     """
 
     task: Task
@@ -275,6 +283,8 @@ class Network:
     fitness: float | None = None
     parent: str | None = None
     failure: str | None = None
+    seconds: float | None = None
+    restored: str | None = None
 
     @property
     def genome(self) -> Genome:
@@ -302,6 +312,8 @@ class Network:
             "start": self.start,
             "fitness": self.fitness,
             "failure": self.failure,
+            "seconds": self.seconds,
+            "restored": self.restored,
             "epochs": [{**e.logs, "seconds": e.seconds} for e in self.epochs],
         }
 
@@ -320,4 +332,6 @@ class Network:
             fitness=entry["fitness"],
             parent=entry["parent"],
             failure=entry["failure"],
+            seconds=entry.get("seconds"),
+            restored=entry.get("restored"),
         )

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import ArchiveError, MihaError, MihaWarning
+from miha.folder import RunFolder
 from miha.journal import Entry
 from miha.logbook import Logbook
 from miha.records import Genome, Mode
+from miha.stretches import HyperparameterSchedule
 
 if TYPE_CHECKING:
     import keras
@@ -37,20 +39,36 @@ class Result:
     _mode: Mode = field(repr=False)
     _load: Callable[[Path], Any] = field(repr=False)
 
+    @property
+    def stopped(self) -> str | None:
+        """Why the run went to its end before its last cycle, as a sentence; None: it did not."""
+        return self._log.stopped
+
     @cached_property
     def model(self) -> keras.Model:
-        """The last network, plain Keras, compiled with its final optimizer and its state."""
+        """The last network, plain Keras, compiled with its final optimizer and its state.
+
+        With ``restore_best``, the best one.
+        """
         return self._load(self.run_dir / self._last["archive"])
 
     @property
     def genome(self) -> Genome:
-        """The hyperparameters that the last network has."""
-        return Genome.from_dict(self._last["genome"])
+        """The hyperparameters that `model` has."""
+        return Genome.from_dict(self._held["genome"])
+
+    @property
+    def schedule(self) -> HyperparameterSchedule:
+        """The hyperparameters that led to `model`, stretch by stretch; `miha.replay` follows it."""
+        about = RunFolder(self.run_dir).description()
+        anneal = bool(about["arguments"].get("anneal", False))
+        entries = self._log.trainings
+        return HyperparameterSchedule.along(entries, self._held, anneal, about["seed"])
 
     @cached_property
     def best_model(self) -> keras.Model:
         """The network of the run with the best monitored value: the last or another."""
-        return self._load(self.run_dir / self._best["archive"])
+        return self._load(self.run_dir / self.archives[1])
 
     @property
     def best_genome(self) -> Genome:
@@ -97,11 +115,17 @@ class Result:
     @property
     def archives(self) -> tuple[str, str]:
         """Names of the archives of the last and of the best network, relative to the folder."""
-        return self._last["archive"], self._best["archive"]
+        last = self._last["archive"]
+        return last, last if self._held is not self._last else self._best["archive"]
 
     @property
     def _last(self) -> Entry:
         return self._some(self._log.last)
+
+    @property
+    def _held(self) -> Entry:
+        """The training whose network the last archive holds: the last one, or the best."""
+        return self._log.held or self._last
 
     @property
     def _best(self) -> Entry:

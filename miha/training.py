@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -51,7 +51,8 @@ class Training:
         """
         self.begin(task)
         try:
-            network = self.judge(task, parent, self._epochs(task, values), self.trainer.snapshot())
+            epochs = self._epochs(task, parent, values)
+            network = self.judge(task, parent, epochs, self.trainer.snapshot())
             return self._back(network, parent, values) if _must_go_back(network) else network
         except Exception as error:
             is_ours = isinstance(error, MihaError) and not isinstance(error, TrainerError)
@@ -64,36 +65,25 @@ class Training:
         notify(self.callbacks, Callback.on_training_begin, task)
 
     def generators(self, task: Task) -> tuple[np.random.Generator, np.random.Generator]:
-        """Return what draws a training's order of samples, and its noise.
+        """Return what draws a training's order of samples, and its noise."""
+        return _generators(self.plan.seed, task)
 
-        All clones of a cycle see the same samples in the same order, and the same noise.
-        """
-        place = (self.plan.seed, task.phase, task.cycle or 0, 0)
-        return generator(*place, "order"), generator(*place, "noise")
-
-    def origin(self, task: Task) -> Origin:
-        """Return how a network comes by its first values, and what draws new ones."""
-        place = (self.plan.seed, task.phase, task.cycle or 0, task.clone or 0)
-        return task.change.transition, generator(*place, "weights")
+    def origin(self, task: Task, parent: Network) -> Origin:
+        """Return how a network comes by its first values."""
+        return Origin(parent.genome, task.change.transition, _drawn(self.plan.seed, task))
 
     def end_epoch(self, task: Task, epoch: Epoch) -> None:
         """Tell who watches that an epoch has ended."""
         self.value(epoch)  # A value that is not logged shall cost one epoch, not m.
         notify(self.callbacks, Callback.on_epoch_end, task, epoch)
 
-    def _epochs(self, task: Task, values: Snapshot) -> tuple[Epoch, ...]:
+    def _epochs(self, task: Task, parent: Network, values: Snapshot) -> tuple[Epoch, ...]:
         self.trainer.restore(values)
-        self.trainer.express(task.genome, *self.origin(task))
-        epochs = self.trainer.train(
-            task.epochs,
-            *self.generators(task),
-            partial(self.end_epoch, task),
-            cosine(task.epochs) if task.phase == "final" and self.plan.anneal else None,
-        )
-        if task.phase != "final":
-            return epochs
-        last = replace(epochs[-1], logs={**epochs[-1].logs, **self.trainer.finalize()})
-        return (*epochs[:-1], last)
+        # A transition begins from what the parent is, not from what was trained before.
+        self.trainer.express(parent.genome)
+        anneal = task.phase == "final" and self.plan.anneal
+        watch = partial(self.end_epoch, task)
+        return train_on(self.trainer, task, self.plan.seed, anneal, watch)
 
     def judge(
         self, task: Task, parent: Network, epochs: tuple[Epoch, ...], snapshot: Snapshot
@@ -145,6 +135,41 @@ class Training:
             )
         loss = epoch.logs.get("loss", 0.0)
         return float(epoch.logs[self.plan.monitor]) if math.isfinite(loss) else math.nan
+
+
+def train_on(
+    trainer: Trainer, task: Task, seed: int, anneal: bool, on_epoch: Callable[[Epoch], None]
+) -> tuple[Epoch, ...]:
+    """Train the live network from the values that it has, every draw in its place.
+
+    Args:
+        trainer: The live network.
+        task: What to train.
+        seed: The run's.
+        anneal: Whether the learning rate falls along a cosine.
+        on_epoch: Called after each epoch.
+
+    Returns:
+        The trained epochs.
+    """
+    trainer.express(task.genome, task.change.transition, _drawn(seed, task))
+    rates = cosine(task.epochs) if anneal else None
+    epochs = trainer.train(task.epochs, *_generators(seed, task), on_epoch, rates)
+    if task.phase != "final" or not epochs:
+        return epochs
+    last = replace(epochs[-1], logs={**epochs[-1].logs, **trainer.finalize()})
+    return (*epochs[:-1], last)
+
+
+def _drawn(seed: int, task: Task) -> np.random.Generator:
+    """Return what draws new weights, other ones for each clone."""
+    return generator(seed, task.phase, task.cycle or 0, task.clone or 0, "weights")
+
+
+def _generators(seed: int, task: Task) -> tuple[np.random.Generator, np.random.Generator]:
+    # All clones of a cycle see the same samples in the same order, and the same noise.
+    place = (seed, task.phase, task.cycle or 0, 0)
+    return generator(*place, "order"), generator(*place, "noise")
 
 
 def cosine(epochs: int) -> list[float]:

@@ -316,7 +316,8 @@ class FakePopulationTrainer(FakeTrainer):
         origin: Any,
     ) -> Trained:
         self.restore(values)
-        self.express(genome, *origin)
+        self.express(origin.parent)
+        self.express(genome, origin.transition, origin.rng)
         trained = self.train(epochs, order, noise, lambda epoch: on_epoch(place, epoch))
         self._weight += rounding
         snapshot = self.snapshot()

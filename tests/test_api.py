@@ -14,7 +14,7 @@ from keras import layers
 from networks import SAMPLES, branched, branched_data, convolutional, dense, images
 
 import miha
-from miha import MIHA, ArgumentError, MihaWarning, RunExistsError, SearchSpace
+from miha import MIHA, ArgumentError, MihaWarning, RunExistsError, SearchSpace, StorageError
 
 SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
 VALIDATION = images(32, seed=9)
@@ -401,3 +401,29 @@ def test_a_custom_fitness_and_mutation_are_used(tmp_path):
     ).optimize()  # fmt: skip
     assert result.genome.learning_rate == pytest.approx(0.001 / 4)
     assert result.lineage["fitness"].tolist() == result.lineage["value"].tolist()
+
+
+def test_a_target_that_is_reached_at_once_ends_the_run_after_its_first_training(tmp_path):
+    search = run_in(tmp_path / "run", target=1e9, keep="final")
+    assert search.epochs == 2 + 2 * (3 * 1 + 1)
+    result = search.optimize()
+    assert len(result.history) == 1
+    assert result.stopped.endswith("has reached target=1e+09.")
+    assert [path.name for path in result.run_dir.rglob("*.zip")] == ["model_final.zip"]
+    assert result.genome == miha.load(result.run_dir / "model/model_final.zip")[1]
+    values = result.model.evaluate(*VALIDATION, verbose=0, return_dict=True)
+    assert values["loss"] == pytest.approx(result.best_value, rel=1e-4)
+
+
+def test_bad_budgets_are_refused_and_good_ones_bound_the_epochs(tmp_path):
+    with pytest.raises(ArgumentError, match="must be at least 2 m = 2"):
+        run_in(tmp_path / "run", max_epochs=1)
+    assert run_in(tmp_path / "run", max_epochs=7, max_seconds=60).epochs == 2 + 4
+
+
+def test_a_run_of_open_end_is_not_refused_for_the_room_that_it_might_need(tmp_path, monkeypatch):
+    monkeypatch.setattr("miha.folder.free_bytes", lambda path: 10**7)
+    with pytest.raises(StorageError, match="must have room"):
+        run_in(tmp_path / "a", c=10**6).optimize()
+    with pytest.warns(MihaWarning, match="may need less, but: .* must have room"):
+        run_in(tmp_path / "b", c=10**6, target=1e9).optimize()

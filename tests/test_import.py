@@ -35,7 +35,9 @@ def test_importing_miha_imports_nothing_heavy():
 
 
 def test_every_public_name_is_there_without_tensorflow_and_keras():
-    code = "import miha\nfor name in miha.__all__: getattr(miha, name)"
+    # A callback of Keras' is a class of Keras'.
+    names = "[name for name in miha.__all__ if name != 'ReplayCallback']"
+    code = f"import miha\nfor name in {names}: getattr(miha, name)"
     assert imported(code) & {"tensorflow", "keras"} == set()
 
 

@@ -741,3 +741,20 @@ class Watching(Callback):
 
     def on_epoch_end(self, task, epoch):
         self.seen.append(epoch)
+
+
+def test_a_transition_begins_from_what_the_parent_is(tmp_path):
+    class Watched(FakeTrainer):
+        before = []
+
+        def express(self, genome, transition="inherit", rng=None):
+            if transition == "keep_function":
+                self.before.append(self.genome)
+            super().express(genome, transition, rng)
+
+    loop = make_loop(tmp_path, Watched(), c=3, pop_size=6)
+    run(loop)
+    genomes = {e["archive"]: Genome.from_dict(e["genome"]) for e in loop.log.trainings}
+    kept = [e for e in loop.log.trainings if e["change"]["transition"] == "keep_function"]
+    assert len(kept) > 2
+    assert Watched.before == [genomes[entry["parent"]] for entry in kept]

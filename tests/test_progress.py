@@ -20,7 +20,7 @@ CLONES = [
     {"change": "unchanged", "fitness": 0.25, "selected": False},
     {"change": "batch size 4 -> 8", "fitness": 0.5, "selected": True},
 ]
-RESULT = SimpleNamespace(monitor="val_loss", best_value=0.123456, run_dir="logs/x")
+RESULT = SimpleNamespace(monitor="val_loss", best_value=0.123456, run_dir="logs/x", stopped=None)
 
 
 def console(terminal: bool = False) -> Console:
@@ -235,5 +235,6 @@ def test_a_run_that_goes_on_counts_what_is_done(make):
 def test_a_run_that_is_finished_says_so():
     shown = Lines(screen := console(), "val_loss")
     shown.on_run_begin(SCHEDULE, "logs/x")
-    shown.on_resume([{"phase": p} for p in ("initial", "clone", "clone", "winner", "final")])
+    phases = ("initial", "clone", "clone", "winner", "final")
+    shown.on_resume([{"phase": phase, "epochs": [{}]} for phase in phases])
     assert "[9/9] The run was finished before: nothing is trained" in text(screen)

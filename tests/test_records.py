@@ -140,6 +140,8 @@ def test_a_network_describes_itself_in_plain_values():
         "start": 0.5,
         "fitness": 0.5,
         "failure": None,
+        "seconds": None,
+        "restored": None,
         "epochs": [
             {"loss": 1.0, "val_loss": 0.5, "seconds": 0.1},
             {"loss": 0.5, "val_loss": 0.25, "seconds": 0.1},

@@ -38,7 +38,7 @@ class Fused:
         trained: dict[int, Trained | None] = {}
         for place in range(done, len(tasks)):
             if place not in trained:
-                trained |= self._group(tasks, groups[place], done, values)
+                trained |= self._group(tasks, groups[place], done, parent, values)
             clone = trained.pop(place)
             if clone is None:
                 yield self.training.run(tasks[place], parent, values)
@@ -55,7 +55,12 @@ class Fused:
                 yield places[start : start + self.at_once]
 
     def _group(
-        self, tasks: Sequence[Task], places: list[int], done: int, values: Snapshot
+        self,
+        tasks: Sequence[Task],
+        places: list[int],
+        done: int,
+        parent: Network,
+        values: Snapshot,
     ) -> dict[int, Trained | None]:
         """Train a group; None stands for a clone that has to be trained alone."""
         if len(places) == 1:
@@ -70,7 +75,7 @@ class Fused:
 
         first = tasks[places[0]]
         genomes = [tasks[place].genome for place in places]
-        origins = [self.training.origin(tasks[place]) for place in places]
+        origins = [self.training.origin(tasks[place], parent) for place in places]
         generators = self.training.generators(first)
         try:
             trained = self.trainer.train_population(

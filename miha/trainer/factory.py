@@ -49,6 +49,7 @@ def make_trainer(
     evaluate_training: bool,
     seed: int,
     genes: Collection[str] = (),
+    slots_named: Sequence[str] | None = None,
 ) -> Trainer:
     """Copy the user's network and make a trainer for the copy.
 
@@ -63,6 +64,8 @@ def make_trainer(
         evaluate_training: Whether to evaluate on the training data where ``validation`` is None.
         seed: Decides the weights of a network that is not built yet.
         genes: Those of `ASKED` that shall be able to mutate; the others always are.
+        slots_named: Names of the activation slots that may change, instead of the user's choice
+            of layers.
 
     Returns:
         A trainer for the backend that Keras runs on.
@@ -81,7 +84,7 @@ def make_trainer(
     metrics = _probe(live, batch)
     with keras.device("cpu"):
         plain = copies.copy(built, known)
-        chosen = slots.choose_slots(plain, space, known, batch[0])
+        chosen = slots.choose_slots(plain, space, known, batch[0], slots_named)
         noisy = choose_noise(plain, known)
     mutable, noise = slots.slots_in(live, chosen), noise_in(live, noisy)
     loss = find_loss(live) if set(genes) & set(ASKED) else None

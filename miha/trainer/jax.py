@@ -189,10 +189,10 @@ class JaxTrainer(KerasTrainer):
         # On the device, once for all of them.
         variables, slots = (tuple(map(jnp.asarray, v)) for v in (values.variables, values.slots))
         start, found = Snapshot(variables, values.optimizer, slots), []
-        inherited: list[Origin] = [("inherit", None)] * len(genomes)
+        inherited = [None] * len(genomes)
         for genome, origin in zip(genomes, origins or inherited, strict=True):
             self.restore(start)
-            self.express(genome, *origin)
+            self._express_from(genome, origin)
             self._reseed(copy.deepcopy(noise))
             groups = self._variables("train")[:3]
             indices = [choice.index.value for choice in self._choices]
@@ -200,6 +200,13 @@ class JaxTrainer(KerasTrainer):
         number = padded(len(found))
         *state, indices = stack(found + found[-1:] * (number - len(found)))
         return Clones(tuple(state), indices, np.arange(number) < len(found))
+
+    def _express_from(self, genome: Genome, origin: Origin | None) -> None:
+        if origin is None:
+            self.express(genome)
+            return
+        self.express(origin.parent)
+        self.express(genome, origin.transition, origin.rng)
 
     def _epoch_of(self, clones: Clones, order: np.random.Generator) -> Iterator[tuple[int, Epoch]]:
         """Train the clones that go on for an epoch; yield what each of them has logged."""

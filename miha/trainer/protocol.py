@@ -152,8 +152,19 @@ class XlaTrainer(Trainer, Protocol):
         """
 
 
-Origin = tuple[Transition, np.random.Generator | None]
-"""How a clone comes by its first values; see `Trainer.express`."""
+@dataclass(frozen=True)
+class Origin:
+    """How a clone comes by its first values; see `Trainer.express`.
+
+    Attributes:
+        parent: The genome that the values were trained with.
+        transition: What becomes of them.
+        rng: Draws the new ones, where there are any.
+    """
+
+    parent: Genome
+    transition: Transition
+    rng: np.random.Generator
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,11 @@ from miha.trainer.surgery import Slot
 
 
 def choose_slots(
-    plain: keras.Model, space: SearchSpace, known: dict[str, Any], x: Any
+    plain: keras.Model,
+    space: SearchSpace,
+    known: dict[str, Any],
+    x: Any,
+    named: Sequence[str] | None = None,
 ) -> dict[int, str]:
     """Choose the slots that may mutate: those that the user names, or all but the outputs'.
 
@@ -25,6 +29,7 @@ def choose_slots(
         space: The user's wishes.
         known: The network's custom objects.
         x: A few inputs.
+        named: Names of slots to choose, whatever the user's wishes.
 
     Returns:
         Place of each slot in the network, and its name. Copies of a subclassed network name
@@ -34,7 +39,9 @@ def choose_slots(
         ArgumentError: A layer was named that has no slot.
     """
     slots = surgery.find_slots(plain)
-    if space.layers is None:
+    if named is not None:
+        chosen = [_exactly(name, slots) for name in named]
+    elif space.layers is None:
         _warn_of_unknown_outputs(plain, slots)
         chosen = [slot for slot in slots if slot.is_chosen_by_default]
     else:
@@ -89,6 +96,17 @@ def _named(name: str, slots: list[Slot]) -> list[Slot]:
             f"Received: {name!r}. The network has {[slot.name for slot in slots]}."
         )
     return found
+
+
+def _exactly(name: str, slots: list[Slot]) -> Slot:
+    for slot in slots:
+        if slot.name == name:
+            return slot
+    raise ArgumentError(
+        "The network must have a layer with an activation for each that the schedule names. "
+        f"Received: {name!r}, where the network has {[slot.name for slot in slots]}. "
+        "Build the network as it was in the run that the schedule is of."
+    )
 
 
 def _archived(

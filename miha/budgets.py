@@ -1,0 +1,106 @@
+"""What a run may cost, and when it is good enough: it can end before its last cycle."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from math import isfinite
+from numbers import Real
+from typing import Any
+
+from miha.checks import check_integer
+from miha.errors import ArgumentError, MihaWarning
+from miha.records import Schedule
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """What a run may cost, each None where nothing is said.
+
+    Attributes:
+        max_seconds: Seconds of training, the last m epochs included.
+        max_epochs: Epochs, all clones' and the last m included.
+        patience: Cycles in a row without a better monitored value.
+        target: The monitored value that is good enough.
+    """
+
+    max_seconds: float | None = None
+    max_epochs: int | None = None
+    patience: int | None = None
+    target: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether only the run itself shows how long it will be."""
+        return bool(self.open_ends)
+
+    @property
+    def open_ends(self) -> str:
+        """What may end the run before, in words; empty where nothing may."""
+        names = ("max_seconds", "patience", "target")
+        values = {name: getattr(self, name) for name in names}
+        return ", ".join(f"{name}={v:g}" for name, v in values.items() if v is not None)
+
+    def longest(self, schedule: Schedule, epochs_of_cycle: int) -> Schedule:
+        """Return a schedule with as many cycles as ``max_epochs`` has room for.
+
+        Args:
+            schedule: What the run shall do.
+            epochs_of_cycle: The most epochs of a cycle.
+        """
+        if self.max_epochs is None:
+            return schedule
+        room = (self.max_epochs - 2 * schedule.m) // epochs_of_cycle
+        return replace(schedule, c=min(room, schedule.c))
+
+
+def check_budgets(
+    max_seconds: Any, max_epochs: Any, patience: Any, target: Any, schedule: Schedule
+) -> Budgets:
+    """Return the budgets of a run.
+
+    Raises:
+        ArgumentError: One is no number, too small, or has no room for the run's two ends.
+    """
+    return Budgets(
+        None if max_seconds is None else _seconds(max_seconds),
+        None if max_epochs is None else _epochs(max_epochs, schedule),
+        None if patience is None else check_integer("patience", patience, 1),
+        None if target is None else _number("target", target),
+    )
+
+
+def _number(name: str, value: Any) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value):
+        raise ArgumentError(
+            f"`{name}` must be a finite number, or None. Received: {name}={value!r}. "
+            "Give a number, or leave the argument out."
+        )
+    return float(value)
+
+
+def _seconds(max_seconds: Any) -> float:
+    value = _number("max_seconds", max_seconds)
+    if value <= 0:
+        raise ArgumentError(
+            f"`max_seconds` must be positive. Received: max_seconds={max_seconds!r}. "
+            "Give the seconds that the run may train."
+        )
+    return value
+
+
+def _epochs(max_epochs: Any, schedule: Schedule) -> int:
+    value, ends = check_integer("max_epochs", max_epochs, 1), 2 * schedule.m
+    if value < ends:
+        raise ArgumentError(
+            f"`max_epochs` must be at least 2 m = {ends}: the first and the last training. "
+            f"Received: max_epochs={max_epochs}. Raise it, or lower m."
+        )
+    if schedule.c and value < ends + schedule.epochs_of_cycle:
+        warnings.warn(
+            f"max_epochs={max_epochs} has no room for a cycle: 2 m = {ends}, and a cycle has "
+            f"{schedule.epochs_of_cycle} epochs. The network is trained without mutation.",
+            MihaWarning,
+            stacklevel=4,
+        )
+    return value

@@ -1,0 +1,221 @@
+"""The sequence of hyperparameters that a run has found, as a training can follow it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from miha.checks import check_integer
+from miha.disk import write_whole
+from miha.errors import ArgumentError
+from miha.journal import Entry
+from miha.members import genome as read_genome
+from miha.records import Change, Genome, Phase, Task, Transition
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some epochs with the same hyperparameters.
+
+    Attributes:
+        epochs: How many, at least 1.
+        genome: The hyperparameters.
+        phase: Which training of the run it was; with cycle and clone, the place of its draws.
+        cycle: 1 to c; None in the first and the last training.
+        clone: Its number in the population; None unless it was a clone.
+        transition: What became of the network's values before it.
+        anneal: Whether the learning rate falls along a cosine.
+    """
+
+    epochs: int
+    genome: Genome
+    phase: Phase = "initial"
+    cycle: int | None = None
+    clone: int | None = None
+    transition: Transition = "inherit"
+    anneal: bool = False
+
+    @property
+    def task(self) -> Task:
+        """The training that follows it; fresh weights are those of the network at hand."""
+        transition: Transition = "inherit" if self.transition == "restart" else self.transition
+        change = Change("replay", str(self.genome), transition)
+        return Task(self.phase, self.cycle, self.clone, self.epochs, self.genome, change, "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold."""
+        return {**asdict(self), "genome": self.genome.to_dict()}
+
+    @classmethod
+    def of(cls, entry: Entry, anneal: bool) -> Stretch:
+        """Return the stretch that a training of a run was.
+
+        Args:
+            entry: The journal's.
+            anneal: Whether the run anneals its last training.
+        """
+        return cls(
+            epochs=len(entry["epochs"]),
+            genome=Genome.from_dict(entry["genome"]),
+            phase=entry["phase"],
+            cycle=entry["cycle"],
+            clone=entry["clone"],
+            transition=entry["change"].get("transition", "inherit"),
+            anneal=anneal and entry["phase"] == "final",
+        )
+
+
+@dataclass(frozen=True)
+class HyperparameterSchedule:
+    """The hyperparameters that won in a run, stretch by stretch.
+
+    Attributes:
+        stretches: In order; at least one.
+        seed: The run's. A replay of the same first network with it repeats the run's own way.
+    """
+
+    stretches: tuple[Stretch, ...]
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.stretches:
+            raise ArgumentError(
+                "A schedule of hyperparameters must have at least one stretch. "
+                "Received: none. Take it from a run that has trained: `result.schedule`."
+            )
+
+    @classmethod
+    def along(
+        cls, entries: Sequence[Entry], last: Entry, anneal: bool, seed: int
+    ) -> HyperparameterSchedule:
+        """Return the schedule of the way that led to a network.
+
+        The way is that of the weights: it goes from parent to parent. What was given up by
+        backtracking, and what diverged, is no part of it. It begins where the weights do: with the
+        run, or with the last clone that took fresh ones. A child of two parents counts as a change
+        of the one whose weights it took.
+
+        Args:
+            entries: The journal's trainings.
+            last: The one that made the network.
+            anneal: Whether the run anneals its last training.
+            seed: The run's.
+        """
+        way = [e for e in _way(entries, last) if e["epochs"] and e["failure"] is None]
+        return cls(tuple(Stretch.of(entry, anneal) for entry in reversed(way)), seed)
+
+    @property
+    def epochs(self) -> int:
+        """All epochs."""
+        return sum(stretch.epochs for stretch in self.stretches)
+
+    @property
+    def genome(self) -> Genome:
+        """The hyperparameters that it ends with."""
+        return self.stretches[-1].genome
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{s.epochs} epochs: {s.genome}{', annealed' * s.anneal}" for s in self.stretches
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold."""
+        stretches = [stretch.to_dict() for stretch in self.stretches]
+        return {"format": FORMAT, "seed": self.seed, "stretches": stretches}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> HyperparameterSchedule:
+        """Rebuild the schedule that `to_dict` described.
+
+        Raises:
+            ArgumentError: The values describe none.
+        """
+        try:
+            if values["format"] != FORMAT:
+                raise ValueError(f"format {values['format']!r} is not {FORMAT}")
+            return cls(tuple(map(_stretch, values["stretches"])), values["seed"])
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ArgumentError(
+                "A schedule of hyperparameters must be as `save` or `to_dict` wrote it. "
+                f"Received: {str(values)[:200]}: {error!r}. Write it again from its run: "
+                "miha.load_run(...).schedule."
+            ) from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the schedule as JSON.
+
+        Args:
+            path: The file; it is replaced in one step.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        write_whole(Path(path), (json.dumps(self.to_dict(), indent=2) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> HyperparameterSchedule:
+        """Read a schedule that `save` wrote.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ArgumentError: It is missing, or holds no schedule.
+        """
+        try:
+            values = json.loads(Path(path).read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise ArgumentError(
+                "`path` must name a file that `HyperparameterSchedule.save` wrote. "
+                f"Received: {str(path)!r}: {error!r}. Write it again from its run."
+            ) from error
+        return cls.from_dict(values)
+
+
+def as_schedule(schedule: Any) -> HyperparameterSchedule:
+    """Return a schedule, read from its file where that was given.
+
+    Raises:
+        ArgumentError: It is neither.
+    """
+    if isinstance(schedule, (str, Path)):
+        return HyperparameterSchedule.load(schedule)
+    if not isinstance(schedule, HyperparameterSchedule):
+        raise ArgumentError(
+            "`schedule` must be a `miha.HyperparameterSchedule`, or the file of one. "
+            f"Received: {type(schedule)}. Take it from a run: `result.schedule`."
+        )
+    return schedule
+
+
+def _way(entries: Sequence[Entry], last: Entry) -> Iterator[Entry]:
+    """Yield the trainings that led to a network, the last one first."""
+    by_archive = {entry["archive"]: entry for entry in entries if entry["archive"]}
+    entry: Entry | None = last
+    while entry is not None:
+        yield entry
+        is_restart = entry["change"].get("transition") == "restart"
+        entry = None if is_restart else by_archive.get(entry["parent"])
+
+
+def _stretch(values: Mapping[str, Any]) -> Stretch:
+    """Return a stretch whose values may be anybody's.
+
+    Raises:
+        ValueError: One is not what it must be.
+    """
+    for name, choices in (("phase", get_args(Phase)), ("transition", get_args(Transition))):
+        if values[name] not in choices:
+            raise ValueError(f"{name} {values[name]!r} is none of {list(choices)}")
+    for name, low in (("epochs", 1), ("cycle", 1), ("clone", 0)):
+        if values[name] is not None or name == "epochs":
+            check_integer(name, values[name], low)
+    rest = ("epochs", "phase", "cycle", "clone", "transition")
+    genome = read_genome({"genome": values["genome"]})
+    return Stretch(genome=genome, anneal=bool(values["anneal"]), **{n: values[n] for n in rest})
