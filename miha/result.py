@@ -13,6 +13,7 @@ from miha.errors import ArchiveError, MihaError, MihaWarning
 from miha.journal import Entry
 from miha.logbook import Logbook
 from miha.records import Genome, Mode
+from miha.showing import Showing
 
 if TYPE_CHECKING:
     import keras
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Showing):
     """The outcome of a run, or what there is of it so far.
 
     Attributes:
