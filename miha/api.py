@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from miha import checks
 from miha.archive import largest_archive, pack, read
 from miha.callbacks import Callback, notify
-from miha.errors import ArchiveError, RunExistsError
+from miha.errors import ArchiveError, RunExistsError, RunStopped
 from miha.fitness import Fitness, LevelAndSlope
 from miha.folder import START, Keep, RunFolder, new_folder
 from miha.identity import check_same, describe_run
 from miha.interrupts import resumable
+from miha.keras_callbacks import is_keras_callback
 from miha.lock import locked
 from miha.logbook import Logbook
 from miha.loop import Loop
@@ -78,7 +79,8 @@ class MIHA:
             epoch, which no gene bends.
         mode: ``"min"`` or ``"max"``: how the monitored value is better; ``"auto"`` asks Keras.
         control: Whether clone 0 of each population stays unchanged.
-        callbacks: `Callback` objects that watch the run.
+        callbacks: `Callback` objects that watch the run, and callbacks of Keras, which are
+            called for the network itself, and for the clones that become it, as in `fit`.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
 
     Raises:
@@ -115,7 +117,7 @@ class MIHA:
         monitor: str | None = None,
         mode: str = "auto",
         control: bool = True,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callback | keras.callbacks.Callback] = (),
         verbose: int = 1,
     ) -> None:
         schedule = Schedule(m, n, k, c, pop_size)
@@ -133,6 +135,7 @@ class MIHA:
         self.seed = choose_seed(seed, folder, overwrite)
 
         from miha.trainer import data, factory
+        from miha.trainer.following import join_keras_callbacks
 
         arrays = data.prepare(x, y, sample_weight, class_weight, validation_data, validation_split)
         has_validation = arrays[1] is not None
@@ -149,6 +152,7 @@ class MIHA:
             shuffle=shuffle,
             evaluate_training=monitor is None or monitor.startswith("eval_"),
             seed=self.seed,
+            with_mirror=any(map(is_keras_callback, callbacks)),
         )
         monitor, direction = checks.resolve_monitor(
             monitor or ("val_loss" if has_validation else "eval_loss"), mode, trainer.metrics
@@ -163,7 +167,8 @@ class MIHA:
             control=control,
             seed=self.seed,
         )
-        self._callbacks = [*make_progress(verbose, monitor), *callbacks]
+        watchers = join_keras_callbacks(callbacks, trainer)
+        self._callbacks: list[Callback] = [*make_progress(verbose, monitor), *watchers]
         # Now: neither the network nor a mutation of the user's is as it was after a run.
         self._description = describe_run(self._plan, trainer)
         checks.check_mutations(self._plan.mutations, trainer.genome, trainer.space, schedule)
@@ -218,7 +223,12 @@ class MIHA:
         archive = self._trainer.export(self._start, self._genome)
         recorder.folder.write_archive(START, pack(archive, {"genome": self._genome.to_dict()}))
         self._begin(recorder)
-        Loop(self._plan, self._trainer, self._start, recorder, self._callbacks).run(self._genome)
+        loop = Loop(self._plan, self._trainer, self._start, recorder, self._callbacks)
+        try:
+            loop.run(self._genome)
+        except RunStopped as stop:
+            say(str(stop))
+            return self._result(recorder.folder, recorder.log, "interrupted")
         recorder.end()
         return self._finish(recorder.folder, recorder.log)
 
@@ -253,13 +263,16 @@ class MIHA:
 
     def _finish(self, folder: RunFolder, log: Logbook) -> Result:
         """Load the networks, then delete the archives that shall not stay."""
-        plan, load = self._plan, self._trainer.load
-        result = Result(
-            plan.monitor, folder.path, "finished", log, plan.mode, lambda path: load(read(path)[1])
-        ).loaded()
+        result = self._result(folder, log, "finished")
         folder.keep(self._keep, result.archives)
-        say(f"Ends with {result.genome}; best {plan.monitor} {result.best_value:.5g}")
+        say(f"Ends with {result.genome}; best {result.monitor} {result.best_value:.5g}")
         return result
+
+    def _result(self, folder: RunFolder, log: Logbook, state: str) -> Result:
+        plan, load = self._plan, self._trainer.load
+        return Result(
+            plan.monitor, folder.path, state, log, plan.mode, lambda path: load(read(path)[1])
+        ).loaded()
 
     def _progress(self, recorder: Recorder) -> str:
         total, folder = self._plan.schedule.trainings, str(recorder.folder.path)

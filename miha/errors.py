@@ -37,6 +37,10 @@ class MihaWarning(UserWarning):
     """Something the user asked for is left out or went another way."""
 
 
+class RunStopped(MihaError):  # noqa: N818
+    """A callback of the user's has asked for the end of the run; it can go on later."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, as a sentence."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

@@ -111,7 +111,7 @@ class Story:
     @classmethod
     def of(cls, result: Result) -> Story:
         """Return the story of a run, whatever it is doing."""
-        return cls(result.monitor, result._mode, tuple(_trials(result._log)))
+        return cls(result.monitor, result._mode, tuple(trials(result._log)))
 
     @cached_property
     def clones(self) -> list[Trial]:
@@ -176,8 +176,8 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _trials(log: Logbook) -> Iterator[Trial]:
-    """Yield every training, placed on the main line."""
+def trials(log: Logbook) -> Iterator[Trial]:
+    """Yield every training of a run, placed on the main line."""
     here, chosen = 0, 0  # Epochs of the main line so far, and of the selected clone after that.
     gains = _gains(log)
     for entry in log.trainings:

@@ -199,7 +199,11 @@ function showKinds() {
   const chosen = select.value;
   select.replaceChildren(make("option", "all"));
   select.firstChild.value = "";
-  kinds.forEach((kind) => select.append(make("option", kind)));
+  kinds.forEach((kind) => {
+    const option = make("option", kind);
+    option.value = kind;
+    select.append(option);
+  });
   select.value = kinds.includes(chosen) ? chosen : "";
 }
 
@@ -244,7 +248,7 @@ async function begin() {
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
   element("filters").addEventListener("submit", (event) => event.preventDefault());
-  ["search", "kind", "only"].forEach((id) => element(id).addEventListener("input", showClones));
+  ["input", "change"].forEach((name) => element("filters").addEventListener(name, showClones));
   if (!("DecompressionStream" in window)) {
     notice("This page needs a browser of 2023 or later.");
     return;

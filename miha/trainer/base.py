@@ -54,6 +54,7 @@ class KerasTrainer(abc.ABC):
         metrics: Names of the logged values, and the direction in which each is better.
         exporter: Makes archives and plain networks.
         fingerprint: Checksums of data and network.
+        mirror: A network that callbacks of Keras may look at, or None.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class KerasTrainer(abc.ABC):
         metrics: dict[str, Mode | None],
         exporter: Exporter,
         fingerprint: dict[str, str],
+        mirror: Exporter | None = None,
     ) -> None:
+        self.mirror = mirror
         self.space = space
         self.metrics = metrics
         self.fingerprint = fingerprint

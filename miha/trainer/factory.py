@@ -38,6 +38,7 @@ def make_trainer(
     shuffle: bool,
     evaluate_training: bool,
     seed: int,
+    with_mirror: bool = False,
 ) -> Trainer:
     """Copy the user's network and make a trainer for the copy.
 
@@ -51,6 +52,7 @@ def make_trainer(
         shuffle: Whether samples are shuffled.
         evaluate_training: Whether to evaluate on the training data where ``validation`` is None.
         seed: Decides the weights of a network that is not built yet.
+        with_mirror: Whether callbacks of Keras will want a network to look at.
 
     Returns:
         A trainer for the backend that Keras runs on.
@@ -69,6 +71,11 @@ def make_trainer(
     with keras.device("cpu"):
         plain = copies.copy(built, known)
         chosen = slots.choose_slots(plain, space, known, batch[0])
+        seen = copies.copy(built, known) if with_mirror else None
+    mirror = None
+    if seen is not None:
+        _probe(seen, batch)  # Its metrics are built thereby, which callbacks ask for.
+        mirror = Exporter(seen, slots.slots_in(seen, chosen), known)
     mutable = slots.slots_in(live, chosen)
     evaluation = training if validation is None and evaluate_training else validation
     prefix = "eval_" if validation is None else "val_"
@@ -83,6 +90,7 @@ def make_trainer(
         metrics=metrics | {prefix + name: mode for name, mode in evaluated.items()},
         exporter=Exporter(plain, slots.slots_in(plain, chosen), known),
         fingerprint=fingerprint(built, training, validation),
+        mirror=mirror,
     )
 
 

@@ -70,7 +70,9 @@ def _main(story: Story, name: str) -> list[dict[str, Any]]:
     for trial in story.main_line:
         x += list(range(trial.start + 1, trial.end + 1))
         y += [value if math.isfinite(value) else None for value in trial.curve(name)]
-        text += [f"<b>{safe(trial.name)}</b>"] * len(trial.logs)
+        # The mutation is told wherever the line is pointed at, not on its triangle only.
+        told = describe(story, trial) if trial.is_clone else f"<b>{safe(trial.name)}</b>"
+        text += [told] * len(trial.logs)
     return [
         {
             "type": "scatter",

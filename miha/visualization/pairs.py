@@ -61,8 +61,11 @@ def _count(story: Story, name: str) -> int:
 
 def _axis(name: str, scale: Scale) -> dict[str, Any]:
     places, texts = scale.ticks()
-    title_ = {"text": safe(name, 40)}
-    return {"title": title_, "tickvals": places, "ticktext": texts, "showgrid": True}
+    return {
+        "title": {"text": safe(name, 40)},
+        "tickvals": places,
+        "ticktext": [safe(text) for text in texts],
+    }
 
 
 def _points(story: Story, names: Sequence[str], scales: Sequence[Scale]) -> list[dict[str, Any]]:

@@ -90,5 +90,6 @@ def _dimension(name: str, clones: Sequence[Trial]) -> dict[str, Any]:
     if missing:
         places, texts = [lowest, *places], ["–", *texts]
     shown = [lowest if (place := scale.place(value)) is None else place for value in values]
+    # Here Plotly takes text as it is, and knows no tags: nothing is escaped.
     short = name if len(name) <= 26 else f"…{name[-25:]}"
     return {"label": short, "values": shown, "tickvals": places, "ticktext": texts}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from miha.story import is_number
-from miha.visualization.theme import log_ticks, safe
+from miha.visualization.theme import cut, log_ticks
 
 WIDE = 10.0
 """From the ratio of the largest to the smallest on, numbers are shown as logarithms."""
@@ -47,9 +47,9 @@ class Scale:
         return math.log10(value) if self.is_log else float(value)
 
     def ticks(self, most: int = 8) -> tuple[list[float], list[str]]:
-        """Return where to write values on the axis, and what."""
+        """Return where to write values on the axis, and what: text that is not escaped yet."""
         if not self.is_numeric:
-            return [float(i) for i in range(len(self.values))], [safe(v, 24) for v in self.values]
+            return [float(i) for i in range(len(self.values))], [cut(v, 24) for v in self.values]
         shown = self.values if len(self.values) <= most else self._between(most)
         places = [math.log10(v) if self.is_log else float(v) for v in shown]
         return places, [f"{value:.3g}" for value in shown]

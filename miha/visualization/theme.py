@@ -98,9 +98,12 @@ def safe(text: Any, longest: int = 200) -> str:
         text: From a run: names of layers, messages.
         longest: Characters; the rest is left out.
     """
-    words = str(text)
-    shown = words if len(words) <= longest else words[: longest - 1] + "…"
-    return html.escape(shown, quote=False)
+    return html.escape(cut(str(text), longest), quote=False)
+
+
+def cut(text: str, longest: int) -> str:
+    """Return text without what is more than so many characters."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def number(value: float | None) -> str:
