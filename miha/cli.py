@@ -40,8 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # The reader of the output has seen enough.
-        sys.stderr.close()
     return 0
 
 

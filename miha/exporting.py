@@ -74,9 +74,11 @@ def _writer(target: Path) -> Callable[[keras.Model, Path], Any]:
     if target.suffix == ".onnx":
         need("onnx", "onnx")
         need("tf2onnx", "onnx")
-        return lambda model, path: model.export(path, format="onnx", verbose=False)
+        return lambda model, path: _called(model).export(path, format="onnx", verbose=False)
     if target.suffix in ("", ".savedmodel"):
-        return lambda model, path: model.export(path, format="tf_saved_model", verbose=False)
+        return lambda model, path: _called(model).export(
+            path, format="tf_saved_model", verbose=False
+        )
     raise MihaError(
         "`--to` must end in .keras or .onnx, or be a folder without an ending for TensorFlow's "
         f"SavedModel. Received: {str(target)!r}. Choose one of those."
@@ -91,3 +93,20 @@ def _write(write: Callable[[Any, Path], Any], model: Any, path: Path) -> None:
             f"Keras must be able to export the network. Received: {path.name!r}: {error} "
             "Try another format, or another backend of Keras."
         ) from error
+
+
+def _called(model: Any) -> Any:
+    """Return a network after it has been called on zeros: Keras exports no other."""
+    import keras
+
+    if isinstance(model, keras.Sequential):
+        model(_zeros(model.inputs[0]))
+    elif getattr(model, "inputs", None):
+        model(keras.tree.map_structure(_zeros, model.input))
+    return model
+
+
+def _zeros(tensor: Any) -> Any:
+    import keras
+
+    return keras.ops.zeros([size or 1 for size in tensor.shape], tensor.dtype)

@@ -84,7 +84,6 @@ class Handler(BaseHTTPRequestHandler):
         watched: The run.
     """
 
-    protocol_version = "HTTP/1.1"
     server_version, sys_version = "miha", ""
     timeout = 30
 

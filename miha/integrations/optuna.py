@@ -30,7 +30,8 @@ def to_optuna(
 ) -> optuna.Study:
     """Return a run as an Optuna study whose trials are the clones.
 
-    Called again, as the run grows, it adds the cycles that are new. A clone that failed is a
+    Called again, as the run grows, it adds the cycles that are new; where a hyperparameter has
+    got a value that the study does not allow for, the study is made anew. A clone that failed is a
     failed trial. What a trial was (cycle, change, fitness, ...) stands in its user attributes,
     and its epochs are its intermediate values.
 
@@ -56,10 +57,13 @@ def to_optuna(
     package = need("optuna", "optuna")
     story = Story.of(result)
     study = _study(package, result, storage, study_name, target)
+    distributions = _distributions(package.distributions, story)
+    if not _are_known(study.trials, distributions):
+        package.delete_study(study_name=study.study_name, storage=study._storage)
+        study = _study(package, result, storage, study.study_name, target)
     there = {(t.user_attrs.get("cycle"), t.user_attrs.get("clone")) for t in study.trials}
     settled = [clone for clone in story.clones if clone.is_settled]
     new = [clone for clone in settled if (clone.cycle, clone.clone) not in there]
-    distributions = _distributions(package, story, study.trials)
     study.add_trials([_trial(package, story, clone, distributions, target) for clone in new])
     return study
 
@@ -125,15 +129,23 @@ def _attributes(clone: Trial) -> dict[str, Any]:
     return found | ({"failure": clone.failure} if clone.failure else {})
 
 
-def _distributions(package: Any, story: Story, trials: Sequence[Any]) -> dict[str, Any]:
-    """Return what each hyperparameter may be: what the run had, and its study before."""
+def _distributions(kinds: Any, story: Story) -> dict[str, Any]:
+    """Return what each hyperparameter may be: what the run had."""
     found: dict[str, Any] = {}
     for name in story.gene_names:
         values = [_value(t.genes[name]) for t in story.trials if t.genes.get(name) is not None]
-        values += [trial.params[name] for trial in trials if name in trial.params]
         if values:
-            found[name] = _distribution(package.distributions, values)
+            found[name] = _distribution(kinds, values)
     return found
+
+
+def _are_known(trials: Sequence[Any], distributions: Mapping[str, Any]) -> bool:
+    """Tell whether a study's trials have the same distributions; Optuna allows for no others."""
+    return all(
+        distributions.get(name) == distribution
+        for trial in trials
+        for name, distribution in trial.distributions.items()
+    )
 
 
 def _distribution(kinds: Any, values: Sequence[Any]) -> Any:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from miha import visualization as figures
 from miha.errors import MihaError
 from miha.folder import RunFolder
+from miha.optional import need
 from miha.plain import plain
 from miha.story import NO_GENE, Story, Trial
 from miha.summary import last_genes, short, starting_genes, summarize
@@ -71,6 +72,7 @@ def content(result: Result, links: Path | None = None) -> dict[str, Any]:
         JournalError: `run.json` is damaged or gone.
         MissingPackageError: Plotly is not installed.
     """
+    need("plotly.graph_objects", "plot")
     story, description = Story.of(result), RunFolder(result.run_dir).description()
     return {
         "title": result.run_dir.absolute().name,
