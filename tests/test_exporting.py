@@ -70,6 +70,7 @@ def test_a_network_is_exported_for_tensorflow(run_dir, tmp_path):
     np.testing.assert_allclose(served, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:In the future `np.object`", "ignore::DeprecationWarning")
 @pytest.mark.skipif(not (find_spec("onnx") and find_spec("tf2onnx")), reason="needs the extra onnx")
 def test_a_network_is_exported_as_onnx(run_dir, tmp_path):
     import onnx
