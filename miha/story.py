@@ -17,6 +17,9 @@ from miha.records import Mode
 if TYPE_CHECKING:
     from miha.result import Result
 
+WIDE = 10.0
+"""From the ratio of the largest to the smallest on, numbers are best seen as logarithms."""
+
 NO_GENE = "none"
 """The gene of a change that changes nothing: the control clone's."""
 

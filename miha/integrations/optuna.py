@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from miha.errors import MihaError
 from miha.optional import need
 from miha.plain import plain
-from miha.story import Story, Trial, is_number
-from miha.visualization.scales import WIDE
+from miha.story import WIDE, Story, Trial, is_number
 
 if TYPE_CHECKING:
     import optuna

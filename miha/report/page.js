@@ -226,6 +226,7 @@ function show(content) {
 }
 
 async function ask() {
+  const asked = performance.now();
   try {
     const answer = await fetch(`data.json?since=${encodeURIComponent(version ?? "")}`, { cache: "no-store" });
     if (!answer.ok) throw new Error(await answer.text());
@@ -238,7 +239,8 @@ async function ask() {
   } catch (error) {
     notice(`No news from miha watch: ${error.message}`);
   }
-  setTimeout(ask, POLL);
+  // A long run takes its time to read: the run itself shall have most of the processor.
+  setTimeout(ask, Math.max(POLL, 2 * (performance.now() - asked)));
 }
 
 async function begin() {

@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from miha.story import is_number
+from miha.story import WIDE, is_number
 from miha.visualization.theme import cut, log_ticks
-
-WIDE = 10.0
-"""From the ratio of the largest to the smallest on, numbers are shown as logarithms."""
 
 
 @dataclass(frozen=True)
