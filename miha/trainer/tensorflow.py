@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from miha.trainer.base import KerasTrainer, Kind, goes_on
+from miha.trainer.choices import Number
 from miha.trainer.optimizers import name_of
 from miha.trainer.pace import Pace
 
 Step = Callable[[Any], Any]
+
+
+class GraphNumber(Number):
+    """A number that a graph looks up once in a step, however many weights it is used for."""
+
+    def __init__(self, options: Sequence[float]) -> None:
+        super().__init__(options)
+        self._found: dict[tuple[Any, ...], Any] = {}
+
+    def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
+        """Return the number as TensorFlow wants it."""
+        tensor = self.look_up(self.options)
+        return tensor if dtype is None else tf.cast(tensor, dtype)
+
+    def look_up(self, values: list[float]) -> Any:
+        """See `Number`."""
+        if tf.executing_eagerly():
+            return tf.gather(tf.constant(values, tf.float32), self.index.value)
+        key = (tf.compat.v1.get_default_graph(), *values)
+        if key not in self._found:
+            self._found[key] = tf.gather(tf.constant(values, tf.float32), self.index.value)
+        return self._found[key]
 
 
 class TensorFlowTrainer(KerasTrainer):
@@ -23,6 +46,8 @@ class TensorFlowTrainer(KerasTrainer):
     honoured, and its weights are those of `fit`, bit for bit. Activations and their like are
     chosen at run time; each optimizer class has a trace of its own, made when it is first needed.
     """
+
+    number = GraphNumber
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
