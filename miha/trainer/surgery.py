@@ -87,7 +87,9 @@ class Switch(Choice):
         """Apply the chosen activation."""
         if self.seen is not None:
             self.seen.append(values)
-        return keras.ops.switch(self.index, self.functions, values)
+        # Outside of a program, JAX takes no variable of Keras' for a number.
+        index = keras.ops.convert_to_tensor(self.index)
+        return keras.ops.switch(index, self.functions, values)
 
 
 def find_slots(model: keras.Model, with_outputs: bool = True) -> list[Slot]:
