@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-all test-slow lint benchmark clean
+.PHONY: demo test test-all test-slow lint benchmark benchmark-population clean
 
 demo: .venv/.examples  ## Train a small network on handwritten digits with the real method.
 	$(BIN)/python examples/quickstart.py
@@ -12,8 +12,8 @@ test: .venv/.test  ## Run the tests that CI runs.
 	$(BIN)/python -m pytest
 
 test-all: test .venv/.test,jax,torch  ## Run the trainers of Keras' other backends as well.
-	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_jax.py tests/test_backends.py
-	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_torch.py tests/test_backends.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_jax*.py tests/test_backends.py tests/test_streams.py
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_torch.py tests/test_backends.py tests/test_streams.py
 
 test-slow: .venv/.test  ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -m slow
@@ -25,6 +25,9 @@ lint: .venv/.dev  ## Check style and types.
 
 benchmark: .venv/.test  ## Compare with `fit`; set ARGS="--data mnist.npz" to read a file.
 	$(BIN)/python benchmarks/overhead.py $(ARGS)
+
+benchmark-population: .venv/.jax,benchmark  ## Train clones together, one after another, and alone.
+	$(BIN)/python benchmarks/population.py $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

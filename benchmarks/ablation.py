@@ -138,6 +138,7 @@ OLD = {
     ],
     "control": False,
     "restarts": 0,
+    "margin": 0.0,
     "rest": False,
     "backtrack": None,
     "anneal": False,
@@ -153,6 +154,7 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "without kept function": {
         "mutations": [*PLAIN_ACTIVATIONS, miha.ActivationMutation(keep_function=False)]
     },
+    "without a margin": {"margin": 0.0},
     "without rests": {"rest": False},
     "without backtracking": {"backtrack": None},
     "without annealing": {"anneal": False},

@@ -52,12 +52,14 @@ def build() -> keras.Model:
     return model
 
 
-def with_miha(data: Any, validation: Any, schedule: Schedule, callbacks: Any = ()) -> list[Any]:
+def with_miha(
+    data: Any, validation: Any, schedule: Schedule, callbacks: Any = (), compiler: Any = None
+) -> list[Any]:
     """Run MIHA, throw its folder away, and return the trainings of its journal."""
     with tempfile.TemporaryDirectory() as folder:
         run = miha.MIHA(
             build(), *data, validation_data=validation, **vars(schedule),
-            seed=0, logs=Path(folder) / "run", verbose=0, callbacks=callbacks,
+            seed=0, logs=Path(folder) / "run", verbose=0, callbacks=callbacks, compiler=compiler,
         )  # fmt: skip
         for callback in callbacks:
             callback.run = run
@@ -137,9 +139,9 @@ class Watch(miha.Callback):
         self.rows.append({"megabytes": resident_megabytes(), **row})
 
 
-def print_ratios(data: Any, validation: Any, schedule: Schedule) -> None:
+def print_ratios(data: Any, validation: Any, schedule: Schedule, compiler: Any) -> None:
     print(f"{schedule.epochs} epochs, {len(data[0])} + {len(validation[0])} objects")
-    ours, trainings = timed(lambda: with_miha(data, validation, schedule))
+    ours, trainings = timed(lambda: with_miha(data, validation, schedule, compiler=compiler))
     fit, _ = timed(lambda: with_fit(data, validation, schedule))
     usual, _ = timed(lambda: the_usual_way(data, validation, trainings))
     print(f"time of MIHA / time of fit:            {ours / fit:.2f}  (at most 0.60)")
@@ -167,11 +169,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="an .npz file in the layout of keras.datasets.mnist")
     parser.add_argument("--quick", action="store_true", help="a few epochs: does it still run?")
+    parser.add_argument("--compiler", choices=["graph", "xla", "auto"], help="see README")
     parser.add_argument("--part", choices=["time", "growth", "both"], default="both")
     args = parser.parse_args()
     data, validation = load(args.data, 1_000 if args.quick else 10_000)
     if args.part != "growth":
-        print_ratios(data, validation, QUICK if args.quick else FULL)
+        print_ratios(data, validation, QUICK if args.quick else FULL, args.compiler)
     if args.part != "time":
         print_growth(tuple(a[:850] for a in data), validation, cycles=6 if args.quick else 50)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from miha.api import MIHA as MIHA
     from miha.archive import describe as describe
     from miha.archive import load as load
+    from miha.batches import Batches as Batches
     from miha.callbacks import Callback as Callback
     from miha.errors import ArchiveError as ArchiveError
     from miha.errors import ArgumentError as ArgumentError
@@ -50,6 +51,7 @@ _HOMES = {
     "MIHA": "api",
     "describe": "archive",
     "load": "archive",
+    "Batches": "batches",
     "Callback": "callbacks",
     "ArchiveError": "errors",
     "ArgumentError": "errors",

@@ -7,14 +7,15 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from miha import checks
 from miha.archive import largest_archive, pack, read
 from miha.budgets import check_budgets
 from miha.callbacks import Callback, notify
+from miha.choices import Choices, Compiler, Population, Wishes, described, settle
 from miha.errors import ArchiveError, MihaWarning, RunExistsError, StorageError
-from miha.executors.sequential import Sequential
+from miha.executors.factory import make_executor
 from miha.fitness import Fitness, LevelAndSlope
 from miha.folder import START, Keep, RunFolder, new_folder
 from miha.identity import check_same, describe_run
@@ -36,7 +37,7 @@ from miha.training import Training
 if TYPE_CHECKING:
     import keras
 
-    from miha.trainer.protocol import Trainer
+    from miha.trainer.protocol import Trainer, XlaTrainer
 
 
 class MIHA:
@@ -51,20 +52,26 @@ class MIHA:
 
     Args:
         model: The compiled network. It is not touched.
-        x: Inputs: an array, or a structure of arrays, as in `fit`.
-        y: Targets, likewise.
+        x: Inputs: an array, or a structure of arrays, as in `fit`; memory-mapped ones and HDF5
+            datasets among them. Or what gives batches ``(x, y)`` or ``(x, y, sample_weight)``:
+            a `tf.data.Dataset` (in batches or not), a `keras.utils.PyDataset`, a PyTorch
+            `DataLoader`, `miha.Batches`, or an iterable of them that has a length.
+        y: Targets, likewise; None where ``x`` gives batches.
         m: Epochs of the first and of the last training, at least 1.
         n: Epochs of each clone, at least 1.
         k: Epochs of each cycle's winner, at least 0.
         c: Cycles, at least 0.
         pop_size: Clones in each cycle, the control among them.
-        batch_size: The batch size to begin with, at most the number of samples.
-        validation_data: ``(x, y)`` or ``(x, y, sample_weight)``. Clones are then compared by
-            what they have not been trained on: give it where you can.
+        batch_size: The batch size to begin with, at most the number of samples. By default that
+            of the batches that ``x`` gives, and 32 for arrays.
+        validation_data: ``(x, y)``, ``(x, y, sample_weight)``, or what gives batches. Clones are
+            then compared by what they have not been trained on: give it where you can.
         validation_split: Share of the last samples to validate on instead, 0 to 1.
         validation_batch_size: Batch size of evaluations; as ``batch_size`` by default.
         sample_weight: Weights of the samples in the loss.
         class_weight: Weight of each class in the loss.
+        data_memory: Bytes of arrays to hold on the device: larger ones are read in parts, with
+            the same result. A quarter of its free memory by default.
         shuffle: Whether to shuffle the samples before each epoch.
         seed: Decides every random draw of the run, at least 0. None draws one and records it.
         logs: The run's folder: new, empty, or that of the same run, which then goes on where
@@ -72,9 +79,10 @@ class MIHA:
         overwrite: Whether a run of other arguments, data or network in that folder is replaced.
         keep: Which archives stay at the end: ``"all"``, ``"model"`` (the network's, without the
             clones'), ``"final"`` (the last) or ``"none"``. Unless none stays, the best does.
-        mutations: Names (``"optimizer"``, ``"activation"``, ``"batch_size"``,
-            ``"learning_rate"``) and `Mutation` objects. All four by default; without validation
-            data not the learning rate, which training loss rewards at the price of the end.
+        mutations: Names of genes and `Mutation` objects. By default all that the network has but
+            ``"loss"`` and ``"label_smoothing"``; without validation data neither
+            ``"learning_rate"``, ``"weight_decay"``, ``"dropout"`` nor ``"noise"``, which the
+            training loss rewards at the price of the end.
         space: What each gene may become.
         fitness: Any callable from a `Curve` to a number; level and slope by default.
         monitor: Name of the logged value that the fitness reads: ``"val_loss"`` by default;
@@ -107,6 +115,12 @@ class MIHA:
             reached it: with that network, without the last m epochs.
         restore_best: Whether the run ends with its best network, by the monitored value, where
             that is not the last one; a clone may be it.
+        population: ``"fused"``: clones of one optimizer class and batch size train together, in
+            one program, on Keras' JAX backend; ``"sequential"``: one after another; ``"auto"``:
+            together on a GPU with enough memory where that is measured to be faster.
+        compiler: On TensorFlow ``"graph"``, the default, whose weights are those of `fit` bit for
+            bit; ``"xla"``, which rounds otherwise and compiles each genome anew; or ``"auto"``:
+            XLA for trainings so long that it is measured to pay.
         callbacks: `Callback` objects that watch the run.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
 
@@ -127,12 +141,13 @@ class MIHA:
         k: int = 3,
         c: int = 10,
         pop_size: int = 5,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         validation_data: Any = None,
         validation_split: float = 0.0,
         validation_batch_size: int | None = None,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | None = None,
+        data_memory: int | None = None,
         shuffle: bool = True,
         seed: int | None = None,
         logs: str | Path | None = None,
@@ -157,6 +172,8 @@ class MIHA:
         patience: int | None = None,
         target: float | None = None,
         restore_best: bool = False,
+        population: Population = "auto",
+        compiler: Compiler | None = None,
         callbacks: Sequence[Callback] = (),
         verbose: int = 1,
     ) -> None:
@@ -177,14 +194,25 @@ class MIHA:
             folder.check_free()
         self.seed = choose_seed(seed, folder, overwrite)
 
-        from miha.trainer import data, factory
+        from miha.trainer import factory
+        from miha.trainer.streams.opening import open_data
 
-        arrays = data.prepare(x, y, sample_weight, class_weight, validation_data, validation_split)
-        has_validation = arrays[1] is not None
+        if data_memory is not None:
+            checks.check_integer("data_memory", data_memory, 0)
+        sources = open_data(
+            model,
+            *(x, y, sample_weight, class_weight, validation_data, validation_split),
+            room=data_memory,
+        )
+        has_validation = sources[1] is not None
+        training = sources[0]
+        batch_size = checks.choose_batch_size(
+            batch_size, training.batch_size, training.rebatches, training.samples
+        )
         trainer = factory.make_trainer(
             model,
-            *arrays,
-            batch_size=checks.check_batch_size("batch_size", batch_size, arrays[0].samples),
+            *sources,
+            batch_size=batch_size,
             validation_batch_size=checks.check_integer(
                 "validation_batch_size",
                 batch_size if validation_batch_size is None else validation_batch_size,
@@ -199,10 +227,13 @@ class MIHA:
         monitor, direction = checks.resolve_monitor(
             monitor or ("val_loss" if has_validation else "eval_loss"), mode, trainer.metrics
         )
+        checks.check_ruler(monitor, trainer.space)
         self._trainer, self._start, self._genome = trainer, trainer.snapshot(), trainer.genome
         self._plan = Plan(
             schedule=schedule,
-            mutations=possible_mutations(wishes, trainer.genome, trainer.space, has_validation),
+            mutations=possible_mutations(
+                wishes, trainer.genome, trainer.space, has_validation, training.rebatches
+            ),
             fitness=fitness or LevelAndSlope(),
             monitor=monitor,
             mode=direction,
@@ -220,11 +251,13 @@ class MIHA:
             seed=self.seed,
         )
         self._callbacks = [*make_progress(verbose, monitor, budgets), *callbacks]
+        self._wishes = Wishes(population, compiler)
+        self._wishes.check(trainer)
         # Now: neither the network nor a mutation of the user's is as it was after a run.
         self._description = describe_run(self._plan, trainer)
         checks.check_mutations(self._plan.mutations, trainer.genome, trainer.space, schedule)
         if folder.has_run and not overwrite:
-            check_same(folder, self._description)
+            check_same(folder, described(folder, self._description, self._wishes))
 
     @property
     def epochs(self) -> int:
@@ -266,6 +299,13 @@ class MIHA:
         folder = RunFolder(self._logs)
         folder.create()
         with locked(folder.path), self._watched():
+            self._description = settle(
+                folder,
+                self._description,
+                self._wishes,
+                self._trainer,
+                self._plan.schedule.pop_size,
+            )
             journal, past = open_run(folder, self._description, self._overwrite, self._check_room)
             recorder = Recorder(folder, journal, past, self._trainer)
             with run_log(folder.path / "run.log"), resumable(partial(self._progress, recorder)):
@@ -285,7 +325,11 @@ class MIHA:
     def _loop(self, recorder: Recorder) -> Loop:
         training = Training(self._plan, self._trainer, self._callbacks)
         space, start = self._trainer.space, self._start
-        executor = Sequential(training)
+        choices = Choices.described(self._description)
+        # A run may go on with another backend, which has other ways.
+        if choices.xla_from is not None and self._trainer.compiler == "graph":
+            cast("XlaTrainer", self._trainer).compile_from(choices.xla_from)
+        executor = make_executor(training, choices.clones_at_once)
         return Loop(self._plan, training, executor, space, start, recorder, self._callbacks)
 
     def _finished(self, recorder: Recorder) -> Result:
@@ -318,6 +362,7 @@ class MIHA:
         plan, folder = self._plan, str(recorder.folder.path)
         say(announcement(plan.longest, folder, plan.budgets))
         say(f"Seed {plan.seed}. {self._trainer.device}. Starts with {self._genome}")
+        say(str(Choices.described(self._description)))
         notify(self._callbacks, Callback.on_run_begin, plan.longest, folder)
         if recorder.past.trainings:
             say(f"Goes on: {self._progress(recorder)}")

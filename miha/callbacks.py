@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Watches a run. Override what you need; what a method raises ends the run."""
+    """Watches a run. Override what you need; what a method raises ends the run.
+
+    Where clones train together, the calls for one stand between those for another.
+    """
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Called once, before the first epoch.

@@ -102,6 +102,23 @@ def check_batch_size(name: str, value: Any, samples: int) -> int:
     return int(value)
 
 
+def choose_batch_size(value: Any, own: int | None, rebatches: bool, samples: int) -> int:
+    """Return the batch size to begin with.
+
+    Args:
+        value: What the user asks for, or None.
+        own: The size of the batches that the data comes in, or None.
+        rebatches: Whether it can be put into others.
+        samples: How many there are.
+
+    Raises:
+        ArgumentError: It does not fit the data.
+    """
+    if own is not None and (value is None or not rebatches):
+        return own
+    return check_batch_size("batch_size", 32 if value is None else value, samples)
+
+
 def check_choices(keep: Any, mode: Any, verbose: Any, callbacks: Sequence[Any]) -> None:
     """Raise unless the arguments that choose one of a few things do.
 
@@ -152,6 +169,20 @@ def check_mutations(
                 "allows. Name more mutations, or set c=0 to train without."
             )
         mutate(genome, mutations, space, generator(0, "clone", 0, 0, "mutation"))
+
+
+def check_ruler(monitor: str, space: Space) -> None:
+    """Raise where clones would be compared by what they mutate.
+
+    Raises:
+        ArgumentError: The training loss is monitored, and may itself mutate.
+    """
+    if monitor == "loss" and (space.losses or space.label_smoothing):
+        raise ArgumentError(
+            "`monitor` must not be the training loss where the loss mutates: clones would be "
+            "measured by different losses. Received: monitor='loss'. Monitor 'val_loss', or "
+            "'eval_loss' without validation data."
+        )
 
 
 def resolve_monitor(name: str, mode: str, metrics: Mapping[str, Mode | None]) -> tuple[str, Mode]:

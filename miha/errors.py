@@ -1,5 +1,7 @@
 """What can go wrong: the run must stop, it must not start, or a clone has failed."""
 
+import re
+
 
 class MihaError(Exception):
     """Base of every error that MIHA raises itself."""
@@ -38,6 +40,9 @@ class MihaWarning(UserWarning):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, as a sentence."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
+    """Return the first line of an error's message that tells something, as a sentence."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras writes in bold.
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [repr(error)]
+    is_heading = lines[0].startswith("Exception encountered when calling ")
+    line = lines[1] if is_heading and len(lines) > 1 else lines[0]
     return line if line.endswith(".") else f"{line}."

@@ -18,7 +18,7 @@ from miha.plain import plain
 from miha.plan import Plan
 from miha.trainer.protocol import Trainer
 
-IDENTITY = ("arguments", "seed", "genome", "fingerprint", "code")
+IDENTITY = ("arguments", "choices", "seed", "genome", "fingerprint", "code")
 CIRCUMSTANCES = ("versions", "device")
 
 

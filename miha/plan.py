@@ -81,7 +81,11 @@ class Plan:
 
 
 def possible_mutations(
-    wishes: Sequence[Mutation] | None, genome: Genome, space: Space, has_validation: bool
+    wishes: Sequence[Mutation] | None,
+    genome: Genome,
+    space: Space,
+    has_validation: bool,
+    rebatches: bool = True,
 ) -> tuple[Mutation, ...]:
     """Leave out the mutations that the network does not allow, with a warning of those asked for.
 
@@ -90,6 +94,7 @@ def possible_mutations(
         genome: The network's own.
         space: What its genes may become.
         has_validation: Whether clones are compared on validation data.
+        rebatches: Whether the data can be put into batches of another size.
 
     Returns:
         What may be drawn.
@@ -97,6 +102,8 @@ def possible_mutations(
     mutations = resolve(default_names(has_validation)) if wishes is None else tuple(wishes)
     is_exchanged = any(mutation.gene == "optimizer" for mutation in mutations)
     reasons = _reasons(genome, space, list(space.optimizers) if is_exchanged else [])
+    if not rebatches:
+        reasons["batch_size"] = "the data comes in batches of its own, which stay as they are"
     for mutation in mutations:
         is_told = wishes is not None or mutation.gene in _ALWAYS_TOLD
         if mutation.gene in reasons and is_told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -127,11 +128,12 @@ class Bar(Callback):
         self._row = self._bar.add_task("", total=None, values="")
         self._schedule = Schedule(0, 0, 0, 0, 0)
         self._done = 0
+        self._running = Counter[str]()  # Epochs of each training; several may run at once.
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Announce the run and start the bar."""
         self._say(announcement(schedule, run_dir, self._budgets))
-        self._schedule, self._done = schedule, 0
+        self._schedule, self._done, self._running = schedule, 0, Counter()
         self._bar.update(self._row, total=schedule.epochs, completed=0)
         self._bar.start()
 
@@ -143,18 +145,21 @@ class Bar(Callback):
 
     def on_training_begin(self, task: Task) -> None:
         """Show what is trained."""
+        self._running[task.archive] = 0
         self._bar.update(self._row, description=place(task))
 
     def on_epoch_end(self, task: Task, epoch: Epoch) -> None:
         """Advance by an epoch."""
         shown = {name: epoch.logs[name] for name in ("loss", self._monitor) if name in epoch.logs}
         values = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
-        self._bar.update(self._row, advance=1, values=values)
+        self._running[task.archive] += 1
+        self._bar.update(self._row, completed=self._completed, values=values)
 
     def on_training_end(self, network: Network) -> None:
         """Count the epochs that a diverged network did not need."""
+        self._running.pop(network.task.archive, None)
         self._done += network.task.epochs
-        self._bar.update(self._row, completed=self._done)
+        self._bar.update(self._row, completed=self._completed)
 
     def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
         """Say who won."""
@@ -170,6 +175,10 @@ class Bar(Callback):
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._bar.stop()
+
+    @property
+    def _completed(self) -> int:
+        return self._done + sum(self._running.values())
 
     def _say(self, text: str) -> None:
         self._bar.console.print(text, markup=False)

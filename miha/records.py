@@ -208,7 +208,7 @@ class Epoch:
 
     Attributes:
         logs: What `fit` would have logged, e.g. ``{"loss": 0.3, "val_loss": 0.4}``.
-        seconds: Wall time of training and evaluation.
+        seconds: Wall time of training and evaluation; where clones train together, its share.
     """
 
     logs: Mapping[str, Any]

@@ -17,7 +17,7 @@ from miha.fitness import LOSES, score
 from miha.plan import Plan
 from miha.randomness import generator
 from miha.records import Curve, Epoch, Network, Snapshot, Task
-from miha.trainer.protocol import Trainer
+from miha.trainer.protocol import Origin, Trainer
 
 LONGEST_FAILURE = 20_000
 """Characters of a traceback that are kept: TensorFlow's can hold whole graphs."""
@@ -67,6 +67,10 @@ class Training:
     def generators(self, task: Task) -> tuple[np.random.Generator, np.random.Generator]:
         """Return what draws a training's order of samples, and its noise."""
         return _generators(self.plan.seed, task)
+
+    def origin(self, task: Task, parent: Network) -> Origin:
+        """Return how a network comes by its first values."""
+        return Origin(parent.genome, task.change.transition, _drawn(self.plan.seed, task))
 
     def end_epoch(self, task: Task, epoch: Epoch) -> None:
         """Tell who watches that an epoch has ended."""
@@ -148,14 +152,18 @@ def train_on(
     Returns:
         The trained epochs.
     """
-    drawn = generator(seed, task.phase, task.cycle or 0, task.clone or 0, "weights")
-    trainer.express(task.genome, task.change.transition, drawn)
+    trainer.express(task.genome, task.change.transition, _drawn(seed, task))
     rates = cosine(task.epochs) if anneal else None
     epochs = trainer.train(task.epochs, *_generators(seed, task), on_epoch, rates)
     if task.phase != "final" or not epochs:
         return epochs
     last = replace(epochs[-1], logs={**epochs[-1].logs, **trainer.finalize()})
     return (*epochs[:-1], last)
+
+
+def _drawn(seed: int, task: Task) -> np.random.Generator:
+    """Return what draws new weights, other ones for each clone."""
+    return generator(seed, task.phase, task.cycle or 0, task.clone or 0, "weights")
 
 
 def _generators(seed: int, task: Task) -> tuple[np.random.Generator, np.random.Generator]:

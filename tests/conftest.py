@@ -1,4 +1,7 @@
+import atexit
 import os
+import shutil
+import tempfile
 
 # Before TensorFlow is imported anywhere: its start-up notes are not the tests' affair.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -8,6 +11,12 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 # then differ in the last bit.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+# Programs of JAX are kept for these tests, and not in the user's own folder.
+if "MIHA_CACHE_DIR" not in os.environ:
+    os.environ["MIHA_CACHE_DIR"] = tempfile.mkdtemp(prefix="miha-tests-")
+    atexit.register(shutil.rmtree, os.environ["MIHA_CACHE_DIR"], ignore_errors=True)
+
 # Keras has one backend in a process: `make test-all` runs the others'.
 BACKEND = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-collect_ignore = [f"test_{name}.py" for name in ("tensorflow", "jax", "torch") if name != BACKEND]
+OTHERS = {"tensorflow", "jax", "torch"} - {BACKEND}
+collect_ignore_glob = [f"test_{name}*.py" for name in OTHERS]

@@ -106,7 +106,8 @@ class FakeTrainer:
     traces = 0
     settings: dict[str, Any] = {"shuffle": True}
     fingerprint = {"data": "0", "network": "1"}
-    obstacle: str | None = "it is a test's"
+    is_parallel = False
+    compiler = "eager"
     metrics = {"loss": "min", "val_loss": "min", "val_accuracy": "max", "custom": None}
 
     def __init__(
@@ -137,6 +138,9 @@ class FakeTrainer:
     @property
     def epochs(self) -> int:
         return sum(len(training.orders) for training in self.trainings)
+
+    def obstacle(self, way: str) -> str | None:
+        return "a test's trainer trains one network"
 
     def snapshot(self) -> Snapshot:
         variables = (np.array([self._weight]), np.array([self._seed]))
@@ -252,8 +256,6 @@ class FakePopulationTrainer(FakeTrainer):
         groups: The genomes of each group.
     """
 
-    obstacle = None
-
     def __init__(
         self,
         breaks: Callable[[Sequence[Genome]], Exception | None] = lambda genomes: None,
@@ -261,10 +263,17 @@ class FakePopulationTrainer(FakeTrainer):
     ) -> None:
         super().__init__(**kwargs)
         self.groups: list[list[Genome]] = []
+        self.together = 1.5
         self._breaks = breaks
+
+    def obstacle(self, way: str) -> str | None:
+        return None
 
     def clones_at_once(self, most: int) -> int:
         return most
+
+    def measure(self, clones: int) -> dict[str, float]:
+        return {"alone": 1.0, "together": self.together}
 
     def train_population(
         self,
@@ -274,6 +283,7 @@ class FakePopulationTrainer(FakeTrainer):
         order: np.random.Generator,
         noise: np.random.Generator,
         on_epoch: Callable[[int, Epoch], None],
+        origins: Sequence[Any],
     ) -> list[Trained]:
         self.groups.append(list(genomes))
         if error := self._breaks(genomes):
@@ -288,8 +298,9 @@ class FakePopulationTrainer(FakeTrainer):
                 copy.deepcopy(noise),
                 on_epoch,
                 1e-9 * len(genomes),
+                origin,
             )
-            for i, genome in enumerate(genomes)
+            for i, (genome, origin) in enumerate(zip(genomes, origins, strict=True))
         ]
 
     def _together(
@@ -302,9 +313,11 @@ class FakePopulationTrainer(FakeTrainer):
         noise: np.random.Generator,
         on_epoch: Callable[[int, Epoch], None],
         rounding: float,
+        origin: Any,
     ) -> Trained:
         self.restore(values)
-        self.express(genome)
+        self.express(origin.parent)
+        self.express(genome, origin.transition, origin.rng)
         trained = self.train(epochs, order, noise, lambda epoch: on_epoch(place, epoch))
         self._weight += rounding
         snapshot = self.snapshot()

@@ -14,7 +14,7 @@ import warnings
 import zipfile
 
 import pytest
-from fakes import GENOME, FakeTrainer, make_network
+from fakes import GENOME, RICH, FakeTrainer, make_network
 
 from miha.archive import describe, pack, read
 from miha.errors import ArchiveError
@@ -343,6 +343,13 @@ def test_checksums_of_another_kind_are_refused(tmp_path, sums):
         {"activations": None},
         {"activations": [["a", "b"]]},
         {"activations": {"slot": 3}},
+        {"momentum": "0.9"},
+        {"weight_decay": -0.1},
+        {"label_smoothing": float("nan")},
+        {"dropout": [0.5]},
+        {"dropout": {"drop": "0.5"}},
+        {"noise": {"noise": float("inf")}},
+        {"loss": 3},
     ],
     ids=str,
 )
@@ -361,3 +368,8 @@ def test_what_is_no_genome_is_refused(tmp_path, genome):
 def test_a_scheduled_learning_rate_is_no_number(tmp_path):
     genome = GENOME.replace(learning_rate=None).to_dict()
     assert describe(write(tmp_path, described(packed(), genome=genome)))["genome"] == genome
+
+
+def test_a_genome_with_every_gene_is_taken(tmp_path):
+    found = describe(write(tmp_path, described(packed(), genome=RICH.to_dict())))
+    assert Genome.from_dict(found["genome"]) == RICH

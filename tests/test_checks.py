@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import GENOME, SPACE, FakeTrainer
+from fakes import GENOME, RICH_SPACE, SPACE, FakeTrainer
 
 from miha.callbacks import Callback
 from miha.checks import (
@@ -14,6 +14,7 @@ from miha.checks import (
     check_choices,
     check_integer,
     check_mutations,
+    check_ruler,
     check_schedule,
     resolve_monitor,
 )
@@ -102,6 +103,13 @@ def test_a_wrong_choice_is_shown_with_the_right_ones(name, value):
 def test_a_callback_must_be_an_object_of_mihas_class(callback):
     with pytest.raises(ArgumentError, match="Derive your class"):
         choose(callbacks=[Callback(), callback])
+
+
+def test_what_mutates_does_not_measure():
+    check_ruler("loss", SPACE)
+    check_ruler("val_loss", RICH_SPACE)
+    with pytest.raises(ArgumentError, match="`monitor` must not be the training loss"):
+        check_ruler("loss", RICH_SPACE)
 
 
 def test_mutations_that_can_change_the_network_are_accepted():

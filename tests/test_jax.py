@@ -10,7 +10,14 @@ from pathlib import Path
 import keras
 import pytest
 from contract import TrainerContract, make_contract_trainer, train
+from genes import GenesContract
+from kinds import LARGE_KINDS
 from networks import convolutional, dense, images
+
+from miha import ArgumentError
+
+NORMALIZED = (convolutional, "residual", "unbuilt", "mixed_bfloat16", "mixed_float16", *LARGE_KINDS)
+"""Convolutions before a BatchNormalization."""
 
 
 class TestJaxTrainer(TrainerContract):
@@ -18,7 +25,15 @@ class TestJaxTrainer(TrainerContract):
         # XLA compiles a step within a loop otherwise than alone, and rounds a convolution
         # otherwise; Adam makes much of it where a gradient is only rounding, as before a
         # BatchNormalization.
-        return 1e-3 if network is convolutional else 1e-6
+        return 1e-3 if network in NORMALIZED else 1e-6
+
+    @pytest.fixture
+    def make(self):
+        return make_contract_trainer
+
+
+class TestJaxGenes(GenesContract):
+    tolerance = 1e-6
 
     @pytest.fixture
     def make(self):
@@ -55,6 +70,12 @@ def test_a_network_that_shall_not_be_compiled_takes_each_step_in_python(
     trainer = make_contract_trainer(model, images(), batch_size=16)
     train(trainer, 2)
     assert len(taken) == calls  # Compiled: once for its shapes, once for the loop.
+
+
+def test_text_is_refused_by_name():
+    x, y = images()
+    with pytest.raises(ArgumentError, match="Only TensorFlow.*<U3.*backend 'jax'"):
+        make_contract_trainer(dense(), (x.astype("<U3"), y))
 
 
 def test_activations_are_chosen_without_another_program():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import statistics
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -70,3 +71,40 @@ def test_a_network_needs_no_more_after_300_cycles(tmp_path):
     assert watch.growth(watch.settled + 21, CYCLES) < 1.02
     assert max(watch.files[20:]) <= max(watch.files[:20]) + 1
     assert len(set(watch.threads)) == 1
+
+
+PEAK = """
+import resource, sys
+import keras
+import miha
+from networks import images
+# 3 MB of weights and slots: were those of 60 more clones kept, it would show.
+hidden, last = keras.layers.Dense(4096, "relu"), keras.layers.Dense(2, "softmax")
+model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), hidden, last])
+model.compile("adam", "sparse_categorical_crossentropy")
+miha.MIHA(
+    model, *images(), validation_data=images(32), m=1, n=1, k=1, c=3, pop_size=int(sys.argv[2]),
+    mutations=["learning_rate"], population="sequential", logs=sys.argv[1], verbose=0, seed=0,
+).optimize()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_a_large_population_needs_no_more_memory_than_a_small_one(tmp_path):
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+
+    def peak(pop_size: int) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, str(tmp_path / str(pop_size)), str(pop_size)],
+            env=os.environ | {"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=True,
+        )
+        return int(done.stdout.split()[-1])
+
+    small, large = peak(4), peak(64)
+    print("kilobytes", small, large)
+    assert large < 1.03 * small

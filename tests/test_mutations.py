@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from fakes import GENOME, SPACE
+from fakes import GENOME, RICH, RICH_SPACE, SPACE
 
 from miha.errors import ArgumentError, MihaError
 from miha.mutations import (
@@ -24,7 +24,7 @@ from miha.mutations import (
 )
 from miha.records import Genome
 
-GENES = ("optimizer", "learning_rate", "batch_size", "activations")
+GENES = tuple(field.name for field in fields(Genome))
 
 
 class Refuses(Mutation):
@@ -67,14 +67,100 @@ def changed(parent, child):
         ("activation", {"activations"}),
         ("batch_size", {"batch_size"}),
         ("learning_rate", {"learning_rate"}),
+        ("momentum", {"momentum"}),
+        ("weight_decay", {"weight_decay"}),
+        ("dropout", {"dropout"}),
+        ("noise", {"noise"}),
+        ("loss", {"loss"}),
+        ("label_smoothing", {"label_smoothing"}),
     ],
 )
 def test_a_mutation_changes_its_own_gene_and_no_other(name, genes):
     mutation = MUTATIONS[name]()
     assert mutation.gene == name
-    for child in children(mutation):
-        assert child != GENOME
-        assert changed(GENOME, child) <= genes
+    extra = {"momentum", "weight_decay"} if name == "optimizer" else set()
+    for child in children(mutation, RICH, RICH_SPACE):
+        assert child != RICH
+        assert changed(RICH, child) <= genes | extra
+
+
+NEW = ("momentum", "weight_decay", "dropout", "noise", "loss", "label_smoothing")
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_a_gene_that_the_network_lacks_does_not_change(name):
+    assert MUTATIONS[name]().mutate(GENOME, SPACE, rng()) is None
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_a_gene_with_one_value_only_does_not_change(name):
+    whole = getattr(RICH_SPACE, "losses" if name == "loss" else name)
+    only = {k: v[:1] for k, v in whole.items()} if isinstance(whole, dict) else whole[:1]
+    space = replace(RICH_SPACE, **{"losses" if name == "loss" else name: only})
+    assert MUTATIONS[name]().mutate(RICH, space, rng()) is None
+
+
+def test_every_value_of_a_gene_is_drawn_sometime():
+    drawn = {name: children(MUTATIONS[name](), RICH, RICH_SPACE) for name in NEW}
+    assert {child.momentum for child in drawn["momentum"]} == {0.5, 0.99}
+    assert {child.weight_decay for child in drawn["weight_decay"]} == {0.0, 0.1}
+    assert {child.loss for child in drawn["loss"]} == {"huber"}
+    assert {child.label_smoothing for child in drawn["label_smoothing"]} == {0.1}
+    assert {child.noise for child in drawn["noise"]} == {(("noise", 0.0),), (("noise", 0.3),)}
+    rates = {child.dropout for child in drawn["dropout"]}
+    assert rates == {
+        (("drop", 0.0), ("drop_1", 0.2)),
+        (("drop", 0.3), ("drop_1", 0.2)),
+        (("drop", 0.5), ("drop_1", 0.0)),
+    }
+
+
+def test_a_new_optimizer_begins_with_its_own_momentum_and_weight_decay():
+    changed_before = RICH.replace(momentum=0.99, weight_decay=0.1)
+    found = children(OptimizerMutation(), changed_before, RICH_SPACE)
+    assert {(child.optimizer, child.momentum, child.weight_decay) for child in found} == {
+        *(("sgd", 0.8, None), ("lion", 0.9, None), ("adagrad", None, None))
+    }
+
+
+class Lion(Mutation):
+    """One of a user's, who need not know that optimizers have numbers."""
+
+    gene = "optimizer"
+
+    def mutate(self, genome, space, rng):
+        return genome.replace(optimizer="lion")
+
+
+def test_an_optimizer_that_a_users_mutation_sets_begins_with_its_own_numbers():
+    child, change = mutate(RICH.replace(momentum=0.99), [Lion()], RICH_SPACE, rng())
+    assert (child.momentum, child.weight_decay) == (0.9, None)
+    assert change.text == "adamw -> lion at 0.005"
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"momentum": 0.7}, r"a momentum of \[0.9, 0.5, 0.99\]"),
+        ({"momentum": None}, "a momentum of"),
+        ({"weight_decay": -1.0}, "a weight_decay of"),
+        ({"dropout": (("drop", 0.9), ("drop_1", 0.2))}, "rates that their layers may have"),
+        ({"dropout": ()}, "the Dropout layers of its parent"),
+        ({"noise": (("noise", 9.0),)}, "standard deviations that their layers may have"),
+        ({"noise": (("other", 0.1),)}, "the GaussianNoise layers of its parent"),
+        ({"loss": "hinge"}, "a loss of"),
+        ({"label_smoothing": 0.9}, "a label_smoothing of"),
+    ],
+)
+def test_a_users_mutation_must_keep_to_the_space(changes, rule):
+    class Strays(Mutation):
+        gene = "stray"
+
+        def mutate(self, genome, space, rng):
+            return genome.replace(**changes)
+
+    with pytest.raises(MihaError, match=f"A mutation must return {rule}.*Strays"):
+        mutate(RICH, [Strays()], RICH_SPACE, rng())
 
 
 def test_a_long_chain_of_mutations_stays_inside_the_space():
@@ -222,7 +308,7 @@ def test_mutations_are_drawn_by_their_weights():
 
 def test_every_mutation_is_drawn_sometime():
     mutations = resolve(list(MUTATIONS))
-    drawn = {mutate(GENOME, mutations, SPACE, rng(seed))[1].gene for seed in range(60)}
+    drawn = {mutate(RICH, mutations, RICH_SPACE, rng(seed))[1].gene for seed in range(90)}
     assert drawn == set(MUTATIONS)
 
 
@@ -310,3 +396,19 @@ def test_a_mutation_describes_its_settings():
 )
 def test_a_change_is_described_in_words(changes, text):
     assert describe(GENOME, GENOME.replace(**changes)) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"momentum": 0.5}, "momentum 0.9 -> 0.5"),
+        ({"weight_decay": 0.0}, "weight decay 0.004 -> 0"),
+        ({"dropout": (("drop", 0.5), ("drop_1", 0.0))}, "drop_1: 0.2 -> 0"),
+        ({"noise": (("noise", 0.3),)}, "noise: 0.1 -> 0.3"),
+        ({"loss": "huber"}, "loss mean_squared_error -> huber"),
+        ({"label_smoothing": 0.1}, "label smoothing 0 -> 0.1"),
+        ({"optimizer": "lion", "weight_decay": None}, "adamw -> lion at 0.005"),
+    ],
+)
+def test_a_change_of_a_gene_that_not_every_network_has_is_described(changes, text):
+    assert describe(RICH, RICH.replace(**changes)) == text

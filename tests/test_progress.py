@@ -161,6 +161,23 @@ def test_the_bar_counts_the_epochs_that_a_diverged_clone_did_not_need(bar):
     assert "3/9" in text(bar._bar.console)
 
 
+def test_the_bar_does_not_go_back_while_clones_train_together(bar):
+    networks = [make_network(clone=clone, values=(0.5, 0.4)) for clone in range(2)]
+    bar.on_run_begin(SCHEDULE, "logs/x")
+    found = []
+    for network in networks:
+        bar.on_training_begin(network.task)
+    for epoch in range(2):
+        for network in networks:
+            bar.on_epoch_end(network.task, network.epochs[epoch])
+            found.append(bar._bar.tasks[0].completed)
+    for network in networks:
+        bar.on_training_end(network)
+        found.append(bar._bar.tasks[0].completed)
+    bar.close()
+    assert found == [1, 2, 3, 4, 4, 4]
+
+
 def test_a_line_counts_the_epochs_that_a_diverged_clone_did_not_need():
     output = console()
     lines = Lines(output, "val_loss")

@@ -7,7 +7,7 @@ import math
 from dataclasses import FrozenInstanceError
 
 import pytest
-from fakes import GENOME, make_network
+from fakes import GENOME, RICH, make_network
 
 from miha.records import Change, Curve, Genome, Schedule
 
@@ -26,6 +26,32 @@ def test_a_genome_keeps_the_order_of_its_slots_through_json():
     genome = GENOME.replace(activations=(("z", "relu"), ("a", "tanh"), ("m", "elu")))
     read = Genome.from_dict(json.loads(json.dumps(genome.to_dict())))
     assert [slot for slot, _ in read.activations] == ["z", "a", "m"]
+
+
+def test_a_genome_with_every_gene_survives_json():
+    assert Genome.from_dict(json.loads(json.dumps(RICH.to_dict()))) == RICH
+
+
+def test_a_genome_tells_no_gene_that_its_network_lacks():
+    assert set(GENOME.to_dict()) == {"optimizer", "learning_rate", "batch_size", "activations"}
+    assert str(GENOME) == "sgd at 0.005, batch size 4, hidden: relu, last: tanh"
+
+
+def test_a_genome_says_all_its_genes_in_words():
+    assert str(RICH.replace(activations=(), dropout=(("drop", 0.25),))) == (
+        "adamw at 0.005, momentum 0.9, weight decay 0.004, batch size 4, label smoothing 0, "
+        "loss mean_squared_error, drop: 0.25, noise: 0.1"
+    )
+
+
+def test_a_genome_must_have_what_every_network_has():
+    with pytest.raises(KeyError, match="batch_size"):
+        Genome.from_dict({"optimizer": "adam", "learning_rate": 0.1, "activations": {}})
+
+
+def test_dropout_and_noise_change_in_one_layer_only():
+    assert RICH.with_dropout("drop_1", 0.3).dropout == (("drop", 0.5), ("drop_1", 0.3))
+    assert RICH.with_noise("noise", 0.0).noise == (("noise", 0.0),)
 
 
 def test_replace_leaves_the_original_as_it_was():

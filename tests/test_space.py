@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from miha.errors import ArgumentError
-from miha.space import ACTIVATIONS, OPTIMIZERS, SearchSpace, batch_size_bounds
+from miha.space import ACTIVATIONS, OPTIMIZERS, SearchSpace, batch_size_bounds, values_of
 
 
 def test_the_default_space_holds_every_optimizer_and_activation():
@@ -22,7 +22,7 @@ def test_a_list_of_names_is_taken_as_it_is():
     assert SearchSpace(optimizers=["Adam"], layers=["encoder/dense"]).optimizers == ["Adam"]
 
 
-@pytest.mark.parametrize("name", ["optimizers", "activations", "layers"])
+@pytest.mark.parametrize("name", ["optimizers", "activations", "layers", "losses"])
 @pytest.mark.parametrize("names", ["adam", [], [3], ["adam", None]])
 def test_names_must_be_a_list_of_at_least_one_name(name, names):
     with pytest.raises(ArgumentError, match=f"`{name}` must be a list.*Received: {name}="):
@@ -49,6 +49,39 @@ def test_bounds_of_the_batch_size_must_be_integers():
 def test_bounds_that_are_no_numbers_are_refused(name):
     with pytest.raises(ArgumentError, match=name):
         SearchSpace(**{name: ("8", "64")})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("momentum", 0.0),
+        ("momentum", 1.0),
+        ("weight_decay", -1e-9),
+        ("weight_decay", math.inf),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("noise", 1.5),
+        ("label_smoothing", 1),
+        ("label_smoothing", math.nan),
+        ("dropout", "0.5"),
+        ("dropout", True),
+    ],
+)
+def test_values_must_be_numbers_in_their_range(name, value):
+    with pytest.raises(ArgumentError, match=f"`{name}` must be a list.*Received: {name}="):
+        SearchSpace(**{name: [value]})
+
+
+@pytest.mark.parametrize("name", ["momentum", "weight_decay", "dropout", "noise"])
+@pytest.mark.parametrize("values", [[], 0.5, None, "0.5"])
+def test_values_must_be_a_list_of_at_least_one(name, values):
+    with pytest.raises(ArgumentError, match=f"`{name}` must be a list"):
+        SearchSpace(**{name: values})
+
+
+def test_the_own_value_comes_first_and_once():
+    assert values_of(0.3, (0.0, 0.3, 0.5)) == (0.3, 0.0, 0.5)
+    assert values_of(0, (0.5,)) == (0.0, 0.5)
 
 
 def test_an_error_of_the_space_is_a_value_error():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from contract import TrainerContract, make_contract_trainer, train
+from genes import GenesContract
 from networks import convolutional, dense, images
 
 from miha.space import OPTIMIZERS, SearchSpace
@@ -14,6 +18,22 @@ from miha.trainer.factory import make_trainer
 
 
 class TestTensorFlowTrainer(TrainerContract):
+    @contextlib.contextmanager
+    def exactly(self):
+        # TensorFlow's graph optimizer rewrites attention and masked layers in `fit` otherwise.
+        options = tf.config.optimizer.set_experimental_options
+        options({"disable_meta_optimizer": True})
+        try:
+            yield
+        finally:
+            options({"disable_meta_optimizer": False})
+
+    @pytest.fixture
+    def make(self):
+        return make_contract_trainer
+
+
+class TestTensorFlowGenes(GenesContract):
     @pytest.fixture
     def make(self):
         return make_contract_trainer

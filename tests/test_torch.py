@@ -6,12 +6,19 @@ import keras
 import pytest
 import torch
 from contract import TrainerContract, make_contract_trainer, rng
+from genes import GenesContract
 from networks import images
 
 from miha import ArgumentError
 
 
 class TestTorchTrainer(TrainerContract):
+    @pytest.fixture
+    def make(self):
+        return make_contract_trainer
+
+
+class TestTorchGenes(GenesContract):
     @pytest.fixture
     def make(self):
         return make_contract_trainer

@@ -17,9 +17,8 @@ from miha.training import Training
 class Fused:
     """Trains those clones together that one program can train.
 
-    They are those of one optimizer class and batch size that inherit their parent's values. A
-    group that some clones of are recorded already is trained as a whole again: how it rounds
-    depends on how many it holds.
+    They are those of one optimizer class and batch size. A group that some clones of are recorded
+    already is trained as a whole again: how it rounds depends on how many it holds.
 
     Attributes:
         training: Trains one clone, and judges every one.
@@ -39,7 +38,7 @@ class Fused:
         trained: dict[int, Trained | None] = {}
         for place in range(done, len(tasks)):
             if place not in trained:
-                trained |= self._group(tasks, groups[place], done, values)
+                trained |= self._group(tasks, groups[place], done, parent, values)
             clone = trained.pop(place)
             if clone is None:
                 yield self.training.run(tasks[place], parent, values)
@@ -50,16 +49,18 @@ class Fused:
         """Yield the places of the clones that train together."""
         kinds = defaultdict[tuple[str, int], list[int]](list)
         for place, task in enumerate(tasks):
-            if task.change.transition != "inherit":
-                yield [place]
-                continue
             kinds[task.genome.optimizer, task.genome.batch_size].append(place)
         for places in kinds.values():
             for start in range(0, len(places), self.at_once):
                 yield places[start : start + self.at_once]
 
     def _group(
-        self, tasks: Sequence[Task], places: list[int], done: int, values: Snapshot
+        self,
+        tasks: Sequence[Task],
+        places: list[int],
+        done: int,
+        parent: Network,
+        values: Snapshot,
     ) -> dict[int, Trained | None]:
         """Train a group; None stands for a clone that has to be trained alone."""
         if len(places) == 1:
@@ -74,10 +75,11 @@ class Fused:
 
         first = tasks[places[0]]
         genomes = [tasks[place].genome for place in places]
+        origins = [self.training.origin(tasks[place], parent) for place in places]
         generators = self.training.generators(first)
         try:
             trained = self.trainer.train_population(
-                genomes, values, first.epochs, *generators, on_epoch
+                genomes, values, first.epochs, *generators, on_epoch, origins
             )
         except Exception as error:
             if isinstance(error, MihaError) and not isinstance(error, TrainerError):

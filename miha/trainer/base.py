@@ -5,8 +5,9 @@ from __future__ import annotations
 import abc
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import chain, product
 from typing import Any, ClassVar, Literal
 
@@ -25,7 +26,11 @@ from miha.trainer.folding import exchange
 from miha.trainer.losses import LossSlot, Variant
 from miha.trainer.noise import Noise
 from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
+from miha.trainer.protocol import Way
+from miha.trainer.streams.feed import Fed, fed
+from miha.trainer.streams.stream import Stream
 from miha.trainer.surgery import Slot, Switch
+from miha.trainer.tensors import to_tensor
 
 Kind = Literal["train", "test"]
 """Which of Keras' steps: `train_step` or `test_step`."""
@@ -35,6 +40,9 @@ FEW = 256
 
 _UNTOLD = ("momentum", "weight_decay", "loss", "label_smoothing")
 """Genes that a genome need not tell."""
+
+Steps = Callable[[Kind, np.ndarray, int], Mapping[str, Any]]
+"""Takes a step on each batch of an order of samples; see `KerasTrainer._steps`."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class KerasTrainer(abc.ABC):
         noise: Its layers whose noise may mutate.
         loss: Its loss, where that may mutate.
         space: What each gene may become.
-        data: Training data.
+        data: Training data: held on the device, or read anew for each epoch.
         evaluation: What the network is evaluated on after each epoch, or None.
         settings: How the data is gone through.
         metrics: Names of the logged values, and the direction in which each is better.
@@ -82,8 +90,8 @@ class KerasTrainer(abc.ABC):
         noise: Sequence[Noise],
         loss: LossSlot | None,
         space: Space,
-        data: Data,
-        evaluation: Data | None,
+        data: Data | Stream,
+        evaluation: Data | Stream | None,
         settings: Settings,
         metrics: dict[str, Mode | None],
         exporter: Exporter,
@@ -108,12 +116,17 @@ class KerasTrainer(abc.ABC):
         self._batch_size = settings.batch_size
         self._exporter = exporter
         self._fresh = fresh
-        self._few = _to_device(Data(data.take(slice(FEW)).x))
+        self._data = data
         self._samples = data.samples
         self._evaluation_samples = 0 if evaluation is None else evaluation.samples
-        self._sources: dict[Kind, Any] = {"train": _to_device(data)}
+        self._sources: dict[Kind, Any] = {}
+        self._streams: dict[Kind, Stream] = {}
+        self._hold("train", data)
         if evaluation is not None:
-            self._sources["test"] = _to_device(evaluation)
+            self._hold("test", evaluation)
+
+    is_padded = False
+    """Whether a program is compiled for one number of samples, to which streams are padded."""
 
     @property
     def backend(self) -> str:
@@ -131,13 +144,25 @@ class KerasTrainer(abc.ABC):
         """See `Trainer`."""
 
     @property
-    def obstacle(self) -> str | None:
+    def is_parallel(self) -> bool:
         """See `Trainer`."""
-        return f"on the backend {self.backend!r} of Keras, networks train one after another"
+        return False
+
+    @property
+    def compiler(self) -> str:
+        """See `Trainer`."""
+        return "eager"
+
+    def obstacle(self, way: Way) -> str | None:
+        """See `Trainer`."""
+        return f"the backend {self.backend!r} of Keras has no such way"
 
     @classmethod
     def foreign_state(cls, network: keras.Model) -> list[str]:
-        """Name what a network learns beside its variables, which no snapshot would hold."""
+        """Name what a network learns beside its variables, which no snapshot would hold.
+
+        E.g. ``"the buffer running_mean"``.
+        """
         return []
 
     @classmethod
@@ -277,7 +302,7 @@ class KerasTrainer(abc.ABC):
         if not inner(self._network.optimizer).use_ema:
             return {}
         self._network.optimizer.finalize_variable_values(self._network.trainable_variables)
-        return self._evaluated()
+        return self._evaluated(self._steps)
 
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
         """See `Trainer`."""
@@ -290,6 +315,14 @@ class KerasTrainer(abc.ABC):
     def load(self, archive: bytes) -> keras.Model:
         """See `Trainer`."""
         return self._exporter.load(archive)
+
+    @cached_property
+    def _few(self) -> Any:
+        """Some inputs, the same each time."""
+        data = self._data
+        if isinstance(data, Stream):
+            data = next(data.parts(self._settings.batch_size, None, False)).data
+        return map_arrays(to_tensor, data.take(slice(FEW)).x)
 
     def _check_expressed(self, genome: Genome) -> None:
         found, rate = self.genome, genome.learning_rate
@@ -312,24 +345,59 @@ class KerasTrainer(abc.ABC):
 
     def _epoch(self, order: np.random.Generator) -> Epoch:
         start = time.perf_counter()
+        return Epoch(self._epoch_logs(order, self._steps), time.perf_counter() - start)
+
+    def _epoch_logs(self, order: np.random.Generator, steps: Steps) -> dict[str, Any]:
+        """Train and evaluate once; return what both have logged."""
+        if "train" in self._streams:
+            return self._streamed("train", self._batch_size, order) | self._evaluated(steps)
         samples = np.arange(self._samples)
         permutation = order.permutation(samples) if self._settings.shuffle else samples
-        logs = self._logs("train", permutation, self._batch_size) | self._evaluated()
-        return Epoch(logs, time.perf_counter() - start)
+        logs = self._logs("train", permutation, self._batch_size, steps)
+        return logs | self._evaluated(steps)
 
-    def _evaluated(self) -> dict[str, Any]:
-        if "test" not in self._sources:
-            return {}
-        samples = np.arange(self._evaluation_samples)
+    def _evaluated(self, steps: Steps) -> dict[str, Any]:
+        size, samples = self._settings.validation_batch_size, np.arange(self._evaluation_samples)
         with contextlib.nullcontext() if self._loss is None else self._loss.own():
-            values = self._logs("test", samples, self._settings.validation_batch_size)
+            if "test" in self._streams:
+                values = self._streamed("test", size, None)
+            elif "test" in self._sources:
+                values = self._logs("test", samples, size, steps)
+            else:
+                return {}
         return {self._settings.prefix + name: value for name, value in values.items()}
 
-    def _logs(self, kind: Kind, order: np.ndarray, batch_size: int) -> dict[str, Any]:
+    def _logs(self, kind: Kind, order: np.ndarray, batch_size: int, steps: Steps) -> dict[str, Any]:
         self._network.reset_metrics()
-        logs = self._steps(kind, order, batch_size)
-        to_numpy = keras.ops.convert_to_numpy
-        return {str(name): to_numpy(value).tolist() for name, value in logs.items()}
+        return _numbers_of(steps(kind, order, batch_size))
+
+    def _hold(self, kind: Kind, source: Data | Stream) -> None:
+        """Bring arrays to the device; a stream is brought part by part."""
+        if isinstance(source, Stream):
+            self._streams[kind] = source
+        else:
+            self._sources[kind] = map_arrays(to_tensor, source.packed)
+
+    def _streamed(
+        self, kind: Kind, batch_size: int, order: np.random.Generator | None
+    ) -> dict[str, Any]:
+        """Take the steps of an epoch of a stream: those of each part, as if it were all."""
+        self._network.reset_metrics()
+        logs: Mapping[str, Any] = {}
+        with contextlib.closing(self._fed(kind, batch_size, order)) as parts:
+            for part in parts:
+                self._sources[kind] = part.tensors
+                logs = self._steps(kind, np.arange(part.samples), part.batch_size)
+                if kind == "train" and not goes_on(logs):
+                    break
+        self._sources.pop(kind, None)
+        return _numbers_of(logs)
+
+    def _fed(
+        self, kind: Kind, batch_size: int, order: np.random.Generator | None
+    ) -> Generator[Fed, None, None]:
+        shuffle = self._settings.shuffle and kind == "train"
+        return fed(self._streams[kind], batch_size, order, shuffle, self.is_padded)
 
 
 def goes_on(logs: Mapping[str, Any]) -> Any:
@@ -337,10 +405,9 @@ def goes_on(logs: Mapping[str, Any]) -> Any:
     return "loss" not in logs or keras.ops.all(keras.ops.isfinite(logs["loss"]))
 
 
-def _to_device(data: Data) -> Any:
-    """Return the data as a step takes it, in tensors of the backend."""
-    packed = keras.utils.pack_x_y_sample_weight(data.x, data.y, data.sample_weight)
-    return map_arrays(keras.ops.convert_to_tensor, packed)
+def _numbers_of(logs: Mapping[str, Any]) -> dict[str, Any]:
+    to_numpy = keras.ops.convert_to_numpy
+    return {str(name): to_numpy(value).tolist() for name, value in logs.items()}
 
 
 def _install(slot: Slot, names: Sequence[str]) -> Switch:

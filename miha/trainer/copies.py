@@ -49,6 +49,7 @@ def from_bytes(
 def rebuild(model: keras.Model, known: dict[str, Any]) -> keras.Model:
     """Return what an archive of a network would be loaded as, seed states included."""
     twin = reload(model, known)
+    _check_held(twin, model)
     _assign(twin.variables, model.variables)
     return twin
 
@@ -96,11 +97,23 @@ def check_same_function(model: keras.Model, twin: keras.Model, x: Any) -> None:
     Raises:
         ArgumentError: The configuration of a class does not tell all that it does.
     """
-    if not is_same(call(model, x), call(twin, x)):
-        custom = [layer for layer in model._flatten_layers() if is_custom(type(layer))]
-        names = [f"{layer.name!r} ({type(layer).__name__})" for layer in custom]
-        part = f"layer {names[-1]}" if names else f"class {type(model).__name__}"
-        raise ArgumentError(_not_serialisable(model, part, "it computes something else then."))
+    try:
+        expected = call(model, x)
+    except Exception:  # The network does not accept the data, which its first step tells better.
+        return
+    try:
+        reason = "" if is_same(expected, call(twin, x)) else "it computes something else then."
+    except Exception as error:
+        reason = first_line(error)
+    if reason:
+        raise ArgumentError(_not_serialisable(model, _last_custom(model), reason))
+
+
+def _last_custom(model: keras.Model) -> str:
+    """Name the last layer whose configuration was written by somebody else than Keras."""
+    custom = [layer for layer in model._flatten_layers() if is_custom(type(layer))]
+    names = [f"layer {layer.name!r} ({type(layer).__name__})" for layer in custom]
+    return names[-1] if names else f"class {type(model).__name__}"
 
 
 def call(model: keras.Model, x: Any) -> list[np.ndarray]:
@@ -208,8 +221,24 @@ def _copy_built_layers(model: keras.Model, twin: keras.Model) -> None:
                     target.load_assets(folder)
 
 
+def _check_held(twin: keras.Model, model: keras.Model) -> None:
+    """Raise unless an archive has given back every weight: a run goes on from archives."""
+    if len(twin.weights) == len(model.weights):  # Others are told by `_assign`.
+        pairs = zip(values(twin.weights), values(model.weights), model.weights, strict=True)
+        for found, value, weight in pairs:
+            if found.shape == value.shape and not _is_equal(found, value):
+                raise ValueError(
+                    f"{weight.path!r} has another value when loaded; does its layer save it?"
+                )
+
+
+def _is_equal(first: np.ndarray, second: np.ndarray) -> bool:
+    """Tell whether values are the same; NaN is as good as any other."""
+    return first.tobytes() == second.tobytes()
+
+
 def _check_compiled(twin: keras.Model) -> None:
-    if not twin.compiled:
+    if not twin.compiled or getattr(twin, "optimizer", None) is None:
         raise ValueError(
             "it is not compiled when loaded, since its `compile` is its own. "
             "Give it a `get_compile_config` and a `compile_from_config`."
@@ -238,5 +267,6 @@ def _not_serialisable(model: keras.Model, part: str, reason: str) -> str:
     return (
         "The network must survive being saved and loaded by Keras, since every network of a run "
         f"is archived. Received: {model.name!r}, whose {part} does not: {reason} "
-        "Give that class a `get_config` that returns all arguments of its constructor."
+        "Give a class a `get_config` that returns all arguments of its constructor; write anything "
+        "else as a class or as a named function."
     )

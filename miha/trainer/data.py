@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
 from miha.errors import ArgumentError
+
+AT_ONCE = 1024
+"""Samples that are looked at together where a copy of all would take too much memory."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,12 @@ class Data:
         x: Inputs; the first axis counts samples.
         y: Targets, or None.
         sample_weight: Weights, or None.
+        rebatches: It can be gone through in batches of any size; see `Stream`.
+        batch_size: It was given in none.
     """
+
+    rebatches: ClassVar[bool] = True
+    batch_size: ClassVar[int | None] = None
 
     x: Any
     y: Any = None
@@ -40,7 +48,27 @@ class Data:
             a for a in keras.tree.flatten((self.x, self.y, self.sample_weight)) if a is not None
         ]
 
-    def take(self, part: slice) -> Data:
+    @property
+    def packed(self) -> Any:
+        """The data as a training step takes it."""
+        return keras.utils.pack_x_y_sample_weight(self.x, self.y, self.sample_weight)
+
+    def few(self) -> Data:
+        """Return the first samples, at most two."""
+        return self.take(slice(2))
+
+    def for_evaluation(self) -> Data:
+        """Return the same samples, to evaluate on."""
+        return self
+
+    def digest(self, sha: Any) -> None:
+        """Update a checksum with all values."""
+        for array in self.arrays:
+            digest_shape(sha, array.shape, array.dtype)
+            for start in range(0, len(array), AT_ONCE):
+                sha.update(array[start : start + AT_ONCE].tobytes())
+
+    def take(self, part: slice | np.ndarray) -> Data:
         """Return some of the samples."""
         parts = (map_arrays(lambda a: a[part], s) for s in (self.x, self.y, self.sample_weight))
         return Data(*parts)
@@ -77,15 +105,15 @@ def prepare(
         data, validation = _split(data, validation_split)
     if class_weight is not None:
         # As in `fit`, validation is not weighed by class.
-        data = _weigh_classes(data, class_weight)
+        data = weigh_classes(data, class_weight)
     return data, validation
 
 
 def _checked(name: str, x: Any, y: Any, sample_weight: Any) -> Data:
-    inputs, targets, weights = (map_arrays(_as_array, part) for part in (x, y, sample_weight))
+    inputs, targets, weights = (map_arrays(as_array, part) for part in (x, y, sample_weight))
     data = Data(inputs, targets, _spread(weights, targets))
-    _check_lengths(name, data)
-    _check_finite(name, data)
+    check_lengths(name, data)
+    check_finite(name, data)
     return data
 
 
@@ -98,7 +126,17 @@ def map_arrays(function: Callable[[Any], Any], structure: Any) -> Any:
     return None if structure is None else function(structure)
 
 
-def _as_array(values: Any) -> np.ndarray:
+def digest_shape(sha: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Update a checksum with what an array's values are told apart by."""
+    sha.update(f"{dtype}{shape}".encode())
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Return values as `fit` takes them.
+
+    Raises:
+        ArgumentError: They are no array of numbers with samples along the first axis.
+    """
     if hasattr(values, "__iter__") and not hasattr(values, "__len__"):
         raise ArgumentError(
             f"`x` and `y` must be arrays or structures of arrays. Received: {type(values)}. "
@@ -123,7 +161,12 @@ def _spread(sample_weight: Any, y: Any) -> Any:
     return sample_weight
 
 
-def _check_lengths(name: str, data: Data) -> None:
+def check_lengths(name: str, data: Data) -> None:
+    """Raise unless all arrays have as many samples as each other, and at least one.
+
+    Raises:
+        ArgumentError: They have not.
+    """
     lengths = [len(array) for array in data.arrays]
     if len(set(lengths)) > 1:
         raise ArgumentError(
@@ -136,7 +179,12 @@ def _check_lengths(name: str, data: Data) -> None:
         )
 
 
-def _check_finite(name: str, data: Data) -> None:
+def check_finite(name: str, data: Data) -> None:
+    """Raise where a value is NaN or infinite.
+
+    Raises:
+        ArgumentError: One is.
+    """
     for array in data.arrays:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int((~np.isfinite(array)).sum())
@@ -146,7 +194,12 @@ def _check_finite(name: str, data: Data) -> None:
             )
 
 
-def _weigh_classes(data: Data, class_weight: Mapping[int, float]) -> Data:
+def weigh_classes(data: Data, class_weight: Mapping[int, float]) -> Data:
+    """Return the data with the weight of each sample's class.
+
+    Raises:
+        ArgumentError: They are no weights, or there are others, or several targets.
+    """
     if not isinstance(class_weight, Mapping) or not all(map(_is_weight, class_weight.values())):
         raise ArgumentError(
             "`class_weight` must be a dictionary from class to finite weight. "
@@ -173,26 +226,49 @@ def _is_weight(value: Any) -> bool:
 
 
 def _validation(validation_data: Any) -> Data:
+    return _checked("validation_data", *unpack_validation(validation_data))
+
+
+def unpack_validation(validation_data: Any) -> tuple[Any, Any, Any]:
+    """Return inputs, targets and weights of what a user gave to validate on.
+
+    Raises:
+        ArgumentError: It is not that.
+    """
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
         raise ArgumentError(
             "`validation_data` must be (x, y) or (x, y, sample_weight). "
-            f"Received: {type(validation_data)}. Convert a data set to arrays first."
+            f"Received: {type(validation_data)}. Give targets beside the inputs."
         )
     x, y, sample_weight = (*validation_data, None)[:3]
-    return _checked("validation_data", x, y, sample_weight)
+    return x, y, sample_weight
 
 
 def _split(data: Data, share: float) -> tuple[Data, Data]:
+    border = split_border(data.samples, share)
+    return data.take(slice(border)), data.take(slice(border, None))
+
+
+def split_border(samples: int, share: float) -> int:
+    """Return how many of the first samples to train on, as `fit` counts them.
+
+    Args:
+        samples: How many there are.
+        share: Share of the last ones to validate on, 0 to 1.
+
+    Raises:
+        ArgumentError: None would be left on a side.
+    """
     if not isinstance(share, Real) or not 0 < share < 1:
         raise ArgumentError(
             f"`validation_split` must be between 0 and 1. Received: validation_split={share!r}. "
             "Give the share of the last samples to set aside, such as 0.15."
         )
-    border = int(np.floor(data.samples * (1 - share)))
-    if border in (0, data.samples):
+    border = int(np.floor(samples * (1 - share)))
+    if border in (0, samples):
         raise ArgumentError(
             "`validation_split` must leave samples on both sides. "
-            f"Received: validation_split={share!r} of {data.samples} samples. "
+            f"Received: validation_split={share!r} of {samples} samples. "
             "Choose a share nearer to the middle, or leave it out."
         )
-    return data.take(slice(border)), data.take(slice(border, None))
+    return border

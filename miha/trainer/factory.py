@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from miha.errors import ArgumentError
+from miha.errors import ArgumentError, first_line
 from miha.records import Mode
 from miha.space import SearchSpace, Space, batch_size_bounds, values_of
 from miha.trainer import copies, data, optimizers, slots
+from miha.trainer.admission import check_network
 from miha.trainer.base import KerasTrainer, Settings
 from miha.trainer.custom import custom_objects
 from miha.trainer.exporter import Exporter
@@ -21,7 +22,9 @@ from miha.trainer.fingerprint import fingerprint
 from miha.trainer.losses import find_loss, losses_for, smoothings_for
 from miha.trainer.noise import Noise, choose_noise, noise_in
 from miha.trainer.protocol import Trainer
+from miha.trainer.streams.stream import Stream
 from miha.trainer.surgery import Slot
+from miha.trainer.tensors import to_tensor
 from miha.trainer.transitions import FreshValues
 
 TRAINERS = {
@@ -37,8 +40,8 @@ ASKED = ("loss", "label_smoothing")
 
 def make_trainer(
     model: keras.Model,
-    training: data.Data,
-    validation: data.Data | None,
+    training: data.Data | Stream,
+    validation: data.Data | Stream | None,
     batch_size: int,
     validation_batch_size: int,
     space: SearchSpace,
@@ -70,21 +73,23 @@ def make_trainer(
     Raises:
         ArgumentError: The network, or the search space for it, breaks a rule.
     """
-    _check_model(model)
+    _check_backend()
+    check_network(model, _trainer_class().foreign_state)
     optimizers.check_names(space.optimizers)
     space = replace(space, activations=slots.check_activations(space.activations))
     known, batch = custom_objects(model), _batch(training)
     built = model if model.built else copies.build_from(model, batch[0], seed)
     live = copies.copy(built, known)
-    metrics = _probe(live, batch)
     copies.check_same_function(built, live, batch[0])
+    metrics = _probe(live, batch)
     with keras.device("cpu"):
         plain = copies.copy(built, known)
         chosen = slots.choose_slots(plain, space, known, batch[0], slots_named)
         noisy = choose_noise(plain, known)
     mutable, noise = slots.slots_in(live, chosen), noise_in(live, noisy)
     loss = find_loss(live) if set(genes) & set(ASKED) else None
-    evaluation = training if validation is None and evaluate_training else validation
+    evaluation = training.for_evaluation() if evaluate_training else None
+    evaluation = evaluation if validation is None else validation
     prefix = "eval_" if validation is None else "val_"
     evaluated = metrics if evaluation is not None else {}
     return _trainer_class()(
@@ -93,7 +98,7 @@ def make_trainer(
         noise=noise,
         loss=loss,
         space=replace(
-            _resolve(space, live, mutable, batch_size, training.samples),
+            _resolve(_for_batches(space, training), live, mutable, batch_size, training.samples),
             dropout=_amounts("dropout", noise, space.dropout),
             noise=_amounts("noise", noise, space.noise),
             losses=losses_for(loss, space) if "loss" in genes else (),
@@ -116,37 +121,27 @@ def _trainer_class() -> type[KerasTrainer]:
     return found
 
 
-def _check_model(model: Any) -> None:
+def _check_backend() -> None:
     if keras.backend.backend() not in TRAINERS:
         raise ArgumentError(
             f"Keras must run on one of {list(TRAINERS)}. "
             f"Received: the backend {keras.backend.backend()!r}. "
             "Set KERAS_BACKEND=tensorflow before Keras is imported."
         )
-    if not isinstance(model, keras.Model):
-        raise ArgumentError(
-            f"`model` must be a `keras.Model`. Received: {type(model)}. "
-            "Networks of other libraries, and of tf_keras, are not supported."
-        )
-    if not model.compiled or model.optimizer is None:
-        raise ArgumentError(
-            f"`model` must be compiled. Received: {model.name!r}, which is not. "
-            "Call `model.compile(optimizer, loss)` first."
-        )
-    foreign = _trainer_class().foreign_state(model)
-    if foreign:
-        raise ArgumentError(
-            "All that a network learns must be in variables of Keras, or a clone would inherit "
-            f"another's. Received: {model.name!r}, with the buffers {foreign[:5]}. Use layers of "
-            "Keras instead, such as `keras.layers.BatchNormalization`."
-        )
 
 
-def _batch(training: data.Data) -> tuple[Any, ...]:
+def _for_batches(space: SearchSpace, training: data.Data | Stream) -> SearchSpace:
+    """Leave no other batch size where the batches are the data's own."""
+    own = training.batch_size
+    if own is None or training.rebatches:
+        return space
+    return replace(space, batch_size=(own, own))
+
+
+def _batch(training: data.Data | Stream) -> tuple[Any, ...]:
     """Return a few samples, as the tensors that a step takes."""
-    few = training.take(slice(2))
-    convert = keras.ops.convert_to_tensor
-    return tuple(data.map_arrays(convert, part) for part in (few.x, few.y, few.sample_weight))
+    few = training.few()
+    return tuple(data.map_arrays(to_tensor, part) for part in (few.x, few.y, few.sample_weight))
 
 
 def _probe(network: keras.Model, batch: tuple[Any, ...]) -> dict[str, Mode | None]:
@@ -158,8 +153,8 @@ def _probe(network: keras.Model, batch: tuple[Any, ...]) -> dict[str, Mode | Non
         shapes = [tuple(array.shape) for array in keras.tree.flatten(batch) if array is not None]
         raise ArgumentError(
             f"The network must accept the data. Received: the first samples, of shapes {shapes}, "
-            f"on which {network.name!r} fails: {error}. Check the shapes of `x` and `y`, and that "
-            "the network leaves the batch size open."
+            f"on which {network.name!r} fails: {first_line(error)} Check the shapes of `x` and "
+            "`y`, and that the network leaves the batch size open."
         ) from error
     network.reset_metrics()
     # A vector (the F1 score of each class, say) can be logged but not monitored.

@@ -19,6 +19,7 @@ from miha.trainer.copies import values
 from miha.trainer.custom import custom_objects
 from miha.trainer.data import Data
 from miha.trainer.optimizers import inner
+from miha.trainer.streams.stream import Stream
 
 _CONNECTIONS = ("input_layers", "output_layers", "keras_history")
 """Where a configuration names layers."""
@@ -28,7 +29,7 @@ _BY_NAME = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
 def fingerprint(
-    network: keras.Model, training: Data, validation: Data | None = None
+    network: keras.Model, training: Data | Stream, validation: Data | Stream | None = None
 ) -> dict[str, str]:
     """Return checksums of the data, and of a network's layers, weights and compilation.
 
@@ -37,14 +38,13 @@ def fingerprint(
         training: Training data.
         validation: Validation data.
     """
-    arrays = [*training.arrays, *(validation.arrays if validation else ())]
     layers = keras.saving.serialize_keras_object(network)
     layers.pop("compile_config", None)
     compiled = network.get_compile_config()
     objects = sorted(custom_objects(network).items())
     own = [[name, digest(thing)] for name, thing in objects if not _is_told_elsewhere(thing)]
     return {
-        "data": _checksum(arrays),
+        "data": _checksum_data(training, validation),
         "layers": _checksum_text(layers),
         "compiled": _checksum_text(compiled),
         "weights": _checksum([*values(network.weights), *_trained_slots(network)]),
@@ -127,6 +127,14 @@ def _checksum_text(config: Any) -> str:
     names = {name: f"#{i}" for i, name in enumerate(dict.fromkeys(_names(config)))}
     text = json.dumps(_canonical(config, names), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _checksum_data(training: Data | Stream, validation: Data | Stream | None) -> str:
+    sha = hashlib.sha256()
+    training.digest(sha)
+    if validation is not None:
+        validation.digest(sha)
+    return sha.hexdigest()
 
 
 def _checksum(arrays: Sequence[np.ndarray]) -> str:

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import keras
 import numpy as np
-from jax import lax
 from jax import numpy as jnp
 
+from miha.records import Epoch, Genome, Snapshot
+from miha.trainer import loops, room
 from miha.trainer.base import KerasTrainer, Kind, goes_on
-from miha.trainer.choices import Choice
+from miha.trainer.cache import keep_programs
+from miha.trainer.elementwise import choose
+from miha.trainer.loops import Logs, in_batches
 from miha.trainer.optimizers import name_of
-from miha.trainer.pace import Pace
+from miha.trainer.population import Clones, padded, stack
+from miha.trainer.programs import Programs
+from miha.trainer.protocol import Origin, Trained, Way
 
-State = tuple[list[Any], ...]
-"""Values of a network's variables, as Keras' stateless steps take them."""
-
-Logs = Mapping[str, Any]
+MEASURED = 32
+"""Steps that are taken to measure which way is the faster one."""
 
 
 class JaxTrainer(KerasTrainer):
-    """Trains one live Keras network on JAX.
+    """Trains one live Keras network on JAX, or several clones in one program.
 
     The epoch is a compiled loop over Keras' own stateless `train_step`. JAX compiles for fixed
     shapes: there is a program for each optimizer class and batch size, and one more where
@@ -33,10 +37,14 @@ class JaxTrainer(KerasTrainer):
     chosen at run time.
     """
 
+    is_padded = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._loops: dict[tuple[str, int], Any] = {}
-        self._paces: dict[tuple[str, int], Pace] = defaultdict(Pace)
+        keep_programs()
+        self._programs = Programs(lambda loop: getattr(loop, "_cache_size", int)())
+        for switch in self._switches.values():
+            switch.choose_by = choose
 
     @property
     def device(self) -> str:
@@ -47,13 +55,22 @@ class JaxTrainer(KerasTrainer):
     @property
     def traces(self) -> int:
         """See `Trainer`."""
-        loops = [] if self._is_eager else self._loops.values()
-        return sum(loop._cache_size() for loop in loops)
+        return self._programs.compiled
 
     @property
     def _is_eager(self) -> bool:
         """Whether `fit` compiles nothing, as the user's `compile` asked or a layer demands."""
         return bool(self._network.run_eagerly or not self._network.jit_compile)
+
+    @property
+    def compiler(self) -> str:
+        """See `Trainer`."""
+        return "eager" if self._is_eager else "xla"
+
+    @property
+    def is_parallel(self) -> bool:
+        """See `Trainer`."""
+        return bool(jax.default_backend() != "cpu")
 
     @classmethod
     def probe(cls, network: keras.Model, batch: Any) -> Logs:
@@ -62,36 +79,79 @@ class JaxTrainer(KerasTrainer):
         logs: Logs = network.test_on_batch(x, y, sample_weight, return_dict=True)
         return logs
 
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
-        full = len(order) // batch_size
-        logs: Logs = {}
-        if full:
-            logs = self._full_steps(kind, order, batch_size, full)
-        rest = order[full * batch_size :]
-        if len(rest) and (kind == "test" or goes_on(logs)):
-            logs = self._take(kind, rest, len(rest), 0, 1)
-        return logs
+    def obstacle(self, way: Way) -> str | None:
+        """See `Trainer`."""
+        if way != "fused":
+            return super().obstacle(way)
+        if self._streams:
+            return "the data is streamed"
+        if self._is_eager:
+            return "the network is not compiled (`run_eagerly=True` or `jit_compile=False`)"
+        try:
+            _ = self._clone_bytes
+        except Exception as error:  # What a layer of the user's own cannot do is theirs.
+            return f"a step of {self._network.name!r} cannot be taken for several: {error}"
+        return None
 
-    def _full_steps(self, kind: Kind, order: np.ndarray, batch_size: int, full: int) -> Logs:
-        """Take the steps whose batches are full, some at once."""
-        pace, done = self._paces[kind, batch_size], 0
-        logs: Logs = {}
-        while done < full and (kind == "test" or goes_on(logs)):
-            steps = min(pace.steps, full - done)
-            with pace.measured(steps):
-                logs = self._take(kind, order, batch_size, done, done + steps)
-                jax.block_until_ready(logs)
-            done += steps
-        return logs
+    def clones_at_once(self, most: int) -> int:
+        """See `PopulationTrainer`."""
+        number = padded(most)
+        while number > 1 and number * self._clone_bytes > room.SHARE * room.free_bytes():
+            number //= 2
+        return number
+
+    def measure(self, clones: int) -> dict[str, float]:
+        """See `PopulationTrainer`."""
+        size, order = self._batch_size, np.arange(self._samples)
+        stacked = self._stacked([self.genome] * clones, self.snapshot(), np.random.default_rng(0))
+        stop = min(self._samples // size, MEASURED)
+        alone = partial(self._take, "train", order, size, 0, stop)
+        together = partial(self._take_of, stacked, "train", order, size, 0, stop)
+        stacked.begin([variable.value for variable in self._network.metrics_variables])
+        return {"alone": _seconds(alone), "together": _seconds(together)}
+
+    def train_population(
+        self,
+        genomes: Sequence[Genome],
+        values: Snapshot,
+        epochs: int,
+        order: np.random.Generator,
+        noise: np.random.Generator,
+        on_epoch: Callable[[int, Epoch], None],
+        origins: Sequence[Origin] | None = None,
+    ) -> list[Trained]:
+        """See `PopulationTrainer`."""
+        clones = self._stacked(genomes, values, noise, origins)
+        curves: list[list[Epoch]] = [[] for _ in genomes]
+        for _ in range(epochs):
+            for place, epoch in self._epoch_of(clones, order):
+                curves[place].append(epoch)
+                on_epoch(place, epoch)
+        optimizer = genomes[0].optimizer
+        return [
+            Trained(tuple(curve), partial(self._snapshot_of, clones, place, optimizer))
+            for place, curve in enumerate(curves)
+        ]
+
+    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
+        return in_batches(
+            order,
+            batch_size,
+            self._programs.pace(self._key(kind, batch_size)),
+            partial(self._take, kind),
+            lambda logs: kind == "test" or goes_on(logs),
+        )
 
     def _take(self, kind: Kind, order: np.ndarray, batch_size: int, start: int, stop: int) -> Logs:
         """Take the steps from one to another, and give their values to the network."""
         indices = [choice.index.value for choice in self._choices]
         variables = self._variables(kind)
         state = tuple([variable.value for variable in group] for group in variables)
-        loop = self._loop(kind, batch_size)
+        loop, data = self._loop(kind, batch_size), self._sources[kind]
+        # One program for all parts of a stream: the places after the last are not looked at.
+        places = jnp.asarray(np.pad(order, (0, _samples(data) - len(order))))
         logs: Logs
-        logs, state = loop(state, self._sources[kind], indices, jnp.asarray(order), start, stop)
+        logs, state = loop(state, data, indices, places, start, stop)
         for group, values in zip(variables, state, strict=True):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
@@ -104,83 +164,113 @@ class JaxTrainer(KerasTrainer):
         optimizer = (network.optimizer.variables,) if kind == "train" else ()
         return (*first, *optimizer, network.metrics_variables)
 
-    def _loop(self, kind: Kind, batch_size: int) -> Any:
-        """Return the compiled loop; `train_step` binds the optimizer when it is traced."""
+    def _key(self, kind: Kind, batch_size: int, clones: int = 0) -> tuple[str, int, int]:
+        """Return what a program is made for; the network alone is no clone."""
         name = f"train {name_of(self._network.optimizer)}" if kind == "train" else kind
-        if (name, batch_size) not in self._loops:
-            step = self._network.train_step if kind == "train" else self._network.test_step
-            make = _eager_loop if self._is_eager else _compiled_loop
-            self._loops[name, batch_size] = make(step, self._choices, batch_size, kind == "test")
-        return self._loops[name, batch_size]
+        return name, batch_size, clones
+
+    def _loop(self, kind: Kind, batch_size: int, clones: int = 0) -> Any:
+        """Return the compiled loop; `train_step` binds the optimizer when it is traced."""
+        step = self._network.train_step if kind == "train" else self._network.test_step
+        alone = loops.eager_loop if self._is_eager else loops.compiled_loop
+        make = loops.fused_loop if clones else alone
+        key = self._key(kind, batch_size, clones)
+        choices = self._choices
+        return self._programs.get(key, lambda: make(step, choices, batch_size, kind == "test"))
+
+    def _stacked(
+        self,
+        genomes: Sequence[Genome],
+        values: Snapshot,
+        noise: np.random.Generator,
+        origins: Sequence[Origin] | None = None,
+    ) -> Clones:
+        """Express each genome in the live network, and stack the values that it then has."""
+        # On the device, once for all of them.
+        variables, slots = (tuple(map(jnp.asarray, v)) for v in (values.variables, values.slots))
+        start, found = Snapshot(variables, values.optimizer, slots), []
+        inherited = [None] * len(genomes)
+        for genome, origin in zip(genomes, origins or inherited, strict=True):
+            self.restore(start)
+            self._express_from(genome, origin)
+            self._reseed(copy.deepcopy(noise))
+            groups = self._variables("train")[:3]
+            indices = [choice.index.value for choice in self._choices]
+            found.append((*([v.value for v in group] for group in groups), indices))
+        number = padded(len(found))
+        *state, indices = stack(found + found[-1:] * (number - len(found)))
+        return Clones(tuple(state), indices, np.arange(number) < len(found))
+
+    def _express_from(self, genome: Genome, origin: Origin | None) -> None:
+        if origin is None:
+            self.express(genome)
+            return
+        self.express(origin.parent)
+        self.express(genome, origin.transition, origin.rng)
+
+    def _epoch_of(self, clones: Clones, order: np.random.Generator) -> Iterator[tuple[int, Epoch]]:
+        """Train the clones that go on for an epoch; yield what each of them has logged."""
+        begun, before = time.perf_counter(), np.flatnonzero(clones.alive).tolist()
+        if before:
+            logs = self._epoch_logs(order, partial(self._steps_of, clones))
+            share = (time.perf_counter() - begun) / len(before)
+            for place in before:
+                yield place, Epoch({name: value[place] for name, value in logs.items()}, share)
+
+    def _steps_of(self, clones: Clones, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
+        """Do to clones what `_steps` does to the network."""
+        clones.begin([variable.value for variable in self._network.metrics_variables])
+        pace = self._programs.pace(self._key(kind, batch_size, clones.number))
+        return in_batches(
+            order,
+            batch_size,
+            pace,
+            partial(self._take_of, clones, kind),
+            lambda _: kind == "test" or clones.alive.any(),
+        )
+
+    def _take_of(
+        self, clones: Clones, kind: Kind, order: np.ndarray, size: int, start: int, stop: int
+    ) -> Logs:
+        """Do to clones what `_take` does to the network."""
+        loop, indices = self._loop(kind, size, clones.number), clones.indices
+        if kind == "test" and self._loss is not None:
+            # Its own loss is chosen in the live network meanwhile.
+            indices = [*indices[:-1], jnp.full(clones.number, self._loss.index.value)]
+        places = jnp.asarray(order)
+        return clones.take(kind, loop, self._sources[kind], indices, places, start, stop)
+
+    @cached_property
+    def _clone_bytes(self) -> int:
+        """The estimated memory of one clone in a population: its values, and those of a step."""
+        network = self._network
+        state = tuple([variable.value for variable in group] for group in self._variables("train"))
+        batch = jax.tree.map(lambda a: a[: 4 * self._batch_size], self._sources["train"])
+        indices = [choice.index.value for choice in self._choices]
+        step = loops.step_of_many(network.train_step, self._choices)
+        two = jax.tree.map(lambda a: jnp.stack([a, a]), (state, indices))
+        program = jax.make_jaxpr(step)(*two, batch)
+        # Most optimizers have two slots for each weight, if not the user's own.
+        slots = max(room.bytes_of(state[2]), 2 * room.bytes_of(state[0]))
+        held = room.bytes_of(state[:2]) + slots
+        return held + room.peak_bytes(program.jaxpr) // 2
+
+    def _snapshot_of(self, clones: Clones, place: int, optimizer: str) -> Snapshot:
+        trainable, fixed, slots = clones.values_of(place)
+        network = self._network
+        variables = (*network.trainable_variables, *network.non_trainable_variables)
+        found = {id(v): value for v, value in zip(variables, (*trainable, *fixed), strict=True)}
+        return Snapshot(tuple(found[id(v)] for v in network.variables), optimizer, tuple(slots))
 
 
-def _compiled_loop(
-    step: Callable[[State, Any], tuple[Logs, State]],
-    choices: Sequence[Choice],
-    batch_size: int,
-    never_stops: bool,
-) -> Any:
-    """Return a program that takes steps of one batch size.
-
-    Args:
-        step: Keras' stateless `train_step` or `test_step`.
-        choices: What is chosen at run time.
-        batch_size: Samples a step.
-        never_stops: Whether to go on where a loss is not finite.
-
-    Returns:
-        ``(state, data, indices, order, start, stop) -> (logs, state)`` after the last step;
-        ``indices`` are the choices.
-    """
-
-    def loop(state: State, data: Any, indices: Any, order: Any, start: Any, stop: Any) -> Any:
-        def take(place: Any, state: State) -> tuple[Logs, State]:
-            part = lax.dynamic_slice(order, (place * batch_size,), (batch_size,))
-            with _chosen(choices, indices):
-                return step(state, jax.tree.map(lambda array: array[part], data))
-
-        def is_next(carried: Any) -> Any:
-            place, logs, _ = carried
-            return (place < stop) & (never_stops | goes_on(logs))
-
-        shapes, _ = jax.eval_shape(take, start, state)
-        logs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        carried = (jnp.asarray(start), logs, state)
-        _, logs, state = lax.while_loop(is_next, lambda c: (c[0] + 1, *take(c[0], c[2])), carried)
-        return logs, state
-
-    return jax.jit(loop)
+def _samples(data: Any) -> int:
+    """Return for how many samples data has room, all of them used or not."""
+    return len(jax.tree.leaves(data)[0])
 
 
-def _eager_loop(
-    step: Callable[[State, Any], tuple[Logs, State]],
-    choices: Sequence[Choice],
-    batch_size: int,
-    never_stops: bool,
-) -> Any:
-    """Return `_compiled_loop` left uncompiled, as the user's `compile` asked."""
-
-    def loop(state: State, data: Any, indices: Any, order: Any, start: int, stop: int) -> Any:
-        logs: Logs = {}
-        for place in range(start, stop):
-            part = order[place * batch_size : (place + 1) * batch_size]
-            with _chosen(choices, indices):
-                logs, state = step(state, jax.tree.map(lambda array, p=part: array[p], data))
-            if not (never_stops or goes_on(logs)):
-                break
-        return logs, state
-
-    return loop
-
-
-@contextlib.contextmanager
-def _chosen(choices: Sequence[Choice], indices: Sequence[Any]) -> Iterator[None]:
-    """Let indices be arguments of the program that is traced, and no constants in it."""
-    variables = [choice.index for choice in choices]
-    try:
-        for choice, index in zip(choices, indices, strict=True):
-            choice.index = index
-        yield
-    finally:
-        for choice, variable in zip(choices, variables, strict=True):
-            choice.index = variable
+def _seconds(steps: Callable[[], Any]) -> float:
+    """Measure some steps when their program has been compiled."""
+    steps()
+    begun = time.perf_counter()
+    jax.block_until_ready(steps())
+    return time.perf_counter() - begun

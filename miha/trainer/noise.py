@@ -76,7 +76,7 @@ class Noise:
         if not training:
             return inputs
         # Drawn once, here: a branch must not change variables.
-        seed = _Drawn(self.layer.seed_generator.next())
+        seed = _Drawn(self.layer.seed_generator)
         branches = [partial(self._call_with, amount, seed) for amount in choice.options]
         return keras.ops.switch(choice.index, branches, inputs)
 
@@ -90,11 +90,13 @@ class _Drawn(keras.random.SeedGenerator):  # type: ignore[misc]
     """A seed that is drawn already.
 
     Args:
-        seed: What a seed generator gave.
+        generator: What draws it.
     """
 
-    def __init__(self, seed: Any) -> None:
-        self._seed = seed  # Without the state that a generator has.
+    def __init__(self, generator: keras.random.SeedGenerator) -> None:
+        # Without the state that a generator has. PyTorch's dropout looks at the initial seed.
+        self._initial_seed = generator._initial_seed
+        self._seed = generator.next()
 
     def next(self, ordered: bool = True) -> Any:
         """Return the seed."""

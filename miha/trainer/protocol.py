@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from miha.records import Epoch, Genome, Mode, Snapshot, Transition
 from miha.space import Space
+
+Way = Literal["fused", "graph", "xla"]
+"""How a population trains, or a network is compiled, where there is a choice."""
 
 
 class Trainer(Protocol):
@@ -51,10 +54,18 @@ class Trainer(Protocol):
         """The genome that the live network holds, read from the network itself."""
 
     @property
-    def obstacle(self) -> str | None:
-        """Why it cannot train several clones in one program; None where it can.
+    def is_parallel(self) -> bool:
+        """Whether the device has more units than a small network can use, as a GPU has."""
 
-        Where it can, it is a `PopulationTrainer`.
+    @property
+    def compiler(self) -> str:
+        """What the network is compiled by unless told otherwise."""
+
+    def obstacle(self, way: Way) -> str | None:
+        """Why it cannot go a way; None where it can.
+
+        A trainer that can train fused is a `PopulationTrainer`; one that has a choice to compile
+        by XLA, an `XlaTrainer`.
         """
 
     def snapshot(self) -> Snapshot:
@@ -127,6 +138,35 @@ class Trainer(Protocol):
         """Return the plain Keras network of an archive that this trainer exported."""
 
 
+class XlaTrainer(Trainer, Protocol):
+    """A trainer that can have long trainings compiled by XLA, a program for each genome."""
+
+    def compile_from(self, epochs: int) -> None:
+        """Have XLA compile every training of at least so many epochs."""
+
+    def measure_xla(self) -> dict[str, float]:
+        """Take a few steps both ways; the network has learnt something after.
+
+        Returns:
+            Seconds of an epoch, ``"graph epoch"`` and ``"xla epoch"``, and ``"xla compilation"``.
+        """
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a clone comes by its first values; see `Trainer.express`.
+
+    Attributes:
+        parent: The genome that the values were trained with.
+        transition: What becomes of them.
+        rng: Draws the new ones, where there are any.
+    """
+
+    parent: Genome
+    transition: Transition
+    rng: np.random.Generator
+
+
 @dataclass(frozen=True)
 class Trained:
     """A clone that was trained together with others.
@@ -148,6 +188,16 @@ class PopulationTrainer(Trainer, Protocol):
 
         Args:
             most: No more are asked for.
+
+        Returns:
+            1 if not even two.
+        """
+
+    def measure(self, clones: int) -> dict[str, float]:
+        """Take a few steps of one clone and of several; the network has learnt something after.
+
+        Returns:
+            Seconds of one, ``"alone"``, and of all ``"together"``.
         """
 
     def train_population(
@@ -158,6 +208,7 @@ class PopulationTrainer(Trainer, Protocol):
         order: np.random.Generator,
         noise: np.random.Generator,
         on_epoch: Callable[[int, Epoch], None],
+        origins: Sequence[Origin] | None = None,
     ) -> Sequence[Trained]:
         """Train clones together, each as `restore`, `express` and `train` would alone.
 
@@ -170,6 +221,7 @@ class PopulationTrainer(Trainer, Protocol):
             order: Draws the order of samples of each epoch, the same for all.
             noise: Draws the seeds of Dropout and its like, the same for all.
             on_epoch: Called with the place of a clone and its epoch after each.
+            origins: How each comes by its first values; by default, it inherits them.
 
         Returns:
             The clones, in order. An epoch's seconds are the clone's share.

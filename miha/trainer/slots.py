@@ -47,7 +47,8 @@ def choose_slots(
     else:
         chosen = [slot for name in space.layers for slot in _named(name, slots)]
     wanted = {i: slot.name for i, slot in enumerate(slots) if slot in chosen}
-    kept = {i: name for i, name in wanted.items() if i in _archived(plain, wanted, known, x)}
+    archived = _archived(plain, wanted, known, x)
+    kept = {i: name for i, name in wanted.items() if i in archived}
     if kept != wanted:
         _warn(
             f"The activations of {[name for i, name in wanted.items() if i not in kept]} do not "

@@ -47,11 +47,13 @@ class Slot:
     def is_chosen_by_default(self) -> bool:
         """Whether it may mutate unless the user names layers.
 
-        Outputs and projections do not; nor do activations of the user's own making in recurrent
-        layers, since TensorFlow may be unable to differentiate the choice (see `_in_loop`).
+        Outputs and projections do not, nor what is frozen, which shall stay as it is; nor do
+        activations of the user's own making in recurrent layers, since TensorFlow may be unable
+        to differentiate the choice (see `_in_loop`).
         """
         is_strange = self.is_recurrent and self.own_name == OWN
-        return not (self.is_output or is_strange) and self.own_name != "linear"
+        is_fixed = self.is_output or is_strange or not self.layer.trainable
+        return not is_fixed and self.own_name != "linear"
 
     def branches(self, names: Sequence[str]) -> dict[str, Activation]:
         """Return the own activation and the named ones, by name."""
@@ -76,12 +78,14 @@ class Switch(Choice):
 
     Attributes:
         seen: What it is called with, where a list is there to take it.
+        choose_by: Applies the function of an index; a trainer may know a better way.
     """
 
     def __init__(self, branches: dict[str, Activation]) -> None:
         super().__init__(list(branches))
         self.functions = list(branches.values())
         self.seen: list[Any] | None = None
+        self.choose_by: Callable[..., Any] = keras.ops.switch
 
     def __call__(self, values: Any) -> Any:
         """Apply the chosen activation."""
@@ -89,7 +93,7 @@ class Switch(Choice):
             self.seen.append(values)
         # Outside of a program, JAX takes no variable of Keras' for a number.
         index = keras.ops.convert_to_tensor(self.index)
-        return keras.ops.switch(index, self.functions, values)
+        return self.choose_by(index, self.functions, values)
 
 
 def find_slots(model: keras.Model, with_outputs: bool = True) -> list[Slot]:

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from miha.records import Epoch
+from miha.trainer.admission import held
 from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.optimizers import name_of
 from miha.trainer.pace import Pace
+from miha.trainer.programs import Programs
+from miha.trainer.protocol import Way
 
 Step = Callable[[Any], Any]
+
+
+MEASURED = 64
+"""Steps that are taken to measure which way is the faster one."""
+
+CONVOLUTIONS = tuple(
+    getattr(keras.layers, name)
+    for name in dir(keras.layers)
+    if "Conv" in name and isinstance(getattr(keras.layers, name), type)
+)
 
 
 class TensorFlowTrainer(KerasTrainer):
@@ -22,11 +40,17 @@ class TensorFlowTrainer(KerasTrainer):
     The epoch is a graph loop over Keras' own `train_step`, so whatever `fit` honours is
     honoured, and its weights are those of `fit`, bit for bit. Activations and their like are
     chosen at run time; each optimizer class has a trace of its own, made when it is first needed.
+    Long trainings can be compiled by XLA instead, which rounds otherwise: a program for each
+    genome.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._loops: dict[str, Any] = {}
+        self._xla = Programs(lambda loop: loop.experimental_get_tracing_count())
+        self._xla_from: float = math.inf
+        self._is_xla = False
+        self._specs: dict[Kind, Any] = {}
         self._paces: dict[Kind, Pace] = defaultdict(Pace)
 
     @property
@@ -41,30 +65,156 @@ class TensorFlowTrainer(KerasTrainer):
     def traces(self) -> int:
         """How many traces of epochs and evaluations there are."""
         loops = [] if self._network.run_eagerly else self._loops.values()
-        return sum(loop.experimental_get_tracing_count() for loop in loops)
+        traced: int = sum(loop.experimental_get_tracing_count() for loop in loops)
+        return traced + self._xla.compiled
+
+    @property
+    def compiler(self) -> str:
+        """See `Trainer`."""
+        return "eager" if self._network.run_eagerly else "graph"
+
+    def obstacle(self, way: Way) -> str | None:
+        """See `Trainer`."""
+        if way == "fused":
+            return super().obstacle(way)
+        if self._network.run_eagerly:
+            return "the network is not compiled (`run_eagerly=True`)"
+        if way == "graph":
+            return None
+        if self._streams:
+            return "the data is streamed"
+        layers = self._network._flatten_layers()
+        if not all(layer.supports_jit for layer in layers):
+            return "a layer of the network does not support it (`supports_jit=False`)"
+        has_gpu = tf.config.list_physical_devices("GPU")
+        slow = [layer.name for layer in layers if isinstance(layer, CONVOLUTIONS)]
+        if slow and not has_gpu:
+            return f"it takes minutes to compile a convolution ({slow[0]!r}) for the CPU"
+        return None
+
+    def compile_from(self, epochs: int) -> None:
+        """See `XlaTrainer`."""
+        self._xla_from = epochs
+
+    def measure_xla(self) -> dict[str, float]:
+        """See `XlaTrainer`."""
+        size = self._batch_size
+        order = np.arange(min(self._samples // size, MEASURED) * size)
+        epochs = self._samples / len(order)
+        first, seconds = {}, {}
+        for way, self._is_xla in (("graph", False), ("xla", True)):
+            first[way], *rest = (self._seconds(order) for _ in range(4))
+            seconds[way] = min(rest)
+        self._is_xla = False
+        return {
+            "graph epoch": seconds["graph"] * epochs,
+            "xla epoch": seconds["xla"] * epochs,
+            "xla compilation": max(first["xla"] - seconds["xla"], 0.0),
+        }
+
+    def train(
+        self,
+        epochs: int,
+        order: np.random.Generator,
+        noise: np.random.Generator | None,
+        on_epoch: Callable[[Epoch], None],
+        rates: Sequence[float] | None = None,
+    ) -> tuple[Epoch, ...]:
+        """See `Trainer`."""
+        self._is_xla = epochs >= self._xla_from
+        return super().train(epochs, order, noise, on_epoch, rates)
+
+    def _seconds(self, order: np.ndarray) -> float:
+        begun = time.perf_counter()
+        self._steps("train", order, self._batch_size)
+        return time.perf_counter() - begun
+
+    @classmethod
+    def foreign_state(cls, network: keras.Model) -> list[str]:
+        """See `KerasTrainer`; Keras neither knows nor archives TensorFlow's own variables."""
+        layers = network._flatten_layers()
+        named = ((layer.name, *found) for layer in layers for found in held(layer))
+        return [f"{layer}.{name} of TensorFlow" for layer, name, v in named if _is_foreign(v)]
 
     def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
         loop, size, pace = self._loop(kind), tf.constant(batch_size, tf.int64), self._paces[kind]
+        data = _leaves(self._sources[kind])
         done, logs = 0, dict[str, Any]()
+        if kind == "train" and self._is_xla:
+            done, logs = self._xla_steps(order, batch_size)
         while done < len(order) and _GOES_ON[kind](logs):
             part = order[done : done + pace.steps * batch_size]
             with pace.measured(len(part) / batch_size):
-                logs = loop(tf.constant(part, tf.int64), size)
+                logs = loop(data, tf.constant(part, tf.int64), size)
             done += len(part)
         return logs
+
+    def _xla_steps(self, order: np.ndarray, batch_size: int) -> tuple[int, dict[str, Any]]:
+        """Take the steps whose batches are full; return how many samples that were."""
+        places, full = tf.constant(order, tf.int64), len(order) // batch_size
+        chosen = tuple(switch.chosen for switch in self._switches.values())
+        key = (name_of(self._network.optimizer), batch_size, chosen, len(order))
+        loop = self._xla.get(key, lambda: self._xla_loop(batch_size))
+        pace, done, logs = self._xla.pace(key), 0, dict[str, Any]()
+        with self._fixed():  # For the first call, which traces.
+            while done < full and _GOES_ON["train"](logs):
+                steps = min(pace.steps, full - done)
+                with pace.measured(steps):
+                    logs = loop(places, tf.constant(done), tf.constant(done + steps))
+                done += steps
+        return done * batch_size, logs
+
+    def _xla_loop(self, batch_size: int) -> Any:
+        step, data = self._network.train_step, self._sources["train"]
+        return _xla_loop_over(step, data, _GOES_ON["train"], batch_size)
+
+    @contextlib.contextmanager
+    def _fixed(self) -> Iterator[None]:
+        """Have activations be the chosen ones only: XLA takes long to compile a choice."""
+        switches = list(self._switches.values())
+        for switch in switches:
+            function = switch.functions[switch.options.index(switch.chosen)]
+            switch.choose_by = lambda index, functions, values, f=function: f(values)
+        try:
+            yield
+        finally:
+            for switch in switches:
+                switch.choose_by = keras.ops.switch
 
     def _loop(self, kind: Kind) -> Any:
         """Return the steps of an epoch; `train_step` binds the optimizer when it is traced."""
         network, is_training = self._network, kind == "train"
+        spec = self._spec(kind)
         name = f"train {name_of(network.optimizer)}" if is_training else kind
         if name not in self._loops:
             step = network.train_step if is_training else network.test_step
             self._loops[name] = _loop_over(
-                step, self._sources[kind], _GOES_ON[kind], network.run_eagerly
+                step,
+                _map(lambda _: True, self._sources[kind]),
+                spec,
+                _GOES_ON[kind],
+                network.run_eagerly,
             )
         # Called as a whole, TensorFlow would warn of many functions of one name being traced.
         loop = self._loops[name]
         return loop if network.run_eagerly else loop.get_concrete_function()
+
+    def _structure(self, kind: Kind) -> Any:
+        return _map(lambda _: True, self._sources[kind])
+
+    def _spec(self, kind: Kind) -> list[tf.TensorSpec]:
+        """Return what the data of that kind may look like; the longer a stream, the wider."""
+        found = [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in _leaves(self._sources[kind])]
+        known = self._specs.get(kind, found)
+        wider = [a.most_specific_common_supertype([b]) for a, b in zip(known, found, strict=True)]
+        if wider != known:  # Batches of another shape: traced anew, for any shape.
+            self._loops = {n: v for n, v in self._loops.items() if n.split()[0] != kind}
+        self._specs[kind] = wider
+        return wider
+
+
+def _is_foreign(item: Any) -> bool:
+    return isinstance(item, tf.Variable) or (isinstance(item, tf.Module) and bool(item.variables))
 
 
 def _map(function: Callable[[Any], Any], structure: Any) -> Any:
@@ -72,25 +222,34 @@ def _map(function: Callable[[Any], Any], structure: Any) -> Any:
     return tf.nest.map_structure(lambda a: None if a is None else function(a), structure)
 
 
-def _loop_over(step: Step, data: Any, goes_on: Step, run_eagerly: bool) -> Any:
+def _leaves(data: Any) -> list[Any]:
+    return [leaf for leaf in tf.nest.flatten(data) if leaf is not None]
+
+
+def _loop_over(
+    step: Step, structure: Any, spec: list[tf.TensorSpec], goes_on: Step, run_eagerly: bool
+) -> Any:
     """Return a function that takes a step on each batch of an order of samples.
 
     Args:
         step: `train_step` or `test_step`.
-        data: Tensors on the device.
+        structure: Something in place of each tensor that the step takes.
+        spec: What the tensors in it may look like.
         goes_on: Whether another step is to follow, from the logs of the last one.
         run_eagerly: Whether to leave everything uncompiled, as the user's `compile` asked.
 
     Returns:
-        ``(order, batch_size) -> logs`` after the last step; one graph for every batch size.
+        ``(tensors, order, batch_size) -> logs`` after the last step; one graph for every batch
+        size and number of samples.
     """
 
-    def batch(order: Any, start: Any, size: Any) -> Any:
-        return _map(lambda a: tf.gather(a, order[start : start + size]), data)
+    def batch(data: list[Any], order: Any, start: Any, size: Any) -> Any:
+        taken = iter([tf.gather(a, order[start : start + size]) for a in data])
+        return _map(lambda _: next(taken), structure)
 
-    def eager_loop(order: Any, size: Any) -> Any:
+    def eager_loop(data: list[Any], order: Any, size: Any) -> Any:
         for start in range(0, len(order), int(size)):
-            logs = step(batch(order, start, size))
+            logs = step(batch(data, order, start, size))
             if not goes_on(logs):
                 break
         return logs
@@ -101,21 +260,54 @@ def _loop_over(step: Step, data: Any, goes_on: Step, run_eagerly: bool) -> Any:
     compiled = tf.function(
         lambda batch: tf.nest.map_structure(tf.convert_to_tensor, step(batch)), autograph=False
     )
-    spec = _map(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), data)
 
-    def graph_loop(order: Any, size: Any) -> Any:
-        one_step = compiled.get_concrete_function(spec)
+    def graph_loop(data: list[Any], order: Any, size: Any) -> Any:
+        specs = iter(spec)
+        one_step = compiled.get_concrete_function(_map(lambda _: next(specs), structure))
         logs = one_step.structured_outputs
         _, logs = tf.while_loop(
             lambda start, logs: (start < tf.size(order, tf.int64)) & goes_on(logs),
-            lambda start, _: (start + size, one_step(batch(order, start, size))),
+            lambda start, _: (start + size, one_step(batch(data, order, start, size))),
             (tf.constant(0, tf.int64), tf.nest.map_structure(_zeros, logs)),
             shape_invariants=(tf.TensorShape(()), tf.nest.map_structure(lambda s: s.shape, logs)),
         )
         return logs
 
     scalar, vector = (tf.TensorSpec(shape, tf.int64) for shape in ((), (None,)))
-    return tf.function(graph_loop, input_signature=(vector, scalar), autograph=False)
+    return tf.function(graph_loop, input_signature=(spec, vector, scalar), autograph=False)
+
+
+def _xla_loop_over(step: Step, data: Any, goes_on: Step, batch_size: int) -> Any:
+    """Return a function that XLA compiles: steps on full batches of an order of samples.
+
+    Args:
+        step: `train_step`.
+        data: Tensors on the device.
+        goes_on: Whether another step is to follow, from the logs of the last one.
+        batch_size: Samples a step: XLA compiles for fixed shapes.
+
+    Returns:
+        ``(order, start, stop) -> logs`` after the last step.
+    """
+    compiled = tf.function(
+        lambda batch: tf.nest.map_structure(tf.convert_to_tensor, step(batch)), autograph=False
+    )
+    spec = _map(lambda a: tf.TensorSpec((batch_size, *a.shape[1:]), a.dtype), data)
+
+    def loop(order: Any, start: Any, stop: Any) -> Any:
+        one_step = compiled.get_concrete_function(spec)
+
+        def take(place: Any, _: Any) -> Any:
+            part = tf.slice(order, [place * batch_size], [batch_size])
+            return place + 1, one_step(_map(lambda a: tf.gather(a, part), data))
+
+        return tf.while_loop(
+            lambda place, logs: (place < stop) & goes_on(logs),
+            take,
+            (start, tf.nest.map_structure(_zeros, one_step.structured_outputs)),
+        )[1]
+
+    return tf.function(loop, jit_compile=True, autograph=False)
 
 
 def _zeros(spec: tf.TensorSpec) -> Any:

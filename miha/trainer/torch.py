@@ -38,7 +38,7 @@ class TorchTrainer(KerasTrainer):
     def foreign_state(cls, network: keras.Model) -> list[str]:
         """See `KerasTrainer`; Keras neither reads nor archives the buffers of PyTorch's modules."""
         layers = network._flatten_layers()
-        return [name for layer in layers for name, _ in layer.named_buffers()]
+        return [f"the buffer {name}" for layer in layers for name, _ in layer.named_buffers()]
 
     @classmethod
     def probe(cls, network: keras.Model, batch: Any) -> Mapping[str, Any]:

@@ -1,0 +1,156 @@
+"""Which networks are admitted: what cannot be trained faithfully is refused by name."""
+
+from __future__ import annotations
+
+import builtins
+import dis
+from collections.abc import Callable, Iterator
+from types import CodeType
+from typing import Any
+
+import keras
+
+from miha.errors import ArgumentError
+from miha.trainer.optimizers import inner
+
+
+def check_network(model: Any, foreign_state: Callable[[keras.Model], list[str]]) -> None:
+    """Raise unless a network can be trained, copied and archived as it is.
+
+    Args:
+        model: What the user gave.
+        foreign_state: Names what a network learns beside its variables.
+
+    Raises:
+        ArgumentError: The message names the part that stands in the way.
+    """
+    _check_compiled(model)
+    for layer in model._flatten_layers():
+        for is_met, rule, cure in RULES:
+            if is_met(layer):
+                kind = type(layer).__name__
+                raise ArgumentError(f"{rule} Received: layer {layer.name!r} ({kind}). {cure}")
+    _check_optimizers(model)
+    _check_lambdas(model)
+    _check_foreign_state(model, foreign_state(model))
+
+
+def _check_compiled(model: Any) -> None:
+    if not isinstance(model, keras.Model):
+        raise ArgumentError(
+            f"`model` must be a `keras.Model`. Received: {type(model)}. "
+            "Networks of other libraries, and of tf_keras, are not supported."
+        )
+    if not model.compiled or getattr(model, "optimizer", None) is None:
+        raise ArgumentError(
+            f"`model` must be compiled with an optimizer. Received: {model.name!r}, which is not. "
+            "Call `model.compile(optimizer, loss)` first; a `compile` of your own must pass them "
+            "on to `super().compile`."
+        )
+
+
+def _is_stateful(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.RNN) and bool(layer.stateful)
+
+
+def _is_quantized(layer: Any) -> bool:
+    return isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy)
+
+
+def _has_lora(layer: Any) -> bool:
+    return bool(getattr(layer, "lora_enabled", False) or getattr(layer, "lora_rank", None))
+
+
+RULES = (
+    (
+        _is_stateful,
+        "A recurrent layer must not carry its state from batch to batch: the state is one of a "
+        "fixed batch size and order of samples, and both change.",
+        "Make it with `stateful=False`.",
+    ),
+    (
+        _is_quantized,
+        "A network must hold its weights as they are trained, not quantized.",
+        "Quantize what MIHA has trained: `result.model.quantize(...)`.",
+    ),
+    (
+        _has_lora,
+        "Every weight must be archived as it is trained, but Keras merges those of LoRA into the "
+        "kernel and forgets them.",
+        "Train without `enable_lora`; freeze layers with `trainable = False` instead.",
+    ),
+)
+"""What no layer may be: a predicate, the rule and the cure."""
+
+
+def _check_optimizers(model: keras.Model) -> None:
+    """Raise if a network has optimizers beside the one it is compiled with."""
+    known = {id(model.optimizer), id(inner(model.optimizer))}
+    for layer in model._flatten_layers():
+        for name, value in held(layer):
+            if isinstance(value, keras.optimizers.Optimizer) and id(value) not in known:
+                raise ArgumentError(
+                    "A network must be trained by the one optimizer that it is compiled with, "
+                    "which is what mutates and what archives hold. "
+                    f"Received: {model.name!r} with another one, {type(value).__name__}, as "
+                    f"`{name}`. Networks of several, such as GANs, are not supported."
+                )
+
+
+def held(layer: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a layer holds, directly or in a list or dictionary."""
+    for name, value in vars(layer).items():
+        if name.startswith("_self_"):  # TensorFlow's own notes of what is there.
+            continue
+        yield name, value
+        if isinstance(value, (list, tuple)):
+            yield from ((name, item) for item in value)
+        elif isinstance(value, dict):
+            yield from ((name, item) for item in value.values())
+
+
+def _check_lambdas(model: keras.Model) -> None:
+    """Raise if a lambda uses what is not stored with it."""
+    for place, function in _lambdas(model):
+        names = sorted(_outside_names(function.__code__))
+        if names:
+            raise ArgumentError(
+                "A lambda must use its arguments alone, since Keras stores its code without the "
+                f"names around it. Received: {place} of {model.name!r}, which uses {names}. "
+                "Write a class, or a named function with "
+                "`@keras.saving.register_keras_serializable()`."
+            )
+
+
+def _lambdas(model: keras.Model) -> Iterator[tuple[str, Any]]:
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Lambda) and _is_lambda(layer.function):
+            yield f"layer {layer.name!r} (Lambda)", layer.function
+    compiled = getattr(model, "_compile_config", None)
+    for key in ("loss", "metrics", "weighted_metrics"):
+        config = compiled.config.get(key) if compiled else None
+        for item in keras.tree.flatten(config):
+            if _is_lambda(item):
+                yield f"a lambda in `{key}`", item
+
+
+def _is_lambda(thing: Any) -> bool:
+    return getattr(thing, "__name__", "") == "<lambda>" and hasattr(thing, "__code__")
+
+
+def _outside_names(code: CodeType) -> set[str]:
+    """Return the names of its module that code uses, however deep."""
+    found = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _outside_names(constant)
+    return found - set(vars(builtins))
+
+
+def _check_foreign_state(model: keras.Model, foreign: list[str]) -> None:
+    if foreign:
+        raise ArgumentError(
+            "All that a network learns must be in variables of Keras, or a clone would inherit "
+            f"another's. Received: {model.name!r}, with {foreign[:5]}. Use `add_weight` or layers "
+            "of Keras instead, such as `keras.layers.BatchNormalization`."
+        )

@@ -1,0 +1,61 @@
+"""The compiled programs of JAX, kept on the disk for later processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import jax
+
+VARIABLE = "MIHA_CACHE_DIR"
+"""Names the folder instead; set but empty, nothing is kept."""
+
+MOST_BYTES = 2**30
+"""Beyond these, the programs least recently used are deleted."""
+
+
+def keep_programs() -> None:
+    """Let JAX keep compiled programs in the user's cache folder, unless the user decides it.
+
+    JAX has one such folder in a process: other programs of the process are kept there, too.
+    """
+    folder = cache_folder()
+    if jax.config.jax_compilation_cache_dir is not None or folder is None:
+        return
+    with contextlib.suppress(OSError):  # Where nothing can be written, nothing is kept.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_private(folder):
+            _keep_in(folder)
+
+
+def cache_folder() -> Path | None:
+    """Return where programs are kept: the user's cache folder as the platform has it."""
+    if VARIABLE in os.environ:
+        named = os.environ[VARIABLE]
+        return Path(named) if named else None
+    home = Path.home()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return base / "miha" / "jax"
+
+
+def _is_private(folder: Path) -> bool:
+    """Tell whether the user alone can write there: what is found there is run."""
+    if not os.access(folder, os.W_OK):
+        return False
+    found = folder.stat()
+    return not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+
+
+def _keep_in(folder: Path) -> None:
+    # JAX deletes old programs with the help of that package only.
+    if jax.config.jax_compilation_cache_max_size == -1 and find_spec("filelock"):
+        jax.config.update("jax_compilation_cache_max_size", MOST_BYTES)
+    jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -1,0 +1,109 @@
+"""Clones that train together on JAX: their values stacked, for one program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+from miha.trainer.base import Kind
+from miha.trainer.loops import Logs, State, select
+
+
+@dataclass
+class Clones:
+    """The values of clones, along the first axis of every array.
+
+    Attributes:
+        state: Trainable variables, other variables, and the optimizer's.
+        indices: What each has chosen: activations and their like.
+        alive: Which still train: the loss of the others is not finite, or they are padding.
+        metrics: Values of the metrics.
+        logs: What the last steps logged.
+    """
+
+    state: State
+    indices: list[Any]
+    alive: np.ndarray
+    metrics: list[Any] = field(default_factory=list)
+    logs: Logs = field(default_factory=dict)
+
+    @property
+    def number(self) -> int:
+        """How many there are, padding included."""
+        return len(self.alive)
+
+    def begin(self, metrics: Sequence[Any]) -> None:
+        """Let all clones have the same values of the metrics, and no logs yet."""
+        self.metrics, self.logs = [_repeated(value, self.number) for value in metrics], {}
+
+    def take(
+        self,
+        kind: Kind,
+        loop: Any,
+        data: Any,
+        indices: Sequence[Any],
+        order: Any,
+        start: int,
+        stop: int,
+    ) -> Logs:
+        """Take steps of every clone that still trains, or evaluate all.
+
+        Args:
+            kind: Which steps.
+            loop: A program that `fused_loop` made.
+            data: The samples, which all clones share.
+            indices: What each clone has chosen.
+            order: Places of the samples.
+            start: The first batch.
+            stop: The batch after the last.
+
+        Returns:
+            What each clone's last step logged.
+        """
+        alive = self.alive if kind == "train" else np.ones_like(self.alive)
+        known = 3 if kind == "train" else 2  # A test step knows no optimizer.
+        state = (*self.state[:known], self.metrics)
+        logs, (*state, self.metrics) = loop(
+            state, jnp.asarray(alive), data, indices, order, start, stop
+        )
+        self.state = (*state, *self.state[known:])
+        self.logs = jax.tree.map(lambda n, o: select(alive, n, o), logs, self.logs or logs)
+        if kind == "train" and "loss" in logs:
+            finite = np.isfinite(np.asarray(self.logs["loss"], "float32"))
+            self.alive = alive & finite.reshape(self.number, -1).all(1)
+        return self.logs
+
+    def values_of(self, place: int) -> State:
+        """Copy the values of one clone to where they last."""
+        taken: State = jax.tree.map(np.array, _taken(self.state, place))
+        return taken
+
+
+def stack(states: Sequence[State]) -> State:
+    """Stack the values of clones; what they share is copied on the device only."""
+    stacked: State = jax.tree.map(_stack, *states)
+    return stacked
+
+
+def padded(number: int) -> int:
+    """Return the next power of two, so that few programs serve groups of every size."""
+    return 1 << max(number - 1, 0).bit_length()
+
+
+def _stack(*arrays: Any) -> Any:
+    first = arrays[0]
+    is_shared = all(array is first for array in arrays)
+    return _repeated(first, len(arrays)) if is_shared else jnp.stack(arrays)
+
+
+def _repeated(value: Any, number: int) -> Any:
+    # Of a buffer of its own, since a program uses it up.
+    return jnp.repeat(value[None], number, 0)
+
+
+_taken = jax.jit(lambda state, place: jax.tree.map(lambda leaf: leaf[place], state))

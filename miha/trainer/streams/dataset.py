@@ -1,0 +1,113 @@
+"""`tf.data.Dataset`, on every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from miha.errors import ArgumentError
+from miha.trainer.data import Data
+from miha.trainer.streams.blocks import as_data
+from miha.trainer.streams.iterated import Iterated
+
+READ_TOGETHER = 256
+"""Samples that a dataset without batches is read in."""
+
+
+class Dataset(Iterated):
+    """The samples of a `tf.data.Dataset`, in batches of any size.
+
+    Args:
+        name: What the user gave it as.
+        dataset: The dataset, in batches or not. Where it does not know how many there are, they
+            are counted.
+        network: What it is for: its inputs tell whether the dataset is in batches.
+        class_weight: Weight of each class in the loss, or None.
+
+    Raises:
+        ArgumentError: It is infinite, or holds what cannot be put into batches.
+    """
+
+    kind = "a tf.data.Dataset"
+
+    def __init__(
+        self,
+        name: str,
+        dataset: tf.data.Dataset,
+        network: keras.Model,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> None:
+        _check_kind(name, dataset)
+        is_batched = _is_batched(dataset.element_spec, network)
+        is_ragged = any(None in _shape(leaf)[is_batched:] for leaf in _leaves(dataset.element_spec))
+        if is_ragged and not is_batched:
+            raise ArgumentError(
+                f"The samples of `{name}` must all have one shape. "
+                f"Received: a dataset of {dataset.element_spec}. Put them into batches yourself, "
+                "with `padded_batch`."
+            )
+        length = _count(name, dataset)
+        if not is_batched:
+            dataset = dataset.batch(min(READ_TOGETHER, max(length, 1)))
+        options = tf.data.Options()
+        options.deterministic = True
+        self._dataset = dataset.with_options(options)
+        super().__init__(name, length, class_weight, own_batches=is_ragged)
+        if not is_batched:
+            self.batch_size, self.samples = None, length
+
+    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
+        dataset = self._dataset if size is None else self._dataset.rebatch(size)
+        for batch in dataset.as_numpy_iterator():
+            yield as_data(self.name, batch)
+
+
+def _check_kind(name: str, dataset: tf.data.Dataset) -> None:
+    odd = [leaf for leaf in _leaves(dataset.element_spec) if not _is_numeric(leaf)]
+    if odd:
+        raise ArgumentError(
+            f"`{name}` must be a dataset of dense tensors of numbers. Received: {odd[0]}. Convert "
+            "it with `map`, or use a dense representation."
+        )
+
+
+def _is_numeric(leaf: Any) -> bool:
+    return isinstance(leaf, tf.TensorSpec) and leaf.dtype not in (tf.string, tf.variant)
+
+
+def _leaves(spec: Any) -> list[Any]:
+    return list(tf.nest.flatten(spec))
+
+
+def _shape(leaf: tf.TensorSpec) -> list[int | None]:
+    return [None] if leaf.shape.rank is None else list(leaf.shape)
+
+
+def _is_batched(spec: Any, network: keras.Model) -> bool:
+    """Tell whether the first axis of all that a dataset gives counts samples."""
+    x, _, _ = keras.utils.unpack_x_y_sample_weight(spec)
+    given = [tuple(_shape(leaf)) for leaf in _leaves(x)]
+    wanted = [tuple(tensor.shape) for tensor in getattr(network, "inputs", None) or ()]
+    if sorted(map(len, given)) == sorted(map(len, wanted)):
+        return True
+    if sorted(map(repr, given)) == sorted(repr(shape[1:]) for shape in wanted):
+        return False
+    sizes = {(*_shape(leaf), 0)[0] for leaf in _leaves(spec)}
+    return len(sizes) == 1 and 0 not in sizes
+
+
+def _count(name: str, dataset: tf.data.Dataset) -> int:
+    """Return how many elements a dataset has."""
+    length = int(dataset.cardinality())
+    if length == tf.data.INFINITE_CARDINALITY:
+        raise ArgumentError(
+            f"`{name}` must have an end: MIHA has to know when an epoch ends. "
+            "Received: an infinite dataset. Leave out `repeat()`, or add `take(batches)`."
+        )
+    if length == tf.data.UNKNOWN_CARDINALITY:
+        one = dataset.map(lambda *_: tf.constant(1, tf.int64))
+        length = int(one.reduce(tf.constant(0, tf.int64), lambda total, n: total + n))
+    return length

@@ -1,0 +1,142 @@
+"""PyTorch's `DataLoader`, on every backend."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
+
+from miha.errors import ArgumentError
+from miha.trainer.data import Data
+from miha.trainer.streams.blocks import as_data, grouped
+from miha.trainer.streams.iterated import LOOKED_AT, Iterated
+from miha.trainer.streams.stream import Part, seed_of
+
+
+class Loader(Iterated):
+    """The batches of a `DataLoader`.
+
+    Where its dataset gives samples by place, they are put into batches of any size, by the
+    loader's own `collate_fn` and workers.
+
+    Args:
+        name: What the user gave it as.
+        loader: The loader.
+        class_weight: Weight of each class in the loss, or None.
+
+    Raises:
+        ArgumentError: Its length is not known, or a batch is wrong.
+    """
+
+    kind = "a DataLoader"
+
+    def __init__(
+        self, name: str, loader: DataLoader[Any], class_weight: Mapping[int, float] | None = None
+    ) -> None:
+        self._loader = loader
+        self._is_map = loader.batch_size is not None and not _is_iterable(loader)
+        super().__init__(name, _length(name, loader), class_weight, not self._is_map)
+        self.rebatches = self._is_map
+        if self._is_map:
+            self.samples = len(loader.sampler)
+        # Without workers, samples may be drawn from the generator that PyTorch's Dropout uses.
+        has_workers = self._is_map and loader.num_workers > 0
+        self.is_threaded = has_workers or keras.backend.backend() != "torch"
+
+    def _parts(
+        self, batch_size: int, order: np.random.Generator | None, shuffle: bool
+    ) -> Iterator[Part]:
+        if not self._is_map:
+            yield from super()._parts(batch_size, order, shuffle)
+            return
+        loader = self._loader
+        indices = self._indices(order, shuffle)
+        seed = seed_of(order)
+        batches = self._read(_rebuilt(loader, batch_size, indices, seed), seed)
+        yield from grouped(batches, self._steps(batch_size, self._first[0]))
+
+    def _indices(self, order: np.random.Generator | None, shuffle: bool) -> list[int]:
+        """Return the places of the samples of an epoch."""
+        sampler = self._loader.sampler
+        is_plain = isinstance(sampler, (RandomSampler, SequentialSampler))
+        if is_plain and len(sampler) == len(self._loader.dataset):
+            samples = np.arange(len(sampler))
+            if order is not None and shuffle:
+                samples = order.permutation(samples)
+            return [int(place) for place in samples]
+        with _seeded(seed_of(order)):
+            return list(sampler)
+
+    def _peek(self) -> list[Data]:
+        loader = self._loader
+        if self._is_map:  # Workers take long to begin.
+            indices = self._indices(None, False)
+            loader = _rebuilt(loader, loader.batch_size, indices, 0, workers=0)
+        with _seeded(0):
+            return [as_data(self.name, batch) for batch in islice(loader, LOOKED_AT)]
+
+    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
+        yield from self._read(self._loader, seed)
+
+    def _read(self, loader: DataLoader[Any], seed: int) -> Iterator[Data]:
+        """Yield batches; what a dataset draws is drawn from a seed.
+
+        On PyTorch, that is the seed of the training, which its Dropout draws from as well.
+        """
+        is_shared = keras.backend.backend() == "torch"
+        with contextlib.nullcontext() if is_shared else _seeded(seed):
+            for batch in loader:
+                yield as_data(self.name, batch)
+
+
+def _is_iterable(loader: DataLoader[Any]) -> bool:
+    return isinstance(loader.dataset, IterableDataset)
+
+
+def _length(name: str, loader: DataLoader[Any]) -> int:
+    try:
+        return len(loader)
+    except TypeError as error:
+        raise ArgumentError(
+            f"`{name}` must have a length: MIHA has to know when an epoch ends. "
+            f"Received: a DataLoader of {type(loader.dataset)}, which has none. Write a `__len__` "
+            "for it that returns the number of samples."
+        ) from error
+
+
+def _rebuilt(
+    loader: DataLoader[Any],
+    batch_size: int | None,
+    indices: list[int],
+    seed: int,
+    workers: int | None = None,
+) -> DataLoader[Any]:
+    """Return a loader of the same samples in another order and other batches."""
+    workers = loader.num_workers if workers is None else workers
+    return DataLoader(
+        loader.dataset,
+        batch_size=batch_size,
+        sampler=indices,
+        num_workers=workers,
+        collate_fn=loader.collate_fn,
+        drop_last=loader.drop_last,
+        timeout=loader.timeout if workers else 0,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context if workers else None,
+        generator=torch.Generator().manual_seed(seed),
+        prefetch_factor=loader.prefetch_factor if workers else None,
+    )
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Let PyTorch's generator begin at a seed, and put it back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

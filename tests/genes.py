@@ -1,0 +1,235 @@
+"""The contract of the genes: a new trainer supplies the fixture `make` and gets every test."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from contract import assert_equal, rng, train
+from keras import layers
+from networks import images
+
+from miha.mutations import MUTATIONS
+
+BOTH = ("loss", "label_smoothing")
+"""The genes that are asked for."""
+
+
+def one_hot(samples: int = 96):
+    x, y = images(samples)
+    return x, np.eye(2, dtype="float32")[y]
+
+
+def noisy(optimizer="adamw", loss="categorical_crossentropy"):
+    """A network with a layer of each kind that adds noise."""
+    keras.utils.set_random_seed(8)
+    stack = [
+        keras.Input((8, 8, 1)),
+        layers.GaussianNoise(0.1, seed=1),
+        layers.SpatialDropout2D(0.1, seed=2),
+        layers.Flatten(),
+        layers.Dense(8, activation="selu"),
+        layers.AlphaDropout(0.2, seed=3),
+        layers.Dense(8, activation="relu"),
+        layers.GaussianDropout(0.1, seed=4),
+        layers.Dense(8, activation="relu"),  # TensorFlow would merge the constants of two in a row.
+        layers.Dropout(0.3, seed=5),
+        layers.Dense(2, activation="softmax"),
+    ]
+    model = keras.Sequential(stack)
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    return model
+
+
+def regression(loss, optimizer="sgd"):
+    keras.utils.set_random_seed(9)
+    stack = [keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(4, "tanh"), layers.Dense(2)]
+    model = keras.Sequential(stack)
+    model.compile(optimizer, loss)
+    return model
+
+
+FEW = {
+    "activations": ("relu",),
+    "momentum": (0.5, 0.95),
+    "weight_decay": (0.1,),
+    "dropout": (0.5,),
+    "noise": (0.3,),
+    "label_smoothing": (0.1,),
+    "genes": BOTH,
+}
+"""What each gene may become: few values, for tracing takes its time."""
+
+CHANGES = {
+    "momentum": {"momentum": 0.95},
+    "weight_decay": {"weight_decay": 0.1},
+    "label_smoothing": {"label_smoothing": 0.1},
+    "loss": {"loss": "categorical_focal_crossentropy", "label_smoothing": 0.1},
+    "dropout": {
+        "dropout": (
+            *(("spatial_dropout2d", 0.5), ("alpha_dropout", 0.5)),
+            *(("gaussian_dropout", 0.5), ("dropout", 0.5)),
+        ),
+        "noise": (("gaussian_noise", 0.3),),
+    },
+}
+"""A change of each gene of `noisy`."""
+
+
+class GenesContract:
+    """What every trainer must do with the genes beside optimizer, activation and batch size."""
+
+    tolerance = 0.0
+    """How far a network's values may be from those of `fit`."""
+
+    def assert_fits(self, trainer, model, data):
+        """Assert that the trainer goes on as `fit` does on a plain network of the same values."""
+        for variable, value in zip(model.variables, trainer.snapshot().variables, strict=True):
+            variable.assign(value)
+        train(trainer, 2, noise=False)
+        model.fit(*data, batch_size=16, epochs=2, shuffle=False, verbose=0)
+        snapshot = trainer.snapshot()
+        pairs = (snapshot.variables, model.variables), (snapshot.slots, model.optimizer.variables)
+        for ours, theirs in pairs:
+            for a, b in zip(ours, theirs, strict=True):
+                b = keras.ops.convert_to_numpy(b)
+                np.testing.assert_allclose(a, b, self.tolerance, self.tolerance)
+
+    def test_the_genome_is_the_networks_own(self, make):
+        genome = make(noisy(), one_hot(), genes=BOTH).genome
+        assert (genome.optimizer, genome.momentum, genome.weight_decay) == ("adamw", 0.9, 0.004)
+        assert [rate for _, rate in genome.dropout] == [0.1, 0.2, 0.1, 0.3]
+        assert genome.noise == (("gaussian_noise", 0.1),)
+        assert (genome.loss, genome.label_smoothing) == ("categorical_crossentropy", 0.0)
+
+    @pytest.mark.parametrize("optimizer", ["adamw", "nadam"])
+    def test_before_a_mutation_weights_are_those_of_fit(self, make, optimizer):
+        model = noisy(optimizer)
+        self.assert_fits(make(model, one_hot(), shuffle=False, **FEW), model, one_hot())
+
+    @pytest.mark.parametrize("change", CHANGES)
+    def test_an_exported_network_has_the_value_and_goes_on_as_the_trainer_does(self, make, change):
+        trainer = make(noisy(), one_hot(), shuffle=False, **FEW)
+        own = trainer.genome
+        train(trainer, 1)
+        genome = own.replace(**CHANGES[change])
+        trainer.express(genome)
+        assert trainer.genome == genome != own
+        plain = trainer.load(trainer.export(trainer.snapshot(), genome))
+        assert make(plain, one_hot(), **FEW).genome == genome
+        self.assert_fits(trainer, plain, one_hot())
+
+    @pytest.mark.parametrize("name", ["sgd", "lion"])
+    def test_the_momentum_of_an_optimizer_is_exported(self, make, name):
+        own = {"sgd": keras.optimizers.SGD(0.01, momentum=0.8)}.get(name, name)
+        trainer = make(regression("mse", own), one_hot(), shuffle=False, **FEW)
+        train(trainer, 1)
+        genome = trainer.genome.replace(momentum=0.5)
+        trainer.express(genome)
+        plain = trainer.load(trainer.export(trainer.snapshot(), genome))
+        config = plain.optimizer.get_config()
+        assert config["momentum" if name == "sgd" else "beta_1"] == 0.5
+        self.assert_fits(trainer, plain, one_hot())
+
+    @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+    def test_a_momentum_of_zero_is_none(self, make, optimizer):
+        trainer = make(regression("mse", optimizer), one_hot())
+        assert trainer.genome.momentum is None
+        assert optimizer not in trainer.space.momentum
+
+    def test_each_gene_makes_a_difference_and_none_makes_a_program(self, make):
+        trainer = make(noisy(), one_hot(), validation=one_hot(), **FEW)
+        start, own = trainer.snapshot(), trainer.genome
+        ends = {"own": train(trainer, 1)[0].logs["loss"]}
+        traces = trainer.traces
+        for name, change in CHANGES.items():
+            trainer.restore(start)
+            trainer.express(own.replace(**change))
+            ends[name] = train(trainer, 1)[0].logs["loss"]
+        assert len(set(ends.values())) == len(ends)
+        trainer.restore(start)
+        trainer.express(own)
+        assert train(trainer, 1)[0].logs["loss"] == ends["own"]
+        assert trainer.traces == traces
+
+    def test_every_mutation_can_change_this_network(self, make):
+        trainer = make(noisy(), one_hot(), genes=BOTH)
+        for seed, (name, mutation) in enumerate(MUTATIONS.items()):
+            child = mutation().mutate(trainer.genome, trainer.space, rng(seed))
+            assert child is not None and child != trainer.genome, name
+
+    def test_noise_can_be_switched_off_and_on_again(self, make):
+        trainer = make(noisy(), one_hot(), activations=("relu",), dropout=(0.0,), noise=(0.0,))
+        own = trainer.genome
+        off = own.replace(
+            dropout=tuple((layer, 0.0) for layer, _ in own.dropout),
+            noise=(("gaussian_noise", 0.0),),
+        )
+        trainer.express(off)
+        train(trainer, 1)
+        archive = trainer.export(trainer.snapshot(), off)
+        plain = trainer.load(archive)
+        noises = [layer for layer in plain.layers if hasattr(layer, "rate")]
+        assert [layer.rate for layer in noises] == [0.0] * 4
+        ends = []
+        for values in (trainer.snapshot(), trainer.recall(archive)):
+            trainer.restore(values)
+            trainer.express(own)
+            train(trainer, 1)
+            ends.append(trainer.snapshot())
+        assert_equal(*ends)
+
+    def test_a_layer_without_noise_may_get_some(self, make):
+        keras.utils.set_random_seed(8)
+        stack = [keras.Input((8, 8, 1)), layers.Flatten(), layers.Dropout(0.0), layers.Dense(2)]
+        model = keras.Sequential(stack)
+        model.compile("sgd", "mse")
+        trainer = make(model, one_hot())
+        start, losses = trainer.snapshot(), []
+        for rate in (0.0, 0.5):
+            trainer.restore(start)
+            trainer.express(trainer.genome.with_dropout("dropout", rate))
+            losses.append(train(trainer, 1)[0].logs["loss"])
+        assert losses[0] != losses[1]
+
+    @pytest.mark.parametrize("gene", ["loss", "label_smoothing"])
+    def test_the_evaluation_is_by_the_own_loss_whatever_is_trained(self, make, gene):
+        trainer = make(noisy(), one_hot(), validation=one_hot(), **FEW)
+        own = trainer.genome
+        trainer.express(own.replace(**CHANGES[gene]))
+        logs = train(trainer, 1)[0].logs
+        plain = trainer.load(trainer.export(trainer.snapshot(), own))
+        assert logs["val_loss"] == pytest.approx(plain.evaluate(*one_hot(), verbose=0)[0], 1e-5)
+        assert trainer.genome == own.replace(**CHANGES[gene])
+
+    @pytest.mark.parametrize("loss", ["mse", keras.losses.Huber(delta=0.5)])
+    def test_losses_of_a_regression_are_exchanged_exactly(self, make, loss):
+        trainer = make(regression(loss), one_hot(), shuffle=False, genes=BOTH)
+        assert set(trainer.space.losses) == {
+            *("mean_squared_error", "mean_absolute_error", "huber", "log_cosh")
+        }
+        assert trainer.space.label_smoothing == () and trainer.genome.label_smoothing is None
+        for name in ("log_cosh", "huber"):
+            genome = trainer.genome.replace(loss=name)
+            trainer.express(genome)
+            plain = trainer.load(trainer.export(trainer.snapshot(), genome))
+            assert make(plain, one_hot(), genes=BOTH).genome == genome
+            self.assert_fits(trainer, plain, one_hot())
+
+    def test_a_new_optimizer_begins_with_its_own_numbers(self, make):
+        trainer = make(noisy(keras.optimizers.Adam(beta_1=0.8)), one_hot())
+        genome = trainer.genome
+        assert (genome.momentum, genome.weight_decay) == (0.8, None)
+        changed = genome.replace(momentum=0.5)
+        found = {n: trainer.space.with_optimizer(changed, n) for n in trainer.space.optimizers}
+        assert (found["adam"].momentum, found["adam"].weight_decay) == (0.8, None)
+        assert (found["adamw"].momentum, found["adamw"].weight_decay) == (0.9, 0.004)
+        assert (found["sgd"].momentum, found["adagrad"].momentum) == (0.9, None)
+        for name in ("adamw", "sgd", "adagrad", "adam"):
+            trainer.express(found[name])
+            assert trainer.genome == found[name]
+
+    def test_a_weight_decay_that_the_user_gave_is_every_optimizers(self, make):
+        space = make(noisy(keras.optimizers.SGD(weight_decay=0.02)), one_hot()).space
+        assert {values[0] for values in space.weight_decay.values()} == {0.02}
+        assert set(space.weight_decay) == set(space.optimizers)

@@ -1,0 +1,148 @@
+"""Executors: a population trains one by one or together, and the run's story is the same."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections import Counter
+
+import pytest
+from fakes import GENOME, FakePopulationTrainer, FakeTrainer, make_loop, run
+
+from miha.callbacks import Callback
+from miha.errors import MihaError, MihaWarning, TrainerError
+from miha.journal import Journal
+from miha.mutations import BatchSizeMutation, LearningRateMutation
+from miha.reader import load_run
+
+SCHEDULE = {"m": 1, "n": 2, "k": 1, "c": 2, "pop_size": 6}
+
+
+def together(path, trainer=None, at_once=8, **changes):
+    trainer = trainer or FakePopulationTrainer()
+    return make_loop(path, trainer, at_once=at_once, **{**SCHEDULE, **changes})
+
+
+def story(path):
+    result = load_run(path)
+    values = [path.read_bytes() for path in sorted(path.rglob("*.zip"))]
+    return (
+        result.state,
+        result.history.drop(columns="seconds").to_dict("split"),
+        result.lineage.to_dict("split"),
+        len(values),
+        [line["archive"] for line in Journal(path / "journal.jsonl").read() if "archive" in line],
+    )
+
+
+class Watching(Callback):
+    def __init__(self):
+        self.told = []
+
+    def on_training_begin(self, task):
+        self.told.append(("begin", task.archive))
+
+    def on_epoch_end(self, task, epoch):
+        self.told.append(("epoch", task.archive))
+
+    def on_training_end(self, network):
+        self.told.append(("end", network.task.archive))
+
+
+def test_together_and_one_by_one_tell_the_same_story_but_for_rounding(tmp_path):
+    run(make_loop(tmp_path / "alone", FakeTrainer(), **{**SCHEDULE, "c": 6}))
+    run(together(tmp_path / "together", c=6))
+    alone, fused = (load_run(tmp_path / name) for name in ("alone", "together"))
+    assert alone.history["val_loss"].tolist() == pytest.approx(fused.history["val_loss"].tolist())
+    assert alone.history["val_loss"].tolist() != fused.history["val_loss"].tolist()
+    assert alone.lineage["change"].tolist() == fused.lineage["change"].tolist()
+    assert alone.lineage["selected"].tolist() == fused.lineage["selected"].tolist()
+
+
+def test_clones_of_one_optimizer_and_batch_size_train_together_and_no_others(tmp_path):
+    loop = together(tmp_path)
+    run(loop)
+    clones = [entry for entry in loop.log.trainings if entry["phase"] == "clone"]
+    kinds = Counter(
+        (entry["cycle"], entry["genome"]["optimizer"], entry["genome"]["batch_size"])
+        for entry in clones
+    )
+    found = [(group[0].optimizer, group[0].batch_size, len(group)) for group in loop.trainer.groups]
+    expected = [(*kind[1:], number) for kind, number in kinds.items() if number > 1]
+    assert sorted(found) == sorted(expected)
+    assert len(kinds) > len(expected) > 0
+    for group in loop.trainer.groups:
+        assert len({(genome.optimizer, genome.batch_size) for genome in group}) == 1
+
+
+def test_a_group_is_no_larger_than_there_is_memory_for(tmp_path):
+    loop = together(tmp_path, at_once=2, mutations=[LearningRateMutation()])
+    run(loop)
+    assert [len(group) for group in loop.trainer.groups] == [2, 2, 2] * 2
+
+
+def test_networks_are_recorded_in_the_order_of_the_clones(tmp_path):
+    run(together(tmp_path, mutations=[BatchSizeMutation(), LearningRateMutation()]))
+    clones = [name for name in story(tmp_path)[-1] if name.startswith("population")]
+    assert clones == [
+        f"population/{cycle}_{clone}_model.zip" for cycle in (1, 2) for clone in range(6)
+    ]
+
+
+def test_every_hook_is_called_for_every_clone(tmp_path):
+    watching = Watching()
+    run(together(tmp_path, callbacks=[watching]))
+    counts = Counter(watching.told)
+    for clone in range(6):
+        name = f"population/1_{clone}_model.zip"
+        assert [counts[kind, name] for kind in ("begin", "epoch", "end")] == [1, 2, 1]
+        kinds = [kind for kind, archive in watching.told if archive == name]
+        assert kinds == ["begin", "epoch", "epoch", "end"]
+
+
+def test_a_run_that_goes_on_anywhere_in_a_group_equals_one_never_interrupted(tmp_path):
+    whole = tmp_path / "whole"
+    run(together(whole))
+    lines = len(Journal(whole / "journal.jsonl").read())
+    assert lines == 2 + 2 * (6 + 1 + 1) + 1
+    for left in range(1, lines):
+        path = shutil.copytree(whole, tmp_path / f"{left}")
+        Journal(path / "journal.jsonl").cut(left)
+        loop = together(path, callbacks=[watching := Watching()])
+        run(loop)
+        assert story(path) == story(whole), left
+        recorded = [line for line in Journal(whole / "journal.jsonl").read()[:left]]
+        done = {line["archive"] for line in recorded if line["event"] == "training"}
+        assert not done & {name for _, name in watching.told}
+
+
+def test_a_clone_that_diverges_loses_alone(tmp_path):
+    trainer = FakePopulationTrainer(
+        diverges=lambda genome: genome.learning_rate > GENOME.learning_rate
+    )
+    loop = together(tmp_path, trainer, c=1, mutations=[LearningRateMutation()])
+    run(loop)
+    clones = [entry for entry in loop.log.trainings if entry["phase"] == "clone"]
+    failed = [entry for entry in clones if entry["failure"]]
+    assert 0 < len(failed) < 5
+    assert all(entry["genome"]["learning_rate"] > GENOME.learning_rate for entry in failed)
+    assert all(len(entry["epochs"]) == 1 for entry in failed)
+    assert all(math.isfinite(e["value"]) for e in clones if e not in failed)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("RESOURCE_EXHAUSTED"), TrainerError("no genome")])
+def test_clones_that_cannot_train_together_train_one_by_one(tmp_path, error):
+    run(make_loop(tmp_path / "alone", FakeTrainer(), **SCHEDULE))
+    with pytest.warns(MihaWarning, match=f"one after another: {type(error).__name__}"):
+        run(together(tmp_path / "together", FakePopulationTrainer(lambda genomes: error)))
+    assert story(tmp_path / "alone") == story(tmp_path / "together")
+
+
+def test_what_a_callback_raises_while_clones_train_together_ends_the_run(tmp_path):
+    class Broken(Callback):
+        def on_epoch_end(self, task, epoch):
+            if task.phase == "clone":
+                raise ValueError("no")
+
+    with pytest.raises(MihaError, match="Broken.on_epoch_end"):
+        run(together(tmp_path, callbacks=[Broken()]))

@@ -1,0 +1,69 @@
+"""Which mutations a network allows."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import pytest
+from fakes import GENOME, RICH, RICH_SPACE, SPACE
+
+from miha.errors import MihaWarning
+from miha.mutations import resolve
+from miha.plan import possible_mutations
+
+
+def genes(wishes, genome, space, has_validation=True):
+    asked = None if wishes is None else resolve(wishes)
+    return [m.gene for m in possible_mutations(asked, genome, space, has_validation)]
+
+
+def test_by_default_what_the_network_has_mutates_but_the_loss():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert genes(None, GENOME, SPACE) == [
+            *("optimizer", "activation", "batch_size", "learning_rate")
+        ]
+        assert genes(None, RICH, RICH_SPACE) == [
+            *("optimizer", "activation", "batch_size", "learning_rate"),
+            *("momentum", "weight_decay", "dropout", "noise"),
+        ]
+
+
+def test_without_validation_data_nothing_mutates_that_always_pleases_the_training_loss():
+    found = genes(None, RICH, RICH_SPACE, has_validation=False)
+    assert found == ["optimizer", "activation", "batch_size", "momentum"]
+
+
+def test_what_is_asked_for_mutates_without_validation_data_too():
+    wishes = ["dropout", "loss", "label_smoothing"]
+    assert genes(wishes, RICH, RICH_SPACE, has_validation=False) == wishes
+
+
+@pytest.mark.parametrize(
+    ("gene", "text"),
+    [
+        ("momentum", "no optimizer with a momentum"),
+        ("weight_decay", "no optimizer that decays weights"),
+        ("dropout", "no Dropout layer"),
+        ("noise", "no GaussianNoise layer"),
+        ("loss", "not one single loss"),
+        ("label_smoothing", "not one single loss with label smoothing"),
+    ],
+)
+def test_a_gene_that_is_asked_for_and_lacks_is_warned_of(gene, text):
+    with pytest.warns(MihaWarning, match=f"no mutation of {gene}: the network has {text}"):
+        assert genes([gene, "batch_size"], GENOME, SPACE) == ["batch_size"]
+
+
+def test_a_number_that_only_another_optimizer_has_mutates_where_optimizers_do():
+    genome = RICH.replace(optimizer="adagrad", momentum=None, weight_decay=None)
+    assert "momentum" in genes(["optimizer", "momentum"], genome, RICH_SPACE)
+    with pytest.warns(MihaWarning, match="no mutation of momentum"):
+        assert genes(["batch_size", "momentum"], genome, RICH_SPACE) == ["batch_size"]
+
+
+def test_a_network_without_activations_is_told_of_by_default():
+    with pytest.warns(MihaWarning, match="no mutation of activation"):
+        found = genes(None, GENOME.replace(activations=()), replace(SPACE, slots={}))
+    assert found == ["optimizer", "batch_size", "learning_rate"]

@@ -1,0 +1,301 @@
+"""Data that is read anew for each epoch: every kind of it, on the backend that Keras runs on."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from contract import assert_equal, rng
+from networks import branched, branched_data, convolutional, dense, images
+from sources import Listed, Pairs, dataset, in_hdf5, loader, mapped
+
+import miha
+from miha import MihaWarning, SearchSpace
+from miha.checks import choose_batch_size
+from miha.trainer.data import Data
+from miha.trainer.factory import make_trainer
+from miha.trainer.streams.indexed import Indexed
+from miha.trainer.streams.opening import open_data
+from miha.trainer.streams.stream import seed_of
+
+BACKEND = keras.backend.backend()
+
+
+def trainer_of(model, *data, batch_size=20, shuffle=True, evaluate_training=False, **arguments):
+    training, validation = open_data(model, *data, **arguments)
+    size = choose_batch_size(batch_size, training.batch_size, training.rebatches, training.samples)
+    return make_trainer(
+        model, training, validation, batch_size=size, validation_batch_size=32,
+        space=SearchSpace(activations=("relu", "tanh")), shuffle=shuffle,
+        evaluate_training=evaluate_training, seed=0,
+    )  # fmt: skip
+
+
+def trained(trainer, epochs=2, batch_size=None):
+    if batch_size is not None:
+        trainer.express(trainer.genome.replace(batch_size=batch_size))
+    logs = [e.logs for e in trainer.train(epochs, rng(5), rng(6), lambda epoch: None)]
+    return trainer.snapshot(), logs
+
+
+def assert_trained_alike(first, second, epochs=2, batch_size=None):
+    (ours, our_logs), (theirs, their_logs) = (
+        trained(trainer, epochs, batch_size) for trainer in (first, second)
+    )
+    assert_equal(ours, theirs)
+    assert our_logs == their_logs
+
+
+REBATCHED = {
+    "a dataset in batches": lambda x, y: dataset(x, y).batch(32),
+    "a dataset without batches": dataset,
+    "a dataset of unknown length": lambda x, y: dataset(x, y).filter(lambda x, y: True).batch(7),
+    "a DataLoader": loader,
+    "an iterable": Listed,
+    "a function": lambda x, y: miha.Batches(lambda: iter(Listed(x, y)), len(Listed(x, y))),
+}
+
+
+@pytest.mark.parametrize("kind", list(REBATCHED))
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_batches_of_any_source_train_as_the_same_arrays_do(kind, shuffle):
+    x, y = images(100)
+    source = REBATCHED[kind](x, y)
+    ours = trainer_of(dense(), source, shuffle=shuffle, validation_data=source)
+    theirs = trainer_of(dense(), x, y, shuffle=shuffle, validation_data=(x, y))
+    assert_trained_alike(ours, theirs)
+    assert_trained_alike(ours, theirs, batch_size=24)
+
+
+LARGE = {
+    "arrays": lambda folder, x, y: (x, y),
+    "memory-mapped": mapped,
+    "HDF5 in one piece": in_hdf5,
+    "HDF5 in chunks": lambda folder, *arrays: in_hdf5(
+        folder, *arrays, chunks=True, compression="gzip"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", list(LARGE))
+def test_arrays_larger_than_the_device_train_as_those_on_it(kind, tmp_path):
+    x, y = images(100)
+    x = x.astype("float64")
+    large = LARGE[kind](tmp_path, x, y)
+    held, streamed = (
+        trainer_of(dense(), *large, validation_data=tuple(large), room=room)
+        for room in (10**9, 100)
+    )
+    plain = trainer_of(dense(), x, y, validation_data=(x, y))
+    assert set(held._sources) == {"train", "test"} == set(streamed._streams)
+    assert held.fingerprint == streamed.fingerprint == plain.fingerprint
+    expected = trained(plain)
+    for trainer in (held, streamed):
+        snapshot, logs = trained(trainer)
+        assert_equal(snapshot, expected[0])
+        assert logs == expected[1]
+
+
+def test_the_validation_split_and_weights_of_large_arrays_are_those_of_arrays(tmp_path):
+    x, y = images(100)
+    data, arguments = mapped(tmp_path, x, y), {"validation_split": 0.2, "class_weight": {1: 3.0}}
+    streamed = trainer_of(dense(), *data, room=0, **arguments)
+    plain = trainer_of(dense(), x, y, **arguments)
+    assert streamed.fingerprint == plain.fingerprint
+    assert_trained_alike(streamed, plain)
+
+
+def test_what_fits_is_held_the_validation_data_first(tmp_path):
+    x, y = mapped(tmp_path, *images(100))
+    validation = images(40)
+    room = sum(array.nbytes for array in validation)
+    training, held = open_data(dense(), x, y, validation_data=validation, room=room)
+    assert isinstance(training, Indexed) and isinstance(held, Data)
+
+
+def test_several_inputs_and_outputs_are_streamed():
+    x, y = branched_data(100)
+    weights = np.linspace(0, 2, 100, dtype="float32")
+    streamed = trainer_of(branched(), x, y, weights, room=0)
+    plain = trainer_of(branched(), x, y, weights)
+    assert streamed.fingerprint == plain.fingerprint
+    assert_trained_alike(streamed, plain)
+    source = tf.data.Dataset.from_tensor_slices((x, y)).batch(10)
+    assert_trained_alike(trainer_of(branched(), source), trainer_of(branched(), x, y))
+
+
+def test_weights_of_samples_and_classes_are_those_of_fit():
+    x, y = images(100)
+    weights = np.linspace(0, 2, 100, dtype="float32")
+    for source, arguments, plain in (
+        (tf.data.Dataset.from_tensor_slices((x, y, weights)).batch(20), {}, (x, y, weights)),
+        (dataset(x, y).batch(20), {"class_weight": {1: 3.0}}, (x, y)),
+    ):
+        ours = trainer_of(dense(), source, **arguments)
+        assert_trained_alike(ours, trainer_of(dense(), *plain, **arguments))
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="a step in a loop rounds otherwise on JAX")
+@pytest.mark.parametrize("kind", ["dataset", "PyDataset", "loader"])
+def test_weights_are_those_of_fit_bit_for_bit(kind):
+    x, y = images(100)
+    make = {"dataset": lambda x, y: dataset(x, y).batch(20), "PyDataset": Pairs, "loader": loader}
+    trainer = trainer_of(convolutional(), make[kind](x, y), shuffle=False)
+    model = convolutional()
+    history = model.fit(make[kind](x, y), epochs=3, shuffle=False, verbose=0).history
+    logs = [e.logs for e in trainer.train(3, rng(), None, lambda epoch: None)]
+    for ours, theirs in zip(trainer.snapshot().variables, model.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert [epoch["loss"] for epoch in logs] == history["loss"]
+
+
+def test_the_batches_of_a_pydataset_stay_as_they_are_and_their_order_is_drawn():
+    x, y = images(100)
+    trainer = trainer_of(dense(), Pairs(x, y))
+    assert trainer.space.batch_size == (20, 20)
+    places = np.random.default_rng(seed_of(rng(5))).permutation(5)
+    order = (places[:, None] * 20 + np.arange(20)).ravel()
+    plain = trainer_of(dense(), x[order], y[order], shuffle=False)
+    assert_trained_alike(trainer, plain, epochs=1)
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_the_workers_of_a_pydataset_are_asked_for_its_batches(processes):
+    x, y = images(100)
+    parallel = Pairs(x, y, workers=2, use_multiprocessing=processes)
+    assert_trained_alike(trainer_of(dense(), parallel), trainer_of(dense(), Pairs(x, y)))
+
+
+def test_a_pydataset_is_told_of_epochs_and_not_of_evaluations_on_training_data():
+    told = []
+
+    class Telling(Pairs):
+        def on_epoch_begin(self):
+            told.append("begin")
+
+        def on_epoch_end(self):
+            told.append("end")
+
+    with pytest.warns(MihaWarning, match="goes on from clone to clone"):
+        trainer = trainer_of(dense(), Telling(*images()), evaluate_training=True)
+    trained(trainer, 2)
+    assert told == ["begin", "end"] * 2
+
+
+def test_batches_of_several_shapes_stay_as_they_are():
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((None, 2)), keras.layers.GlobalAveragePooling1D()]
+    layers += [keras.layers.Dense(4, "relu"), keras.layers.Dense(1)]
+    lengths = [3, 5, 5, 2, 4]
+    x = [rng(i).normal(size=(4, length, 2)).astype("float32") for i, length in enumerate(lengths)]
+
+    def batches():
+        for batch in x:
+            yield batch, batch[:, 0, :1]
+
+    spec = (tf.TensorSpec((None, None, 2)), tf.TensorSpec((None, 1)))
+    model = keras.Sequential(layers)
+    model.compile("sgd", "mse")
+    ends = []
+    for source in (
+        tf.data.Dataset.from_generator(batches, output_signature=spec),
+        miha.Batches(batches, 5),
+    ):
+        trainer = trainer_of(model, source)
+        assert trainer.space.batch_size == (4, 4)
+        ends.append(trained(trainer)[0])
+    assert_equal(*ends)
+    for _ in range(2):
+        for batch in x:
+            model.train_on_batch(batch, batch[:, 0, :1])
+    for ours, theirs in zip(ends[0].variables, model.variables, strict=True):
+        np.testing.assert_allclose(ours, keras.ops.convert_to_numpy(theirs), 1e-6)
+
+
+def seeded(seed):
+    return Listed(*(array[rng(seed).permutation(60)] for array in images(60)), size=20)
+
+
+def test_a_function_that_takes_a_seed_decides_the_order_of_each_epoch():
+    trainer, order, model = trainer_of(dense(), miha.Batches(seeded, 3)), rng(5), dense()
+    ours, _ = trained(trainer)
+    for seed in (seed_of(order), seed_of(order)):
+        for batch in seeded(seed):
+            model.train_on_batch(*batch)
+    for a, b in zip(ours.variables, model.variables, strict=True):
+        np.testing.assert_allclose(a, keras.ops.convert_to_numpy(b), 1e-4, 1e-6)
+
+
+def assert_trains_alike_again(trainer):
+    start, ends = trainer.snapshot(), []
+    for _ in range(2):
+        trainer.restore(start)
+        ends.append(trained(trainer)[0])
+    assert_equal(*ends)
+
+
+def test_a_loader_draws_by_its_own_sampler_from_a_seed_by_place():
+    torch = pytest.importorskip("torch")
+    sampler = torch.utils.data.WeightedRandomSampler(torch.linspace(0, 1, 60), 40)
+    trainer = trainer_of(dense(), loader(*images(60), sampler=sampler, drop_last=True))
+    assert trainer._samples == 40
+    assert_trains_alike_again(trainer)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_loaders_samples_draw_is_drawn_by_place(workers):
+    torch = pytest.importorskip("torch")
+
+    class Noisy(torch.utils.data.Dataset):
+        def __init__(self):
+            self.x, self.y = images(60)
+
+        def __len__(self):
+            return len(self.x)
+
+        def __getitem__(self, place):
+            return self.x[place] + torch.rand(()).numpy(), self.y[place]
+
+    context = {"multiprocessing_context": "fork"} if workers else {}
+    source = torch.utils.data.DataLoader(Noisy(), 20, num_workers=workers, **context)
+    assert_trains_alike_again(trainer_of(dense(), source))
+
+
+def test_a_loader_of_an_iterable_dataset_keeps_its_batches():
+    torch = pytest.importorskip("torch")
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __len__(self):
+            return 60
+
+        def __iter__(self):
+            return iter(zip(*images(60), strict=True))
+
+    trainer = trainer_of(dense(), torch.utils.data.DataLoader(Stream(), 16))
+    assert trainer.space.batch_size == (16, 16)
+    plain = trainer_of(dense(), *images(60), batch_size=16, shuffle=False)
+    assert_trained_alike(trainer, plain)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda x, y: dataset(x, y).shuffle(100).batch(20),
+        lambda x, y: miha.Batches(lambda: dataset(x, y).shuffle(100).batch(20), 5),
+    ],
+)
+def test_data_that_shuffles_itself_is_warned_of_and_left_to_it(source):
+    x, y = images(100)
+    with pytest.warns(MihaWarning, match=r"`x` is .* gives other samples, or another order"):
+        training, _ = open_data(dense(), source(x, y))
+    found = np.concatenate([part.data.x for part in training.parts(20, rng(), True)])
+    np.testing.assert_array_equal(np.sort(found, 0), np.sort(x, 0))
+    assert not np.array_equal(found, x)
+
+
+def test_evaluations_are_of_the_same_samples_each_time():
+    trainer = trainer_of(dense(), miha.Batches(seeded, 2), evaluate_training=True)
+    trainer.express(trainer.genome.replace(learning_rate=1e-30))
+    logs = trained(trainer, 3)[1]
+    assert len({epoch["eval_loss"] for epoch in logs}) == 1

@@ -1,0 +1,187 @@
+"""What cannot be read again and again, or breaks on the way, and the parts that streams are of."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from contract import rng
+from networks import dense, images
+from sources import Listed, Pairs, dataset, mapped
+
+import miha
+from miha import ArgumentError, MihaError
+from miha.trainer.data import Data
+from miha.trainer.streams.blocks import cut, shuffled
+from miha.trainer.streams.opening import open_data
+from miha.trainer.streams.prefetch import prefetched
+
+
+def endless():
+    while True:
+        yield np.zeros((4, 8, 8, 1), "float32"), np.zeros(4)
+
+
+class WithoutLength:
+    def __iter__(self):
+        return endless()
+
+
+class OnceOnly:
+    def __len__(self):
+        return 3
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise StopIteration
+
+
+class Endless(Pairs):
+    num_batches = None
+
+
+X, Y = images(40)
+BAD = np.where(np.arange(40)[:, None, None, None] == 30, np.float32(np.nan), X)
+
+
+def words():
+    return tf.data.Dataset.from_tensor_slices((["a", "b"], [0, 1])).batch(2)
+
+
+def ragged():
+    spec = (tf.TensorSpec((None, 8, 1)), tf.TensorSpec((), tf.int32))
+    return tf.data.Dataset.from_generator(lambda: iter([]), output_signature=spec)
+
+
+def endless_loader():
+    torch = pytest.importorskip("torch")
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return endless()
+
+    return torch.utils.data.DataLoader(Stream(), None)
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (endless, {}, "a generator, which can be read once only.*miha.Batches"),
+        (lambda: endless, {}, "Received: a function.*miha.Batches"),
+        (WithoutLength, {}, "must have a length.*WithoutLength.*__len__"),
+        (OnceOnly, {}, "OnceOnly.*can be read once only"),
+        (lambda: Endless(X, Y), {}, "must have an end.*num_batches"),
+        (lambda: dataset(X, Y).repeat().batch(4), {}, r"infinite dataset.*take\(batches\)"),
+        (words, {}, "dense tensors of numbers.*string"),
+        (ragged, {}, "must all have one shape.*padded_batch"),
+        (endless_loader, {}, "must have a length.*DataLoader"),
+        (lambda: Listed(X[:0], Y[:0]), {}, "at least one batch"),
+        (lambda: Listed(BAD[30:], Y[30:]), {}, "must be finite"),
+        (lambda: miha.Batches(lambda: [(X, Y, Y, Y)], 1), {}, "tuple of 4 parts"),
+        (lambda: miha.Batches(lambda: [(X, Y[:3])], 1), {}, "as many samples"),
+        (lambda: Listed(X, Y), {"y": Y}, "`y` must not be given"),
+        (lambda: Listed(X, Y), {"sample_weight": Y}, "`sample_weight` must not be given"),
+        (lambda: Listed(X, Y), {"validation_split": 0.1}, "`validation_split` must not be given"),
+        (lambda: Listed(X, Y), {"class_weight": {0: np.nan}}, "dictionary from class"),
+        (
+            lambda: miha.Batches(lambda: [(X, Y, np.ones(40))], 1),
+            {"class_weight": {0: 2.0}},
+            "must not both be given",
+        ),
+    ],
+)
+def test_what_cannot_be_read_again_and_again_is_refused_with_a_cure(make, arguments, message):
+    with pytest.raises(ArgumentError, match=f"(?s){message}") as refused:
+        open_data(dense(), make(), **arguments)
+    assert "Received" in str(refused.value)
+    if not arguments:
+        with pytest.raises(ArgumentError, match="validation_data"):
+            open_data(dense(), X, Y, validation_data=make())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((iter([]), 3), "must be a function"),
+        ((endless, 0), "integer >= 1"),
+        ((endless, 1.5), "1.5"),
+    ],
+)
+def test_batches_need_a_function_and_a_length(arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        miha.Batches(*arguments)
+
+
+@pytest.mark.parametrize("validation_data", [None, (BAD, Y)])
+def test_large_arrays_that_are_not_finite_are_refused_before_training(tmp_path, validation_data):
+    x, y = mapped(tmp_path, X if validation_data else BAD, Y)
+    name = "validation_data" if validation_data else "x"
+    with pytest.raises(ArgumentError, match=f"`{name}` and its targets .* must be finite"):
+        miha.MIHA(
+            dense(), x, y, validation_data=validation_data, data_memory=0, logs=tmp_path / "run"
+        )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("dtype", ["U3", [("a", "f4")]])
+def test_large_arrays_of_other_things_than_numbers_are_refused(tmp_path, dtype):
+    [x] = mapped(tmp_path, np.zeros(40, dtype))
+    with pytest.raises(ArgumentError, match="arrays of numbers"):
+        open_data(dense(), x, Y, room=0)
+
+
+class Breaking(Listed):
+    def __iter__(self):
+        yield from list(super().__iter__())[:2]
+        raise OSError("the disk is gone")
+
+
+def test_data_that_fails_stops_the_run_and_not_a_clone(tmp_path):
+    run = miha.MIHA(dense(), Breaking(X, Y), c=1, m=1, logs=tmp_path / "run", verbose=0)
+    with pytest.raises(MihaError, match="`x` raised while it was read.*the disk is gone"):
+        run.optimize()
+
+
+def test_samples_that_are_not_finite_later_on_are_told_of():
+    training, _ = open_data(dense(), Listed(BAD, Y))
+    with pytest.raises(MihaError, match="`x`.*must be finite"):
+        list(training.parts(20, rng(), True))
+
+
+def test_cutting_gives_the_same_samples_in_blocks_of_another_size():
+    blocks = [Data(np.arange(start, stop)) for start, stop in ((0, 5), (5, 6), (6, 20), (20, 23))]
+    for size in (1, 4, 7, 50):
+        found = list(cut(iter(blocks), size))
+        assert all(block.samples == size for block in found[:-1])
+        np.testing.assert_array_equal(np.concatenate([b.x for b in found]), np.arange(23))
+
+
+def test_a_buffer_shuffles_all_samples_and_what_comes_late_stays_late():
+    blocks = [Data(np.arange(start, start + 10)) for start in range(0, 1000, 10)]
+    found = np.concatenate([block.x for block in shuffled(iter(blocks), 100, rng())])
+    np.testing.assert_array_equal(np.sort(found), np.arange(1000))
+    assert (np.diff(found) != 1).mean() > 0.9
+    assert np.flatnonzero(found < 10).min() < 100
+    assert np.flatnonzero(found >= 990).min() >= 890
+    np.testing.assert_array_equal(blocks[0].x, np.arange(10))  # They are not written to.
+
+
+def test_reading_ahead_ends_with_what_is_read():
+    closed = []
+
+    def items():
+        try:
+            yield from range(100)
+        finally:
+            closed.append(True)
+
+    parts = prefetched(items())
+    assert [next(parts), next(parts)] == [0, 1]
+    parts.close()
+    assert closed
+    assert not [t for t in threading.enumerate() if t.name.startswith("miha-data")]
+    assert list(prefetched(iter(range(10)))) == list(range(10))

@@ -1,0 +1,132 @@
+"""XLA on TensorFlow: asked for, it gives the same weights but for rounding."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from contract import make_contract_trainer, rng, train
+from networks import convolutional, dense, images
+
+import miha
+from miha.errors import ArgumentError
+
+
+def trainer_of(network, **changes):
+    return make_contract_trainer(network, images(), validation=images(40), **changes)
+
+
+def values(trainer):
+    snapshot = trainer.snapshot()
+    return (*snapshot.variables, *snapshot.slots)
+
+
+@pytest.mark.parametrize("batch_size", [20, 24])
+def test_xla_gives_the_same_weights_but_for_rounding(batch_size):
+    graph, xla = (trainer_of(dense(), batch_size=batch_size) for _ in range(2))
+    xla.compile_from(1)
+    mine, theirs = (train(trainer, 3) for trainer in (graph, xla))
+    for a, b in zip(mine, theirs, strict=True):
+        assert a.logs == pytest.approx(b.logs, rel=1e-4)
+    for a, b in zip(values(graph), values(xla), strict=True):
+        np.testing.assert_allclose(a, b, 1e-4, 1e-6)
+
+
+def test_a_genome_has_a_program_of_its_own_and_keeps_it():
+    trainer = trainer_of(dense(), batch_size=24)
+    trainer.compile_from(1)
+    start, own, ends = trainer.snapshot(), trainer.genome, []
+    slot = own.activations[0][0]
+    for genome in (own, own.with_activation(slot, "tanh"), own.replace(learning_rate=0.01), own):
+        trainer.restore(start)
+        trainer.express(genome)
+        ends.append((train(trainer, 2)[-1].logs["loss"], trainer.traces))
+    losses, traces = zip(*ends, strict=True)
+    assert losses[0] == losses[3] and len(set(losses)) == 3
+    assert [count - traces[0] for count in traces] == [0, 1, 1, 1]
+
+
+def test_short_trainings_are_not_compiled_by_xla():
+    trainer, plain = (trainer_of(dense(), batch_size=24) for _ in range(2))
+    trainer.compile_from(3)
+    train(trainer, 2)
+    train(plain, 2)
+    for a, b in zip(values(trainer), values(plain), strict=True):
+        np.testing.assert_array_equal(a, b)
+    before = trainer.traces
+    train(trainer, 3)
+    assert trainer.traces == before + 1
+
+
+def test_a_training_by_xla_stops_when_the_loss_is_not_finite():
+    trainer = trainer_of(dense("sgd"), batch_size=24)
+    trainer.compile_from(1)
+    trainer.express(trainer.genome.replace(learning_rate=1e30))
+    assert len(train(trainer, 5)) < 5
+    assert int(trainer.snapshot().slots[0]) < 4
+
+
+def test_both_ways_are_measured_and_the_graph_is_used_on():
+    trainer = trainer_of(dense(), batch_size=24)
+    seconds = trainer.measure_xla()
+    assert set(seconds) == {"graph epoch", "xla epoch", "xla compilation"}
+    assert seconds["xla compilation"] > seconds["xla epoch"] > 0
+    before = trainer.traces
+    trainer.train(1, rng(), rng(), lambda epoch: None)
+    assert trainer.traces <= before + 1  # The evaluation.
+
+
+SHORT = {"m": 3, "n": 1, "k": 1, "c": 1, "pop_size": 3, "batch_size": 24, "seed": 3, "verbose": 0}
+
+
+def search(folder, model, **changes):
+    return miha.MIHA(
+        model, *images(), validation_data=images(40), logs=folder, **{**SHORT, **changes}
+    )
+
+
+def story(folder):
+    result = miha.load_run(folder)
+    history = result.history.drop(columns="seconds").to_dict("split")
+    return repr((history, [np.array(v).tobytes() for v in result.model.weights]))
+
+
+def test_a_run_that_goes_on_keeps_what_was_measured_and_equals_one_never_interrupted(
+    tmp_path, monkeypatch
+):
+    class Stop(miha.Callback):
+        def on_cycle_end(self, cycle, clones):
+            raise KeyboardInterrupt
+
+    measured = {"graph epoch": 2.0, "xla epoch": 1.0, "xla compilation": 2.5}
+    kind = "miha.trainer.tensorflow.TensorFlowTrainer.measure_xla"
+    monkeypatch.setattr(kind, lambda trainer: measured)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    search(whole, dense(), compiler="auto").optimize()
+    with pytest.raises(KeyboardInterrupt):
+        search(killed, dense(), compiler="auto", callbacks=[Stop()]).optimize()
+    monkeypatch.delattr(kind)
+    search(killed, dense(), compiler="auto").optimize()
+    assert story(killed) == story(whole)
+    search(tmp_path / "graph", dense()).optimize()
+    assert story(tmp_path / "graph") != story(whole)
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [(convolutional, "takes minutes to compile a convolution"), (dense, "is not compiled")],
+)
+def test_xla_is_refused_where_it_does_not_pay_or_cannot_be(tmp_path, network, reason):
+    model = network()
+    if network is dense:
+        model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
+    with pytest.raises(ArgumentError, match=f"compiler='xla', but .*{reason}"):
+        search(tmp_path / "run", model, compiler="xla")
+    assert search(tmp_path / "run", model, compiler="auto") is not None
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_fused_population_needs_jax(tmp_path):
+    with pytest.raises(ArgumentError, match="population='fused', but the backend 'tensorflow'"):
+        search(tmp_path / "run", dense(), population="fused")
+    assert keras.backend.backend() == "tensorflow"
