@@ -14,12 +14,13 @@ from miha.archive import largest_archive, pack, read
 from miha.budgets import check_budgets
 from miha.callbacks import Callback, notify
 from miha.choices import Choices, Compiler, Population, Wishes, described, settle
-from miha.errors import ArchiveError, MihaWarning, RunExistsError, StorageError
+from miha.errors import ArchiveError, MihaWarning, RunExistsError, RunStopped, StorageError
 from miha.executors.factory import make_executor
 from miha.fitness import Fitness, LevelAndSlope
 from miha.folder import START, Keep, RunFolder, new_folder
 from miha.identity import check_same, describe_run
 from miha.interrupts import resumable
+from miha.keras_callbacks import is_keras_callback
 from miha.lock import locked
 from miha.logbook import Logbook
 from miha.loop import Loop
@@ -121,7 +122,8 @@ class MIHA:
         compiler: On TensorFlow ``"graph"``, the default, whose weights are those of `fit` bit for
             bit; ``"xla"``, which rounds otherwise and compiles each genome anew; or ``"auto"``:
             XLA for trainings so long that it is measured to pay.
-        callbacks: `Callback` objects that watch the run.
+        callbacks: `Callback` objects that watch the run, and callbacks of Keras, which are
+            called for the network itself, and for the clones that become it, as in `fit`.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
 
     Raises:
@@ -174,7 +176,7 @@ class MIHA:
         restore_best: bool = False,
         population: Population = "auto",
         compiler: Compiler | None = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callback | keras.callbacks.Callback] = (),
         verbose: int = 1,
     ) -> None:
         schedule = Schedule(m, n, k, c, pop_size)
@@ -195,6 +197,7 @@ class MIHA:
         self.seed = choose_seed(seed, folder, overwrite)
 
         from miha.trainer import factory
+        from miha.trainer.following import join_keras_callbacks
         from miha.trainer.streams.opening import open_data
 
         if data_memory is not None:
@@ -223,6 +226,7 @@ class MIHA:
             evaluate_training=monitor is None or monitor.startswith("eval_"),
             seed=self.seed,
             genes=[mutation.gene for mutation in wishes or ()],
+            with_mirror=any(map(is_keras_callback, callbacks)),
         )
         monitor, direction = checks.resolve_monitor(
             monitor or ("val_loss" if has_validation else "eval_loss"), mode, trainer.metrics
@@ -250,7 +254,8 @@ class MIHA:
             restore_best=bool(restore_best),
             seed=self.seed,
         )
-        self._callbacks = [*make_progress(verbose, monitor, budgets), *callbacks]
+        watchers = join_keras_callbacks(callbacks, trainer)
+        self._callbacks: list[Callback] = [*make_progress(verbose, monitor, budgets), *watchers]
         self._wishes = Wishes(population, compiler)
         self._wishes.check(trainer)
         # Now: neither the network nor a mutation of the user's is as it was after a run.
@@ -318,7 +323,11 @@ class MIHA:
         archive = self._trainer.export(self._start, self._genome)
         recorder.folder.write_archive(START, pack(archive, {"genome": self._genome.to_dict()}))
         self._begin(recorder)
-        self._loop(recorder).run(self._genome)
+        try:
+            self._loop(recorder).run(self._genome)
+        except RunStopped as stop:
+            say(str(stop))
+            return self._result(recorder.folder, recorder.log, "interrupted")
         recorder.end()
         return self._finish(recorder.folder, recorder.log)
 
@@ -370,13 +379,16 @@ class MIHA:
 
     def _finish(self, folder: RunFolder, log: Logbook) -> Result:
         """Load the networks, then delete the archives that shall not stay."""
-        plan, load = self._plan, self._trainer.load
-        result = Result(
-            plan.monitor, folder.path, "finished", log, plan.mode, lambda path: load(read(path)[1])
-        ).loaded()
+        result = self._result(folder, log, "finished")
         folder.keep(self._keep, result.archives)
-        say(f"Ends with {result.genome}; best {plan.monitor} {result.best_value:.5g}")
+        say(f"Ends with {result.genome}; best {result.monitor} {result.best_value:.5g}")
         return result
+
+    def _result(self, folder: RunFolder, log: Logbook, state: str) -> Result:
+        plan, load = self._plan, self._trainer.load
+        return Result(
+            plan.monitor, folder.path, state, log, plan.mode, lambda path: load(read(path)[1])
+        ).loaded()
 
     def _progress(self, recorder: Recorder) -> str:
         total, folder = self._plan.longest.trainings, str(recorder.folder.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from miha.errors import MihaError
+from miha.errors import MihaError, RunStopped
 from miha.records import Epoch, Network, Schedule, Task
 
 if TYPE_CHECKING:
@@ -67,10 +67,13 @@ def notify(callbacks: Sequence[Callback], hook: Callable[..., None], *args: Any)
 
     Raises:
         MihaError: A callback raised; the message names it.
+        RunStopped: A callback asks for the end of the run.
     """
     for callback in callbacks:
         try:
             getattr(callback, hook.__name__)(*args)
+        except RunStopped:
+            raise
         except Exception as error:
             name = f"{type(callback).__name__}.{hook.__name__}"
             raise MihaError(f"The callback {name} raised {error!r}.") from error

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from miha.callbacks import Callback
 from miha.errors import ArgumentError
 from miha.folder import Keep
+from miha.keras_callbacks import check_keras_callback, is_keras_callback
 from miha.mutations import Mutation, mutate
 from miha.randomness import generator
 from miha.records import Genome, Mode, Schedule
@@ -129,10 +130,12 @@ def check_choices(keep: Any, mode: Any, verbose: Any, callbacks: Sequence[Any]) 
     _check_one_of("mode", mode, ("auto", *get_args(Mode)))
     _check_one_of("verbose", verbose, (0, 1, 2))
     for callback in callbacks:
-        if not isinstance(callback, Callback):
+        if is_keras_callback(callback):
+            check_keras_callback(callback)
+        elif not isinstance(callback, Callback):
             raise ArgumentError(
-                f"`callbacks` must be a list of `miha.Callback`. Received: {type(callback)}. "
-                "Derive your class from `miha.Callback`."
+                "`callbacks` must be a list of `miha.Callback` and of callbacks of Keras. "
+                f"Received: {type(callback)}. Derive your class from `miha.Callback`."
             )
 
 

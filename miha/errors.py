@@ -39,6 +39,10 @@ class MihaWarning(UserWarning):
     """Something the user asked for is left out or went another way."""
 
 
+class RunStopped(MihaError):  # noqa: N818
+    """A callback of the user's has asked for the end of the run; it can go on later."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message that tells something, as a sentence."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras writes in bold.

@@ -28,7 +28,8 @@ _SKELETON = {"model", "population", "run.log", "run.json.part"}
 """What a run that was killed before it wrote `run.json` has left, hidden files aside."""
 
 _ARCHIVES = ("model/model_*.zip", "population/*_model.zip")
-_WRITTEN = ("journal.jsonl", "history.csv", "lineage.csv", "run.log", *_ARCHIVES)
+_SHOWN = ("report.html", "tensorboard/**/events.out.tfevents.*.miha")
+_WRITTEN = ("journal.jsonl", "history.csv", "lineage.csv", "run.log", *_ARCHIVES, *_SHOWN)
 """What a run writes beside `run.json`; all else in its folder is somebody else's."""
 
 

@@ -14,6 +14,7 @@ from miha.folder import RunFolder
 from miha.journal import Entry
 from miha.logbook import Logbook
 from miha.records import Genome, Mode
+from miha.showing import Showing
 from miha.stretches import HyperparameterSchedule
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Showing):
     """The outcome of a run, or what there is of it so far.
 
     Attributes:

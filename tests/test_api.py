@@ -182,7 +182,9 @@ def test_several_inputs_and_outputs_run_and_any_logged_value_is_monitored(tmp_pa
 def test_without_validation_data_the_learning_rate_is_left_alone_unless_asked(tmp_path):
     genes = {}
     for name, mutations in (("default", None), ("asked", ["learning_rate"])):
-        run = run_in(tmp_path / name, dense(), validation_data=None, mutations=mutations, c=4)
+        run = run_in(
+            tmp_path / name, dense(), validation_data=None, mutations=mutations, c=4, restarts=0
+        )
         result = run.optimize()
         genes[name] = set(result.lineage["gene"])
         assert result.monitor == "eval_loss"
@@ -276,7 +278,8 @@ def test_the_output_layer_mutates_when_it_is_named(tmp_path):
     )
     model.compile("sgd", "mse")
     space = SearchSpace(layers=["out"])
-    result = run_in(tmp_path / "run", model, space=space, mutations=["activation"]).optimize()
+    changes = {"space": space, "mutations": ["activation"], "restarts": 0}
+    result = run_in(tmp_path / "run", model, **changes).optimize()
     assert result.lineage["change"].str.startswith("out: ").sum() == 4
 
 
@@ -397,7 +400,7 @@ def test_a_custom_fitness_and_mutation_are_used(tmp_path):
 
     result = run_in(
         tmp_path / "run", dense(), mutations=[Halve()], fitness=lambda curve: curve.last,
-        pop_size=2, control=False,
+        pop_size=2, control=False, restarts=0,
     ).optimize()  # fmt: skip
     assert result.genome.learning_rate == pytest.approx(0.001 / 4)
     assert result.lineage["fitness"].tolist() == result.lineage["value"].tolist()

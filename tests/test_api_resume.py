@@ -176,12 +176,12 @@ def other_weights():
     [
         ({"model": other_layers}, "fingerprint.layers"),
         ({"model": other_weights}, "fingerprint.weights"),
-        ({"model": convolutional}, "genome.activations"),
+        ({"model": convolutional}, "arguments.mutations"),
         ({"model": lambda: dense("sgd")}, "genome.optimizer is 'adam' and not 'sgd'"),
         ({"data": images(seed=1)}, "fingerprint.data"),
         ({"validation_data": images(32, seed=8)}, "fingerprint.data"),
         ({"batch_size": 8}, "data.batch_size is 16 and not 8"),
-        ({"space": miha.SearchSpace(optimizers=["adam"])}, "arguments.space.optimizers"),
+        ({"space": miha.SearchSpace(optimizers=["adam"])}, "arguments.mutations"),
     ],
 )
 def test_a_run_of_another_network_or_data_is_refused_before_it_begins(interrupted, changes, told):
@@ -286,11 +286,11 @@ def test_what_a_users_own_part_raises_names_it_and_leaves_a_run_that_goes_on(
     tmp_path, part, culprit
 ):
     with pytest.raises(MihaError, match=culprit):
-        start(tmp_path / "run", **part()).optimize()
+        start(tmp_path / "run", restarts=0, **part()).optimize()
     assert miha.load_run(tmp_path / "run").state == "interrupted"
     mended = {"mutations": [Wild([None] * 9)]} if "mutations" in part() else part()
     mended |= {"callbacks": []}
-    start(tmp_path / "run", **mended).optimize()
+    start(tmp_path / "run", restarts=0, **mended).optimize()
     assert miha.load_run(tmp_path / "run").state == "finished"
 
 

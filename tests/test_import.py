@@ -12,7 +12,7 @@ import pytest
 
 import miha
 
-HEAVY = ("tensorflow", "keras", "pandas")
+HEAVY = ("tensorflow", "keras", "pandas", "plotly", "optuna", "mlflow", "tensorboard")
 
 
 def imported(code: str) -> set[str]:
@@ -52,6 +52,17 @@ from fakes import make_loop, run
 run(make_loop(Path({str(tmp_path)!r})))
 """
     assert imported(code) == {"pandas"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("cli", "exporting", "integrations.mlflow", "integrations.optuna"),
+        *("integrations.tensorboard", "report.page", "shown", "visualization", "watch"),
+    ],
+)
+def test_what_shows_a_run_imports_nothing_heavy_before_it_is_needed(module):
+    assert imported(f"import miha.{module}") == set()
 
 
 def test_a_loop_runs_where_no_log_has_been_opened(tmp_path):

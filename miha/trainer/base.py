@@ -78,6 +78,7 @@ class KerasTrainer(abc.ABC):
         exporter: Makes archives and plain networks.
         fresh: Draws first values anew.
         fingerprint: Checksums of data and network.
+        mirror: A network that callbacks of Keras may look at, or None.
     """
 
     is_compiled: ClassVar[bool] = True
@@ -97,7 +98,9 @@ class KerasTrainer(abc.ABC):
         exporter: Exporter,
         fresh: transitions.FreshValues,
         fingerprint: dict[str, str],
+        mirror: Exporter | None = None,
     ) -> None:
+        self.mirror = mirror
         self.space = space
         self.metrics = metrics
         self.fingerprint = fingerprint

@@ -55,6 +55,16 @@ class Exporter:
             self._express(snapshot, genome)
             return to_bytes(self._network)
 
+    @property
+    def network(self) -> keras.Model:
+        """The exporter's own network, as it was last shown."""
+        return self._network
+
+    def show(self, snapshot: Snapshot, genome: Genome) -> None:
+        """Give the exporter's own network values and hyperparameters."""
+        with keras.device("cpu"):
+            self._express(snapshot, genome)
+
     def load(self, archive: bytes) -> keras.Model:
         """Return the plain network of an archive; its layers are the user's own, so trusted."""
         return from_bytes(archive, self._custom_objects, safe_mode=False)

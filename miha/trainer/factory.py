@@ -50,6 +50,7 @@ def make_trainer(
     seed: int,
     genes: Collection[str] = (),
     slots_named: Sequence[str] | None = None,
+    with_mirror: bool = False,
 ) -> Trainer:
     """Copy the user's network and make a trainer for the copy.
 
@@ -66,6 +67,7 @@ def make_trainer(
         genes: Those of `ASKED` that shall be able to mutate; the others always are.
         slots_named: Names of the activation slots that may change, instead of the user's choice
             of layers.
+        with_mirror: Whether callbacks of Keras will want a network to look at.
 
     Returns:
         A trainer for the backend that Keras runs on.
@@ -86,8 +88,13 @@ def make_trainer(
         plain = copies.copy(built, known)
         chosen = slots.choose_slots(plain, space, known, batch[0], slots_named)
         noisy = choose_noise(plain, known)
+        seen = copies.copy(built, known) if with_mirror else None
     mutable, noise = slots.slots_in(live, chosen), noise_in(live, noisy)
     loss = find_loss(live) if set(genes) & set(ASKED) else None
+    mirror = None
+    if seen is not None:
+        _probe(seen, batch)  # Its metrics are built thereby, which callbacks ask for.
+        mirror = Exporter(seen, slots.slots_in(seen, chosen), noisy, loss, known)
     evaluation = training.for_evaluation() if evaluate_training else None
     evaluation = evaluation if validation is None else validation
     prefix = "eval_" if validation is None else "val_"
@@ -111,6 +118,7 @@ def make_trainer(
         exporter=Exporter(plain, slots.slots_in(plain, chosen), noisy, loss, known),
         fresh=FreshValues(plain, batch[0], known),
         fingerprint=fingerprint(built, training, validation),
+        mirror=mirror,
     )
 
 

@@ -15,6 +15,17 @@ Way = Literal["fused", "graph", "xla"]
 """How a population trains, or a network is compiled, where there is a choice."""
 
 
+class Mirror(Protocol):
+    """A plain network that shows the values of others, one after another."""
+
+    @property
+    def network(self) -> Any:
+        """The network: the same object all the time."""
+
+    def show(self, snapshot: Snapshot, genome: Genome) -> None:
+        """Give it the values of a snapshot and the hyperparameters of a genome."""
+
+
 class Trainer(Protocol):
     """One live network, and the data it is trained on.
 
@@ -133,6 +144,10 @@ class Trainer(Protocol):
         The states of seeds, which an archive does not hold, are some or other: `train` draws
         them anew.
         """
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """A network that callbacks of Keras may look at; None where there are none."""
 
     def load(self, archive: bytes) -> Any:
         """Return the plain Keras network of an archive that this trainer exported."""

@@ -1,0 +1,198 @@
+"""The command line: ``miha``, or ``python -m miha``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from miha.errors import MihaError
+
+RUN = "the run's folder, e.g. logs/mnist"
+
+EXAMPLES = """\
+examples:
+  miha list                                  the runs under logs/
+  miha show logs/mnist                       a run in words, and who won each cycle
+  miha report logs/mnist                     one HTML page with figures and all clones
+  miha watch logs/mnist                      the same page, live while the run goes on
+  miha export logs/mnist --model model_3 --to network.keras
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: Its words; None: those of the process.
+
+    Returns:
+        The exit status: 0, 1 when the command failed, 2 when it was not understood.
+    """
+    chosen = _parser().parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except MihaError as error:
+        print(f"miha: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="miha",
+        description="Look at runs of MIHA: finished, running or interrupted. Nothing that a run "
+        "has written is changed.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_show(commands)
+    _add_list(commands)
+    _add_report(commands)
+    _add_watch(commands)
+    _add_export(commands)
+    return parser
+
+
+def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "show",
+        help="a run in words, and its lineage",
+        description="Print a run's summary and who won each of its cycles.",
+    )
+    command.add_argument("folder", metavar="RUN", type=Path, help=RUN)
+    command.add_argument("--all", action="store_true", help="every clone, not the winners only")
+    command.set_defaults(run=_show)
+
+
+def _add_list(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "list",
+        help="the runs in a folder",
+        description="Print the runs in a folder: state, cycles, best value, when they began.",
+    )
+    command.add_argument(
+        "folder",
+        metavar="LOGS",
+        type=Path,
+        nargs="?",
+        default=Path("logs"),
+        help="the folder that holds the runs' folders (default: logs)",
+    )
+    command.set_defaults(run=_list)
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "report",
+        help="write one HTML page of a run",
+        description="Write one self-contained HTML "
+        "page: summary, figures, a table of all clones. It needs no network.",
+    )
+    command.add_argument("folder", metavar="RUN", type=Path, help=RUN)
+    command.add_argument(
+        "--to", metavar="FILE", type=Path, help="the page (default: report.html in the folder)"
+    )
+    command.add_argument("--open", action="store_true", help="show it in the browser")
+    command.set_defaults(run=_report)
+
+
+def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "watch",
+        help="the page of a run, live",
+        description="Serve the page of a run to this "
+        "computer only (127.0.0.1); it follows the run as it goes on. Ctrl-C ends it, the run "
+        "goes on.",
+    )
+    command.add_argument("folder", metavar="RUN", type=Path, help=RUN)
+    command.add_argument(
+        "--port", type=_port, default=0, help="where to listen (default: a free port)"
+    )
+    command.add_argument("--open", action="store_true", help="show it in the browser")
+    command.set_defaults(run=_watch)
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "export",
+        help="a network of a run as a file for others",
+        description="Write one of a run's networks as Keras exports it.",
+    )
+    command.add_argument("folder", metavar="RUN", type=Path, help=RUN)
+    command.add_argument(
+        "--model",
+        metavar="NAME",
+        default="best",
+        help="best (default), last, or an archive's name: model_3, model_final, 2_1_model",
+    )
+    command.add_argument(
+        "--to",
+        metavar="PATH",
+        type=Path,
+        required=True,
+        help="NAME.keras, NAME.onnx, or a new folder for TensorFlow's SavedModel",
+    )
+    command.add_argument(
+        "--trust",
+        action="store_true",
+        help="load archives that hold code (Lambda layers): your own only, it will be run",
+    )
+    command.set_defaults(run=_export)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a number of 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _show(chosen: argparse.Namespace) -> None:
+    from miha.shown import print_run
+
+    print_run(chosen.folder, chosen.all)
+
+
+def _list(chosen: argparse.Namespace) -> None:
+    from miha.shown import print_runs
+
+    print_runs(chosen.folder)
+
+
+def _report(chosen: argparse.Namespace) -> None:
+    from miha.reader import load_run
+    from miha.report.page import write_report
+
+    path = write_report(load_run(chosen.folder), chosen.to)
+    print(path)
+    if chosen.open:
+        webbrowser.open(path.absolute().as_uri())
+
+
+def _watch(chosen: argparse.Namespace) -> None:
+    from miha.watch import address, make_server
+
+    try:
+        server = make_server(chosen.folder, chosen.port)
+    except OSError as error:
+        raise MihaError(
+            f"`--port` must be free. Received: {chosen.port}: {error.strerror}. Leave it out to "
+            "find a free one."
+        ) from error
+    with server, contextlib.suppress(KeyboardInterrupt):
+        print(f"Watching {chosen.folder} at {address(server)} (Ctrl-C ends this)", flush=True)
+        if chosen.open:
+            webbrowser.open(address(server))
+        server.serve_forever()
+
+
+def _export(chosen: argparse.Namespace) -> None:
+    from miha.exporting import export
+
+    print(export(chosen.folder, chosen.model, chosen.to, trust=chosen.trust))

@@ -1,0 +1,1 @@
+"""Runs in the tools that people use already: each module needs its own optional package."""

@@ -1,0 +1,146 @@
+"""Callbacks of Keras in a run: they follow the main line, as if `fit` had trained it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from miha.archive import read
+from miha.callbacks import Callback
+from miha.errors import RunStopped
+from miha.journal import Journal
+from miha.keras_callbacks import is_keras_callback
+from miha.logbook import Logbook
+from miha.records import Epoch, Genome, Network, Schedule, Snapshot, Task
+from miha.story import trials
+from miha.trainer.protocol import Mirror, Trainer
+
+if TYPE_CHECKING:
+    from miha.result import Result
+
+
+def join_keras_callbacks(callbacks: Sequence[Any], trainer: Trainer) -> list[Callback]:
+    """Return the callbacks of a run, those of Keras together as one at the place of the first."""
+    guests = [callback for callback in callbacks if is_keras_callback(callback)]
+    mirror = trainer.mirror if guests else None
+    if mirror is None:
+        return list(callbacks)
+    first = callbacks.index(guests[0])
+    own = [callback for callback in callbacks if not is_keras_callback(callback)]
+    place = sum(not is_keras_callback(callback) for callback in callbacks[:first])
+    return [*own[:place], Following(guests, trainer, mirror), *own[place:]]
+
+
+class Following(Callback):
+    """Calls callbacks of Keras for the main line.
+
+    Their `model` is a plain network with the main line's values and its optimizer, at the end of
+    each epoch. The epochs of a clone are called when it has been selected; `model` then has its
+    last values. Where they set `stop_training`, the run stops at the end of the training at hand.
+
+    Args:
+        callbacks: Keras' own.
+        trainer: The live network.
+        mirror: What they look at.
+    """
+
+    def __init__(self, callbacks: Sequence[Any], trainer: Trainer, mirror: Mirror) -> None:
+        self._guests = callbacks
+        self._trainer = trainer
+        self._mirror = mirror
+        self._run_dir = Path()
+        self._epoch = self._left = 0
+        self._last: dict[str, Any] = {}
+        self._logs: dict[tuple[int | None, int | None], list[dict[str, Any]]] = {}
+        self._fittest: tuple[float, Network] | None = None
+        self._is_stopped = False
+
+    def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
+        """Begin as `fit` does."""
+        self._run_dir = Path(run_dir)
+        self._forget()
+        s = schedule
+        epochs = 2 * s.m + s.c * (s.n + s.k)
+        self._list = keras.callbacks.CallbackList(
+            self._guests, model=self._mirror.network, epochs=epochs, verbose=0, steps=None
+        )
+        self._mirror.network.stop_training = False
+        self._list.on_train_begin()
+
+    def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
+        """Count the epochs that are done already, and remember the clones that may be selected."""
+        log = Logbook.of(Journal(self._run_dir / "journal.jsonl").read())
+        self._epoch = sum(len(t.logs) for t in trials(log) if t.is_on_main_line)
+        clones = [entry for entry in trainings if entry["phase"] == "clone"]
+        self._logs = {(c["cycle"], c["clone"]): [dict(e) for e in c["epochs"]] for c in clones}
+
+    def on_training_begin(self, task: Task) -> None:
+        """Stop, where that was asked for; else begin an epoch of the network itself."""
+        if self._is_stopped:
+            raise RunStopped(
+                f"A callback of Keras set `stop_training` after epoch {self._epoch} of the network "
+                "itself: the run stops. Run the same script again to go on."
+            )
+        if task.phase != "clone" and task.epochs:
+            self._list.on_epoch_begin(self._epoch)
+
+    def on_epoch_end(self, task: Task, epoch: Epoch) -> None:
+        """End an epoch of the network itself, and begin its next one."""
+        if task.phase == "clone":
+            return
+        self._mirror.show(self._trainer.snapshot(), task.genome)
+        self._end_epoch(epoch.logs)
+        self._left = (self._left or task.epochs) - 1
+        if self._left:
+            self._list.on_epoch_begin(self._epoch)
+
+    def on_training_end(self, network: Network) -> None:
+        """Remember a clone that may be selected; show what the network itself has become."""
+        self._left = 0
+        if network.task.phase != "clone":
+            if network.snapshot is not None:
+                self._mirror.show(network.snapshot, network.genome)
+            return
+        place = (network.task.cycle, network.task.clone)
+        self._logs[place] = [dict(epoch.logs) for epoch in network.epochs]
+        fitness = -math.inf if network.fitness is None else network.fitness
+        if self._fittest is None or fitness > self._fittest[0]:
+            self._fittest = (fitness, network)
+
+    def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
+        """Call the epochs of the selected clone: they belong to the main line now."""
+        for row in clones:
+            if row["selected"]:
+                self._mirror.show(*self._values(cycle, row))
+                for logs in self._logs.get((cycle, row["clone"]), []):
+                    self._list.on_epoch_begin(self._epoch)
+                    self._end_epoch(logs)
+        self._logs, self._fittest = {}, None
+
+    def on_run_end(self, result: Result) -> None:
+        """End as `fit` does."""
+        self._list.on_train_end(self._last)
+
+    def _forget(self) -> None:
+        self._epoch = self._left = 0
+        self._last, self._logs, self._fittest = {}, {}, None
+        self._is_stopped = False
+
+    def _end_epoch(self, logs: Mapping[str, Any]) -> None:
+        self._last = {name: value for name, value in logs.items() if name != "seconds"}
+        self._list.on_epoch_end(self._epoch, self._last)
+        self._epoch += 1
+        self._is_stopped |= bool(self._mirror.network.stop_training)
+
+    def _values(self, cycle: int, row: Mapping[str, Any]) -> tuple[Snapshot, Genome]:
+        """Return a selected clone's values; those of an earlier process are in its archive."""
+        if self._fittest is not None:
+            network = self._fittest[1]
+            if network.task.clone == row["clone"] and network.snapshot is not None:
+                return network.snapshot, network.genome
+        description, data = read(self._run_dir / row["archive"])
+        return self._trainer.recall(data), Genome.from_dict(description["genome"])

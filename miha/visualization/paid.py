@@ -1,0 +1,234 @@
+"""What paid: how much each kind of mutation, and each value, gained on this problem."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from miha.story import NO_GENE, Story, Trial, is_number
+from miha.visualization.gains import GainScale
+from miha.visualization.theme import GREY, MAIN, figure, look, safe, title
+from miha.visualization.words import describe
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from miha.result import Result
+
+MOST_VALUES = 25
+"""New values that are shown, those tried most often."""
+
+DRAWS = 1000
+"""Of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The clones that one kind of mutation made, or those that got one value.
+
+    Attributes:
+        label: What they have in common.
+        kind: The kind of mutation.
+        clones: They; those that failed have no gain.
+    """
+
+    label: str
+    kind: str
+    clones: Sequence[Trial]
+
+    @property
+    def gains(self) -> list[float]:
+        """Their gains; those that failed have none."""
+        return [clone.gain for clone in self.clones if clone.gain is not None]
+
+    @property
+    def middle(self) -> float:
+        """The median gain; minus infinity where all failed."""
+        return float(np.median(self.gains)) if self.gains else -math.inf
+
+    def interval(self) -> tuple[float, float] | None:
+        """Return a 95 % interval of the median gain; None of fewer than three.
+
+        Source: the percentile bootstrap of B. Efron, "Bootstrap Methods: Another Look at the
+        Jackknife" (1979).
+        """
+        if len(self.gains) < 3:
+            return None
+        draws = np.random.default_rng(0).choice(self.gains, (DRAWS, len(self.gains)))
+        low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
+        return float(low), float(high)
+
+    def describe(self) -> str:
+        """Return label and counts."""
+        better = sum(gain > 0 for gain in self.gains)
+        won = sum(clone.selected for clone in self.clones)
+        return f"{safe(self.label, 40)} ({len(self.clones)} tried, {better} better, {won} won)"
+
+
+def plot_what_paid(result: Result) -> go.Figure:
+    """Plot how much each kind of mutation gained, and each value that a mutation brought.
+
+    The gain of a clone is its fitness less that of its cycle's unchanged clone (less its cycle's
+    mean where there is none). A point is a clone, a diamond the median, a bar its 95 % interval.
+
+    Args:
+        result: A run, finished or not.
+
+    Returns:
+        A Plotly figure.
+
+    Raises:
+        MissingPackageError: Plotly is not installed.
+    """
+    story = Story.of(result)
+    kinds, values = _by_kind(story), _by_value(story)
+    groups = [*kinds, *values]
+    scale = GainScale.of(clone.gain for clone in story.clones)
+    data = [
+        trace
+        for row, part in enumerate((kinds, values), start=1)
+        for trace in _panel(story, part, scale, row)
+    ]
+    places, texts = scale.ticks()
+    share = (len(kinds) + 1) / (len(groups) + 3)
+    return figure(
+        data,
+        title=title("What paid: gain in fitness over the unchanged clone"),
+        height=200 + 34 * len(groups),
+        showlegend=False,
+        xaxis={
+            "title": {"text": "gain in fitness (open triangles at the left edge: failed)"},
+            "range": list(scale.bounds),
+            "tickvals": places,
+            "ticktext": texts,
+            "zeroline": True,
+            "zerolinecolor": GREY,
+            "zerolinewidth": 2,
+            "anchor": "free",
+            "position": 0,
+        },
+        yaxis={**_axis(kinds), "domain": [1 - share + 0.02, 1]},
+        yaxis2={**_axis(values), "domain": [0, 1 - share - 0.04]},
+    )
+
+
+def _by_kind(story: Story) -> list[Group]:
+    groups: dict[str, list[Trial]] = defaultdict(list)
+    for clone in story.clones:
+        if clone.gene != NO_GENE:
+            groups[clone.gene].append(clone)
+    return _sorted([Group(kind, kind, clones) for kind, clones in groups.items()])
+
+
+def _by_value(story: Story) -> list[Group]:
+    """Group the clones by what a mutation brought: a word, or a larger or smaller number."""
+    before = {trial.archive: trial.genes for trial in story.trials if trial.archive}
+    start = story.trials[0].genes if story.trials else {}
+    groups: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+    for clone in story.clones:
+        parent = before.get(clone.parents[0] if clone.parents else "", start)
+        for label in _news(parent, clone.genes):
+            groups[clone.gene, label].append(clone)
+    most = sorted(groups.items(), key=lambda item: -len(item[1]))[:MOST_VALUES]
+    return _sorted([Group(label, kind, clones) for (kind, label), clones in most])
+
+
+def _news(parent: Mapping[str, Any], child: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is new in a child; a learning rate that comes with an optimizer is not."""
+    words = [n for n, v in child.items() if v != parent.get(n) and not is_number(v)]
+    if words:
+        yield from (f"{name.split('.')[0]} → {child[name]}" for name in words)
+        return
+    for name, value in child.items():
+        old = parent.get(name)
+        if value != old:
+            larger = not is_number(old) or value > old
+            yield f"{name} {'larger' if larger else 'smaller'}"
+
+
+def _sorted(groups: list[Group]) -> list[Group]:
+    return sorted(groups, key=lambda group: group.middle)
+
+
+def _panel(
+    story: Story, groups: Sequence[Group], scale: GainScale, row: int
+) -> Iterator[dict[str, Any]]:
+    axis = {"yaxis": "y" if row == 1 else f"y{row}"}
+    for place, group in enumerate(groups):
+        yield {**_points(story, group, place, scale), **axis}
+    yield {**_medians(groups, scale), **axis}
+
+
+def _points(story: Story, group: Group, place: int, scale: GainScale) -> dict[str, Any]:
+    """Return the clones of a group, scattered a little so that none hides another."""
+    colour, symbol = look(story.gene_kinds, group.kind)
+    edge, few = scale.bounds[0], len(group.clones) < 60
+    gains = [clone.gain for clone in group.clones]
+    scatter = np.random.default_rng(place).uniform(-0.22, 0.22, len(gains))
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [edge if gain is None else scale.place(gain) for gain in gains],
+        "y": [place + float(shift) for shift in scatter],
+        "text": [describe(story, clone) for clone in group.clones],
+        "hovertemplate": "%{text}<extra></extra>",
+        "cliponaxis": False,
+        "marker": {
+            "color": colour,
+            "size": 7 if few else 5,
+            "opacity": 0.6 if few else 0.35,
+            "symbol": [symbol if gain is not None else "triangle-left-open" for gain in gains],
+        },
+    }
+
+
+def _medians(groups: Sequence[Group], scale: GainScale) -> dict[str, Any]:
+    shown = [(place, group) for place, group in enumerate(groups) if group.gains]
+    middles = [scale.place(group.middle) for _, group in shown]
+    intervals = [group.interval() or (group.middle, group.middle) for _, group in shown]
+    lows, highs = ([scale.place(i[end]) for i in intervals] for end in (0, 1))
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": middles,
+        "y": [place for place, _ in shown],
+        "text": [_say(group) for _, group in shown],
+        "hovertemplate": "%{text}<extra></extra>",
+        "cliponaxis": False,
+        "marker": {
+            "symbol": "diamond",
+            "size": 11,
+            "color": MAIN,
+            "line": {"color": "#ffffff", "width": 1},
+        },
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - middle for high, middle in zip(highs, middles, strict=True)],
+            "arrayminus": [middle - low for low, middle in zip(lows, middles, strict=True)],
+            "color": MAIN,
+            "thickness": 2.5,
+            "width": 5,
+        },
+    }
+
+
+def _say(group: Group) -> str:
+    interval = group.interval()
+    between = "" if interval is None else f"<br>95 %: {interval[0]:+.4g} to {interval[1]:+.4g}"
+    return f"<b>{group.describe()}</b><br>median gain {group.middle:+.4g}{between}"
+
+
+def _axis(groups: Sequence[Group]) -> dict[str, Any]:
+    return {
+        "tickvals": list(range(len(groups))),
+        "ticktext": [group.describe() for group in groups],
+        "range": [-0.7, max(len(groups) - 0.3, 0.7)],
+        "ticks": "",
+        "showgrid": False,
+    }

@@ -1,0 +1,95 @@
+"""Parallel coordinates: every clone a line through its hyperparameters to its fitness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from miha.errors import MihaError
+from miha.story import Story, Trial
+from miha.visualization.gains import GainScale
+from miha.visualization.scales import Scale
+from miha.visualization.theme import figure, title
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from miha.result import Result
+
+MOST_AXES = 12
+"""Hyperparameters that are shown unless they are named."""
+
+
+def plot_parallel_coordinate(result: Result, genes: Sequence[str] | None = None) -> go.Figure:
+    """Plot every clone as a line through its hyperparameters to its gain in fitness.
+
+    An axis can be brushed to see some clones alone. Clones that failed are left out.
+
+    Args:
+        result: A run, finished or not.
+        genes: Names of hyperparameters; by default those that were not the same in all clones.
+
+    Returns:
+        A Plotly figure.
+
+    Raises:
+        MihaError: No clone has finished, or there is no such hyperparameter.
+        MissingPackageError: Plotly is not installed.
+    """
+    story = Story.of(result)
+    known = [clone for clone in story.clones if clone.gain is not None]
+    clones = sorted(known, key=lambda clone: abs(clone.gain or 0.0))  # What stands out on top.
+    names = chosen(story, genes)[: MOST_AXES if genes is None else None]
+    if not clones:
+        raise MihaError("There must be a clone that has finished. Received: none yet. Wait.")
+    gains = [clone.gain or 0.0 for clone in clones]
+    scale = GainScale.of(gains)
+    places, texts = scale.ticks()
+    dimensions = [_dimension(name, clones) for name in names]
+    last = {"label": "gain in fitness", "values": [scale.place(gain) for gain in gains]}
+    dimensions.append({**last, "tickvals": places, "ticktext": texts})
+    trace = {
+        "type": "parcoords",
+        "line": scale.colours(gains),
+        "dimensions": dimensions,
+        "labelangle": -12 if len(names) > 4 else 0,
+        "rangefont": {"color": "rgba(0,0,0,0)"},
+        "unselected": {"line": {"color": "#808080", "opacity": 0.08}},
+    }
+    return figure(
+        [trace],
+        title=title("All clones"),
+        height=520,
+        margin={"l": 90, "r": 40, "t": 130, "b": 40},
+    )
+
+
+def chosen(story: Story, genes: Sequence[str] | None) -> list[str]:
+    """Return the hyperparameters to show: those named, else those that varied.
+
+    Raises:
+        MihaError: One is not known.
+    """
+    unknown = [name for name in genes or () if name not in story.gene_names]
+    if unknown:
+        raise MihaError(
+            f"`genes` must name hyperparameters of the run: {story.gene_names}. "
+            f"Received: {unknown}. Choose some of those."
+        )
+    return list(genes) if genes is not None else story.varied
+
+
+def _dimension(name: str, clones: Sequence[Trial]) -> dict[str, Any]:
+    values = [clone.genes.get(name) for clone in clones]
+    scale = Scale.of(values)
+    places, texts = scale.ticks()
+    # Where a number is missing the line ends below all others.
+    floor = min(places, default=0.0)
+    missing = any(scale.place(value) is None for value in values)
+    lowest = floor - 0.15 * ((max(places, default=0.0) - floor) or 1.0)
+    if missing:
+        places, texts = [lowest, *places], ["–", *texts]
+    shown = [lowest if (place := scale.place(value)) is None else place for value in values]
+    # Here Plotly takes text as it is, and knows no tags: nothing is escaped.
+    short = name if len(name) <= 26 else f"…{name[-25:]}"
+    return {"label": short, "values": shown, "tickvals": places, "ticktext": texts}

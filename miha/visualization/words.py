@@ -1,0 +1,20 @@
+"""What a figure says of a training when it is pointed at."""
+
+from __future__ import annotations
+
+from miha.story import Story, Trial
+from miha.visualization.theme import number, safe, signed
+
+
+def describe(story: Story, trial: Trial) -> str:
+    """Return a training in words, one thing a line."""
+    lines = [
+        f"<b>{safe(trial.name)}</b>{' (selected)' if trial.selected else ''}",
+        safe(trial.change) if trial.is_clone else f"{len(trial.logs)} epochs",
+        f"{safe(story.monitor)} {number(trial.value)}",
+    ]
+    if trial.fitness is not None:
+        lines.append(f"fitness {number(trial.fitness)}, gain {signed(trial.gain)}")
+    if trial.failure:
+        lines.append(safe(trial.failure, 100))
+    return "<br>".join(lines)

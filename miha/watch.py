@@ -1,0 +1,180 @@
+"""`miha watch`: the page of a run, live, for this computer only."""
+
+from __future__ import annotations
+
+import json
+import threading
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from miha.errors import MihaError
+from miha.lock import is_locked
+from miha.members import read_file
+from miha.reader import load_run
+from miha.report.content import content
+from miha.report.page import page
+
+HOST = "127.0.0.1"
+
+
+class Watched:
+    """A run's folder that is read again when it has changed.
+
+    Args:
+        folder: The run's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._version = ""
+        self._answer = b""
+
+    @property
+    def version(self) -> str:
+        """What changes when there is something new to show."""
+        sizes = [_size(self.folder / name) for name in ("run.json", "journal.jsonl")]
+        return "-".join(map(str, [*sizes, int(is_locked(self.folder))]))
+
+    def news(self, since: str) -> bytes | None:
+        """Return what the page shows now, as JSON; None where it shows that already.
+
+        Args:
+            since: The version that it shows.
+
+        Raises:
+            MihaError: The run cannot be read.
+        """
+        version = self.version
+        if version == since:
+            return None
+        with self._lock:  # However many pages ask, it is read once.
+            if version != self._version:
+                shown = {"version": version, "content": content(load_run(self.folder))}
+                self._answer = json.dumps(shown, allow_nan=False).encode()
+                self._version = version
+            return self._answer
+
+    def archive(self, name: str) -> bytes | None:
+        """Return an archive; None unless the journal tells of it and it lies in the folder.
+
+        Args:
+            name: As the journal has it. It is looked up, and never taken for a path of its own.
+        """
+        known = {entry["archive"] for entry in load_run(self.folder)._log.trainings}
+        if name not in known:
+            return None
+        root, path = self.folder.resolve(), (self.folder / name).resolve()
+        if not path.is_relative_to(root):  # A link, or a journal that somebody has written.
+            return None
+        try:
+            return read_file(path)
+        except (OSError, ValueError):
+            return None
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD, and nothing else.
+
+    Args:
+        watched: The run.
+    """
+
+    server_version, sys_version = "miha", ""
+    timeout = 30
+
+    def __init__(self, watched: Watched, *args: Any, **kwargs: Any) -> None:
+        self._watched = watched
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self) -> None:  # noqa: N802, D102
+        try:
+            self._answer()
+        except MihaError as error:
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, str(error).encode())
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # The page was closed meanwhile.
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay silent: the terminal is the user's."""
+
+    def _answer(self) -> None:
+        if not self._is_asked_here():
+            # A page of elsewhere whose name leads here must not read the run.
+            self._send(HTTPStatus.FORBIDDEN, b"Ask by the address that miha watch has printed.")
+            return
+        asked = urlsplit(self.path)
+        if asked.path == "/":
+            shown = page(self._watched.folder.absolute().name, None)
+            self._send(HTTPStatus.OK, shown.encode(), "text/html; charset=utf-8")
+        elif asked.path == "/data.json":
+            since = parse_qs(asked.query).get("since", [""])[0]
+            self._send_news(self._watched.news(since))
+        else:
+            self._send_archive(unquote(asked.path.lstrip("/")))
+
+    def _is_asked_here(self) -> bool:
+        port = cast(ThreadingHTTPServer, self.server).server_port
+        return self.headers.get("Host") in (f"{HOST}:{port}", f"localhost:{port}")
+
+    def _send_news(self, news: bytes | None) -> None:
+        status = HTTPStatus.NO_CONTENT if news is None else HTTPStatus.OK
+        self._send(status, news or b"", "application/json")
+
+    def _send_archive(self, name: str) -> None:
+        data = self._watched.archive(name)
+        if data is None:
+            self._send(HTTPStatus.NOT_FOUND, b"There is no such archive in this run.")
+        else:
+            self._send(HTTPStatus.OK, data, "application/zip")
+
+    def _send(
+        self, status: HTTPStatus, body: bytes, kind: str = "text/plain; charset=utf-8"
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def make_server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
+    """Return a server of a run's page, for this computer only; it is not started yet.
+
+    Args:
+        folder: The run's.
+        port: Where to listen; 0 finds a free one.
+
+    Raises:
+        JournalError: The folder holds no run, or it is damaged.
+        MissingPackageError: Plotly is not installed.
+        OSError: The port is taken.
+    """
+    load_run(folder)
+    page("", None)
+    server = ThreadingHTTPServer((HOST, port), partial(Handler, Watched(folder)))
+    server.daemon_threads = True
+    return server
+
+
+def address(server: ThreadingHTTPServer) -> str:
+    """Return the address of a server's page."""
+    return f"http://{HOST}:{server.server_port}/"
+
+
+def _size(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return "0"
+    return f"{status.st_size}.{status.st_mtime_ns}"

@@ -1,0 +1,170 @@
+"""The page in a real browser: it loads, sorts, filters, tells mutations, and trusts nobody."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from browser import chromium, errors, requests, until
+from runs import SCRIPT, grown, hostile, make_run
+
+pytest.importorskip("plotly")
+from miha.report.page import write_report
+from miha.story import Story
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run") / "mnist", c=4, pop_size=5)
+
+
+def show(browser, result):
+    """Open the page of a run, and wait until it is whole."""
+    requests(browser), errors(browser)
+    browser.get(write_report(result).as_uri())
+    until(lambda: browser.execute_script("return document.documentElement.dataset.ready"))
+    until(lambda: browser.execute_script("return !!window.Plotly"))
+
+
+def draw_all(browser):
+    """Scroll to every figure, as a reader would, until it is drawn."""
+    for plot in browser.find_elements("css selector", ".plot"):
+        if plot.get_attribute("hidden") is None:
+            browser.execute_script("arguments[0].scrollIntoView()", plot)
+            until(lambda plot=plot: plot.get_attribute("data-drawn") == "yes")
+
+
+def rows(browser):
+    script = """return [...document.querySelectorAll('#clones tbody tr')]
+                .map(row => [...row.cells].map(cell => cell.textContent))"""
+    return browser.execute_script(script)
+
+
+def column(browser, name):
+    heads = browser.find_elements("css selector", "#clones thead th")
+    place = [head.text.strip(" ▲▼") for head in heads].index(name)
+    return place, heads[place].find_element("css selector", "button")
+
+
+def test_the_page_loads_without_complaint_and_asks_nobody(browser, result):
+    show(browser, result)
+    draw_all(browser)
+    assert errors(browser) == []
+    assert {url.split(":")[0] for url in requests(browser)} <= {"file", "data", "blob"}
+    assert browser.find_element("id", "title").text == "mnist"
+    assert "The run is finished" in browser.find_element("id", "summary").text
+    drawn = browser.execute_script("return document.querySelectorAll('.main-svg').length")
+    assert drawn >= 7
+
+
+def test_the_table_sorts_by_numbers_and_words(browser, result):
+    show(browser, result)
+    assert len(rows(browser)) == 20
+    place, button = column(browser, "fitness")
+    button.click()
+    values = [float(row[place]) for row in rows(browser)]
+    assert values == sorted(values)
+    column(browser, "fitness")[1].click()
+    assert [float(row[place]) for row in rows(browser)] == sorted(values, reverse=True)
+    head = browser.find_elements("css selector", "#clones th")[place]
+    assert head.get_attribute("aria-sort") == "descending"
+    place, button = column(browser, "kind")
+    button.click()
+    words = [row[place] for row in rows(browser)]
+    assert words == sorted(words)
+
+
+def test_the_table_filters_by_words_kind_and_selection(browser, result):
+    show(browser, result)
+    story = Story.of(result)
+    browser.find_element("id", "search").send_keys("learning rate")
+    expected = [clone for clone in story.clones if "learning rate" in clone.change]
+    assert len(rows(browser)) == len(expected) > 0
+    assert browser.find_element("id", "count").text == f"{len(expected)} of 20 clones"
+    browser.find_element("id", "search").clear()
+    browser.find_element("css selector", "#kind option[value='unchanged']").click()
+    assert {row[2] for row in rows(browser)} == {"unchanged"}
+    browser.find_element("css selector", "#kind option[value='']").click()
+    browser.find_element("id", "only").click()
+    assert len(rows(browser)) == 4
+
+
+def test_the_history_tells_a_mutation_that_is_pointed_at(browser, result):
+    from selenium.webdriver import ActionChains
+
+    show(browser, result)
+    draw_all(browser)
+    [clone, *_] = [c for c in Story.of(result).clones if c.selected and c.gene != "none"]
+    plot = browser.find_element("css selector", ".figure[data-name='history'] .plot")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    script = """
+        const plot = arguments[0];
+        const x = plot._fullLayout.xaxis, y = plot._fullLayout.yaxis;
+        const at = plot.getBoundingClientRect();
+        return [at.left + x._offset + x.d2p(arguments[1]), at.top + y._offset + y.d2p(arguments[2])]
+    """
+    left, top = browser.execute_script(script, plot, clone.end, clone.value)
+    actions = ActionChains(browser)
+    actions.w3c_actions.pointer_action.move_to_location(int(left), int(top))
+    actions.perform()
+    hover = until(lambda: browser.find_elements("css selector", ".hovertext"))
+    assert clone.change in hover[0].text
+    assert f"cycle {clone.cycle}, clone {clone.clone}" in hover[0].text
+
+
+def test_light_and_dark_can_be_changed_and_figures_follow(browser, result):
+    show(browser, result)
+    draw_all(browser)
+    colours = """
+        const text = document.querySelector('.figure .xtick text');
+        return [getComputedStyle(document.body).backgroundColor, getComputedStyle(text).fill]"""
+    light = browser.execute_script(colours)
+    browser.execute_script("scrollTo(0, 0)")
+    browser.find_element("id", "theme").click()
+    until(lambda: browser.execute_script(colours)[1] != light[1])
+    dark = browser.execute_script(colours)
+    assert light[0] == "rgb(255, 255, 255)" and dark[0] == "rgb(20, 23, 26)"
+    assert errors(browser) == []
+
+
+def test_a_dark_desktop_gets_a_dark_page(result):
+    with chromium(dark=True) as browser:
+        show(browser, result)
+        colour = "return getComputedStyle(document.body).backgroundColor"
+        assert browser.execute_script(colour) == "rgb(20, 23, 26)"
+
+
+def test_names_that_are_scripts_are_shown_as_text(browser, tmp_path):
+    result = make_run(tmp_path / "hostile", hostile(), c=3, pop_size=6)
+    show(browser, result)
+    draw_all(browser)
+    assert browser.title == "hostile – MIHA"  # The script would have changed it.
+    assert any(SCRIPT in cell for row in rows(browser) for cell in row)
+    assert SCRIPT in browser.find_element("id", "genes").text
+    labels = browser.execute_script(
+        "return [...document.querySelectorAll('.plot text')].map(text => text.textContent)"
+    )
+    shown = [label for label in labels if "script" in label]
+    assert shown and all("<script>" in label or "</script>" in label for label in shown)
+    assert not any("&lt;" in label or "&gt;" in label for label in labels)
+    assert any("%{x}<br>" in label for label in labels)
+    scripts = browser.execute_script("return document.querySelectorAll('.plot script').length")
+    assert scripts == 0 and errors(browser) == []
+
+
+def test_a_thousand_clones_are_there_in_a_second(browser, tmp_path):
+    result = grown(make_run(tmp_path / "large", n=3, c=1, pop_size=20), cycles=50)
+    address = write_report(result).as_uri()
+    times = []
+    for _ in range(3):  # The machine may be busy with something else.
+        browser.get(address)
+        until(lambda: browser.execute_script("return document.documentElement.dataset.ready"))
+        times.append(int(browser.execute_script("return document.documentElement.dataset.ready")))
+    assert len(rows(browser)) == 1000
+    assert min(times) < 1000, json.dumps(times)

@@ -1,0 +1,102 @@
+"""`miha export`: networks of a real run as files that others open."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import keras
+import numpy as np
+import pytest
+from networks import dense, images
+
+import miha
+from miha.cli import main
+from miha.exporting import export
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    x, y = images()
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    run = miha.MIHA(
+        dense(),
+        x,
+        y,
+        m=1,
+        n=1,
+        k=1,
+        c=1,
+        pop_size=2,
+        seed=1,
+        logs=folder,
+        verbose=0,
+        validation_data=images(32, seed=9),
+    )
+    run.optimize()
+    return folder
+
+
+def predicted(run_dir, archive):
+    model, _ = miha.load(run_dir / archive)
+    return model.predict(images(8, seed=3)[0], verbose=0)
+
+
+@pytest.mark.parametrize(
+    "name, archive",
+    [
+        ("last", "model/model_final.zip"),
+        ("model_1", "model/model_1.zip"),
+        ("1_1_model", "population/1_1_model.zip"),
+        ("population/1_0_model.zip", "population/1_0_model.zip"),
+        ("model_start", "model/model_start.zip"),
+    ],
+)
+def test_a_network_is_exported_for_keras(run_dir, tmp_path, capsys, name, archive):
+    path = tmp_path / "deep/network.keras"
+    assert main(["export", str(run_dir), "--model", name, "--to", str(path)]) == 0
+    assert capsys.readouterr().out.strip() == str(path)
+    model = keras.models.load_model(path)
+    found = model.predict(images(8, seed=3)[0], verbose=0)
+    np.testing.assert_array_equal(found, predicted(run_dir, archive))
+    assert [p.name for p in path.parent.iterdir()] == ["network.keras"]
+
+
+def test_a_network_is_exported_for_tensorflow(run_dir, tmp_path):
+    tensorflow = pytest.importorskip("tensorflow")
+    path = export(run_dir, "last", tmp_path / "served")
+    loaded = tensorflow.saved_model.load(path)
+    served = loaded.serve(images(8, seed=3)[0])
+    expected = predicted(run_dir, "model/model_final.zip")
+    np.testing.assert_allclose(served, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:In the future `np.object`", "ignore::DeprecationWarning")
+@pytest.mark.skipif(not (find_spec("onnx") and find_spec("tf2onnx")), reason="needs the extra onnx")
+def test_a_network_is_exported_as_onnx(run_dir, tmp_path):
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    path = export(run_dir, "last", tmp_path / "network.onnx")
+    network = onnx.load(path)
+    [name] = [item.name for item in network.graph.input]
+    [found] = ReferenceEvaluator(network).run(None, {name: images(8, seed=3)[0]})
+    expected = predicted(run_dir, "model/model_final.zip")
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_onnx_says_what_it_needs(run_dir, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"pip install 'miha\[onnx\]'"):
+        export(run_dir, "last", tmp_path / "network.onnx")
+
+
+def test_what_keras_cannot_export_is_an_error_that_leaves_nothing(run_dir, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ValueError("no such operation")
+
+    monkeypatch.setattr(keras.Model, "export", refuse)
+    with pytest.raises(miha.MihaError, match="must be able to export.*no such operation"):
+        export(run_dir, "last", tmp_path / "served")
+    assert list(tmp_path.iterdir()) == []

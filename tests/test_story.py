@@ -1,0 +1,88 @@
+"""A run as those who show it need it: trainings placed on the main line."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from fakes import make_loop, run
+from runs import failing, make_run
+
+from miha.journal import Journal
+from miha.reader import load_run
+from miha.story import Story, flat
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run"), m=3, n=2, k=1, c=3, pop_size=4)
+
+
+def test_the_main_line_has_no_gaps(result):
+    story = Story.of(result)
+    places = [epoch for t in story.main_line for epoch in range(t.start + 1, t.end + 1)]
+    assert places == list(range(1, 3 + 3 * (2 + 1) + 3 + 1))
+
+
+def test_all_clones_of_a_cycle_begin_where_the_network_was(result):
+    story = Story.of(result)
+    starts = {cycle: {c.start for c in clones} for cycle, clones in story.cycles.items()}
+    assert starts == {1: {3}, 2: {6}, 3: {9}}
+
+
+def test_epochs_of_the_main_line_are_the_ages_of_the_history(result):
+    history = result.history
+    own = history[history["phase"] != "clone"]["epoch"].tolist()
+    story = [t for t in Story.of(result).main_line if not t.is_clone]
+    assert [e for t in story for e in range(t.start + 1, t.end + 1)] == own
+
+
+def test_a_gain_is_the_fitness_less_that_of_the_unchanged_clone(result):
+    lineage = result.lineage
+    for trial in Story.of(result).clones:
+        cycle = lineage[lineage["cycle"] == trial.cycle]
+        control = cycle[cycle["gene"] == "none"]["fitness"].item()
+        assert trial.gain == pytest.approx(trial.fitness - control)
+
+
+def test_without_an_unchanged_clone_a_gain_is_the_fitness_less_the_mean(tmp_path):
+    story = Story.of(make_run(tmp_path, control=False))
+    for clones in story.cycles.values():
+        assert sum(clone.gain for clone in clones) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_clone_that_failed_has_no_gain(tmp_path):
+    story = Story.of(make_run(tmp_path, failing("optimizer"), c=4, pop_size=5))
+    failed = [clone for clone in story.clones if clone.failure]
+    assert failed
+    assert all(clone.gain is None and clone.fitness == -math.inf for clone in failed)
+    assert all(clone.gain is not None for clone in story.clones if not clone.failure)
+
+
+def test_clones_are_settled_when_their_cycle_has_selected(tmp_path):
+    run(make_loop(tmp_path))
+    Journal(tmp_path / "journal.jsonl").cut(8)  # Cycle 1, and two clones of cycle 2.
+    story = Story.of(load_run(tmp_path))
+    assert [clone.is_settled for clone in story.clones] == [True] * 3 + [False] * 2
+    assert all(trial.is_settled for trial in story.trials if not trial.is_clone)
+
+
+def test_genes_within_genes_have_names_of_their_own():
+    genome = {"optimizer": "sgd", "activations": {"a/b": "relu"}, "dropout": {"x": {"rate": 0.5}}}
+    expected = {"optimizer": "sgd", "activations.a/b": "relu", "dropout.x.rate": 0.5}
+    assert flat(genome) == expected
+    assert flat({"pairs": [1, 2], "nothing": None}) == {"pairs": "1, 2", "nothing": None}
+
+
+def test_a_network_may_have_two_parents(tmp_path):
+    run(make_loop(tmp_path))
+    result = load_run(tmp_path)
+    both = ["population/1_0_model.zip", "population/1_1_model.zip"]
+    result._log.trainings[4] = {**result._log.trainings[4], "parent": both}
+    assert Story.of(result).trials[4].parents == tuple(both)
+
+
+def test_a_run_that_has_not_begun_is_an_empty_story(tmp_path):
+    make_loop(tmp_path)
+    story = Story.of(load_run(tmp_path))
+    assert (story.trials, story.clones, story.best, story.varied) == ((), [], None, [])
