@@ -41,16 +41,11 @@ class Budgets:
         values = {name: getattr(self, name) for name in names}
         return ", ".join(f"{name}={v:g}" for name, v in values.items() if v is not None)
 
-    def longest(self, schedule: Schedule, epochs_of_cycle: int) -> Schedule:
-        """Return a schedule with as many cycles as ``max_epochs`` has room for.
-
-        Args:
-            schedule: What the run shall do.
-            epochs_of_cycle: The most epochs of a cycle.
-        """
+    def longest(self, schedule: Schedule) -> Schedule:
+        """Return a schedule with as many cycles as ``max_epochs`` has room for."""
         if self.max_epochs is None:
             return schedule
-        room = (self.max_epochs - 2 * schedule.m) // epochs_of_cycle
+        room = (self.max_epochs - 2 * schedule.m) // schedule.epochs_of_cycle
         return replace(schedule, c=min(room, schedule.c))
 
 

@@ -62,7 +62,7 @@ class Plan:
     @property
     def longest(self) -> Schedule:
         """The most that the run can be: its schedule, as far as its budget of epochs goes."""
-        return self.budgets.longest(self.schedule, self.epochs_of_cycle)
+        return self.budgets.longest(self.schedule)
 
     @property
     def epochs_of_cycle(self) -> int:

@@ -25,7 +25,7 @@ def stop_reason(plan: Plan, log: Logbook, cycle: int, network: Network) -> str |
     """
     reason = _target(plan, log)
     if reason is None and cycle <= plan.schedule.c:
-        reason = _epochs(plan, cycle) or _patience(plan, log, cycle)
+        reason = _epochs(plan, log, cycle) or _patience(plan, log, cycle)
         reason = reason or _seconds(plan, log, cycle, network)
     return reason
 
@@ -45,13 +45,17 @@ def _target(plan: Plan, log: Logbook) -> str | None:
     return f"{plan.monitor} {best['value']:.5g} has reached target={plan.budgets.target:g}."
 
 
-def _epochs(plan: Plan, cycle: int) -> str | None:
-    if cycle <= plan.longest.c:
+def _epochs(plan: Plan, log: Logbook, cycle: int) -> str | None:
+    limit, m, most = plan.budgets.max_epochs, plan.schedule.m, plan.epochs_of_cycle
+    if limit is None:
         return None
-    most = "at most " if plan.crossover else ""
+    # A clone that failed with an error does not tell how far it had come.
+    trained = sum(len(e["epochs"]) or plan.schedule.n * bool(e["failure"]) for e in log.trainings)
+    if cycle <= plan.longest.c and trained + most + m <= limit:
+        return None
     return (
-        f"max_epochs={plan.budgets.max_epochs} has no room for another cycle, which has "
-        f"{most}{plan.epochs_of_cycle} epochs, and the last training's {plan.schedule.m}."
+        f"max_epochs={limit} has no room for another cycle: {trained} epochs are trained, a cycle "
+        f"has {'at most ' if plan.crossover else ''}{most} and the last training {m}."
     )
 
 

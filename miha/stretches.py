@@ -97,8 +97,9 @@ class HyperparameterSchedule:
 
         The way is that of the weights: it goes from parent to parent. What was given up by
         backtracking, and what diverged, is no part of it. It begins where the weights do: with the
-        run, or with the last clone that took fresh ones. A child of two parents counts as a change
-        of the one whose weights it took.
+        run, or with the last clone that took fresh ones. A child of two clones is followed as a
+        change of the one whose weights it took, and so is the mean of two: averaging is not a
+        matter of hyperparameters.
 
         Args:
             entries: The journal's trainings.
@@ -106,8 +107,8 @@ class HyperparameterSchedule:
             anneal: Whether the run anneals its last training.
             seed: The run's.
         """
-        way = [e for e in _way(entries, last) if e["epochs"] and e["failure"] is None]
-        return cls(tuple(Stretch.of(entry, anneal) for entry in reversed(way)), seed)
+        trained = [e for e in way(entries, last) if e["epochs"] and e["failure"] is None]
+        return cls(tuple(Stretch.of(entry, anneal) for entry in reversed(trained)), seed)
 
     @property
     def epochs(self) -> int:
@@ -194,8 +195,13 @@ def as_schedule(schedule: Any) -> HyperparameterSchedule:
     return schedule
 
 
-def _way(entries: Sequence[Entry], last: Entry) -> Iterator[Entry]:
-    """Yield the trainings that led to a network, the last one first."""
+def way(entries: Sequence[Entry], last: Entry) -> Iterator[Entry]:
+    """Yield the trainings that led to a network, the last one first.
+
+    Args:
+        entries: The journal's trainings.
+        last: The one that made the network.
+    """
     by_archive = {entry["archive"]: entry for entry in entries if entry["archive"]}
     entry: Entry | None = last
     while entry is not None:

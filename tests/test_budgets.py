@@ -82,6 +82,18 @@ def test_the_epochs_never_exceed_the_most_and_are_those_announced(tmp_path, most
     assert stopped is None or stopped.startswith(f"max_epochs={most} has no room")
 
 
+@pytest.mark.parametrize(
+    "method", [{"crossover": True}, {"racing": True}, {"crossover": True, "racing": True}]
+)
+@pytest.mark.parametrize("most", [30, 47, 64, 99])
+def test_offspring_and_races_do_not_exceed_the_most_epochs(tmp_path, method, most):
+    loop = budgeted(tmp_path, max_epochs=most, pop_size=4, c=4, rest=True, seed=most, **method)
+    run(loop)
+    assert loop.trainer.epochs <= most
+    assert cycles(loop) + len(loop.log.trainings) > 2
+    assert loop.log.stopped is None or loop.trainer.epochs > most - loop.plan.epochs_of_cycle - 8
+
+
 def test_patience_counts_cycles_without_a_better_value(tmp_path):
     loop = budgeted(tmp_path, patience=2, **WORSE)
     run(loop)
@@ -274,7 +286,7 @@ def test_an_announcement_of_open_end_is_an_upper_bound():
     text = announcement(SCHEDULE, "logs/x", Budgets(max_seconds=60, target=0.5))
     assert text.startswith("MIHA trains at most 25 epochs: 2 x m=2, and c=3 cycles")
     assert "fewer where max_seconds=60, target=0.5 ends it" in text
-    longest = Budgets(max_epochs=20).longest(SCHEDULE, CYCLE)
+    longest = Budgets(max_epochs=20).longest(SCHEDULE)
     assert announcement(longest, "x", Budgets(max_epochs=20)).startswith("MIHA trains 18 epochs")
 
 

@@ -11,7 +11,7 @@ from fakes import GENOME, SPACE, FakeTrainer, make_loop, run
 from miha.errors import ArgumentError, MihaWarning
 from miha.reader import load_run
 from miha.replaying import follow
-from miha.stretches import HyperparameterSchedule, Stretch, as_schedule
+from miha.stretches import HyperparameterSchedule, Stretch, as_schedule, way
 
 ADAM = GENOME.replace(optimizer="adam", learning_rate=0.01)
 SCHEDULE = HyperparameterSchedule(
@@ -72,6 +72,19 @@ def test_following_it_with_the_seed_of_the_run_repeats_the_network_of_the_run(tm
     assert trainer.genome == schedule.genome
     assert trainer.epochs == schedule.epochs
     assert followed(schedule, 12).trainings[-1] != loop.trainer.trainings[-1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_races_offspring_and_rests_are_followed_too(tmp_path, seed):
+    changes = {"racing": True, "crossover": True, "rest": True, "anneal": True}
+    loop = make_loop(tmp_path, c=5, pop_size=4, n=2, seed=seed, **changes)
+    run(loop)
+    genes = {entry["archive"]: entry["change"]["gene"] for entry in loop.log.trainings}
+    archives = [entry["archive"] for entry in way(loop.log.trainings, loop.log.last)]
+    trainer = followed(load_run(tmp_path).schedule, seed)
+    assert trainer.genome == load_run(tmp_path).genome
+    if "soup" not in [genes[archive] for archive in archives]:  # Means of two are not followed.
+        assert trainer.trainings[-1] == loop.trainer.trainings[-1]
 
 
 def test_it_leads_to_the_best_network_where_the_run_ends_with_that(tmp_path):

@@ -91,7 +91,9 @@ class Switch(Choice):
         """Apply the chosen activation."""
         if self.seen is not None:
             self.seen.append(values)
-        return self.choose_by(self.index, self.functions, values)
+        # Outside of a program, JAX takes no variable of Keras' for a number.
+        index = keras.ops.convert_to_tensor(self.index)
+        return self.choose_by(index, self.functions, values)
 
 
 def find_slots(model: keras.Model, with_outputs: bool = True) -> list[Slot]:
