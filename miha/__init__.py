@@ -64,6 +64,7 @@ _HOMES = {
     "TrainerError": "errors",
     "LevelAndSlope": "fitness",
     "ActivationMutation": "mutations.layers",
+    "ActivationsMutation": "mutations.layers",
     "BatchSizeMutation": "mutations.batch",
     "DropoutMutation": "mutations.layers",
     "LabelSmoothingMutation": "mutations.losses",
