@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from miha.mutations.base import Mutation as Mutation
     from miha.mutations.batch import BatchSizeMutation as BatchSizeMutation
     from miha.mutations.layers import ActivationMutation as ActivationMutation
+    from miha.mutations.layers import ActivationsMutation as ActivationsMutation
     from miha.mutations.layers import DropoutMutation as DropoutMutation
     from miha.mutations.layers import NoiseMutation as NoiseMutation
     from miha.mutations.losses import LabelSmoothingMutation as LabelSmoothingMutation
