@@ -43,7 +43,7 @@ def fed(
         batch_size: Samples a step.
         order: Every random draw of the epoch, or None.
         shuffle: Whether to shuffle the samples.
-        is_padded: Whether all parts shall have as many samples as the largest one.
+        is_padded: Whether all parts shall have as many samples, more than the largest one.
     """
     parts = stream.parts(batch_size, order, shuffle)
     ready = _ready(parts, is_padded)
@@ -52,6 +52,7 @@ def fed(
 
 def _ready(parts: Iterator[Part], is_padded: bool) -> Generator[Fed, None, None]:
     for part in parts:
+        # Room for one step more than there is: XLA rounds a loop of a single step otherwise.
         missing = part.capacity + part.batch_size - part.data.samples if is_padded else 0
         yield Fed(_tensors(part, missing), part.data.samples, part.batch_size)
 
