@@ -1,6 +1,8 @@
-"""A mutation of your own: all Dropout layers get another rate at once. A minute, on two cores.
+"""A mutation of your own, in ten lines; a minute at most, on two cores.
 
-python examples/custom_mutation.py
+    python examples/custom_mutation.py
+
+All Dropout layers get another rate at once, where MIHA's own mutation changes one.
 """
 
 import argparse
@@ -18,9 +20,12 @@ args = parser.parse_args()
 
 # 1. The mutation: from a genome, and what its genes may become, to another genome.
 class OneRateForAll(miha.Mutation):
+    """Gives all Dropout layers the same rate."""
+
     gene = "dropout"
 
     def mutate(self, genome, space, rng):
+        """Return a genome with another rate."""
         rates = sorted(set.intersection(*map(set, space.dropout.values())))
         rate = rates[rng.integers(len(rates))]
         return genome.replace(dropout=tuple((layer, rate) for layer in space.dropout))

@@ -72,7 +72,7 @@ def check_same(folder: RunFolder, description: Mapping[str, Any]) -> None:
     if differences:
         raise RunExistsError(
             "A run goes on with the arguments, data and network that it was begun with. "
-            f"Received: logs={str(folder.path)!r}, where {'; '.join(differences[:5])}. "
+            f"Received: logs={str(folder.path)!r}, where {'; '.join(_one_each(differences)[:5])}. "
             f"{_advice(folder, differences)}Choose another folder, or replace that run with "
             "overwrite=True."
         )
@@ -143,6 +143,12 @@ def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
             yield from _differences(found.get(key), wanted.get(key), at)
     elif found != wanted:
         yield f"{name} is {_short(found)} and not {_short(wanted)}"
+
+
+def _one_each(differences: list[str]) -> list[str]:
+    """Keep the first difference of each argument: one list can differ in many places."""
+    first = {tuple(text.split(" ")[0].split(".")[:3]): text for text in reversed(differences)}
+    return [text for text in differences if text in first.values()]
 
 
 def _short(value: Any) -> str:

@@ -97,7 +97,9 @@ class Optimizers:
         self._custom_objects = custom_objects
         self._numbers = numbers or {}
         self._own = model.optimizer
+        # Now: what is chosen at run time has no configuration.
         self._own_config = inner(self._own).get_config()
+        self._outer_config = self._own.get_config()
         self.own_name = name_of(self._own)
         self.scheduled = has_schedule(self._own)
         self._made: dict[str, Any] = {}
@@ -219,8 +221,7 @@ class Optimizers:
         return optimizer if own is self._own else self._wrap(optimizer)
 
     def _wrap(self, optimizer: Any) -> Any:
-        config = self._own.get_config()
-        del config["inner_optimizer"]
+        config = {k: v for k, v in self._outer_config.items() if k != "inner_optimizer"}
         return type(self._own)(optimizer, **config)
 
 
