@@ -202,7 +202,7 @@ def trials(log: Logbook) -> Iterator[Trial]:
 
 def _trial(entry: Entry, start: int) -> Trial:
     parent, failure = entry["parent"], entry["failure"]
-    parents = [parent] if isinstance(parent, (str, type(None))) else parent
+    parents = [*(parent if isinstance(parent, list) else [parent]), entry["change"].get("mate")]
     return Trial(
         phase=entry["phase"],
         cycle=entry["cycle"],

@@ -16,7 +16,11 @@ from miha.trainer.cache import cache_folder, keep_programs
 @pytest.fixture
 def setting(monkeypatch):
     """JAX as a fresh process has it."""
-    found = {"jax_compilation_cache_dir": None, "jax_compilation_cache_max_size": -1}
+    found = {
+        "jax_compilation_cache_dir": None,
+        "jax_compilation_cache_max_size": -1,
+        "jax_persistent_cache_min_compile_time_secs": 1.0,
+    }
     before = {name: getattr(jax.config, name) for name in found}
     for name, value in found.items():
         jax.config.update(name, value)
@@ -53,6 +57,7 @@ def test_programs_are_kept_for_the_user_alone(setting, monkeypatch, tmp_path):
     assert setting() == str(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
     assert jax.config.jax_compilation_cache_max_size == 2**30
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 0.2
 
 
 def test_a_folder_that_jax_was_told_stays(setting, monkeypatch, tmp_path):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from contract import make_contract_trainer, rng
 from keras import layers
-from networks import convolutional, dense, images, recurrent
+from networks import convolutional, custom_step, dense, images, recurrent
 
 import miha
 from miha.errors import ArgumentError
@@ -68,10 +68,13 @@ def together(trainer, genomes, start, epochs):
 
 def genomes_of(trainer, **changes):
     own = trainer.genome.replace(**changes)
+    faster = own.replace(learning_rate=0.003)
+    if not own.activations:
+        return [own, faster]
     slot, last = own.activations[0][0], own.activations[-1][0]
     return [
         own,
-        own.replace(learning_rate=0.003),
+        faster,
         own.with_activation(slot, "silu"),
         own.replace(learning_rate=0.0004),
         own.with_activation(last, "softplus"),
@@ -109,6 +112,16 @@ def test_a_new_optimizer_starts_fresh_in_every_clone():
     ):
         assert mine[0].logs == pytest.approx(theirs[0].logs, rel=1e-5)
         assert (values.optimizer, int(values.slots[0])) == ("nadam", 4)
+
+
+def test_what_a_step_of_the_users_own_logs_is_told_of_each_clone():
+    trainer = make_contract_trainer(custom_step(), images(), batch_size=24, activations=["relu"])
+    genomes, start = genomes_of(trainer)[:2], trainer.snapshot()
+    ones, many = (way(trainer, genomes, start, 1) for way in (alone, together))
+    for (mine, _), (theirs, _) in zip(ones, many, strict=True):
+        found, expected = (keras.tree.flatten(epochs[0].logs) for epochs in (theirs, mine))
+        assert np.allclose(found, expected, 1e-5)
+        assert mine[0].logs.keys() == theirs[0].logs.keys()
 
 
 def test_a_clone_that_diverges_stops_as_it_would_alone_and_touches_no_other():

@@ -78,7 +78,10 @@ def test_a_network_may_have_two_parents(tmp_path):
     run(make_loop(tmp_path))
     result = load_run(tmp_path)
     both = ["population/1_0_model.zip", "population/1_1_model.zip"]
-    result._log.trainings[4] = {**result._log.trainings[4], "parent": both}
+    [entry, change] = [result._log.trainings[4], result._log.trainings[4]["change"]]
+    result._log.trainings[4] = {**entry, "parent": both}
+    assert Story.of(result).trials[4].parents == tuple(both)
+    result._log.trainings[4] = {**entry, "parent": both[0], "change": {**change, "mate": both[1]}}
     assert Story.of(result).trials[4].parents == tuple(both)
 
 

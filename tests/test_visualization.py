@@ -97,6 +97,31 @@ def test_the_lineage_ranks_the_clones_of_each_cycle(result):
     assert all(winners[x] in text for x, y, text in points if y == 1)
 
 
+def test_a_clone_of_two_parents_has_a_line_from_each(tmp_path):
+    result = make_run(tmp_path)
+    entries = result._log.trainings
+    mate = {**entries[3]["change"], "mate": entries[2]["archive"], "gene": "crossover"}
+    before = len(traces(figures.plot_lineage(result))[0]["x"])
+    entries[3] = {**entries[3], "change": mate}
+    lines = traces(figures.plot_lineage(result))[:2]
+    assert len(lines[0]["x"]) + len(lines[1]["x"]) == 3 * (len(entries) - 4 + 1)
+    assert before <= len(lines[0]["x"])
+
+
+def test_of_very_many_hyperparameters_those_that_changed_are_shown(tmp_path):
+    result = make_run(tmp_path, c=3)
+    for number, entry in enumerate(result._log.trainings):
+        many = {f"layer_{i}": 0.5 if i or number < 6 else 0.1 for i in range(40)}
+        slots = {f"slot_{i}": "tanh" if i == 7 and number > 5 else "relu" for i in range(60)}
+        genome = {**entry["genome"], "dropout": many, "activations": slots}
+        result._log.trainings[number] = {**entry, "genome": genome}
+    layout = json.loads(figures.plot_schedule(result).to_json())["layout"]
+    words = json.dumps(layout)
+    assert "dropout.layer_0" in words and "dropout.layer_1" not in words
+    assert "activations.slot_7" in words and "activations.slot_8" not in words
+    assert layout["height"] < 1500
+
+
 def test_the_schedule_has_the_main_lines_hyperparameters(result):
     story, found = Story.of(result), figures.plot_schedule(result)
     rate, size = traces(found)[:2]

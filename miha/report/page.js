@@ -49,7 +49,10 @@ function draw(place) {
   place.waiting = null;
   const styled = { ...layout, font: { ...layout.font, color: ink() }, autosize: true };
   if (data.some((trace) => trace.type === "parcoords")) {
-    data.forEach((trace) => { trace.labelfont = trace.tickfont = { color: ink(), size: 12 }; });
+    // Their labels stand on the lines: a shadow of the page's colour keeps them legible.
+    const glow = `0 0 3px ${isDark() ? "#14171a" : "#ffffff"}`;
+    const font = { color: ink(), size: 12, shadow: `${glow}, ${glow}, ${glow}` };
+    data.forEach((trace) => { trace.labelfont = trace.tickfont = font; });
   }
   Plotly.react(place, data, styled, { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "" })
     .then(() => { place.dataset.drawn = "yes"; });

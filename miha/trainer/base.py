@@ -81,8 +81,8 @@ class KerasTrainer(abc.ABC):
         mirror: A network that callbacks of Keras may look at, or None.
     """
 
-    is_compiled: ClassVar[bool] = True
-    """Whether a step is compiled: what is chosen must be read from variables then."""
+    number: ClassVar[type[Number] | None] = Number
+    """What stands for an optimizer's numbers in a compiled step; None where none is compiled."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class KerasTrainer(abc.ABC):
         self._noise = {place.name: place.install(amounts[place.name]) for place in noise}
         self._own_loss = loss
         self._loss = None if loss is None else loss.install(_variants(loss, space))
-        self._numbers = _numbers(space) if self.is_compiled else {}
+        self._numbers = {} if self.number is None else _numbers(space, self.number)
         self._optimizers = Optimizers(network, numbers=self._numbers)
         self._optimizers.use(self._optimizers.own_name)
         self._optimizers.choose({})
@@ -425,11 +425,11 @@ def _variants(loss: LossSlot, space: Space) -> list[Variant]:
     return list(product(space.losses or (name,), space.label_smoothing or (smoothing,)))
 
 
-def _numbers(space: Space) -> dict[str, Number]:
+def _numbers(space: Space, kind: type[Number]) -> dict[str, Number]:
     """Return what holds the numbers of all optimizers: one of them trains at a time."""
     values = {"momentum": space.momentum, "weight_decay": space.weight_decay}
     options = {gene: sorted(set(chain(*held.values()))) for gene, held in values.items()}
-    return {gene: Number(numbers) for gene, numbers in options.items() if numbers}
+    return {gene: kind(numbers) for gene, numbers in options.items() if numbers}
 
 
 def _is_finite(epoch: Epoch) -> bool:

@@ -16,6 +16,9 @@ VARIABLE = "MIHA_CACHE_DIR"
 MOST_BYTES = 2**30
 """Beyond these, the programs least recently used are deleted."""
 
+WORTH_KEEPING = 0.2
+"""Seconds of compilation: a run has dozens of programs that take a second each."""
+
 
 def keep_programs() -> None:
     """Let JAX keep compiled programs in the user's cache folder, unless the user decides it.
@@ -58,4 +61,6 @@ def _keep_in(folder: Path) -> None:
     # JAX deletes old programs with the help of that package only.
     if jax.config.jax_compilation_cache_max_size == -1 and find_spec("filelock"):
         jax.config.update("jax_compilation_cache_max_size", MOST_BYTES)
+    if jax.config.jax_persistent_cache_min_compile_time_secs == 1.0:  # JAX' default.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
     jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -36,28 +36,24 @@ class Number(Choice):
     single precision, with other bits. Hence such results are looked up in a table, too.
     """
 
-    def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
-        """Return the number as TensorFlow wants it."""
-        tensor = self._look_up(self.options)
-        return tensor if dtype is None else keras.ops.cast(tensor, dtype.name)
-
     def __jax_array__(self) -> Any:
         """Return the number as JAX wants it."""
-        return self._look_up(self.options)
+        return self.look_up(self.options)
 
     def __sub__(self, other: float) -> Any:
-        return self._look_up([option - other for option in self.options])
+        return self.look_up([option - other for option in self.options])
 
     def __rsub__(self, other: float) -> Any:
-        return self._look_up([other - option for option in self.options])
+        return self.look_up([other - option for option in self.options])
 
     def __mul__(self, other: Any) -> Any:
-        return self._look_up(self.options) * other
+        return self.look_up(self.options) * other
 
     __rmul__ = __mul__
 
     def __gt__(self, other: float) -> bool:
         return bool(min(self.options) > other)
 
-    def _look_up(self, values: list[float]) -> Any:
+    def look_up(self, values: list[float]) -> Any:
+        """Return the value at the place of the chosen option, in single precision."""
         return keras.ops.take(keras.ops.convert_to_tensor(values, "float32"), self.index)

@@ -215,7 +215,7 @@ class JaxTrainer(KerasTrainer):
             logs = self._epoch_logs(order, partial(self._steps_of, clones))
             share = (time.perf_counter() - begun) / len(before)
             for place in before:
-                yield place, Epoch({name: value[place] for name, value in logs.items()}, share)
+                yield place, Epoch(_of_one(logs, place), share)
 
     def _steps_of(self, clones: Clones, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
         """Do to clones what `_steps` does to the network."""
@@ -266,6 +266,14 @@ class JaxTrainer(KerasTrainer):
 def _samples(data: Any) -> int:
     """Return for how many samples data has room, all of them used or not."""
     return len(jax.tree.leaves(data)[0])
+
+
+def _of_one(logs: Logs, place: int) -> dict[str, Any]:
+    """Return what one clone has logged; a step of the user's own may log structures."""
+    found: dict[str, Any] = jax.tree.map(
+        lambda value: value[place], dict(logs), is_leaf=lambda value: isinstance(value, list)
+    )
+    return found
 
 
 def _seconds(steps: Callable[[], Any]) -> float:

@@ -16,13 +16,13 @@ import tensorflow as tf
 from miha.records import Epoch
 from miha.trainer.admission import held
 from miha.trainer.base import KerasTrainer, Kind, goes_on
+from miha.trainer.lookup import GraphNumber
 from miha.trainer.optimizers import name_of
 from miha.trainer.pace import Pace
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Way
 
 Step = Callable[[Any], Any]
-
 
 MEASURED = 64
 """Steps that are taken to measure which way is the faster one."""
@@ -43,6 +43,8 @@ class TensorFlowTrainer(KerasTrainer):
     Long trainings can be compiled by XLA instead, which rounds otherwise: a program for each
     genome.
     """
+
+    number = GraphNumber
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

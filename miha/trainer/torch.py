@@ -21,7 +21,7 @@ class TorchTrainer(KerasTrainer):
     nothing is compiled: it is exact, and no faster than `fit`.
     """
 
-    is_compiled = False
+    number = None
 
     @property
     def device(self) -> str:

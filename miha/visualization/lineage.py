@@ -84,6 +84,7 @@ def _fitness(clone: Trial) -> float:
 
 def _edges(story: Story, places: dict[int, tuple[int, int]]) -> list[dict[str, Any]]:
     """Return lines from each winner to the clones of the next cycle, the main line stronger."""
+    named = {clone.archive: places[id(clone)] for clone in story.clones if clone.archive}
     faint: tuple[list[Any], list[Any]] = ([], [])
     strong: tuple[list[Any], list[Any]] = ([], [])
     for cycle, clones in story.cycles.items():
@@ -92,8 +93,10 @@ def _edges(story: Story, places: dict[int, tuple[int, int]]) -> list[dict[str, A
         for clone in clones:
             column, rank = places[id(clone)]
             x, y = strong if clone.selected else faint
-            x += [origin[0], column, None]
-            y += [origin[1], rank, None]
+            # A second parent is one of the clones.
+            for start in [origin, *(named[n] for n in clone.parents[1:] if n in named)]:
+                x += [start[0], column, None]
+                y += [start[1], rank, None]
     common = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "showlegend": False}
     width = 1 if len(story.clones) <= 150 else 0.5
     return [

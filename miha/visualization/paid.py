@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -132,10 +132,16 @@ def _by_value(story: Story) -> list[Group]:
     groups: dict[tuple[str, str], list[Trial]] = defaultdict(list)
     for clone in story.clones:
         parent = before.get(clone.parents[0] if clone.parents else "", start)
-        for label in _news(parent, clone.genes):
+        for label in dict.fromkeys(_news(parent, clone.genes)):
             groups[clone.gene, label].append(clone)
     most = sorted(groups.items(), key=lambda item: -len(item[1]))[:MOST_VALUES]
-    return _sorted([Group(label, kind, clones) for (kind, label), clones in most])
+    times = Counter(label for (_, label), _ in most)
+    return _sorted(
+        [
+            Group(label if times[label] == 1 else f"{kind}: {label}", kind, clones)
+            for (kind, label), clones in most
+        ]
+    )
 
 
 def _news(parent: Mapping[str, Any], child: Mapping[str, Any]) -> Iterator[str]:

@@ -54,6 +54,7 @@ def plot_parallel_coordinate(result: Result, genes: Sequence[str] | None = None)
         "dimensions": dimensions,
         "labelangle": -12 if len(names) > 4 else 0,
         "rangefont": {"color": "rgba(0,0,0,0)"},
+        "tickfont": {"shadow": "none"},  # Plotly's is white, on a dark page as well.
         "unselected": {"line": {"color": "#808080", "opacity": 0.08}},
     }
     return figure(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MOST_LANES = 24
 """Hyperparameters in words that are shown; beyond, those that never changed are left out."""
 
+MOST_STEPS = 8
+"""The same of hyperparameters in numbers."""
+
 STEP, LANE = 130, 34
 """Pixels of a panel of steps, and of a swim lane."""
 
@@ -48,8 +51,9 @@ def plot_schedule(result: Result) -> go.Figure:
     story = Story.of(result)
     spans = {name: _spans(story, name) for name in story.gene_names}
     spans = {name: found for name, found in spans.items() if found}
-    numeric = [name for name, found in spans.items() if all(is_number(s.value) for s in found)]
-    lanes = _lanes({name: found for name, found in spans.items() if name not in numeric})
+    numbers = {n: found for n, found in spans.items() if all(is_number(s.value) for s in found)}
+    numeric = _some(numbers, MOST_STEPS)
+    lanes = _some({n: found for n, found in spans.items() if n not in numbers}, MOST_LANES)
     heights = [STEP] * len(numeric) + ([LANE * len(lanes)] if lanes else [])
     domains = _domains(heights)
     data: list[dict[str, Any]] = []
@@ -84,10 +88,10 @@ def _spans(story: Story, name: str) -> list[Span]:
     return [Span(g[0].start, g[-1].end, g[0].genes[name]) for g in groups]
 
 
-def _lanes(spans: dict[str, list[Span]]) -> list[str]:
-    names = list(spans)
-    changing = [name for name in names if len(spans[name]) > 1]
-    return (names if len(names) <= MOST_LANES else changing)[:MOST_LANES]
+def _some(spans: dict[str, list[Span]], most: int) -> list[str]:
+    """Return the hyperparameters to show: where there are too many, those that changed."""
+    changing = [name for name, found in spans.items() if len(found) > 1]
+    return (list(spans) if len(spans) <= most else changing)[:most]
 
 
 def _domains(heights: Sequence[int]) -> list[list[float]]:

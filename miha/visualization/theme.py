@@ -59,7 +59,7 @@ _BASE: dict[str, Any] = {
         "align": "left",
     },
     "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-    "margin": {"l": 70, "r": 30, "t": 80, "b": 60},
+    "margin": {"l": 70, "r": 30, "t": 100, "b": 60},  # Above: a title and two lines of legend.
     "hovermode": "closest",
     "uirevision": "run",  # What was zoomed stays so when a figure is drawn again.
     "modebar": {"bgcolor": CLEAR, "color": GREY, "activecolor": MAIN},
@@ -80,7 +80,8 @@ def _axis(given: dict[str, Any]) -> dict[str, Any]:
 
 def title(text: str) -> dict[str, Any]:
     """Return a figure's title."""
-    return {"text": text, "x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 16}}
+    place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 1, "yref": "container"}
+    return {"text": text, **place, "yanchor": "top", "pad": {"t": 14}, "font": {"size": 16}}
 
 
 def look(kinds: Sequence[str], kind: str) -> tuple[str, str]:
