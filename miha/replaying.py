@@ -78,8 +78,8 @@ def replay(
 
     Args:
         model: The compiled network, with the layers that the schedule names. It is not touched.
-        x: Inputs: an array, or a structure of arrays, as in `fit`.
-        y: Targets, likewise.
+        x: Inputs, or a source of batches, as `MIHA` takes them.
+        y: Targets; None where ``x`` gives them, too.
         schedule: `Result.schedule`, or the file that it was saved in.
         validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, to evaluate on.
         validation_split: Share of the last samples to evaluate on instead, 0 to 1.
@@ -98,16 +98,17 @@ def replay(
     """
     schedule = as_schedule(schedule)
     seed = draw_seed() if seed is None else check_integer("seed", seed, 0)
-    from miha.trainer import data, factory
+    from miha.trainer import factory
     from miha.trainer.optimizers import name_of
+    from miha.trainer.streams.opening import open_data
 
-    arrays = data.prepare(x, y, sample_weight, class_weight, validation_data, validation_split)
+    sources = open_data(model, x, y, sample_weight, class_weight, validation_data, validation_split)
     sizes = [stretch.genome.batch_size for stretch in schedule.stretches]
-    check_batch_size("batch_size", max(sizes), arrays[0].samples)
+    _check_sizes(sizes, sources[0])
     evaluated = sizes[0] if validation_batch_size is None else validation_batch_size
     trainer = factory.make_trainer(
         model,
-        *arrays,
+        *sources,
         batch_size=sizes[0],
         validation_batch_size=check_integer("validation_batch_size", evaluated, 1),
         space=_space(schedule, name_of(getattr(model, "optimizer", None))),
@@ -155,6 +156,18 @@ def follow(
         trained += [(number, epoch) for epoch in epochs]
         on_stretch(stretch, epochs)
     return trained
+
+
+def _check_sizes(sizes: list[int], training: Any) -> None:
+    """Raise unless the training data can be put into batches of these sizes."""
+    own = training.batch_size
+    if not training.rebatches and set(sizes) != {own}:
+        raise ArgumentError(
+            "`x` must be what can be put into batches of the schedule's sizes. "
+            f"Received: batches of {own}, where the schedule has {sorted(set(sizes))}. "
+            "Give arrays, or a source that can be put into other batches."
+        )
+    check_batch_size("batch_size", max(sizes), training.samples)
 
 
 def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:

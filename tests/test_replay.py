@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from miha import (
     Stretch,
     replay,
 )
+from miha.replaying import _check_sizes
 
 DATA, VALIDATION = images(), images(32, seed=9)
 SLOTS = (("dense", "relu"), ("dense_1", "relu"))
@@ -87,6 +89,28 @@ def test_a_replay_follows_every_gene_and_leaves_the_users_network_alone(capsys):
     assert lines[2].startswith(
         "[3/3] sgd at 0.05, momentum 0.9, batch size 32, dense: tanh, dense_1: relu: loss"
     )
+
+
+class Pairs(keras.utils.PyDataset):
+    """The data, in batches of 16."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return tuple(part[16 * index : 16 * (index + 1)] for part in DATA)
+
+
+def test_a_source_of_batches_is_as_good_as_arrays():
+    from_batches = replay(dense(), Pairs(), None, RATES, shuffle=False, verbose=0)
+    assert_same(from_batches.model, quiet(dense(), RATES, shuffle=False).model)
+
+
+def test_batches_that_cannot_be_made_others_are_refused():
+    fixed = SimpleNamespace(rebatches=False, batch_size=16, samples=96)
+    with pytest.raises(ArgumentError, match=r"batches of 16, where the schedule has \[16, 32\]"):
+        _check_sizes([16, 32, 16], fixed)
+    _check_sizes([16, 16], fixed)
 
 
 def test_a_seed_that_is_not_given_is_drawn_and_told():
