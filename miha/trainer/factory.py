@@ -72,10 +72,8 @@ def make_trainer(
         plain = copies.copy(built, known)
         chosen = slots.choose_slots(plain, space, known, batch[0])
         seen = copies.copy(built, known) if with_mirror else None
-    mirror = None
     if seen is not None:
         _probe(seen, batch)  # Its metrics are built thereby, which callbacks ask for.
-        mirror = Exporter(seen, slots.slots_in(seen, chosen), known)
     mutable = slots.slots_in(live, chosen)
     evaluation = training if validation is None and evaluate_training else validation
     prefix = "eval_" if validation is None else "val_"
@@ -90,7 +88,7 @@ def make_trainer(
         metrics=metrics | {prefix + name: mode for name, mode in evaluated.items()},
         exporter=Exporter(plain, slots.slots_in(plain, chosen), known),
         fingerprint=fingerprint(built, training, validation),
-        mirror=mirror,
+        mirror=seen and Exporter(seen, slots.slots_in(seen, chosen), known),
     )
 
 
