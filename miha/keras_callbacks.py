@@ -32,7 +32,8 @@ REFUSED = {
 """Classes of Keras that make no sense in a run, why, and what to do instead."""
 
 FREQUENCIES = ("save_freq", "update_freq", "log_freq")
-"""Attributes that tell how often a callback acts: with ``"epoch"`` its batch hooks do nothing."""
+"""Attributes that tell how often a callback acts: a number of batches, or else by epochs, in which
+case its batch hooks do nothing."""
 
 
 def is_keras_callback(callback: Any) -> bool:
@@ -57,7 +58,7 @@ def check_keras_callback(callback: Any) -> None:
             )
     often = {name: getattr(callback, name) for name in FREQUENCIES if hasattr(callback, name)}
     for name, value in often.items():
-        if value != "epoch":
+        if value == "batch" or isinstance(value, int):
             raise ArgumentError(
                 "`callbacks` of Keras must act by epochs, since an epoch is one compiled program. "
                 f"Received: {type(callback).__name__} with {name}={value!r}. Set {name}='epoch'."

@@ -14,8 +14,9 @@ from rich.table import Table
 from miha.errors import JournalError
 from miha.folder import RunFolder
 from miha.reader import load_run
-from miha.story import Story, Trial
+from miha.story import Story
 from miha.summary import summarize
+from miha.trials import Trial
 
 if TYPE_CHECKING:
     from miha.result import Result

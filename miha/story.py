@@ -1,100 +1,19 @@
-"""A run as those who show it need it: every training, and where on the run's way it stands."""
+"""A run as those who show it need it: its clones, its main line, what varied, what was best."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from miha.journal import Entry
-from miha.logbook import Logbook
-from miha.plain import numbers
 from miha.records import Mode
+from miha.trials import NO_GENE, Trial, trials
 
 if TYPE_CHECKING:
     from miha.result import Result
-
-WIDE = 10.0
-"""From the ratio of the largest to the smallest on, numbers are best seen as logarithms."""
-
-NO_GENE = "none"
-"""The gene of a change that changes nothing: the control clone's."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One finished training.
-
-    Attributes:
-        phase: ``"initial"``, ``"clone"``, ``"winner"`` or ``"final"``.
-        cycle: 1 to c; None in the first and the last training.
-        clone: Its number in its cycle; None for the network itself.
-        archive: Name of its archive; None where it has none.
-        parents: Names of the archives that it came from.
-        gene: What kind of mutation made it; ``"none"`` where nothing was changed.
-        change: The mutation in words.
-        genes: Every hyperparameter by name; those of layers as ``"activations.dense"``.
-        start: Epochs of the main line before it.
-        logs: What was logged after each of its epochs.
-        value: The monitored value after the last one.
-        fitness: A clone's; minus infinity where it has lost, None where it is no clone.
-        gain: By how much a clone was fitter than the unchanged one of its cycle, or, where
-            there is none, than the mean of its cycle. None where that cannot be told.
-        selected: Whether it is the clone that its cycle selected.
-        is_settled: Whether its cycle has selected: nothing that is said of it here changes then.
-        failure: The last line of why it failed, if it did.
-    """
-
-    phase: str
-    cycle: int | None
-    clone: int | None
-    archive: str | None
-    parents: tuple[str, ...]
-    gene: str
-    change: str
-    genes: Mapping[str, Any]
-    start: int
-    logs: Sequence[Mapping[str, Any]]
-    value: float
-    fitness: float | None
-    gain: float | None
-    selected: bool
-    is_settled: bool
-    failure: str | None
-
-    @property
-    def is_clone(self) -> bool:
-        """Whether it is a clone."""
-        return self.phase == "clone"
-
-    @property
-    def is_on_main_line(self) -> bool:
-        """Whether the network itself has gone this way."""
-        return self.selected or not self.is_clone
-
-    @property
-    def end(self) -> int:
-        """Epochs of the main line after it, or as if it were a part of that."""
-        return self.start + len(self.logs)
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of its epochs."""
-        return float(sum(log.get("seconds", 0.0) for log in self.logs))
-
-    @property
-    def name(self) -> str:
-        """What to call it in words."""
-        if self.is_clone:
-            return f"cycle {self.cycle}, clone {self.clone}"
-        return f"{self.phase} training" if self.cycle is None else f"cycle {self.cycle}, winner"
-
-    def curve(self, name: str) -> list[float]:
-        """Return a logged value after each epoch; NaN where it is no number."""
-        return [_number(log.get(name)) for log in self.logs]
 
 
 @dataclass(frozen=True)
@@ -159,99 +78,6 @@ class Story:
         sign = 1 if self.mode == "min" else -1
         finite = [trial for trial in self.trials if math.isfinite(trial.value)]
         return min(finite, key=lambda trial: sign * trial.value, default=None)
-
-
-def flat(genome: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the hyperparameters of a genome by name, those within others as ``"outer.inner"``."""
-    genes: dict[str, Any] = {}
-    for name, value in genome.items():
-        if isinstance(value, Mapping):
-            genes |= flat(value, f"{prefix}{name}.")
-        elif isinstance(value, (list, tuple)):
-            genes[prefix + name] = ", ".join(map(str, value))
-        else:
-            genes[prefix + name] = value
-    return genes
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether a hyperparameter's value is a number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def trials(log: Logbook) -> Iterator[Trial]:
-    """Yield every training of a run, placed on the main line."""
-    here, chosen = 0, 0  # Epochs of the main line so far, and of the selected clone after that.
-    gains = _gains(log)
-    for entry in log.trainings:
-        is_clone = entry["phase"] == "clone"
-        selected = is_clone and log.winners.get(entry["cycle"]) == entry["clone"]
-        if not is_clone:
-            here, chosen = here + chosen, 0
-        is_settled = not is_clone or entry["cycle"] in log.winners
-        trial = replace(
-            _trial(entry, here),
-            gain=gains.get(id(entry)),
-            selected=selected,
-            is_settled=is_settled,
-        )
-        here += 0 if is_clone else len(trial.logs)
-        chosen = len(trial.logs) if selected else chosen
-        yield trial
-
-
-def _trial(entry: Entry, start: int) -> Trial:
-    parent, failure = entry["parent"], entry["failure"]
-    parents = [*(parent if isinstance(parent, list) else [parent]), entry["change"].get("mate")]
-    return Trial(
-        phase=entry["phase"],
-        cycle=entry["cycle"],
-        clone=entry["clone"],
-        archive=entry["archive"],
-        parents=tuple(str(name) for name in parents if name is not None),
-        gene=str(entry["change"]["gene"]),
-        change=str(entry["change"]["text"]),
-        genes=flat(entry["genome"]),
-        start=start,
-        logs=entry["epochs"],
-        value=_number(entry["value"]),
-        fitness=None if entry["fitness"] is None else float(entry["fitness"]),
-        gain=None,
-        selected=False,
-        is_settled=False,
-        failure=failure.strip().splitlines()[-1] if failure and failure.strip() else failure,
-    )
-
-
-def _gains(log: Logbook) -> dict[int, float]:
-    """Return how much fitter each clone was than its cycle's control, by entry."""
-    cycles: dict[int, list[Entry]] = defaultdict(list)
-    for entry in log.trainings:
-        if entry["phase"] == "clone" and _is_finite(entry["fitness"]):
-            cycles[entry["cycle"]].append(entry)
-    gains: dict[int, float] = {}
-    for entries in cycles.values():
-        controls = [e["fitness"] for e in entries if e["change"]["gene"] == NO_GENE]
-        base = _mean(controls or [e["fitness"] for e in entries])
-        gains |= {id(entry): float(entry["fitness"]) - base for entry in entries}
-    return gains
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)
-
-
-def _is_finite(value: Any) -> bool:
-    return is_number(value) and math.isfinite(value)
-
-
-def _number(value: Any) -> float:
-    """Return a logged value as a number; one that is none (a vector, say) is NaN."""
-    try:
-        return float(numbers(value))
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def _key(value: Any) -> tuple[str, str]:

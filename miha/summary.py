@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from miha.folder import RunFolder
-from miha.story import NO_GENE, Story, Trial, flat, is_number
+from miha.story import Story
+from miha.trials import NO_GENE, Trial, flat, is_number
 
 if TYPE_CHECKING:
     from miha.result import Result

@@ -162,6 +162,9 @@ def test_hooks_of_batches_are_warned_of_by_name(tmp_path):
 
     with pytest.warns(MihaWarning, match="on_train_batch_end of Counting will not be called"):
         start(tmp_path / "run", [Counting()])
+    by_epochs = Counting()
+    by_epochs.log_freq = None  # As Weights & Biases has it: nothing is warned of.
+    start(tmp_path / "run", [by_epochs])
 
 
 def test_callbacks_of_both_kinds_keep_their_order(tmp_path):

@@ -10,7 +10,8 @@ from runs import failing, make_run
 
 from miha.journal import Journal
 from miha.reader import load_run
-from miha.story import Story, flat
+from miha.story import Story
+from miha.trials import flat
 
 
 @pytest.fixture(scope="module")

@@ -143,6 +143,17 @@ def test_the_schedule_has_the_main_lines_hyperparameters(result):
     assert spans[-1][2] == story.main_line[-1].genes["optimizer"]
 
 
+def test_a_hyperparameter_that_was_not_there_for_a_while_leaves_a_gap(tmp_path):
+    result = make_run(tmp_path, m=2, n=2, k=2, c=3)
+    for number, entry in enumerate(result._log.trainings):
+        if entry["cycle"] != 2:
+            genome = {**entry["genome"], "momentum": 0.5}
+            result._log.trainings[number] = {**entry, "genome": genome}
+    [line] = [t for t in traces(figures.plot_schedule(result)) if "momentum" in t["hovertemplate"]]
+    assert line["x"] == [0, 6, None, 10, 16]
+    assert line["y"] == [0.5, 0.5, None, 0.5, 0.5]
+
+
 def test_what_paid_counts_every_clone_but_the_unchanged(result):
     layout = json.loads(figures.plot_what_paid(result).to_json())["layout"]
     clones = [clone for clone in Story.of(result).clones if clone.gene != "none"]

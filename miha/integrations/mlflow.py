@@ -15,7 +15,8 @@ from miha.errors import MihaError
 from miha.folder import RunFolder
 from miha.optional import need
 from miha.reader import load_run
-from miha.story import Story, Trial, flat, is_number
+from miha.story import Story
+from miha.trials import Trial, flat, is_number
 
 if TYPE_CHECKING:
     from miha.result import Result

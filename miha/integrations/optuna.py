@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from miha.errors import MihaError
 from miha.optional import need
 from miha.plain import plain
-from miha.story import WIDE, Story, Trial, is_number
+from miha.story import Story
+from miha.trials import WIDE, Trial, is_number
 
 if TYPE_CHECKING:
     import optuna

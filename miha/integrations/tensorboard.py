@@ -20,7 +20,8 @@ from miha.errors import JournalError
 from miha.folder import RunFolder
 from miha.optional import need
 from miha.reader import load_run
-from miha.story import Story, Trial, is_number
+from miha.story import Story
+from miha.trials import Trial, is_number
 
 if TYPE_CHECKING:
     from miha.result import Result

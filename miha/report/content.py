@@ -15,8 +15,9 @@ from miha.errors import MihaError
 from miha.folder import RunFolder
 from miha.optional import need
 from miha.plain import plain
-from miha.story import NO_GENE, Story, Trial
+from miha.story import Story
 from miha.summary import last_genes, short, starting_genes, summarize
+from miha.trials import NO_GENE, Trial
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

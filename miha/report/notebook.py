@@ -6,8 +6,9 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import MihaError
-from miha.story import Story, Trial
+from miha.story import Story
 from miha.summary import summarize
+from miha.trials import Trial
 
 if TYPE_CHECKING:
     from miha.result import Result

@@ -89,12 +89,10 @@ def make_trainer(
         chosen = slots.choose_slots(plain, space, known, batch[0], slots_named)
         noisy = choose_noise(plain, known)
         seen = copies.copy(built, known) if with_mirror else None
-    mutable, noise = slots.slots_in(live, chosen), noise_in(live, noisy)
-    loss = find_loss(live) if set(genes) & set(ASKED) else None
-    mirror = None
     if seen is not None:
         _probe(seen, batch)  # Its metrics are built thereby, which callbacks ask for.
-        mirror = Exporter(seen, slots.slots_in(seen, chosen), noisy, loss, known)
+    mutable, noise = slots.slots_in(live, chosen), noise_in(live, noisy)
+    loss = find_loss(live) if set(genes) & set(ASKED) else None
     evaluation = training.for_evaluation() if evaluate_training else None
     evaluation = evaluation if validation is None else validation
     prefix = "eval_" if validation is None else "val_"
@@ -118,7 +116,7 @@ def make_trainer(
         exporter=Exporter(plain, slots.slots_in(plain, chosen), noisy, loss, known),
         fresh=FreshValues(plain, batch[0], known),
         fingerprint=fingerprint(built, training, validation),
-        mirror=mirror,
+        mirror=seen and Exporter(seen, slots.slots_in(seen, chosen), noisy, loss, known),
     )
 
 

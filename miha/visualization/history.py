@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from miha.story import NO_GENE, Story, Trial
+from miha.story import Story
+from miha.trials import NO_GENE, Trial
 from miha.visualization.theme import FAINT, GREY, MAIN, bounds, figure, log_axis, look, safe, title
 from miha.visualization.words import describe
 

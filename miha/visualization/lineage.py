@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from miha.story import NO_GENE, Story, Trial
+from miha.story import Story
+from miha.trials import NO_GENE, Trial
 from miha.visualization.gains import GainScale
 from miha.visualization.theme import GREY, MAIN, figure, look, safe, title
 from miha.visualization.words import describe

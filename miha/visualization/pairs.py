@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from miha.errors import MihaError
-from miha.story import Story, Trial
+from miha.story import Story
+from miha.trials import Trial
 from miha.visualization.gains import GainScale
 from miha.visualization.parallel import chosen
 from miha.visualization.scales import Scale

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import MihaError
-from miha.story import Story, Trial
+from miha.story import Story
+from miha.trials import Trial
 from miha.visualization.gains import GainScale
 from miha.visualization.scales import Scale
 from miha.visualization.theme import figure, title

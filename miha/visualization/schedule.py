@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from miha.story import Story, is_number
+from miha.story import Story
+from miha.trials import is_number
 from miha.visualization.theme import COLOURS, GREY, MAIN, figure, log_axis, safe, title
 
 if TYPE_CHECKING:
@@ -83,9 +83,17 @@ def plot_schedule(result: Result) -> go.Figure:
 
 def _spans(story: Story, name: str) -> list[Span]:
     """Return the stretches of one hyperparameter; where it is not there, there is none."""
-    steps = [t for t in story.main_line if t.logs and t.genes.get(name) is not None]
-    groups = [list(group) for _, group in groupby(steps, key=lambda t: str(t.genes[name]))]
-    return [Span(g[0].start, g[-1].end, g[0].genes[name]) for g in groups]
+    spans: list[Span] = []
+    for trial in story.main_line:
+        value = trial.genes.get(name)
+        if value is None or not trial.logs:
+            continue
+        last = spans[-1] if spans else None
+        if last is not None and last.end == trial.start and str(last.value) == str(value):
+            spans[-1] = Span(last.start, trial.end, value)
+        else:
+            spans.append(Span(trial.start, trial.end, value))
+    return spans
 
 
 def _some(spans: dict[str, list[Span]], most: int) -> list[str]:
@@ -106,8 +114,12 @@ def _domains(heights: Sequence[int]) -> list[list[float]]:
 
 
 def _steps(name: str, spans: Sequence[Span], row: int) -> dict[str, Any]:
-    x = [place for span in spans for place in (span.start, span.end)]
-    y = [span.value for span in spans for _ in range(2)]
+    x: list[int | None] = []
+    y: list[Any] = []
+    for before, span in zip([None, *spans], spans, strict=False):
+        if before is not None and before.end < span.start:  # Meanwhile it was not there.
+            x, y = [*x, None], [*y, None]
+        x, y = [*x, span.start, span.end], [*y, span.value, span.value]
     return {
         "type": "scatter",
         "mode": "lines",

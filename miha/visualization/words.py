@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from miha.story import Story, Trial
+from miha.story import Story
+from miha.trials import Trial
 from miha.visualization.theme import number, safe, signed
 
 
