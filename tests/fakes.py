@@ -104,6 +104,7 @@ class FakeTrainer:
     backend = "numpy"
     device = "a test"
     traces = 0
+    mirror = None
     settings: dict[str, Any] = {"shuffle": True}
     fingerprint = {"data": "0", "network": "1"}
     is_parallel = False

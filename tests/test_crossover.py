@@ -128,7 +128,8 @@ def test_a_run_with_crossover_that_died_goes_on_as_if_it_had_not(tmp_path, stop)
 
     def without_seconds(log):
         return [
-            {**e, "epochs": [{**row, "seconds": 0} for row in e["epochs"]]} for e in log.trainings
+            {**e, "seconds": 0, "epochs": [{**row, "seconds": 0} for row in e["epochs"]]}
+            for e in log.trainings
         ]
 
     assert without_seconds(again.log) == without_seconds(whole.log)
