@@ -131,15 +131,13 @@ def sources(folder: Path, samples: int) -> dict[str, Callable[[], tuple[Any, ...
         "tf.data.Dataset": lambda: (dataset(mapped(), y),),
         "PyDataset": lambda: (Pairs(mapped(), y),),
         "DataLoader": lambda: (loader(mapped(), y),),
-        "iterable (fit: its generator)": lambda: (Again(in_memory(), y),),
+        "iterable (fit: as a PyDataset)": lambda: (Again(in_memory(), y),),
     }
 
 
-def for_fit(data: tuple[Any, ...], epochs: int) -> tuple[Any, ...]:
-    """Give `fit` a generator where it takes no iterable."""
-    if not isinstance(data[0], Again):
-        return data
-    return (data[0].batches,)
+def for_fit(data: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give `fit` a PyDataset in place of an iterable, which it does not take."""
+    return (data[0].batches,) if isinstance(data[0], Again) else data
 
 
 def compare(name: str, make: Callable[[], tuple[Any, ...]], epochs: int, shuffle: bool) -> None:
@@ -147,7 +145,7 @@ def compare(name: str, make: Callable[[], tuple[Any, ...]], epochs: int, shuffle
     for _ in range(2):  # In turn, so that what else the machine does meets both.
         for times, run in ((ours, with_miha), (theirs, with_fit)):
             data = make()
-            data = data if run is with_miha else for_fit(data, epochs)
+            data = data if run is with_miha else for_fit(data)
             gc.collect()
             times.append(run(epochs, shuffle, *data))
     first, later = (
