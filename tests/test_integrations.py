@@ -81,6 +81,16 @@ def test_a_study_of_another_run_or_target_is_refused(result, tmp_path):
         result.to_optuna(target="speed")
 
 
+def test_trials_of_somebody_elses_are_never_deleted(result, tmp_path):
+    optuna = pytest.importorskip("optuna")
+    url = f"sqlite:///{tmp_path}/study.db"
+    study = at(result, 10).to_optuna(url)
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    with pytest.raises(MihaError, match="which has other trials"):
+        result.to_optuna(url)
+    assert len(study.trials) == 6
+
+
 @pytest.mark.parametrize("target", ["fitness", "gain"])
 def test_a_study_may_be_of_fitness_or_gain(result, target):
     optuna = pytest.importorskip("optuna")

@@ -59,6 +59,7 @@ def to_optuna(
     study = _study(package, result, storage, study_name, target)
     distributions = _distributions(package.distributions, story)
     if not _are_known(study.trials, distributions):
+        _check_own(study)
         package.delete_study(study_name=study.study_name, storage=study._storage)
         study = _study(package, result, storage, study.study_name, target)
     there = {(t.user_attrs.get("cycle"), t.user_attrs.get("clone")) for t in study.trials}
@@ -90,6 +91,15 @@ def _study(
     study.set_user_attr(_RUN, run)
     study.set_user_attr("monitor", result.monitor)
     return study
+
+
+def _check_own(study: optuna.Study) -> None:
+    """Raise if a study that must be made anew holds trials of somebody else's."""
+    if any("cycle" not in trial.user_attrs for trial in study.trials):
+        raise MihaError(
+            "A study that grows with a run must hold that run's clones only. "
+            f"Received: {study.study_name!r}, which has other trials. Give another `study_name`."
+        )
 
 
 class _quiet:
