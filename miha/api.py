@@ -392,7 +392,7 @@ class MIHA:
 
     def _progress(self, recorder: Recorder) -> str:
         total, folder = self._plan.longest.trainings, str(recorder.folder.path)
-        most = "at most " if self._plan.budgets.is_open else ""
+        most = "at most " if self._plan.is_open else ""
         return f"{recorder.written} of {most}{total} trainings are on the disk, in {folder!r}."
 
     @contextlib.contextmanager

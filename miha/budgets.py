@@ -10,7 +10,7 @@ from typing import Any
 
 from miha.checks import check_integer
 from miha.errors import ArgumentError, MihaWarning
-from miha.records import Schedule
+from miha.records import LongestSchedule, Schedule
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,13 @@ class Budgets:
         values = {name: getattr(self, name) for name in names}
         return ", ".join(f"{name}={v:g}" for name, v in values.items() if v is not None)
 
-    def longest(self, schedule: Schedule) -> Schedule:
+    def longest(self, schedule: LongestSchedule) -> LongestSchedule:
         """Return a schedule with as many cycles as ``max_epochs`` has room for."""
         if self.max_epochs is None:
             return schedule
-        room = (self.max_epochs - 2 * schedule.m) // schedule.epochs_of_cycle
-        return replace(schedule, c=min(room, schedule.c))
+        # Cycles need not be as long as one can be.
+        room = (self.max_epochs - 2 * schedule.m) // (schedule.pop_size * schedule.n + schedule.k)
+        return replace(schedule, c=min(room, schedule.c), limit=self.max_epochs)
 
 
 def check_budgets(

@@ -12,7 +12,7 @@ from miha.errors import MihaWarning
 from miha.fitness import Fitness
 from miha.mutations import MUTATIONS, Mutation, resolve
 from miha.racing import Race, race
-from miha.records import Genome, Mode, Schedule
+from miha.records import Genome, LongestSchedule, Mode, Schedule
 from miha.space import Space
 
 
@@ -60,14 +60,22 @@ class Plan:
     restore_best: bool = False
 
     @property
-    def longest(self) -> Schedule:
-        """The most that the run can be: its schedule, as far as its budget of epochs goes."""
-        return self.budgets.longest(self.schedule)
+    def longest(self) -> LongestSchedule:
+        """The most that the run can be, as far as its budget of epochs goes."""
+        further, race = MOST * self.crossover, self.race
+        begun = self.candidates + (0 if race is None else race.finalists)
+        schedule = LongestSchedule(**vars(self.schedule), further=further, archives=begun + further)
+        return self.budgets.longest(schedule)
 
     @property
     def epochs_of_cycle(self) -> int:
-        """The most epochs of a cycle, offspring included."""
-        return self.schedule.epochs_of_cycle + MOST * self.schedule.n * self.crossover
+        """The most epochs of a cycle, those of clones that join included."""
+        return self.longest.epochs_of_cycle
+
+    @property
+    def is_open(self) -> bool:
+        """Whether only the run itself shows how many trainings it has."""
+        return self.budgets.is_open or self.crossover or self.rest
 
     @property
     def race(self) -> Race | None:

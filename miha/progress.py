@@ -45,10 +45,11 @@ def _is_live(console: Console) -> bool:
 
 def announcement(schedule: Schedule, run_dir: str, budgets: Budgets = UNLIMITED) -> str:
     """Say how many epochs there will be, or at most, before the first."""
-    s, ends = schedule, budgets.open_ends
+    s, ends, further = schedule, budgets.open_ends, getattr(schedule, "further", 0)
     return (
-        f"MIHA trains {'at most ' if ends else ''}{s.epochs} epochs: 2 x m={s.m}, and c={s.c} "
-        f"cycles of pop_size={s.pop_size} clones x n={s.n} and k={s.k}"
+        f"MIHA trains {'at most ' if ends or further else ''}{s.epochs} epochs: 2 x m={s.m}, and "
+        f"c={s.c} cycles of pop_size={s.pop_size} clones"
+        f"{f' and at most {further} that join' if further else ''} x n={s.n} and k={s.k}"
         f"{f', fewer where {ends} ends it' if ends else ''}. Folder: {run_dir}"
     )
 

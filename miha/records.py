@@ -203,6 +203,36 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class LongestSchedule(Schedule):
+    """The most that a run can be, where more clones may follow on a population's.
+
+    Attributes:
+        further: Clones of a cycle that train beside pop_size, at most: those that join.
+        archives: Archives of a cycle, the winner's aside.
+        limit: Epochs that the run may train; None: any number.
+    """
+
+    further: int = 0
+    archives: int = 0
+    limit: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs of the run."""
+        return super().epochs if self.limit is None else min(super().epochs, self.limit)
+
+    @property
+    def epochs_of_cycle(self) -> int:
+        """The most epochs of one cycle: ``(pop_size + further) n + k``."""
+        return super().epochs_of_cycle + self.further * self.n
+
+    @property
+    def trainings(self) -> int:
+        """The most trainings of the run."""
+        return 2 + self.c * (self.archives + 1)
+
+
+@dataclass(frozen=True)
 class Epoch:
     """One trained epoch.
 

@@ -16,7 +16,7 @@ from miha.folder import FINAL
 from miha.journal import Journal
 from miha.progress import Bar, Lines, announcement
 from miha.reader import load_run
-from miha.records import Epoch, Schedule
+from miha.records import Epoch, LongestSchedule, Schedule
 
 SCHEDULE = Schedule(m=2, n=2, k=1, c=3, pop_size=3)
 CYCLE, ALL = 7, 25
@@ -286,8 +286,12 @@ def test_an_announcement_of_open_end_is_an_upper_bound():
     text = announcement(SCHEDULE, "logs/x", Budgets(max_seconds=60, target=0.5))
     assert text.startswith("MIHA trains at most 25 epochs: 2 x m=2, and c=3 cycles")
     assert "fewer where max_seconds=60, target=0.5 ends it" in text
-    longest = Budgets(max_epochs=20).longest(SCHEDULE)
+    longest = Budgets(max_epochs=20).longest(LongestSchedule(**vars(SCHEDULE)))
     assert announcement(longest, "x", Budgets(max_epochs=20)).startswith("MIHA trains 18 epochs")
+    joining = LongestSchedule(**vars(SCHEDULE), further=4)
+    text = announcement(joining, "logs/x")
+    assert text.startswith(f"MIHA trains at most {25 + 3 * 4 * SCHEDULE.n} epochs")
+    assert "clones and at most 4 that join x n=" in text
 
 
 @pytest.mark.parametrize("make", [Lines, Bar])

@@ -22,17 +22,17 @@ def test_by_default_what_the_network_has_mutates_but_the_loss():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert genes(None, GENOME, SPACE) == [
-            *("optimizer", "activation", "batch_size", "learning_rate")
+            *("optimizer", "activation", "activations", "batch_size", "learning_rate")
         ]
         assert genes(None, RICH, RICH_SPACE) == [
-            *("optimizer", "activation", "batch_size", "learning_rate"),
+            *("optimizer", "activation", "activations", "batch_size", "learning_rate"),
             *("momentum", "weight_decay", "dropout", "noise"),
         ]
 
 
 def test_without_validation_data_nothing_mutates_that_always_pleases_the_training_loss():
     found = genes(None, RICH, RICH_SPACE, has_validation=False)
-    assert found == ["optimizer", "activation", "batch_size", "momentum"]
+    assert found == ["optimizer", "activation", "activations", "batch_size", "momentum"]
 
 
 def test_what_is_asked_for_mutates_without_validation_data_too():
