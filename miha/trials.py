@@ -39,6 +39,7 @@ class Trial:
         gain: By how much a clone was fitter than the unchanged one of its cycle, or, where
             there is none, than the mean of its cycle. None where that cannot be told.
         selected: Whether it is the clone that its cycle selected.
+        is_on_main_line: Whether the network itself has gone this way.
         is_settled: Whether its cycle has selected: nothing that is said of it here changes then.
         failure: The last line of why it failed, if it did.
     """
@@ -57,6 +58,7 @@ class Trial:
     fitness: float | None
     gain: float | None
     selected: bool
+    is_on_main_line: bool
     is_settled: bool
     failure: str | None
 
@@ -64,11 +66,6 @@ class Trial:
     def is_clone(self) -> bool:
         """Whether it is a clone."""
         return self.phase == "clone"
-
-    @property
-    def is_on_main_line(self) -> bool:
-        """Whether the network itself has gone this way."""
-        return self.selected or not self.is_clone
 
     @property
     def end(self) -> int:
@@ -112,34 +109,58 @@ def is_number(value: Any) -> bool:
 
 def trials(log: Logbook) -> Iterator[Trial]:
     """Yield every training of a run, placed on the main line."""
-    here, chosen = 0, 0  # Epochs of the main line so far, and of the selected clone after that.
-    gains = _gains(log)
+    here, ahead = 0, 0  # Where the main line is, and where it will be with the selected clone.
+    ways, ends = _ways(log), dict[str | None, int]()
+    placed: list[Trial] = []
     for entry in log.trainings:
         is_clone = entry["phase"] == "clone"
-        selected = is_clone and log.winners.get(entry["cycle"]) == entry["clone"]
-        if not is_clone:
-            here, chosen = here + chosen, 0
-        is_settled = not is_clone or entry["cycle"] in log.winners
+        here = here if is_clone else max(here, ahead)
+        # A clone may go on from another one of its cycle.
+        start = ends.get(_parents(entry)[0], here) if is_clone else here
         trial = replace(
-            _trial(entry, here),
-            gain=gains.get(id(entry)),
-            selected=selected,
-            is_settled=is_settled,
+            _trial(entry, start),
+            selected=is_clone and log.winners.get(entry["cycle"]) == entry["clone"],
+            is_on_main_line=not is_clone or id(entry) in ways,
+            is_settled=not is_clone or entry["cycle"] in log.winners,
         )
-        here += 0 if is_clone else len(trial.logs)
-        chosen = len(trial.logs) if selected else chosen
-        yield trial
+        placed.append(trial)
+        if is_clone:
+            ends |= {trial.archive: trial.end} if trial.archive else {}
+            ahead = trial.end if trial.selected else ahead
+        else:
+            here, ends = trial.end, {}
+    gains = _gains(placed)
+    yield from (replace(trial, gain=gains.get(id(trial))) for trial in placed)
+
+
+def _ways(log: Logbook) -> set[int]:
+    """Return the selected clones, and those that they have gone on from, by identity."""
+    entries = [entry for entry in log.trainings if entry["phase"] == "clone"]
+    clones = {entry["archive"]: entry for entry in entries if entry["archive"] is not None}
+    found: set[int] = set()
+    for entry in entries:
+        if log.winners.get(entry["cycle"]) == entry["clone"]:
+            way: Entry | None = entry
+            while way is not None and way["cycle"] == entry["cycle"] and id(way) not in found:
+                found.add(id(way))
+                way = clones.get(_parents(way)[0])
+    return found
+
+
+def _parents(entry: Entry) -> list[Any]:
+    """Return the archives that a training came from, the first the one whose epochs it has."""
+    parent = entry["parent"]
+    return [*(parent if isinstance(parent, list) else [parent]), entry["change"].get("mate")]
 
 
 def _trial(entry: Entry, start: int) -> Trial:
-    parent, failure = entry["parent"], entry["failure"]
-    parents = [*(parent if isinstance(parent, list) else [parent]), entry["change"].get("mate")]
+    failure = entry["failure"]
     return Trial(
         phase=entry["phase"],
         cycle=entry["cycle"],
         clone=entry["clone"],
         archive=entry["archive"],
-        parents=tuple(str(name) for name in parents if name is not None),
+        parents=tuple(str(name) for name in _parents(entry) if name is not None),
         gene=str(entry["change"]["gene"]),
         change=str(entry["change"]["text"]),
         genes=flat(entry["genome"]),
@@ -149,32 +170,32 @@ def _trial(entry: Entry, start: int) -> Trial:
         fitness=None if entry["fitness"] is None else float(entry["fitness"]),
         gain=None,
         selected=False,
+        is_on_main_line=False,
         is_settled=False,
         failure=failure.strip().splitlines()[-1] if failure and failure.strip() else failure,
     )
 
 
-def _gains(log: Logbook) -> dict[int, float]:
-    """Return how much fitter each clone was than its cycle's control, by entry."""
-    cycles: dict[int, list[Entry]] = defaultdict(list)
-    for entry in log.trainings:
-        if entry["phase"] == "clone" and _is_finite(entry["fitness"]):
-            cycles[entry["cycle"]].append(entry)
+def _gains(placed: Sequence[Trial]) -> dict[int, float]:
+    """Return how much fitter each clone was than the unchanged one, by identity.
+
+    Those are compared that have begun at the same place.
+    """
+    groups: dict[tuple[int | None, int], list[tuple[Trial, float]]] = defaultdict(list)
+    for trial in placed:
+        if trial.is_clone and trial.fitness is not None and math.isfinite(trial.fitness):
+            groups[trial.cycle, trial.start].append((trial, trial.fitness))
     gains: dict[int, float] = {}
-    for entries in cycles.values():
-        controls = [e["fitness"] for e in entries if e["change"]["gene"] == NO_GENE]
-        base = _mean(controls or [e["fitness"] for e in entries])
-        gains |= {id(entry): float(entry["fitness"]) - base for entry in entries}
+    for clones in groups.values():
+        controls = [fitness for trial, fitness in clones if trial.gene == NO_GENE]
+        base = _mean(controls or [fitness for _, fitness in clones])
+        gains |= {id(trial): fitness - base for trial, fitness in clones}
     return gains
 
 
 def _mean(values: Iterable[float]) -> float:
     values = list(values)
     return sum(values) / len(values)
-
-
-def _is_finite(value: Any) -> bool:
-    return is_number(value) and math.isfinite(value)
 
 
 def _number(value: Any) -> float:

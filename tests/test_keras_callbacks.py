@@ -85,6 +85,15 @@ def test_the_network_has_the_values_of_the_main_line_after_each_epoch(watched):
         np.testing.assert_allclose(recording.losses[own], told, rtol=1e-4)
 
 
+def test_the_network_has_the_activations_of_the_main_line(tmp_path):
+    recording = Recording()
+    changes = {"mutations": ["activation"], "control": False, "pop_size": 2, "k": 1, "n": 1}
+    result = start(tmp_path / "run", [recording], **changes).optimize()
+    assert {name for _, name in result.genome.activations} != {"relu"}
+    told = [value for t in Story.of(result).main_line for value in t.curve("val_loss")]
+    np.testing.assert_allclose(recording.losses, told, rtol=1e-4)
+
+
 def test_the_network_has_the_optimizer_of_the_main_line(watched):
     result, recording, _ = watched
     assert recording.optimizers == [trial.genes["optimizer"] for trial in main_line(result)]

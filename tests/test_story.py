@@ -86,6 +86,36 @@ def test_a_network_may_have_two_parents(tmp_path):
     assert Story.of(result).trials[4].parents == tuple(both)
 
 
+def test_a_clone_that_goes_on_from_another_brings_its_epochs_to_the_main_line(tmp_path):
+    run(make_loop(tmp_path, c=1, pop_size=3))
+    result = load_run(tmp_path)
+    entries, winners = result._log.trainings, result._log.winners
+    finalists = [
+        {**entries[i], "clone": number, "archive": f"population/1_{number}_model.zip"}
+        | {"parent": entries[i]["archive"], "fitness": entries[i]["fitness"] + number}
+        for number, i in ((3, 1), (4, 2))
+    ]
+    entries[4:4] = finalists  # The control and clone 1 go on; clone 1 is selected.
+    winners[1] = 4
+    story = Story.of(result)
+    assert [t.name for t in story.main_line if t.is_clone] == [
+        "cycle 1, clone 1",
+        "cycle 1, clone 4",
+    ]
+    assert [(c.start, c.end) for c in story.clones] == [(2, 4)] * 3 + [(4, 6)] * 2
+    places = [e for t in story.main_line for e in range(t.start + 1, t.end + 1)]
+    assert places == list(range(1, len(places) + 1))
+    control, other = story.clones[3:]
+    assert control.gain == 0 and other.gain == pytest.approx(other.fitness - control.fitness)
+
+
+def test_a_journal_in_which_a_clone_is_its_own_parent_is_read_to_its_end(tmp_path):
+    result = make_run(tmp_path)
+    for number, entry in enumerate(result._log.trainings):
+        result._log.trainings[number] = {**entry, "parent": entry["archive"]}
+    assert len(Story.of(result).trials) == 10
+
+
 def test_a_run_that_has_not_begun_is_an_empty_story(tmp_path):
     make_loop(tmp_path)
     story = Story.of(load_run(tmp_path))

@@ -44,6 +44,7 @@ class Exporter:
         self._mutated_loss: Any = None
         self._optimizers = Optimizers(network, custom_objects)
         self._custom_objects = custom_objects
+        self._shown: Genome | None = None
         # Keras asks the network how it was compiled when it writes it: answer with the
         # optimizer at hand. Compiling again for each archive would leak.
         self._compiled_with = network.get_compile_config
@@ -64,6 +65,11 @@ class Exporter:
         """Give the exporter's own network values and hyperparameters."""
         with keras.device("cpu"):
             self._express(snapshot, genome)
+        if genome != self._shown:
+            # What Keras has compiled (for `evaluate`, say) has the activations of before.
+            for name in ("train_function", "test_function", "predict_function"):
+                setattr(self._network, name, None)
+            self._shown = genome
 
     def load(self, archive: bytes) -> keras.Model:
         """Return the plain network of an archive; its layers are the user's own, so trusted."""

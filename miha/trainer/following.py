@@ -116,9 +116,10 @@ class Following(Callback):
         for row in clones:
             if row["selected"]:
                 self._mirror.show(*self._values(cycle, row))
-                for logs in self._logs.get((cycle, row["clone"]), []):
-                    self._list.on_epoch_begin(self._epoch)
-                    self._end_epoch(logs)
+                for place in _way(row, clones):
+                    for logs in self._logs.get((cycle, place["clone"]), []):
+                        self._list.on_epoch_begin(self._epoch)
+                        self._end_epoch(logs)
         self._logs, self._fittest = {}, None
 
     def on_run_end(self, result: Result) -> None:
@@ -144,3 +145,11 @@ class Following(Callback):
                 return network.snapshot, network.genome
         description, data = read(self._run_dir / row["archive"])
         return self._trainer.recall(data), Genome.from_dict(description["genome"])
+
+
+def _way(row: Mapping[str, Any], clones: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return a clone after those of its cycle that it has gone on from."""
+    way = [row]
+    while before := [clone for clone in clones if clone["archive"] == way[0]["parent"]]:
+        way.insert(0, before[0])
+    return way
