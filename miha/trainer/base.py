@@ -1,4 +1,4 @@
-"""What the trainers of all backends share: one live network, and its genome."""
+"""What the trainers of all backends share: how their live network is trained."""
 
 from __future__ import annotations
 
@@ -8,28 +8,24 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import chain, product
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from miha.errors import TrainerError
-from miha.records import Epoch, Genome, Mode, Snapshot, Transition
+from miha.records import Epoch, Genome, Mode, Snapshot
 from miha.space import Space
 from miha.trainer import transitions
-from miha.trainer.choices import Choice, Number
-from miha.trainer.copies import values
 from miha.trainer.data import Data, map_arrays
 from miha.trainer.exporter import Exporter
-from miha.trainer.folding import exchange
-from miha.trainer.losses import LossSlot, Variant
+from miha.trainer.living import LiveNetwork
+from miha.trainer.losses import LossSlot
 from miha.trainer.noise import Noise
-from miha.trainer.optimizers import Optimizers, inner, name_of, short_decimal
+from miha.trainer.optimizers import inner
 from miha.trainer.protocol import Way
 from miha.trainer.streams.feed import Fed, fed
 from miha.trainer.streams.stream import Stream
-from miha.trainer.surgery import Slot, Switch
+from miha.trainer.surgery import Slot
 from miha.trainer.tensors import to_tensor
 
 Kind = Literal["train", "test"]
@@ -37,9 +33,6 @@ Kind = Literal["train", "test"]
 
 FEW = 256
 """Samples that an exchanged activation is fitted on."""
-
-_UNTOLD = ("momentum", "weight_decay", "loss", "label_smoothing")
-"""Genes that a genome need not tell."""
 
 Steps = Callable[[Kind, np.ndarray, int], Mapping[str, Any]]
 """Takes a step on each batch of an order of samples; see `KerasTrainer._steps`."""
@@ -62,7 +55,7 @@ class Settings:
     shuffle: bool
 
 
-class KerasTrainer(abc.ABC):
+class KerasTrainer(LiveNetwork, abc.ABC):
     """Trains one live Keras network; a subclass takes the steps on its backend.
 
     Args:
@@ -81,9 +74,6 @@ class KerasTrainer(abc.ABC):
         mirror: A network that callbacks of Keras may look at, or None.
     """
 
-    number: ClassVar[type[Number] | None] = Number
-    """What stands for an optimizer's numbers in a compiled step; None where none is compiled."""
-
     def __init__(
         self,
         network: keras.Model,
@@ -100,25 +90,13 @@ class KerasTrainer(abc.ABC):
         fingerprint: dict[str, str],
         mirror: Exporter | None = None,
     ) -> None:
+        super().__init__(network, slots, noise, loss, space, fresh)
         self.mirror = mirror
-        self.space = space
         self.metrics = metrics
         self.fingerprint = fingerprint
-        self._network = network
-        self._slots = {slot.name: slot for slot in slots}
-        self._switches = {slot.name: _install(slot, space.slots[slot.name]) for slot in slots}
-        amounts = {**space.dropout, **space.noise}
-        self._noise = {place.name: place.install(amounts[place.name]) for place in noise}
-        self._own_loss = loss
-        self._loss = None if loss is None else loss.install(_variants(loss, space))
-        self._numbers = {} if self.number is None else _numbers(space, self.number)
-        self._optimizers = Optimizers(network, numbers=self._numbers)
-        self._optimizers.use(self._optimizers.own_name)
-        self._optimizers.choose({})
         self._settings = settings
         self._batch_size = settings.batch_size
         self._exporter = exporter
-        self._fresh = fresh
         self._data = data
         self._samples = data.samples
         self._evaluation_samples = 0 if evaluation is None else evaluation.samples
@@ -195,80 +173,6 @@ class KerasTrainer(abc.ABC):
         """See `Trainer`."""
         return asdict(self._settings)
 
-    @property
-    def genome(self) -> Genome:
-        """See `Trainer`."""
-        optimizer = self._network.optimizer
-        scheduled = self._optimizers.scheduled
-        rate = None if scheduled else short_decimal(optimizer.learning_rate)
-        numbers = self._optimizers.numbers
-        loss, smoothing = (None, None) if self._loss is None else self._loss.chosen
-        return Genome(
-            optimizer=name_of(optimizer),
-            learning_rate=rate,
-            batch_size=self._batch_size,
-            activations=tuple((name, switch.chosen) for name, switch in self._switches.items()),
-            dropout=tuple((name, self._noise[name].chosen) for name in self.space.dropout),
-            noise=tuple((name, self._noise[name].chosen) for name in self.space.noise),
-            momentum=numbers.get("momentum"),
-            weight_decay=numbers.get("weight_decay"),
-            loss=loss if self.space.losses else None,
-            label_smoothing=smoothing if self.space.label_smoothing else None,
-        )
-
-    @property
-    def _choices(self) -> list[Choice]:
-        """All that is chosen at run time, in an order that stays."""
-        loss = [] if self._loss is None else [self._loss]
-        places = (*self._switches.values(), *self._noise.values())
-        return [*places, *self._numbers.values(), *loss]
-
-    def snapshot(self) -> Snapshot:
-        """See `Trainer`."""
-        optimizer = self._network.optimizer
-        variables, slots = values(self._network.variables), values(optimizer.variables)
-        return Snapshot(variables, name_of(optimizer), slots)
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """See `Trainer`."""
-        optimizer = self._optimizers.use(snapshot.optimizer)
-        _assign(self._network.variables, snapshot.variables)
-        _assign(optimizer.variables, snapshot.slots)
-
-    def express(
-        self,
-        genome: Genome,
-        transition: Transition = "inherit",
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        """See `Trainer`."""
-        self._transit(genome, transition, rng)
-        if genome.optimizer != name_of(self._network.optimizer):
-            self._optimizers.start_fresh(genome.optimizer)
-        if genome.learning_rate is not None:
-            self._network.optimizer.learning_rate = genome.learning_rate
-        self._optimizers.choose({"momentum": genome.momentum, "weight_decay": genome.weight_decay})
-        for layer, amount in (*genome.dropout, *genome.noise):
-            self._noise[layer].choose(amount)
-        if self._own_loss is not None and self._loss is not None:
-            self._loss.choose(self._own_loss.variant_of(genome))
-        for slot, activation in genome.activations:
-            self._switches[slot].choose(activation)
-        self._batch_size = genome.batch_size
-        self._check_expressed(genome)
-
-    def _transit(
-        self, genome: Genome, transition: Transition, rng: np.random.Generator | None
-    ) -> None:
-        """Change the live network's values as a transition asks."""
-        network = self._network
-        if transition == "keep_function":
-            exchange(network, self._slots, self._switches, dict(genome.activations), self._few)
-        elif transition in ("restart", "perturb"):
-            change = getattr(transitions, transition)
-            change(network, self._fresh.draw(rng or np.random.default_rng()))
-            self._optimizers.start_fresh(genome.optimizer)
-
     def train(
         self,
         epochs: int,
@@ -326,25 +230,6 @@ class KerasTrainer(abc.ABC):
         if isinstance(data, Stream):
             data = next(data.parts(self._settings.batch_size, None, False)).data
         return map_arrays(to_tensor, data.take(slice(FEW)).x)
-
-    def _check_expressed(self, genome: Genome) -> None:
-        found, rate = self.genome, genome.learning_rate
-        # What a genome does not tell is as the network has it of its own.
-        own = {gene: getattr(found, gene) for gene in _UNTOLD if getattr(genome, gene) is None}
-        expected = genome.replace(**own)
-        expected = expected if rate is None else expected.replace(learning_rate=short_decimal(rate))
-        if found != expected:
-            raise TrainerError(
-                f"The network must hold the genome that was expressed. Expected: {expected}. "
-                f"Found: {found}. This is a fault of MIHA or of a custom optimizer."
-            )
-
-    def _reseed(self, noise: np.random.Generator) -> None:
-        """Draw new states for the seed generators: the variables that are no weights."""
-        weights = {id(weight) for weight in self._network.weights}
-        for variable in self._network.variables:
-            if id(variable) not in weights:
-                variable.assign(np.array([noise.integers(2**31 - 1), 0]))
 
     def _epoch(self, order: np.random.Generator) -> Epoch:
         start = time.perf_counter()
@@ -413,30 +298,6 @@ def _numbers_of(logs: Mapping[str, Any]) -> dict[str, Any]:
     return {str(name): to_numpy(value).tolist() for name, value in logs.items()}
 
 
-def _install(slot: Slot, names: Sequence[str]) -> Switch:
-    switch = Switch(slot.branches(names))
-    slot.put(switch)
-    return switch
-
-
-def _variants(loss: LossSlot, space: Space) -> list[Variant]:
-    """Return the losses that may be trained; the network's own is the first."""
-    name, smoothing = loss.variant
-    return list(product(space.losses or (name,), space.label_smoothing or (smoothing,)))
-
-
-def _numbers(space: Space, kind: type[Number]) -> dict[str, Number]:
-    """Return what holds the numbers of all optimizers: one of them trains at a time."""
-    values = {"momentum": space.momentum, "weight_decay": space.weight_decay}
-    options = {gene: sorted(set(chain(*held.values()))) for gene, held in values.items()}
-    return {gene: kind(numbers) for gene, numbers in options.items() if numbers}
-
-
 def _is_finite(epoch: Epoch) -> bool:
     # A `train_step` of the user's own need not tell its loss.
     return bool(np.isfinite(epoch.logs.get("loss", 0.0)).all())
-
-
-def _assign(variables: list[Any], values: tuple[np.ndarray, ...]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

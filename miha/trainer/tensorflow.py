@@ -16,13 +16,12 @@ import tensorflow as tf
 from miha.records import Epoch
 from miha.trainer.admission import held
 from miha.trainer.base import KerasTrainer, Kind, goes_on
+from miha.trainer.graphs import Step, leaves, loop_over, mapped, xla_loop_over
 from miha.trainer.lookup import GraphNumber
 from miha.trainer.optimizers import name_of
 from miha.trainer.pace import Pace
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Way
-
-Step = Callable[[Any], Any]
 
 MEASURED = 64
 """Steps that are taken to measure which way is the faster one."""
@@ -140,7 +139,7 @@ class TensorFlowTrainer(KerasTrainer):
 
     def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
         loop, size, pace = self._loop(kind), tf.constant(batch_size, tf.int64), self._paces[kind]
-        data = _leaves(self._sources[kind])
+        data = leaves(self._sources[kind])
         done, logs = 0, dict[str, Any]()
         if kind == "train" and self._is_xla:
             done, logs = self._xla_steps(order, batch_size)
@@ -168,7 +167,7 @@ class TensorFlowTrainer(KerasTrainer):
 
     def _xla_loop(self, batch_size: int) -> Any:
         step, data = self._network.train_step, self._sources["train"]
-        return _xla_loop_over(step, data, _GOES_ON["train"], batch_size)
+        return xla_loop_over(step, data, _GOES_ON["train"], batch_size)
 
     @contextlib.contextmanager
     def _fixed(self) -> Iterator[None]:
@@ -190,9 +189,9 @@ class TensorFlowTrainer(KerasTrainer):
         name = f"train {name_of(network.optimizer)}" if is_training else kind
         if name not in self._loops:
             step = network.train_step if is_training else network.test_step
-            self._loops[name] = _loop_over(
+            self._loops[name] = loop_over(
                 step,
-                _map(lambda _: True, self._sources[kind]),
+                self._structure(kind),
                 spec,
                 _GOES_ON[kind],
                 network.run_eagerly,
@@ -202,11 +201,11 @@ class TensorFlowTrainer(KerasTrainer):
         return loop if network.run_eagerly else loop.get_concrete_function()
 
     def _structure(self, kind: Kind) -> Any:
-        return _map(lambda _: True, self._sources[kind])
+        return mapped(lambda _: True, self._sources[kind])
 
     def _spec(self, kind: Kind) -> list[tf.TensorSpec]:
         """Return what the data of that kind may look like; the longer a stream, the wider."""
-        found = [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in _leaves(self._sources[kind])]
+        found = [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in leaves(self._sources[kind])]
         known = self._specs.get(kind, found)
         wider = [a.most_specific_common_supertype([b]) for a, b in zip(known, found, strict=True)]
         if wider != known:  # Batches of another shape: traced anew, for any shape.
@@ -217,103 +216,6 @@ class TensorFlowTrainer(KerasTrainer):
 
 def _is_foreign(item: Any) -> bool:
     return isinstance(item, tf.Variable) or (isinstance(item, tf.Module) and bool(item.variables))
-
-
-def _map(function: Callable[[Any], Any], structure: Any) -> Any:
-    """Apply a function to every leaf of a structure but None."""
-    return tf.nest.map_structure(lambda a: None if a is None else function(a), structure)
-
-
-def _leaves(data: Any) -> list[Any]:
-    return [leaf for leaf in tf.nest.flatten(data) if leaf is not None]
-
-
-def _loop_over(
-    step: Step, structure: Any, spec: list[tf.TensorSpec], goes_on: Step, run_eagerly: bool
-) -> Any:
-    """Return a function that takes a step on each batch of an order of samples.
-
-    Args:
-        step: `train_step` or `test_step`.
-        structure: Something in place of each tensor that the step takes.
-        spec: What the tensors in it may look like.
-        goes_on: Whether another step is to follow, from the logs of the last one.
-        run_eagerly: Whether to leave everything uncompiled, as the user's `compile` asked.
-
-    Returns:
-        ``(tensors, order, batch_size) -> logs`` after the last step; one graph for every batch
-        size and number of samples.
-    """
-
-    def batch(data: list[Any], order: Any, start: Any, size: Any) -> Any:
-        taken = iter([tf.gather(a, order[start : start + size]) for a in data])
-        return _map(lambda _: next(taken), structure)
-
-    def eager_loop(data: list[Any], order: Any, size: Any) -> Any:
-        for start in range(0, len(order), int(size)):
-            logs = step(batch(data, order, start, size))
-            if not goes_on(logs):
-                break
-        return logs
-
-    if run_eagerly:
-        return eager_loop
-    # Not converted by AutoGraph: `fit` does not either.
-    compiled = tf.function(
-        lambda batch: tf.nest.map_structure(tf.convert_to_tensor, step(batch)), autograph=False
-    )
-
-    def graph_loop(data: list[Any], order: Any, size: Any) -> Any:
-        specs = iter(spec)
-        one_step = compiled.get_concrete_function(_map(lambda _: next(specs), structure))
-        logs = one_step.structured_outputs
-        _, logs = tf.while_loop(
-            lambda start, logs: (start < tf.size(order, tf.int64)) & goes_on(logs),
-            lambda start, _: (start + size, one_step(batch(data, order, start, size))),
-            (tf.constant(0, tf.int64), tf.nest.map_structure(_zeros, logs)),
-            shape_invariants=(tf.TensorShape(()), tf.nest.map_structure(lambda s: s.shape, logs)),
-        )
-        return logs
-
-    scalar, vector = (tf.TensorSpec(shape, tf.int64) for shape in ((), (None,)))
-    return tf.function(graph_loop, input_signature=(spec, vector, scalar), autograph=False)
-
-
-def _xla_loop_over(step: Step, data: Any, goes_on: Step, batch_size: int) -> Any:
-    """Return a function that XLA compiles: steps on full batches of an order of samples.
-
-    Args:
-        step: `train_step`.
-        data: Tensors on the device.
-        goes_on: Whether another step is to follow, from the logs of the last one.
-        batch_size: Samples a step: XLA compiles for fixed shapes.
-
-    Returns:
-        ``(order, start, stop) -> logs`` after the last step.
-    """
-    compiled = tf.function(
-        lambda batch: tf.nest.map_structure(tf.convert_to_tensor, step(batch)), autograph=False
-    )
-    spec = _map(lambda a: tf.TensorSpec((batch_size, *a.shape[1:]), a.dtype), data)
-
-    def loop(order: Any, start: Any, stop: Any) -> Any:
-        one_step = compiled.get_concrete_function(spec)
-
-        def take(place: Any, _: Any) -> Any:
-            part = tf.slice(order, [place * batch_size], [batch_size])
-            return place + 1, one_step(_map(lambda a: tf.gather(a, part), data))
-
-        return tf.while_loop(
-            lambda place, logs: (place < stop) & goes_on(logs),
-            take,
-            (start, tf.nest.map_structure(_zeros, one_step.structured_outputs)),
-        )[1]
-
-    return tf.function(loop, jit_compile=True, autograph=False)
-
-
-def _zeros(spec: tf.TensorSpec) -> Any:
-    return tf.zeros([length or 0 for length in spec.shape], spec.dtype)
 
 
 # A training that has diverged stops at once; an evaluation is one of all samples, as in Keras.
