@@ -157,5 +157,5 @@ ASKED = ("loss", "label_smoothing")
 GREEDY = ("learning_rate", "weight_decay", "dropout", "noise")
 """Genes left alone without validation data: less noise, say, always pleases the training loss."""
 
-_ALWAYS_TOLD = ("activation", "learning_rate")
+_ALWAYS_TOLD = ("activation", "learning_rate", "batch_size")
 """Genes that nearly every network has: where one lacks them, the user is told."""

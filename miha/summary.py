@@ -64,7 +64,9 @@ def duration(seconds: float) -> str:
 
 def _progress(result: Result, story: Story, description: Mapping[str, Any]) -> str:
     cycles = description["arguments"].get("schedule", {}).get("c")
-    done = len(result._log.winners)
+    # A rest, in which the network alone trains, selects no clone.
+    rested = [e["cycle"] for e in result._log.trainings if e["phase"] == "winner"]
+    done = max([*result._log.winners, *rested], default=0)
     of = "" if cycles is None else f" of {cycles}"
     epochs = sum(len(trial.logs) for trial in story.trials)
     time = duration(sum(trial.seconds for trial in story.trials))

@@ -184,11 +184,11 @@ class TrainerContract:
         trainer.express(own.replace(learning_rate=0.01))
         slots = trainer.snapshot().slots
         assert sum((a != b).any() for a, b in zip(slots, snapshot.slots, strict=True)) == 1
-        trainer.express(own.replace(optimizer="rmsprop"))
+        trainer.express(trainer.space.with_optimizer(own, "rmsprop"))
         train(trainer)
         used = trainer.snapshot().slots
         trainer.restore(snapshot)
-        trainer.express(own.replace(optimizer="rmsprop"))
+        trainer.express(trainer.space.with_optimizer(own, "rmsprop"))
         fresh = trainer.snapshot().slots
         assert any((a != b).any() for a, b in zip(used, fresh, strict=True))
         assert not np.concatenate([s.ravel() for s in fresh if s.ndim]).any()
