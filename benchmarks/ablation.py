@@ -150,6 +150,7 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "2021": {**OLD, "monitor": "loss"},
     "2021, validation": OLD,
     "MIHA": {},
+    "by accuracy": {"monitor": "val_accuracy"},
     "without restarts": {"restarts": 0},
     "without kept function": {
         "mutations": [*PLAIN_ACTIVATIONS, miha.ActivationMutation(keep_function=False)]
@@ -169,11 +170,11 @@ GOOD = Genome("adam", 0.001, 32, (("all", "relu"),))
 POOR = Genome("sgd", 0.01, 128, (("all", "sigmoid"),))
 
 
-def start_of(name: str) -> Genome:
-    """Return a start: good, poor, or random by its number."""
+def start_of(name: str, seed: int) -> Genome:
+    """Return a start: the good one, the poor one, or a random one for each seed."""
     if name in ("good", "poor"):
         return GOOD if name == "good" else POOR
-    rng = np.random.default_rng([7, int(name.removeprefix("random"))])
+    rng = np.random.default_rng([7, seed])
     optimizer = rng.choice(miha.space.OPTIMIZERS)
     rate = keras.optimizers.get(optimizer).get_config()["learning_rate"]
     activation = str(rng.choice(miha.space.ACTIVATIONS))
@@ -214,11 +215,11 @@ def plain(experiment: Experiment, data: Any, genome: Genome, seed: int, decays: 
     rngs = [np.random.default_rng([seed, i]) for i in range(2)]
     trainer.train(epochs, *rngs, on_epoch)
     snapshots = trainer.snapshot(), best.get("snapshot", trainer.snapshot())
-    return [trainer.load(trainer.export(s, trainer.genome)) for s in snapshots]
+    return [trainer.load(trainer.export(s, trainer.genome)) for s in snapshots], {}
 
 
 def mutated(experiment: Experiment, data: Any, genome: Genome, seed: int, **changes: Any) -> Any:
-    """Run MIHA, and return the last network and the best on the validation data."""
+    """Run MIHA, and return the last network, the best on the validation data, and what won."""
     (x, y), validation, _ = data
     with tempfile.TemporaryDirectory() as folder:
         result = miha.MIHA(
@@ -226,42 +227,43 @@ def mutated(experiment: Experiment, data: Any, genome: Genome, seed: int, **chan
             batch_size=min(genome.batch_size, len(x)), **vars(experiment.schedule),
             seed=seed, logs=Path(folder) / "run", verbose=0, keep="final", **changes,
         ).optimize()  # fmt: skip
-    return [result.model, result.best_model]
+    genes = result.lineage.groupby("gene")["selected"].agg(["size", "sum"])
+    counts = {gene: [int(n) for n in row] for gene, row in zip(genes.index, genes.to_numpy())}
+    return [result.model, result.best_model], counts
 
 
 def cell(data: Any, task: str, start: str, variant: str, seed: int) -> dict[str, Any]:
     """Train one cell and look at the test data."""
-    experiment, genome, changes = EXPERIMENTS[task], start_of(start), VARIANTS[variant]
+    experiment, genome, changes = EXPERIMENTS[task], start_of(start, seed), VARIANTS[variant]
     began = time.perf_counter()
     if changes is None:
-        models = plain(experiment, data, genome, seed, variant == "cosine")
+        models, genes = plain(experiment, data, genome, seed, variant == "cosine")
     else:
-        models = mutated(experiment, data, genome, seed, **changes)
+        models, genes = mutated(experiment, data, genome, seed, **changes)
     seconds = time.perf_counter() - began
     scores = [m.evaluate(*data[2], verbose=0, return_dict=True) for m in models]
     last, best = (float(score[experiment.metric]) for score in scores)
     place = {"task": task, "start": start, "variant": variant, "seed": seed}
-    return {**place, "last": last, "best": best, "seconds": seconds}
+    return {**place, "last": last, "best": best, "genes": genes, "seconds": seconds}
 
 
 def missing(args: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
     """Yield the cells that are not done yet, seed by seed."""
     known = {(row["task"], row["start"], row["variant"], row["seed"]) for row in done}
-    for seed, task, start, variant in itertools.product(
-        range(args.seeds), args.tasks, args.starts, args.variants
+    for seed, start, variant, task in itertools.product(
+        range(2 * args.seeds), args.starts, args.variants, args.tasks
     ):
-        if (task, start, variant, seed) not in known:
+        is_wanted = seed < args.seeds or start == "random"
+        if is_wanted and (task, start, variant, seed) not in known:
             yield task, start, variant, seed
 
 
 def table(rows: list[dict[str, Any]], score: str = "best") -> str:
     """Return the means and standard errors, and the paired differences to MIHA, as Markdown."""
     frame = pd.DataFrame(rows)
-    frame["start"] = frame["start"].str.replace(r"\d+", "", regex=True) + ""
-    frame["pair"] = [f"{r['start']} {r['seed']}" for r in rows]
     lines = ["| task | start | variant | mean | s.e. | MIHA - it | s.e. | n |", "|---" * 8 + "|"]
     for (task, start), group in frame.groupby(["task", "start"], sort=False):
-        wide = group.pivot_table(index="pair", columns="variant", values=score)
+        wide = group.pivot_table(index="seed", columns="variant", values=score)
         for name in [v for v in VARIANTS if v in wide]:
             values = wide[name].dropna()
             gap = (wide["MIHA"] - wide[name]).dropna() if "MIHA" in wide else values * np.nan
@@ -276,9 +278,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("logs/ablation.jsonl"))
     parser.add_argument("--tasks", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
-    parser.add_argument("--starts", nargs="+", default=["good", "poor"])
+    parser.add_argument("--starts", nargs="+", default=["good", "poor", "random"])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="of random starts, twice as many")
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.touch()

@@ -10,17 +10,22 @@ import numpy as np
 from miha.records import Mode, Network
 
 
+WINDOW = 8
+"""Epochs of the network's past that tell its noise: before them it learned in another way."""
+
+
 def noise(values: Sequence[float]) -> float:
     """Estimate how much a value of one epoch goes up and down, its trend aside.
 
-    The standard deviation of the differences between epochs, by the square root of two: that of
-    one value where they are independent of each other.
+    The median of the second differences' absolute values, divided by what it is for independent
+    normal values of deviation one. A second difference is free of a steady trend, and the median
+    of the few that a bend or a leap spoils: a network that still learns fast has no noise for it.
 
     Args:
-        values: Of consecutive epochs; fewer than three differences tell nothing, which is 0.
+        values: Of consecutive epochs; fewer than three second differences tell nothing, which is 0.
     """
-    differences = np.diff([value for value in values if math.isfinite(value)])
-    return float(np.std(differences) / math.sqrt(2)) if len(differences) > 2 else 0.0
+    second = np.abs(np.diff([value for value in values if math.isfinite(value)], 2))
+    return float(np.median(second) / (0.6745 * math.sqrt(6))) if len(second) > 2 else 0.0
 
 
 def accepted(ranked: Sequence[Network], control: Network, bar: float, mode: Mode) -> list[Network]:

@@ -47,15 +47,26 @@ def learned_weights(
     ]
 
 
-def tried(trainings: Iterable[Entry], parent: str | None) -> set[Genome]:
-    """Return the genomes that have been made of a network already, and have lost.
+MEMORY = 5
+"""Cycles after which a change that has lost may be tried again."""
+
+
+def tried(trainings: Iterable[Entry], parent: Genome, cycle: int) -> set[Genome]:
+    """Return the genomes that were made of the parent's genome lately, and have lost.
+
+    While the genome stays the same, the same change would lose again, or tell little: a small
+    population has better things to try. A clone that won has become the parent.
 
     Args:
-        trainings: The journal's entries of earlier cycles.
-        parent: Name of the network's archive.
+        trainings: The journal's entries.
+        parent: The genome that clones are to be made of.
+        cycle: The cycle to draw for; entries of it and of later ones do not count.
     """
-    clones = (e for e in trainings if e["phase"] == "clone" and e["parent"] == parent)
-    return {Genome.from_dict(entry["genome"]) for entry in clones}
+    clones = [e for e in trainings if e["phase"] == "clone" and cycle - MEMORY <= e["cycle"] < cycle]
+    same = parent.to_dict()
+    cycles = {e["cycle"] for e in clones if e["change"]["gene"] == "none" and e["genome"] == same}
+    found = {Genome.from_dict(e["genome"]) for e in clones if e["cycle"] in cycles}
+    return found - {parent}
 
 
 def _payments(trainings: Iterable[Entry]) -> list[tuple[str, int, bool]]:

@@ -139,6 +139,19 @@ class Logbook:
         best = min(finite, key=lambda entry: sign * entry["value"], default=None)
         return best or next(iter(self.trainings), None)
 
+    def life(self, cycle: int) -> list[dict[str, Any]]:
+        """Return the values of the network's own epochs before a cycle, since it last began anew.
+
+        Clones that lost do not count, nor do the epochs of networks that a restart has replaced.
+        """
+        life: list[dict[str, Any]] = []
+        for entry in self.trainings:
+            if entry["cycle"] is None or entry["cycle"] < cycle:
+                if entry["phase"] != "final" and self._is_of_network(entry):
+                    is_anew = entry["change"]["transition"] == "restart"
+                    life = [*([] if is_anew else life), *entry["epochs"]]
+        return life
+
     def _is_of_network(self, entry: Entry) -> bool:
         return entry["phase"] != "clone" or bool(self.winners.get(entry["cycle"]) == entry["clone"])
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from miha import memory
-from miha.acceptance import accepted, noise
+from miha.acceptance import WINDOW, accepted, noise
 from miha.backtracking import backtracked, better, gap
 from miha.callbacks import Callback, notify
 from miha.crossover import mean, offspring
@@ -19,6 +19,7 @@ from miha.errors import MihaError, MihaWarning
 from miha.executors.protocol import Executor
 from miha.fitness import fittest
 from miha.folder import START, archive_name
+from miha.overtaking import overtakes
 from miha.plan import Plan
 from miha.population import population
 from miha.racing import finalists
@@ -99,14 +100,27 @@ class Loop:
         return winner
 
     def _ranked(self, parent: Network, cycle: int, count: int) -> list[Network]:
-        """Train a population and return the fittest; the control, where none is clearly fitter."""
-        controls: list[Network] = []
-        clones = _watched(self._competitors(parent, cycle), controls)
-        ranked, margin = fittest(clones, count), self.plan.margin
-        if not controls or not ranked or not margin:
+        """Train a population and return the fittest, whom control and restart may displace."""
+        apart: dict[str, Network] = {}
+        ranked = fittest(_set_apart(self._competitors(parent, cycle), apart), count)
+        if "none" not in apart or not ranked:
             return ranked
-        values = [self.training.value(e) for e in (*parent.epochs, *controls[0].epochs)]
-        return accepted(ranked, controls[0], margin * noise(values), self.plan.mode)
+        logs = [*self.recorder.log.life(cycle), *(e.logs for e in apart["none"].epochs)]
+        life = [self.training.value(epoch) for epoch in logs]
+        bar = self.plan.margin * noise(life[-WINDOW:])
+        ranked = accepted(ranked, apart["none"], bar, self.plan.mode)
+        return self._with_restart(ranked, apart.get("restart"), life, cycle)
+
+    def _with_restart(
+        self, ranked: list[Network], restart: Network | None, life: Sequence[float], cycle: int
+    ) -> list[Network]:
+        """Put the restart first where it is expected to overtake the network."""
+        if restart is None or not math.isfinite(restart.value):
+            return ranked
+        age, left = len(restart.epochs), self.plan.schedule.epochs_left(cycle)
+        if not overtakes(life, restart.value, age, left, self.plan.mode):
+            return ranked
+        return [restart, *(clone for clone in ranked if clone is not restart)][: len(ranked)]
 
     def _competitors(self, parent: Network, cycle: int) -> Iterator[Network]:
         """Train a population; where it races, those that are behind only begin."""
@@ -148,7 +162,7 @@ class Loop:
     def _population(self, parent: Network, cycle: int) -> Iterator[Task]:
         """Yield the training of each clone, the control first."""
         done = self.recorder.log.trainings
-        clones = population(self.plan, parent, self.space, cycle, done)
+        clones = population(self.plan, parent.genome, self.space, cycle, done)
         epochs = self.plan.schedule.n if self.plan.race is None else self.plan.race.heat
         for clone, (genome, change) in enumerate(clones):
             yield replace(self._task("clone", genome, cycle, clone, change), epochs=epochs)
@@ -230,8 +244,9 @@ class Loop:
         return Task(phase, cycle, clone, epochs, genome, change, archive)
 
 
-def _watched(clones: Iterable[Network], controls: list[Network]) -> Iterator[Network]:
-    """Yield clones, and keep the control among them."""
+def _set_apart(clones: Iterable[Network], apart: dict[str, Network]) -> Iterator[Network]:
+    """Yield clones, and keep the control and the restart among them, by their gene."""
     for clone in clones:
-        controls += [clone] * (clone.task.change.gene == "none")
+        if clone.task.change.gene in ("none", "restart"):
+            apart[clone.task.change.gene] = clone
         yield clone

@@ -10,7 +10,7 @@ from miha.bandit import Entry, learned_weights, tried
 from miha.mutations import distinct_mutants, with_activations
 from miha.plan import Plan
 from miha.randomness import generator
-from miha.records import UNCHANGED, Change, Genome, Network
+from miha.records import UNCHANGED, Change, Genome
 from miha.space import Space
 
 Mutant = tuple[Genome, Change]
@@ -22,20 +22,19 @@ RESTART_BATCH_SIZES = (16, 32, 64)
 
 
 def population(
-    plan: Plan, parent: Network, space: Space, cycle: int, trainings: Sequence[Entry]
+    plan: Plan, genome: Genome, space: Space, cycle: int, trainings: Sequence[Entry]
 ) -> list[Mutant]:
     """Return genome and change of each clone of a cycle, the control first.
 
     Args:
         plan: What the run does.
-        parent: The network that the clones are made of.
+        genome: That of the network that the clones are made of.
         space: What each gene may become.
         cycle: 1 to c.
         trainings: The journal's entries of earlier cycles.
     """
-    genome = parent.genome
     weights = learned_weights(plan.mutations, trainings, cycle) if plan.adaptive else None
-    again = tried(trainings, parent.archive) if plan.adaptive else ()
+    again = tried(trainings, genome, cycle)
     first, size = int(plan.control), plan.candidates
     places = [generator(plan.seed, "clone", cycle, i, "mutation") for i in range(first, size)]
     restarts = int(cycle <= plan.restarts and len(places) > 1)

@@ -192,6 +192,10 @@ class Schedule:
         """Epochs of one cycle: ``pop_size n + k``."""
         return self.pop_size * self.n + self.k
 
+    def epochs_left(self, cycle: int) -> int:
+        """Return how many epochs the network itself still trains after a cycle's population."""
+        return self.k + (self.c - cycle) * (self.n + self.k) + self.m
+
     @property
     def trainings(self) -> int:
         """All trainings of the run, and so the networks that it archives."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ class Training:
 
     def end_epoch(self, task: Task, epoch: Epoch) -> None:
         """Tell who watches that an epoch has ended."""
-        self.value(epoch)  # A value that is not logged shall cost one epoch, not m.
+        self.value(epoch.logs)  # A value that is not logged shall cost one epoch, not m.
         notify(self.callbacks, Callback.on_epoch_end, task, epoch)
 
     def _epochs(self, task: Task, parent: Network, values: Snapshot) -> tuple[Epoch, ...]:
@@ -100,7 +101,7 @@ class Training:
             MihaError: The user's fitness raised.
         """
         start = _start(task, parent)
-        values = tuple(map(self.value, epochs))
+        values = tuple(self.value(epoch.logs) for epoch in epochs)
         curve = Curve(math.nan if start is None else start, values, self.plan.mode)
         value = curve.last if epochs else parent.value
         diverged = bool(epochs) and not math.isfinite(value)
@@ -126,15 +127,15 @@ class Training:
         )
         return replace(network, snapshot=values, value=parent.value)
 
-    def value(self, epoch: Epoch) -> float:
+    def value(self, logs: Mapping[str, Any]) -> float:
         """Read the monitored value; an epoch whose loss is not finite has none."""
-        if self.plan.monitor not in epoch.logs:
+        if self.plan.monitor not in logs:
             raise MihaError(
-                f"`monitor` must name a value that is logged: {list(epoch.logs)}. "
+                f"`monitor` must name a value that is logged: {list(logs)}. "
                 f"Received: monitor={self.plan.monitor!r}. Let `train_step` return it."
             )
-        loss = epoch.logs.get("loss", 0.0)
-        return float(epoch.logs[self.plan.monitor]) if math.isfinite(loss) else math.nan
+        is_finite = math.isfinite(logs.get("loss", 0.0))
+        return float(logs[self.plan.monitor]) if is_finite else math.nan
 
 
 def train_on(

@@ -28,7 +28,7 @@ def plan(**changes):
 
 
 def draw(cycle=1, done=(), **changes):
-    return population(plan(**changes), make_network(), SPACE, cycle, done)
+    return population(plan(**changes), GENOME, SPACE, cycle, done)
 
 
 def test_a_population_is_the_control_mutants_and_a_restart():

@@ -69,6 +69,7 @@ def mutate(
     space: Space,
     rng: np.random.Generator,
     weights: Sequence[float] | None = None,
+    first: int | None = None,
 ) -> tuple[Genome, Change]:
     """Change one gene, by a mutation drawn according to the weights.
 
@@ -78,6 +79,7 @@ def mutate(
         space: What each gene may become.
         rng: The only source of randomness.
         weights: How often each is drawn, relative to the others; their own by default.
+        first: The operator to begin with; drawn by default.
 
     Returns:
         The new genome, which always differs, and what changed.
@@ -85,9 +87,7 @@ def mutate(
     Raises:
         ArgumentError: No operator can change anything.
     """
-    shares = np.array(weights or [mutation.weight for mutation in mutations])
-    order = rng.choice(len(mutations), len(mutations), replace=False, p=shares / shares.sum())
-    for index in order:
+    for index in _order(len(mutations), _shares(mutations, weights), rng, first):
         mutation = mutations[index]
         child = _apply(mutation, genome, space, rng)
         if child is not None and child != genome:
@@ -110,6 +110,9 @@ def distinct_mutants(
 ) -> list[tuple[Genome, Change]]:
     """Draw a population of mutants, all different where that is possible.
 
+    The operators are drawn systematically: each as often as its weight says, but for less than
+    one, so that a small population does not try one gene three times and another never.
+
     Args:
         genome: The parent's.
         mutations: The operators to draw from.
@@ -123,14 +126,51 @@ def distinct_mutants(
         A genome and its change for each generator.
     """
     mutants: list[tuple[Genome, Change]] = []
-    for rng in generators:
+    shares = _shares(mutations, weights)
+    for rng, first in zip(generators, systematic(shares, generators), strict=True):
         seen = {*tried, *(child for child, _ in mutants)}
-        for _ in range(tries):
-            mutant = mutate(genome, mutations, space, rng, weights)
+        for attempt in range(tries):
+            is_patient = attempt < tries // 2
+            mutant = mutate(genome, mutations, space, rng, weights, first if is_patient else None)
             if mutant[0] not in seen:
                 break
         mutants.append(mutant)
     return mutants
+
+
+def systematic(shares: np.ndarray, generators: Sequence[np.random.Generator]) -> list[int]:
+    """Draw an operator for each mutant: each as often as its share says, but for less than one.
+
+    Source: J. Carpenter, P. Clifford and P. Fearnhead, "Improved particle filter for nonlinear
+    problems" (1999), who draw particles so.
+
+    Args:
+        shares: How often each operator is to be drawn; they sum to 1.
+        generators: One for each mutant; the first one draws.
+
+    Returns:
+        The operator's place for each mutant.
+    """
+    if not generators:
+        return []
+    count, rng = len(generators), generators[0]
+    order = rng.permutation(len(shares))
+    points = (np.arange(count) + rng.uniform()) / count
+    found = np.searchsorted(np.cumsum(shares[order]), points, side="right")
+    return [int(order[min(place, len(order) - 1)]) for place in found]
+
+
+def _shares(mutations: Sequence[Mutation], weights: Sequence[float] | None) -> np.ndarray:
+    shares = np.array(weights or [mutation.weight for mutation in mutations])
+    return np.asarray(shares / shares.sum())
+
+
+def _order(
+    count: int, shares: np.ndarray, rng: np.random.Generator, first: int | None
+) -> list[int]:
+    """Return the order in which operators are asked, until one can change something."""
+    order = [int(index) for index in rng.choice(count, count, replace=False, p=shares)]
+    return order if first is None else [first, *(index for index in order if index != first)]
 
 
 def _resolve_one(mutation: str | Mutation) -> Mutation:
