@@ -107,8 +107,9 @@ class Loop:
             return ranked
         logs = [*self.recorder.log.life(cycle), *(e.logs for e in apart["none"].epochs)]
         life = [self.training.value(epoch) for epoch in logs]
-        bar = self.plan.margin * noise(life[-WINDOW:])
-        ranked = accepted(ranked, apart["none"], bar, self.plan.mode)
+        if margin := self.plan.margin:
+            bar = margin * noise(life[-WINDOW:])
+            ranked = accepted(ranked, apart["none"], bar, self.plan.mode)
         return self._with_restart(ranked, apart.get("restart"), life, cycle)
 
     def _with_restart(

@@ -36,12 +36,12 @@ def population(
     weights = learned_weights(plan.mutations, trainings, cycle) if plan.adaptive else None
     again = tried(trainings, genome, cycle)
     first, size = int(plan.control), plan.candidates
+    rng = generator(plan.seed, "clone", cycle, 0, "operators")
     places = [generator(plan.seed, "clone", cycle, i, "mutation") for i in range(first, size)]
-    restarts = int(cycle <= plan.restarts and len(places) > 1)
-    border = len(places) - restarts
-    mutants = distinct_mutants(genome, plan.mutations, space, places[:border], weights, again)
-    drawn = [restarted(genome, space, rng) for rng in places[border:]]
-    return [(genome, UNCHANGED)] * first + mutants + drawn
+    mutants = distinct_mutants(genome, plan.mutations, space, rng, places, weights, again)
+    if cycle <= plan.restarts and len(places) > 1:
+        mutants[-1] = restarted(genome, space, places[-1])
+    return [(genome, UNCHANGED)] * first + mutants
 
 
 def restarted(parent: Genome, space: Space, rng: np.random.Generator) -> Mutant:

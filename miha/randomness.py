@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-Purpose = Literal["mutation", "order", "noise", "weights"]
-"""What is drawn: mutations, the order of samples, the layers' seeds, fresh weights."""
+Purpose = Literal["operators", "mutation", "order", "noise", "weights"]
+"""What is drawn: which mutations, what they make, the order of samples, the layers' seeds, fresh weights."""
 
 
 def draw_seed() -> int:

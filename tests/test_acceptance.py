@@ -18,7 +18,15 @@ def test_the_noise_of_independent_values_is_their_standard_deviation():
     assert noise(values.tolist()) == pytest.approx(0.5, rel=0.02)
 
 
-@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0, 1.0], [1.0, math.nan, 2.0, 5.0]])
+def test_a_fast_beginning_is_hardly_noise():
+    assert noise([2.0, 0.6, 0.3, 0.2, 0.15, 0.12, 0.1, 0.09]) < 0.03
+
+
+def test_a_single_leap_is_no_noise():
+    assert noise([1.0, 0.9, 0.8, 0.7, 0.2, 0.1, 0.0, -0.1]) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0, 1.0, 2.0], [1.0, math.nan, 2.0, 1.0, 5.0]])
 def test_a_few_values_tell_no_noise(values):
     assert noise(values) == 0
 

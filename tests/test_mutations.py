@@ -333,20 +333,20 @@ def test_a_mutation_that_raises_is_named():
 def test_mutants_all_differ_where_that_is_possible():
     for seed in range(20):
         generators = [rng(100 * seed + i) for i in range(3)]
-        mutants = distinct_mutants(GENOME, [ActivationMutation()], SPACE, generators)
+        mutants = distinct_mutants(GENOME, [ActivationMutation()], SPACE, rng(9), generators)
         assert len({genome for genome, _ in mutants}) == 3
 
 
 def test_mutants_repeat_where_there_are_too_few():
-    mutants = distinct_mutants(GENOME, [BatchSizeMutation()], SPACE, [rng(i) for i in range(5)])
+    mutants = distinct_mutants(GENOME, [BatchSizeMutation()], SPACE, rng(9), [rng(i) for i in range(5)])
     assert [change.gene for _, change in mutants] == ["batch_size"] * 5
     assert {genome.batch_size for genome, _ in mutants} == {2, 8}
 
 
 def test_a_mutant_depends_on_its_own_generator():
     mutation = [LearningRateMutation()]
-    alone = distinct_mutants(GENOME, mutation, SPACE, [rng(3)])
-    among = distinct_mutants(GENOME, mutation, SPACE, [rng(1), rng(2), rng(3)])
+    alone = distinct_mutants(GENOME, mutation, SPACE, rng(9), [rng(3)])
+    among = distinct_mutants(GENOME, mutation, SPACE, rng(9), [rng(1), rng(2), rng(3)])
     assert among[2] == alone[0]
 
 

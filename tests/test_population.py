@@ -98,11 +98,30 @@ def test_what_paid_is_drawn_more_often_where_choice_learns():
     assert counts[True]["activation"] < 0.8 * counts[False]["activation"]
 
 
-def test_what_was_made_of_a_network_and_lost_is_not_made_of_it_again():
-    first = [genome for genome, _ in draw(3, adaptive=True)[1:]]
-    parent = make_network().archive
-    done = [entry("activation", -1.0, 2, genome, parent) for genome in first]
-    again = {genome for genome, _ in draw(3, done, adaptive=True)[1:]}
+def lost_in(cycle, genomes, parent=GENOME):
+    control = [entry("none", 0.0, cycle, parent)]
+    return [*control, *(entry("activation", -1.0, cycle, genome) for genome in genomes)]
+
+
+def test_what_was_made_of_a_genome_and_lost_is_not_made_of_it_again():
+    first = [genome for genome, _ in draw(3)[1:]]
+    again = {genome for genome, _ in draw(3, lost_in(2, first))[1:]}
     assert not again & set(first)
-    elsewhere = [{**e, "parent": "model/model_9.zip"} for e in done]
-    assert {genome for genome, _ in draw(3, elsewhere, adaptive=True)[1:]} & set(first)
+
+
+@pytest.mark.parametrize("cycle", [1, 7, 8])
+def test_what_lost_long_ago_may_be_made_again_and_what_is_to_come_does_not_count(cycle):
+    first = [genome for genome, _ in draw(7)[1:]]
+    assert [genome for genome, _ in draw(7, lost_in(cycle, first))[1:]] == first
+
+
+def test_what_lost_beside_another_genome_may_be_made():
+    first = [genome for genome, _ in draw(3)[1:]]
+    other = GENOME.replace(batch_size=2)
+    assert [genome for genome, _ in draw(3, lost_in(2, first, other))[1:]] == first
+
+
+def test_a_small_population_tries_one_gene_but_once():
+    for seed in range(20):
+        genes = [change.gene for _, change in draw(3, seed=seed, schedule=Schedule(1, 1, 1, 4, 5))]
+        assert sorted(genes[1:]) == ["activation", "batch_size", "learning_rate", "optimizer"]

@@ -103,6 +103,7 @@ def distinct_mutants(
     genome: Genome,
     mutations: Sequence[Mutation],
     space: Space,
+    rng: np.random.Generator,
     generators: Sequence[np.random.Generator],
     weights: Sequence[float] | None = None,
     tried: Collection[Genome] = (),
@@ -117,6 +118,7 @@ def distinct_mutants(
         genome: The parent's.
         mutations: The operators to draw from.
         space: What each gene may become.
+        rng: Draws the operators.
         generators: One for each mutant.
         weights: How often each operator is drawn; see `mutate`.
         tried: Genomes that shall not be drawn again.
@@ -127,35 +129,34 @@ def distinct_mutants(
     """
     mutants: list[tuple[Genome, Change]] = []
     shares = _shares(mutations, weights)
-    for rng, first in zip(generators, systematic(shares, generators), strict=True):
+    firsts = systematic(shares, len(generators), rng)
+    for own, first in zip(generators, firsts, strict=True):
         seen = {*tried, *(child for child, _ in mutants)}
         for attempt in range(tries):
             is_patient = attempt < tries // 2
-            mutant = mutate(genome, mutations, space, rng, weights, first if is_patient else None)
+            mutant = mutate(genome, mutations, space, own, weights, first if is_patient else None)
             if mutant[0] not in seen:
                 break
         mutants.append(mutant)
     return mutants
 
 
-def systematic(shares: np.ndarray, generators: Sequence[np.random.Generator]) -> list[int]:
-    """Draw an operator for each mutant: each as often as its share says, but for less than one.
+def systematic(shares: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
+    """Draw operators: each as often as its share says, but for less than one.
 
     Source: J. Carpenter, P. Clifford and P. Fearnhead, "Improved particle filter for nonlinear
     problems" (1999), who draw particles so.
 
     Args:
         shares: How often each operator is to be drawn; they sum to 1.
-        generators: One for each mutant; the first one draws.
+        count: How many to draw.
+        rng: The only source of randomness.
 
     Returns:
-        The operator's place for each mutant.
+        The operators' places, ``count`` of them.
     """
-    if not generators:
-        return []
-    count, rng = len(generators), generators[0]
     order = rng.permutation(len(shares))
-    points = (np.arange(count) + rng.uniform()) / count
+    points = (np.arange(count) + rng.uniform()) / max(count, 1)
     found = np.searchsorted(np.cumsum(shares[order]), points, side="right")
     return [int(order[min(place, len(order) - 1)]) for place in found]
 

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from fakes import FakeTrainer, make_loop, run
+
+from miha.overtaking import overtakes
+
+LIFE = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("value", "left", "expected"),
+    [
+        (0.2, 1, True),  # better than the network ever was, at a fifth of its age
+        (0.4, 20, True),  # 3.5 times as fast: 7 + 20 * 3.5 / 2 > 10 + 20
+        (0.4, 4, False),  # the same, but too late
+        (0.8, 20, False),  # 1.5 times as fast, which is less than twice
+        (1.1, 20, False),
+    ],
+)
+def test_a_restart_overtakes_where_it_learns_much_faster_and_time_is_left(value, left, expected):
+    assert overtakes(LIFE, value, 2, left, "min") is expected
+    assert overtakes([-v for v in LIFE], -value, 2, left, "max") is expected
+
+
+def test_values_that_diverged_are_never_as_good():
+    assert overtakes([math.nan] * 10, 0.5, 2, 20, "min")
+
+
+def _run(path, value, c=5, **changes):
+    """Run a network that learns slowly, and a restart (training 3) that ends with a value."""
+    life = iter([5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 4.4, 4.3])
+
+    class Slow(FakeTrainer):
+        def _logs(self):
+            logs = super()._logs()
+            return logs | ({"val_loss": next(life)} if len(self.trainings) == 1 else {})
+
+    script = {1: {"val_loss": 4.2}, 2: {"val_loss": 4.25}, 3: {"val_loss": value}}
+    trainer = Slow(script=script)
+    loop = make_loop(path, trainer, m=8, n=1, c=c, restarts=1, **changes)
+    run(loop)
+    return loop.log
+
+
+def test_a_restart_behind_is_selected_where_it_is_expected_to_overtake(tmp_path):
+    assert _run(tmp_path / "near", 4.35).winners[1] == 2
+    assert _run(tmp_path / "far", 4.95).winners[1] == 0
+
+
+def test_the_life_of_a_network_begins_with_its_restart(tmp_path):
+    log = _run(tmp_path, 4.35)
+    assert [epoch["val_loss"] for epoch in log.life(1)] == pytest.approx(
+        [5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 4.4, 4.3]
+    )
+    assert log.life(2)[0]["val_loss"] == 4.35
+    assert len(log.life(2)) == 2
