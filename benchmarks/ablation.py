@@ -228,8 +228,7 @@ def mutated(experiment: Experiment, data: Any, genome: Genome, seed: int, **chan
             seed=seed, logs=Path(folder) / "run", verbose=0, keep="final", **changes,
         ).optimize()  # fmt: skip
     genes = result.lineage.groupby("gene")["selected"].agg(["size", "sum"])
-    counts = {gene: [int(n) for n in row] for gene, row in zip(genes.index, genes.to_numpy())}
-    return [result.model, result.best_model], counts
+    return [result.model, result.best_model], genes.T.astype(int).to_dict("list")
 
 
 def cell(data: Any, task: str, start: str, variant: str, seed: int) -> dict[str, Any]:

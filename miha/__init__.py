@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from miha.mutations.optimizers import MomentumMutation as MomentumMutation
     from miha.mutations.optimizers import OptimizerMutation as OptimizerMutation
     from miha.mutations.optimizers import WeightDecayMutation as WeightDecayMutation
+    from miha.mutations.weights import PerturbMutation as PerturbMutation
     from miha.reader import load_run as load_run
     from miha.records import Curve as Curve
     from miha.records import Genome as Genome
@@ -76,6 +77,7 @@ _HOMES = {
     "NoiseMutation": "mutations.layers",
     "OptimizerMutation": "mutations.optimizers",
     "WeightDecayMutation": "mutations.optimizers",
+    "PerturbMutation": "mutations.weights",
     "load_run": "reader",
     "Curve": "records",
     "Genome": "records",

@@ -9,7 +9,6 @@ import numpy as np
 
 from miha.records import Mode, Network
 
-
 WINDOW = 8
 """Epochs of the network's past that tell its noise: before them it learned in another way."""
 

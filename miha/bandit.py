@@ -62,7 +62,9 @@ def tried(trainings: Iterable[Entry], parent: Genome, cycle: int) -> set[Genome]
         parent: The genome that clones are to be made of.
         cycle: The cycle to draw for; entries of it and of later ones do not count.
     """
-    clones = [e for e in trainings if e["phase"] == "clone" and cycle - MEMORY <= e["cycle"] < cycle]
+    clones = [
+        e for e in trainings if e["phase"] == "clone" and cycle - MEMORY <= e["cycle"] < cycle
+    ]
     same = parent.to_dict()
     cycles = {e["cycle"] for e in clones if e["change"]["gene"] == "none" and e["genome"] == same}
     found = {Genome.from_dict(e["genome"]) for e in clones if e["cycle"] in cycles}

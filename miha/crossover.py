@@ -54,7 +54,7 @@ def offspring(fitter: Network, other: Network, parent: Genome) -> Iterator[Offsp
     """
     yield Offspring(fitter, fitter.genome, Change("none", f"{_name(fitter)} goes on"))
     yield Offspring(other, other.genome, Change("none", f"{_name(other)} goes on"))
-    if "restart" in (fitter.task.change.transition, other.task.change.transition):
+    if {"restart", "perturb"} & {fitter.task.change.transition, other.task.change.transition}:
         return
     genome = joined(fitter.genome, other.genome, parent)
     if genome not in (fitter.genome, other.genome):

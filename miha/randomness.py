@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 Purpose = Literal["operators", "mutation", "order", "noise", "weights"]
-"""What is drawn: which mutations, what they make, the order of samples, the layers' seeds, fresh weights."""
+"""What is drawn: mutations, what they make, the order of samples, layers' seeds, fresh weights."""
 
 
 def draw_seed() -> int:

@@ -26,9 +26,9 @@ from miha.folder import START, RunFolder, archive_name
 from miha.identity import describe_run
 from miha.logbook import Logbook
 from miha.loop import Loop
-from miha.mutations import MUTATIONS, resolve
+from miha.mutations import resolve
 from miha.opening import open_run
-from miha.plan import Plan
+from miha.plan import Plan, default_names
 from miha.recorder import Recorder
 from miha.records import (
     UNCHANGED,
@@ -364,7 +364,7 @@ def make_loop(
     schedule = Schedule(**{name: changes.pop(name, low) for name, low in numbers.items()})
     arguments = {
         "schedule": schedule,
-        "mutations": resolve(list(MUTATIONS)),
+        "mutations": resolve(default_names(has_validation=True)),
         "fitness": LevelAndSlope(),
         "monitor": "val_loss",
         "mode": "min",

@@ -26,7 +26,9 @@ def test_a_single_leap_is_no_noise():
     assert noise([1.0, 0.9, 0.8, 0.7, 0.2, 0.1, 0.0, -0.1]) == pytest.approx(0, abs=1e-12)
 
 
-@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0, 1.0, 2.0], [1.0, math.nan, 2.0, 1.0, 5.0]])
+@pytest.mark.parametrize(
+    "values", [[], [1.0], [1.0, 2.0, 1.0, 2.0], [1.0, math.nan, 2.0, 1.0, 5.0]]
+)
 def test_a_few_values_tell_no_noise(values):
     assert noise(values) == 0
 

@@ -17,11 +17,13 @@ from miha.mutations import (
     LearningRateMutation,
     Mutation,
     OptimizerMutation,
+    PerturbMutation,
     describe,
     distinct_mutants,
     mutate,
     resolve,
 )
+from miha.mutations.draw import systematic
 from miha.records import Genome
 
 GENES = tuple(field.name for field in fields(Genome))
@@ -130,6 +132,31 @@ class Lion(Mutation):
 
     def mutate(self, genome, space, rng):
         return genome.replace(optimizer="lion")
+
+
+def test_among_optimizers_whose_step_is_their_rate_the_rate_may_stay():
+    space = replace(RICH_SPACE, optimizers={"adam": 0.001, "rmsprop": 0.002, "sgd": 0.01})
+    held = RICH.replace(optimizer="adam", learning_rate=0.03)
+    found = children(OptimizerMutation(keep_step=True), held, space)
+    assert {(c.optimizer, c.learning_rate) for c in found} == {("rmsprop", 0.03), ("sgd", 0.01)}
+    found = children(OptimizerMutation(), held, space)
+    assert {(c.optimizer, c.learning_rate) for c in found} == {("rmsprop", 0.002), ("sgd", 0.01)}
+
+
+def test_weights_may_be_perturbed_while_the_genome_stays():
+    child, change = mutate(GENOME, [PerturbMutation()], SPACE, rng())
+    assert child == GENOME
+    assert (change.gene, change.transition) == ("perturb", "perturb")
+    assert change.text == "weights shrunk and perturbed"
+
+
+def test_operators_are_drawn_as_often_as_their_shares_but_for_less_than_one():
+    shares = np.array([0.5, 0.3, 0.2])
+    for seed in range(50):
+        found = Counter(systematic(shares, 7, rng(seed)))
+        assert sum(found.values()) == 7
+        assert all(abs(found[i] - 7 * share) < 1 for i, share in enumerate(shares))
+    assert systematic(shares, 0, rng()) == []
 
 
 def test_an_optimizer_that_a_users_mutation_sets_begins_with_its_own_numbers():
@@ -338,7 +365,9 @@ def test_mutants_all_differ_where_that_is_possible():
 
 
 def test_mutants_repeat_where_there_are_too_few():
-    mutants = distinct_mutants(GENOME, [BatchSizeMutation()], SPACE, rng(9), [rng(i) for i in range(5)])
+    mutants = distinct_mutants(
+        GENOME, [BatchSizeMutation()], SPACE, rng(9), [rng(i) for i in range(5)]
+    )
     assert [change.gene for _, change in mutants] == ["batch_size"] * 5
     assert {genome.batch_size for genome, _ in mutants} == {2, 8}
 

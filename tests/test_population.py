@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import GENOME, SPACE, make_network
+from fakes import GENOME, SPACE
 
 from miha.fitness import LevelAndSlope
 from miha.mutations import resolve

@@ -19,6 +19,7 @@ from miha.mutations.optimizers import (
     OptimizerMutation,
     WeightDecayMutation,
 )
+from miha.mutations.weights import PerturbMutation
 from miha.mutations.words import describe
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Mutation",
     "NoiseMutation",
     "OptimizerMutation",
+    "PerturbMutation",
     "WeightDecayMutation",
     "describe",
     "distinct_mutants",

@@ -23,6 +23,7 @@ from miha.mutations.optimizers import (
     WeightDecayMutation,
 )
 from miha.mutations.rules import broken_rule, completed
+from miha.mutations.weights import PerturbMutation
 from miha.mutations.words import describe
 from miha.records import Change, Genome
 from miha.space import Space
@@ -39,8 +40,12 @@ MUTATIONS: dict[str, Callable[[], Mutation]] = {
     "noise": NoiseMutation,
     "loss": LossMutation,
     "label_smoothing": LabelSmoothingMutation,
+    "perturb": PerturbMutation,
 }
 """Each mutation by the name of its gene."""
+
+ANEW: dict[str, str] = {"restart": "fresh weights", "perturb": "weights shrunk and perturbed"}
+"""Transitions that change a network although its genome stays, in words."""
 
 
 def resolve(mutations: Sequence[str | Mutation]) -> tuple[Mutation, ...]:
@@ -82,7 +87,7 @@ def mutate(
         first: The operator to begin with; drawn by default.
 
     Returns:
-        The new genome, which always differs, and what changed.
+        The new genome, which differs unless the weights do, and what changed.
 
     Raises:
         ArgumentError: No operator can change anything.
@@ -90,8 +95,10 @@ def mutate(
     for index in _order(len(mutations), _shares(mutations, weights), rng, first):
         mutation = mutations[index]
         child = _apply(mutation, genome, space, rng)
-        if child is not None and child != genome:
-            return child, Change(mutation.gene, describe(genome, child), mutation.transition)
+        transition = mutation.transition
+        if child is not None and (child != genome or transition in ANEW):
+            words = [ANEW.get(transition), describe(genome, child)]
+            return child, Change(mutation.gene, ", ".join(filter(None, words)), transition)
     raise ArgumentError(
         "`mutations` must be able to change something. "
         f"Received: mutations={[m.gene for m in mutations]}, none of which can change {genome}. "

@@ -8,16 +8,36 @@ from miha.mutations.base import Mutation, another
 from miha.records import Genome
 from miha.space import Space
 
+STEP_IS_RATE = ("adam", "adamw", "nadam", "adamax", "rmsprop")
+"""Optimizers whose steps are as long as their learning rate, whatever the gradient.
+
+Source: D. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization" (2015), section 2.1.
+"""
+
 
 class OptimizerMutation(Mutation):
-    """Exchanges the optimizer; the new one begins with its own default settings."""
+    """Exchanges the optimizer; the new one begins with its own default settings.
+
+    Args:
+        keep_step: Whether the learning rate stays among optimizers whose steps are as long as it,
+            Adam and its like, instead of becoming the new one's default.
+        weight: How often it is drawn, relative to the others; positive.
+    """
 
     gene = "optimizer"
+
+    def __init__(self, keep_step: bool = False, weight: float = 1.0) -> None:
+        super().__init__(weight)
+        self.keep_step = keep_step
 
     def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
         """Return a genome with another optimizer; see `Mutation.mutate`."""
         name = another(list(space.optimizers), genome.optimizer, rng)
-        return None if name is None else space.with_optimizer(genome, name)
+        if name is None:
+            return None
+        child = space.with_optimizer(genome, name)
+        is_kept = self.keep_step and {name, genome.optimizer} <= {*STEP_IS_RATE}
+        return child.replace(learning_rate=genome.learning_rate) if is_kept else child
 
 
 class LearningRateMutation(Mutation):
