@@ -97,8 +97,7 @@ class MIHA:
             their weights where that makes sense, compete with both over n epochs more each.
         racing: Whether clones that are behind after half of their n epochs stop there, and their
             epochs go to more clones: successive halving, within the same epochs in all.
-        adaptive: Whether mutations that paid off in this run are drawn more often, and what was
-            tried from the same network and lost not again.
+        adaptive: Whether mutations that paid off in this run are drawn more often.
         margin: By how many times the noise of the monitored value, estimated from the epochs
             before, a mutant must be better than the control to be selected; 0: by any gain.
         rest: Whether, when the control has won twice running, a cycle trains the network alone
