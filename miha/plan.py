@@ -151,7 +151,7 @@ def _reasons(genome: Genome, space: Space, optimizers: Sequence[str]) -> dict[st
     return found
 
 
-ASKED = ("loss", "label_smoothing", "perturb")
+ASKED = ("loss", "label_smoothing", "momentum", "perturb")
 """Genes that mutate only where the user asks for it."""
 
 GREEDY = ("learning_rate", "weight_decay", "dropout", "noise")
