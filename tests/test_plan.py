@@ -18,7 +18,7 @@ def genes(wishes, genome, space, has_validation=True):
     return [m.gene for m in possible_mutations(asked, genome, space, has_validation)]
 
 
-def test_by_default_what_the_network_has_mutates_but_the_loss():
+def test_by_default_what_the_network_has_mutates_but_loss_and_momentum():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert genes(None, GENOME, SPACE) == [
@@ -26,13 +26,13 @@ def test_by_default_what_the_network_has_mutates_but_the_loss():
         ]
         assert genes(None, RICH, RICH_SPACE) == [
             *("optimizer", "activation", "activations", "batch_size", "learning_rate"),
-            *("momentum", "weight_decay", "dropout", "noise"),
+            *("weight_decay", "dropout", "noise"),
         ]
 
 
 def test_without_validation_data_nothing_mutates_that_always_pleases_the_training_loss():
     found = genes(None, RICH, RICH_SPACE, has_validation=False)
-    assert found == ["optimizer", "activation", "activations", "batch_size", "momentum"]
+    assert found == ["optimizer", "activation", "activations", "batch_size"]
 
 
 def test_what_is_asked_for_mutates_without_validation_data_too():

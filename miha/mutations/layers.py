@@ -17,12 +17,12 @@ class ActivationMutation(Mutation):
 
     Args:
         keep_function: Whether the weights around it make up for the exchange, as far as they can.
-        weight: See `Mutation`.
+        weight: See `Mutation`; by default half of the others', since activations have two mutations.
     """
 
     gene = "activation"
 
-    def __init__(self, keep_function: bool = True, weight: float = 1.0) -> None:
+    def __init__(self, keep_function: bool = True, weight: float = 0.5) -> None:
         super().__init__(weight)
         self.transition = "keep_function" if keep_function else "inherit"
 

@@ -41,10 +41,18 @@ class OptimizerMutation(Mutation):
 
 
 class LearningRateMutation(Mutation):
-    """Multiplies the learning rate by a factor of 0.2 to 5, drawn on the log scale."""
+    """Multiplies the learning rate by a factor of 0.2 to 5, drawn on the log scale.
+
+    Args:
+        weight: See `Mutation`; by default twice the others', since no number matters as often
+            (K. Greff et al., "LSTM: A Search Space Odyssey", 2017, for one).
+    """
 
     gene = "learning_rate"
     factors = (0.2, 5.0)
+
+    def __init__(self, weight: float = 2.0) -> None:
+        super().__init__(weight)
 
     def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
         """Return a genome with another learning rate; see `Mutation.mutate`."""
