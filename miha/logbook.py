@@ -104,16 +104,6 @@ class Logbook:
         return all(self.winners.get(c, 0) is None for c in cycles)
 
     @property
-    def control_won(self) -> dict[int, bool]:
-        """Whether the unchanged network was selected, for each cycle that had a population."""
-        genes = {
-            (e["cycle"], e["clone"]): e["change"]["gene"]
-            for e in self.trainings
-            if e["phase"] == "clone"
-        }
-        return {cycle: genes.get((cycle, clone)) == "none" for cycle, clone in self.winners.items()}
-
-    @property
     def last(self) -> Entry | None:
         """The entry of the network itself after its last training, no clone."""
         return next((e for e in reversed(self.trainings) if e["phase"] != "clone"), None)

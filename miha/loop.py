@@ -25,7 +25,7 @@ from miha.population import population
 from miha.racing import finalists
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
-from miha.resting import is_rest
+from miha.resting import is_rest, payments
 from miha.runlog import describe_training, say
 from miha.space import Space
 from miha.stopping import is_at_target, stop_reason
@@ -81,7 +81,9 @@ class Loop:
     def _cycle(self, parent: Network, best: Network, cycle: int) -> tuple[Network, Network]:
         """Train a population and its winner; return the network to go on from, and the best."""
         plan, schedule = self.plan, self.plan.schedule
-        rests = plan.rest and is_rest(cycle, self.recorder.log.control_won)
+        log = self.recorder.log
+        paid = payments(log.trainings, log.winners, plan.mode) if plan.rest else {}
+        rests = plan.rest and is_rest(cycle, paid)
         winner = parent if rests else self._winner(parent, cycle)
         task = self._task("winner", winner.genome, cycle)
         task = replace(task, epochs=schedule.k + schedule.pop_size * schedule.n * rests)

@@ -2,26 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from miha.records import Mode
+
+Entry = Mapping[str, Any]
 
 
-def is_rest(cycle: int, won: Mapping[int, bool]) -> bool:
+def is_rest(cycle: int, paid: Mapping[int, bool]) -> bool:
     """Tell whether a cycle trains the network alone, for all the epochs of its population.
 
-    When the unchanged control is the fittest in two populations running, the next cycle is a
-    rest; with each further one, the rest is twice as long and a cycle more. A mutant that wins
-    ends that: a network that mutations help has none, and one that is good already loses few
-    epochs to them.
+    After a population that has not paid, the next cycle is a rest; after a second one running, the
+    next three, then seven, and so on. A network that mutations help has none, and one that is good
+    already loses few epochs to them.
 
     Args:
         cycle: 1 to c.
-        won: Whether the control won, for each earlier cycle that had a population.
+        paid: Whether it paid, for each earlier cycle that had a population.
     """
     streak = rest = 0
     for earlier in range(1, cycle):
         if rest:
             rest -= 1
         else:
-            streak = streak + 1 if won.get(earlier) else 0
-            rest = 2 ** max(streak - 1, 0) - 1
+            streak = 0 if paid.get(earlier) else streak + 1
+            rest = 2**streak - 1
     return rest > 0
+
+
+def payments(
+    trainings: Iterable[Entry], winners: Mapping[int, int | None], mode: Mode
+) -> dict[int, bool]:
+    """Tell of each cycle that had a population whether that has paid.
+
+    It has where its winner is further ahead of the unchanged control than the network would have
+    come, at the control's pace, in the epochs that the other clones took; and where the winner began
+    anew.
+
+    Args:
+        trainings: The journal's entries.
+        winners: The selected clone of each cycle.
+        mode: Whether values are better small or large.
+    """
+    clones: dict[int, list[Entry]] = {}
+    for entry in trainings:
+        if entry["phase"] == "clone":
+            clones.setdefault(entry["cycle"], []).append(entry)
+    sign = 1 if mode == "min" else -1
+    return {cycle: _has_paid(clones.get(cycle, []), won, sign) for cycle, won in winners.items()}
+
+
+def _has_paid(clones: Sequence[Entry], won: int | None, sign: int) -> bool:
+    winner = next((clone for clone in clones if clone["clone"] == won), None)
+    if winner is None or winner["change"]["gene"] == "none":
+        return False
+    control = next((clone for clone in clones if clone["change"]["gene"] == "none"), None)
+    is_anew = winner["change"]["gene"] == "restart"
+    if control is None or is_anew or not math.isfinite(control["value"]):
+        return True
+    others = sum(len(clone["epochs"]) for clone in clones) - len(control["epochs"])
+    return sign * (control["value"] - winner["value"]) > max(0.0, others * _pace(control, sign))
+
+
+def _pace(control: Entry, sign: int) -> float:
+    """Return how much a control has gained an epoch; where that is unknown, nothing."""
+    if control["start"] is None or not control["epochs"]:
+        return 0.0
+    return sign * float(control["start"] - control["value"]) / len(control["epochs"])

@@ -1,34 +1,78 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from fakes import FakeTrainer, make_loop, run
 
-from miha.resting import is_rest
+from miha.resting import is_rest, payments
 
 
 def rests(outcomes: str) -> str:
     """Return what each cycle is, "r" for a rest, given what each population would come to."""
-    won, told = {}, ""
+    paid, told = {}, ""
     for cycle, outcome in enumerate(outcomes, 1):
-        rest = is_rest(cycle, won)
+        rest = is_rest(cycle, paid)
         told += "r" if rest else outcome
         if not rest:
-            won[cycle] = outcome == "c"
+            paid[cycle] = outcome == "p"
     return told
 
 
 @pytest.mark.parametrize(
     ("outcomes", "told"),
     [
-        ("mmmmmm", "mmmmmm"),
-        ("cmcmcm", "cmcmcm"),
-        ("cccccccccccccccc", "ccrcrrrcrrrrrrrc"),
-        ("ccmcmm", "ccrcrr"),
-        ("ccmmcc", "ccrmcc"),
+        ("pppppp", "pppppp"),
+        ("cpcpcp", "crcrrr"),
+        ("cccccccccccccccc", "crcrrrcrrrrrrrcr"),
+        ("ccpppcc", "crpppcr"),
+        ("pccccp", "pcrcrr"),
     ],
 )
-def test_a_rest_follows_when_the_control_keeps_winning(outcomes, told):
+def test_a_rest_follows_a_population_that_has_not_paid(outcomes, told):
     assert rests(outcomes) == told
+
+
+def clone(number, gene, value, start=1.0):
+    return {
+        "phase": "clone",
+        "cycle": 1,
+        "clone": number,
+        "change": {"gene": gene},
+        "start": start,
+        "value": value,
+        "epochs": [{}, {}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "won", "paid"),
+    [
+        (0.55, 1, True),  # the control gained 0.05 an epoch, the two others took 4
+        (0.75, 1, False),
+        (0.55, 0, False),
+        (0.55, None, False),
+        (0.95, 2, True),  # it began anew
+    ],
+)
+def test_a_population_pays_where_its_winner_is_worth_its_epochs(value, won, paid):
+    clones = [clone(0, "none", 0.9), clone(1, "batch_size", value), clone(2, "restart", 0.95)]
+    clones[0]["value"] = 0.9
+    assert payments(clones, {1: won}, "min") == {1: paid}
+    for entry in clones:
+        entry |= {"value": -entry["value"], "start": -entry["start"]}
+    assert payments(clones, {1: won}, "max") == {1: paid}
+
+
+def test_a_small_gain_pays_where_the_network_has_come_to_a_halt():
+    clones = [clone(0, "none", 1.0), clone(1, "batch_size", 0.99)]
+    assert payments(clones, {1: 1}, "min") == {1: True}
+    assert payments([{**c, "start": None} for c in clones], {1: 1}, "min") == {1: True}
+
+
+@pytest.mark.parametrize("clones", [[], [clone(0, "none", math.nan)]])
+def test_a_winner_without_a_control_to_compare_with_has_paid(clones):
+    assert payments([*clones, clone(1, "batch_size", 5.0)], {1: 1}, "min") == {1: True}
 
 
 def good_start(path, **changes):
@@ -51,8 +95,8 @@ def good_start(path, **changes):
 
 def test_a_run_that_rests_trains_as_many_epochs_as_announced(tmp_path):
     loop = good_start(tmp_path, rest=True)
-    assert loop.log.winners == {1: 0, 2: 0, 4: loop.log.winners[4]}
-    winner = [e for e in loop.log.trainings if e["phase"] == "winner" and e["cycle"] == 3]
+    assert loop.log.winners == {1: 0, 3: 0}
+    winner = [e for e in loop.log.trainings if e["phase"] == "winner" and e["cycle"] == 2]
     assert len(winner[0]["epochs"]) == loop.schedule.k + loop.schedule.pop_size * loop.schedule.n
     assert loop.trainer.epochs == loop.schedule.epochs
 
