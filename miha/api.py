@@ -100,8 +100,8 @@ class MIHA:
         adaptive: Whether mutations that paid off in this run are drawn more often.
         margin: By how many times the noise of the monitored value, estimated from the epochs
             before, a mutant must be better than the control to be selected; 0: by any gain.
-        rest: Whether, when the control has won twice running, a cycle trains the network alone
-            for all epochs of its population; with each further win for more cycles.
+        rest: Whether, after a population that was not worth its epochs, a cycle trains the network
+            alone for all epochs of its population; after each further one running, more cycles.
         backtrack: The share, such as 0.05, by which the network's monitored value may be worse
             than the best one of the run before it is given up for that one; None: never.
         anneal: Whether the learning rate falls along a cosine in the last m epochs.

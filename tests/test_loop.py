@@ -752,7 +752,7 @@ def test_a_transition_begins_from_what_the_parent_is(tmp_path):
                 self.before.append(self.genome)
             super().express(genome, transition, rng)
 
-    loop = make_loop(tmp_path, Watched(), c=3, pop_size=6)
+    loop = make_loop(tmp_path, Watched(), c=6, pop_size=6)
     run(loop)
     genomes = {e["archive"]: Genome.from_dict(e["genome"]) for e in loop.log.trainings}
     kept = [e for e in loop.log.trainings if e["change"]["transition"] == "keep_function"]
