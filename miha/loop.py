@@ -82,7 +82,7 @@ class Loop:
         """Train a population and its winner; return the network to go on from, and the best."""
         plan, schedule = self.plan, self.plan.schedule
         log = self.recorder.log
-        paid = payments(log.trainings, log.winners, plan.mode) if plan.rest else {}
+        paid = payments(log.trainings, log.winners, schedule, plan.mode) if plan.rest else {}
         rests = plan.rest and is_rest(cycle, paid)
         winner = parent if rests else self._winner(parent, cycle)
         task = self._task("winner", winner.genome, cycle)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from miha.records import Mode
 
 CAUTION = 2.0
-"""By how many times the lead of a restart is doubted: networks learn fastest at the beginning."""
+"""By how many times the lead of a clone is doubted: it is largest at the beginning."""
 
 
 def overtakes(life: Sequence[float], value: float, age: int, left: int, mode: Mode) -> bool:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from miha.records import Mode
+from miha.overtaking import CAUTION
+from miha.records import Mode, Schedule
 
 Entry = Mapping[str, Any]
 
@@ -33,17 +34,21 @@ def is_rest(cycle: int, paid: Mapping[int, bool]) -> bool:
 
 
 def payments(
-    trainings: Iterable[Entry], winners: Mapping[int, int | None], mode: Mode
+    trainings: Iterable[Entry],
+    winners: Mapping[int, int | None],
+    schedule: Schedule,
+    mode: Mode,
 ) -> dict[int, bool]:
     """Tell of each cycle that had a population whether that has paid.
 
-    It has where its winner is further ahead of the unchanged control than the network would have
-    come, at the control's pace, in the epochs that the other clones took; and where the winner began
-    anew.
+    It has where its winner, if it goes on to gain on the unchanged control at half the pace of its
+    trial, gains more in the epochs that are left than the network would have gained, at the
+    control's pace, in the epochs that the other clones took; and where the winner began anew.
 
     Args:
         trainings: The journal's entries.
         winners: The selected clone of each cycle.
+        schedule: How many epochs are left after a cycle.
         mode: Whether values are better small or large.
     """
     clones: dict[int, list[Entry]] = {}
@@ -51,10 +56,13 @@ def payments(
         if entry["phase"] == "clone":
             clones.setdefault(entry["cycle"], []).append(entry)
     sign = 1 if mode == "min" else -1
-    return {cycle: _has_paid(clones.get(cycle, []), won, sign) for cycle, won in winners.items()}
+    return {
+        cycle: _has_paid(clones.get(cycle, []), won, schedule.epochs_left(cycle), sign)
+        for cycle, won in winners.items()
+    }
 
 
-def _has_paid(clones: Sequence[Entry], won: int | None, sign: int) -> bool:
+def _has_paid(clones: Sequence[Entry], won: int | None, left: int, sign: int) -> bool:
     winner = next((clone for clone in clones if clone["clone"] == won), None)
     if winner is None or winner["change"]["gene"] == "none":
         return False
@@ -62,8 +70,9 @@ def _has_paid(clones: Sequence[Entry], won: int | None, sign: int) -> bool:
     is_anew = winner["change"]["gene"] == "restart"
     if control is None or is_anew or not math.isfinite(control["value"]):
         return True
+    gain = sign * (control["value"] - winner["value"]) / len(winner["epochs"])
     others = sum(len(clone["epochs"]) for clone in clones) - len(control["epochs"])
-    return sign * (control["value"] - winner["value"]) > max(0.0, others * _pace(control, sign))
+    return gain * left / CAUTION > max(0.0, others * _pace(control, sign))
 
 
 def _pace(control: Entry, sign: int) -> float:

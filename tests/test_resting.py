@@ -5,6 +5,7 @@ import math
 import pytest
 from fakes import FakeTrainer, make_loop, run
 
+from miha.records import Schedule
 from miha.resting import is_rest, payments
 
 
@@ -33,6 +34,9 @@ def test_a_rest_follows_a_population_that_has_not_paid(outcomes, told):
     assert rests(outcomes) == told
 
 
+SCHEDULE = Schedule(m=4, n=2, k=1, c=2, pop_size=3)
+
+
 def clone(number, gene, value, start=1.0):
     return {
         "phase": "clone",
@@ -48,8 +52,8 @@ def clone(number, gene, value, start=1.0):
 @pytest.mark.parametrize(
     ("value", "won", "paid"),
     [
-        (0.55, 1, True),  # the control gained 0.05 an epoch, the two others took 4
-        (0.75, 1, False),
+        (0.80, 1, True),  # ahead by 0.05 an epoch; at half of it, over 9 epochs, by more than
+        (0.84, 1, False),  # the 0.2 that the control's pace would bring in the others' 4
         (0.55, 0, False),
         (0.55, None, False),
         (0.95, 2, True),  # it began anew
@@ -58,21 +62,21 @@ def clone(number, gene, value, start=1.0):
 def test_a_population_pays_where_its_winner_is_worth_its_epochs(value, won, paid):
     clones = [clone(0, "none", 0.9), clone(1, "batch_size", value), clone(2, "restart", 0.95)]
     clones[0]["value"] = 0.9
-    assert payments(clones, {1: won}, "min") == {1: paid}
+    assert payments(clones, {1: won}, SCHEDULE, "min") == {1: paid}
     for entry in clones:
         entry |= {"value": -entry["value"], "start": -entry["start"]}
-    assert payments(clones, {1: won}, "max") == {1: paid}
+    assert payments(clones, {1: won}, SCHEDULE, "max") == {1: paid}
 
 
 def test_a_small_gain_pays_where_the_network_has_come_to_a_halt():
     clones = [clone(0, "none", 1.0), clone(1, "batch_size", 0.99)]
-    assert payments(clones, {1: 1}, "min") == {1: True}
-    assert payments([{**c, "start": None} for c in clones], {1: 1}, "min") == {1: True}
+    assert payments(clones, {1: 1}, SCHEDULE, "min") == {1: True}
+    assert payments([{**c, "start": None} for c in clones], {1: 1}, SCHEDULE, "min") == {1: True}
 
 
 @pytest.mark.parametrize("clones", [[], [clone(0, "none", math.nan)]])
 def test_a_winner_without_a_control_to_compare_with_has_paid(clones):
-    assert payments([*clones, clone(1, "batch_size", 5.0)], {1: 1}, "min") == {1: True}
+    assert payments([*clones, clone(1, "batch_size", 5.0)], {1: 1}, SCHEDULE, "min") == {1: True}
 
 
 def good_start(path, **changes):
