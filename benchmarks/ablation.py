@@ -142,19 +142,38 @@ OLD = {
     "backtrack": None,
     "anneal": False,
 }
-PLAIN_ACTIVATIONS = ["optimizer", "batch_size", "learning_rate", "momentum", "dropout"]
+
+
+def genes(*others: str | miha.Mutation, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the default mutations, but for some."""
+    names = ["optimizer", "activation", "activations", "batch_size", "learning_rate"]
+    kept = [name for name in (*names, "weight_decay", "dropout") if name not in without]
+    return {"mutations": [*kept, *others]}
+
+
+ACTIVATIONS = ("activation", "activations")
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "plain": None,
     "cosine": None,
     "2021": {**OLD, "monitor": "loss"},
-    "2021, validation": OLD,
     "MIHA": {},
     "by loss": {"monitor": "val_loss"},
     "without restarts": {"restarts": 0},
-    "without kept function": {
-        "mutations": [*PLAIN_ACTIVATIONS, miha.ActivationMutation(keep_function=False)]
-    },
+    "without kept function": genes(
+        miha.ActivationMutation(keep_function=False),
+        miha.ActivationsMutation(keep_function=False),
+        without=ACTIVATIONS,
+    ),
+    "without all activations at once": genes(
+        miha.ActivationMutation(weight=1.0), without=ACTIVATIONS
+    ),
+    "without activations": genes(without=ACTIVATIONS),
+    "with kept step": genes(miha.OptimizerMutation(keep_step=True), without=("optimizer",)),
+    "without weight decay and dropout": genes(without=("weight_decay", "dropout")),
+    "with momentum": genes("momentum"),
+    "with perturbation": genes("perturb"),
     "without a margin": {"margin": 0.0},
+    "twice the margin": {"margin": 2.0},
     "without rests": {"rest": False},
     "without backtracking": {"backtrack": None},
     "without annealing": {"anneal": False},
@@ -229,8 +248,8 @@ def mutated(experiment: Experiment, data: Any, genome: Genome, seed: int, **chan
             batch_size=min(genome.batch_size, len(x)), **vars(experiment.schedule),
             seed=seed, logs=Path(folder) / "run", verbose=0, keep="final", **changes,
         ).optimize()  # fmt: skip
-    genes = result.lineage.groupby("gene")["selected"].agg(["size", "sum"])
-    return [result.model, result.best_model], genes.T.astype(int).to_dict("list")
+    counts = result.lineage.groupby("gene")["selected"].agg(["size", "sum"])
+    return [result.model, result.best_model], counts.T.astype(int).to_dict("list")
 
 
 def cell(data: Any, task: str, start: str, variant: str, seed: int) -> dict[str, Any]:
@@ -238,14 +257,14 @@ def cell(data: Any, task: str, start: str, variant: str, seed: int) -> dict[str,
     experiment, genome, changes = EXPERIMENTS[task], start_of(start, seed), VARIANTS[variant]
     began = time.perf_counter()
     if changes is None:
-        models, genes = plain(experiment, data, genome, seed, variant == "cosine")
+        models, counts = plain(experiment, data, genome, seed, variant == "cosine")
     else:
-        models, genes = mutated(experiment, data, genome, seed, **changes)
+        models, counts = mutated(experiment, data, genome, seed, **changes)
     seconds = time.perf_counter() - began
     scores = [m.evaluate(*data[2], verbose=0, return_dict=True) for m in models]
     last, best = (float(score[experiment.metric]) for score in scores)
     place = {"task": task, "start": start, "variant": variant, "seed": seed}
-    return {**place, "last": last, "best": best, "genes": genes, "seconds": seconds}
+    return {**place, "last": last, "best": best, "genes": counts, "seconds": seconds}
 
 
 def missing(args: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
@@ -259,18 +278,38 @@ def missing(args: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[tu
             yield task, start, variant, seed
 
 
-def table(rows: list[dict[str, Any]], score: str = "best") -> str:
-    """Return the means and standard errors, and the paired differences to MIHA, as Markdown."""
-    frame = pd.DataFrame(rows)
-    lines = ["| task | start | variant | mean | s.e. | MIHA - it | s.e. | n |", "|---" * 8 + "|"]
-    for (task, start), group in frame.groupby(["task", "start"], sort=False):
-        wide = group.pivot_table(index="seed", columns="variant", values=score)
-        for name in [v for v in VARIANTS if v in wide]:
-            values = wide[name].dropna()
-            gap = (wide["MIHA"] - wide[name]).dropna() if "MIHA" in wide else values * np.nan
-            numbers = (values.mean(), values.sem(), gap.mean(), gap.sem())
-            cells = " | ".join(f"{number:.4f}" for number in numbers)
-            lines.append(f"| {task} | {start} | {name} | {cells} | {len(values)} |")
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return means and standard errors of each cell, and paired differences to MIHA, as Markdown.
+
+    A gain is positive where MIHA is better. The share of the regret compares with the best plain
+    training of the task, whatever its start: MIHA's mean distance to it over that of plain training.
+    """
+    lines = ["| task | start | variant | last | s.e. | best | s.e. | MIHA's gain | s.e. | n |"]
+    lines.append("|---" * 10 + "|")
+    for (task, start), group in pd.DataFrame(rows).groupby(["task", "start"], sort=False):
+        wide = group.pivot_table(index="seed", columns="variant", values=["last", "best"])
+        sign = 1 if EXPERIMENTS[str(task)].mode == "max" else -1
+        for name in [v for v in VARIANTS if v in wide["last"]]:
+            gap = sign * (wide["last"].get("MIHA", np.nan) - wide["last"][name]).dropna()
+            columns = wide["last"][name].dropna(), wide["best"][name].dropna(), gap
+            cells = [f"{n:.4f}" for c in columns for n in (c.mean(), c.sem())]
+            lines.append(f"| {' | '.join([task, start, name, *cells, str(len(columns[0]))])} |")
+    return "\n".join(lines)
+
+
+def regrets(rows: list[dict[str, Any]]) -> str:
+    """Return how much of plain training's regret over random starts each variant leaves."""
+    lines = ["| task | best known | variant | mean regret | share of plain's |", "|---" * 5 + "|"]
+    for task, group in pd.DataFrame(rows).groupby("task", sort=False):
+        sign = 1 if EXPERIMENTS[str(task)].mode == "max" else -1
+        group["last"] *= sign
+        by_start = group["start"] + group["seed"].where(group["start"] == "random", 0).astype(str)
+        plain = group["variant"].isin(["plain", "cosine"])
+        best = group[plain].groupby([by_start, "variant"])["last"].mean().max()
+        regret = best - group[group["start"] == "random"].groupby("variant")["last"].mean()
+        for name in [v for v in VARIANTS if v in regret]:
+            share = f"{regret[name] / regret['plain']:.1%}"
+            lines.append(f"| {task} | {sign * best:.4f} | {name} | {regret[name]:.4f} | {share} |")
     return "\n".join(lines)
 
 
@@ -292,7 +331,7 @@ def main() -> None:
         print(json.dumps(rows[-1]), flush=True)
         with args.out.open("a") as file:
             file.write(json.dumps(rows[-1]) + "\n")
-    print(table(rows))
+    print(table(rows), regrets(rows), sep="\n\n")
 
 
 if __name__ == "__main__":
