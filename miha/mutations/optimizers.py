@@ -20,13 +20,13 @@ class OptimizerMutation(Mutation):
 
     Args:
         keep_step: Whether the learning rate stays among optimizers whose steps are as long as it,
-            Adam and its like, instead of becoming the new one's default.
+            Adam and its like, instead of becoming the new one's default: so the step's size stays.
         weight: How often it is drawn, relative to the others; positive.
     """
 
     gene = "optimizer"
 
-    def __init__(self, keep_step: bool = False, weight: float = 1.0) -> None:
+    def __init__(self, keep_step: bool = True, weight: float = 1.0) -> None:
         super().__init__(weight)
         self.keep_step = keep_step
 
