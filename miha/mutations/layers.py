@@ -17,7 +17,7 @@ class ActivationMutation(Mutation):
 
     Args:
         keep_function: Whether the weights around it make up for the exchange, as far as they can.
-        weight: See `Mutation`; by default half of the others', since activations have two mutations.
+        weight: See `Mutation`; by default half of the others', since activations have two.
     """
 
     gene = "activation"
