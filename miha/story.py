@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,50 @@ class Story:
         for clone in self.clones:
             cycles[clone.cycle or 0].append(clone)
         return dict(cycles)
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The epochs of the main line before each cycle, rests included."""
+        first: dict[int, int] = {}
+        for trial in self.trials:
+            if trial.cycle is not None:
+                first.setdefault(trial.cycle, trial.start)
+        return sorted(set(first.values()))
+
+    @cached_property
+    def returns(self) -> dict[int, Trial]:
+        """The older training that the run went back to, by the epochs of the main line before."""
+        found: dict[int, Trial] = {}
+        for trial in self.trials:
+            base = self.parent(trial)
+            if base is not None and base.end < trial.start and not trial.stage:
+                found.setdefault(trial.start, base)
+        return found
+
+    def parent(self, trial: Trial) -> Trial | None:
+        """Return the training that one went on from; None of the first, and where it is unknown."""
+        return self._named.get(trial.parents[0]) if trial.parents else None
+
+    def parents(self, trial: Trial) -> list[Trial]:
+        """Return the trainings that one came from, as far as they are known: two of a soup."""
+        return [self._named[name] for name in trial.parents if name in self._named]
+
+    @cached_property
+    def _named(self) -> dict[str, Trial]:
+        return {trial.archive: trial for trial in self.trials if trial.archive is not None}
+
+    @cached_property
+    def mutations(self) -> list[Trial]:
+        """The last training of each mutation: one that goes on is one still."""
+        found: list[Trial] = []
+        places: dict[str | None, int] = {}
+        for clone in self.clones:
+            place = places.get(clone.parents[0], len(found)) if clone.goes_on else len(found)
+            if place < len(found):
+                clone = replace(clone, parents=found[place].parents)
+            found[place : place + 1] = [clone]
+            places |= {clone.archive: place} if clone.archive else {}
+        return [clone for clone in found if clone.gene != NO_GENE]
 
     @cached_property
     def gene_kinds(self) -> list[str]:

@@ -29,15 +29,20 @@ class Trial:
         clone: Its number in its cycle; None for the network itself.
         archive: Name of its archive; None where it has none.
         parents: Names of the archives that it came from.
-        gene: What kind of mutation made it; ``"none"`` where nothing was changed.
+        gene: What kind of mutation made it; ``"none"`` where nothing was changed. A clone that
+            goes on has that of the one it goes on from.
         change: The mutation in words.
         genes: Every hyperparameter by name; those of layers as ``"activations.dense"``.
+        stage: 0 for a clone that was made of the network, 1 for one that goes on from such a
+            clone or is made of two, and so on.
+        goes_on: Whether it is another clone of its cycle that trains on as it is.
         start: Epochs of the main line before it.
         logs: What was logged after each of its epochs.
         value: The monitored value after the last one.
         fitness: A clone's; minus infinity where it has lost, None where it is no clone.
         gain: By how much a clone was fitter than the unchanged one of its cycle, or, where
-            there is none, than the mean of its cycle. None where that cannot be told.
+            there is none, than the mean of its cycle. Where the unchanged one did not go on, the
+            fittest one that did is taken to have kept its gain. None where that cannot be told.
         selected: Whether it is the clone that its cycle selected.
         is_on_main_line: Whether the network itself has gone this way.
         is_settled: Whether its cycle has selected: nothing that is said of it here changes then.
@@ -52,6 +57,8 @@ class Trial:
     gene: str
     change: str
     genes: Mapping[str, Any]
+    stage: int
+    goes_on: bool
     start: int
     logs: Sequence[Mapping[str, Any]]
     value: float
@@ -110,27 +117,57 @@ def is_number(value: Any) -> bool:
 def trials(log: Logbook) -> Iterator[Trial]:
     """Yield every training of a run, placed on the main line."""
     here, ahead = 0, 0  # Where the main line is, and where it will be with the selected clone.
-    ways, ends = _ways(log), dict[str | None, int]()
+    ways, cycle = _ways(log), dict[str | None, Trial]()
     placed: list[Trial] = []
     for entry in log.trainings:
         is_clone = entry["phase"] == "clone"
         here = here if is_clone else max(here, ahead)
         # A clone may go on from another one of its cycle.
-        start = ends.get(_parents(entry)[0], here) if is_clone else here
+        base = cycle.get(_parents(entry)[0]) if is_clone else None
         trial = replace(
-            _trial(entry, start),
+            _trial(entry, here if base is None else base.end),
             selected=is_clone and log.winners.get(entry["cycle"]) == entry["clone"],
             is_on_main_line=not is_clone or id(entry) in ways,
             is_settled=not is_clone or entry["cycle"] in log.winners,
         )
+        trial = trial if base is None else _later(trial, base)
         placed.append(trial)
         if is_clone:
-            ends |= {trial.archive: trial.end} if trial.archive else {}
+            cycle |= {trial.archive: trial} if trial.archive else {}
             ahead = trial.end if trial.selected else ahead
         else:
-            here, ends = trial.end, {}
-    gains = _gains(placed)
-    yield from (replace(trial, gain=gains.get(id(trial))) for trial in placed)
+            here, cycle = trial.end, {}
+    gains, texts = _gains(placed), _texts(placed)
+    yield from (
+        replace(trial, gain=gains.get(id(trial)), change=texts.get(id(trial), trial.change))
+        for trial in placed
+    )
+
+
+def _later(trial: Trial, base: Trial) -> Trial:
+    """Return a clone that goes on from one of its cycle, or was made of two, as what it is."""
+    goes_on = len(trial.parents) == 1
+    gene = base.gene if goes_on else trial.gene
+    return replace(trial, stage=base.stage + 1, goes_on=goes_on, gene=gene)
+
+
+def _texts(placed: Sequence[Trial]) -> dict[int, str]:
+    """Return what to call the clones that go on, by identity.
+
+    The journal names a clone with all that it went on from: here a mutation is named once.
+    """
+    texts: dict[int, str] = {}
+    before: dict[str, tuple[str, str]] = {}  # Of each archive: how the journal calls it, and we.
+    for trial in placed:
+        told = trial.change
+        for long, short in (before[name] for name in trial.parents if name in before):
+            told = told.replace(long, short)
+        if trial.stage:
+            texts[id(trial)] = told
+        if trial.is_clone and trial.archive:
+            own = before[trial.parents[0]][1] if trial.goes_on else told
+            before[trial.archive] = (trial.change, own)
+    return texts
 
 
 def _ways(log: Logbook) -> set[int]:
@@ -164,6 +201,8 @@ def _trial(entry: Entry, start: int) -> Trial:
         gene=str(entry["change"]["gene"]),
         change=str(entry["change"]["text"]),
         genes=flat(entry["genome"]),
+        stage=0,
+        goes_on=False,
         start=start,
         logs=entry["epochs"],
         value=_number(entry["value"]),
@@ -179,18 +218,31 @@ def _trial(entry: Entry, start: int) -> Trial:
 def _gains(placed: Sequence[Trial]) -> dict[int, float]:
     """Return how much fitter each clone was than the unchanged one, by identity.
 
-    Those are compared that have begun at the same place.
+    Those are compared that have trained side by side.
     """
     groups: dict[tuple[int | None, int], list[tuple[Trial, float]]] = defaultdict(list)
     for trial in placed:
         if trial.is_clone and trial.fitness is not None and math.isfinite(trial.fitness):
-            groups[trial.cycle, trial.start].append((trial, trial.fitness))
+            groups[trial.cycle, trial.stage].append((trial, trial.fitness))
     gains: dict[int, float] = {}
+    known: dict[str | None, float] = {}
     for clones in groups.values():
-        controls = [fitness for trial, fitness in clones if trial.gene == NO_GENE]
-        base = _mean(controls or [fitness for _, fitness in clones])
+        base = _base(clones, known)
         gains |= {id(trial): fitness - base for trial, fitness in clones}
+        known |= {trial.archive: fitness - base for trial, fitness in clones}
     return gains
+
+
+def _base(clones: Sequence[tuple[Trial, float]], known: Mapping[str | None, float]) -> float:
+    """Return the fitness that clones are measured by.
+
+    Args:
+        clones: Those that have trained side by side, each with its fitness.
+        known: Gains of the clones that they go on from, by archive.
+    """
+    unchanged = [fitness for trial, fitness in clones if trial.gene == NO_GENE]
+    kept = [f - known[t.parents[0]] for t, f in clones if t.goes_on and t.parents[0] in known]
+    return _mean(unchanged or kept[:1] or [fitness for _, fitness in clones])
 
 
 def _mean(values: Iterable[float]) -> float:
