@@ -24,16 +24,21 @@ class Story:
         monitor: Name of the monitored value.
         mode: Whether it is better small or large.
         trials: Every finished training, in order.
+        held: The training whose network the run has now: the network's own last one, or the best
+            one of the run, where that was restored.
     """
 
     monitor: str
     mode: Mode
     trials: Sequence[Trial]
+    held: Trial | None = None
 
     @classmethod
     def of(cls, result: Result) -> Story:
         """Return the story of a run, whatever it is doing."""
-        return cls(result.monitor, result._mode, tuple(trials(result._log)))
+        found, held = tuple(trials(result._log)), result._log.held
+        own = [t for t in found if held is not None and t.archive == held["archive"]]
+        return cls(result.monitor, result._mode, found, own[-1] if own else None)
 
     @cached_property
     def clones(self) -> list[Trial]:
@@ -52,6 +57,22 @@ class Story:
         for clone in self.clones:
             cycles[clone.cycle or 0].append(clone)
         return dict(cycles)
+
+    @cached_property
+    def won(self) -> dict[int | None, Trial]:
+        """The selected clone of each cycle that has one."""
+        return {clone.cycle: clone for clone in self.clones if clone.selected}
+
+    @cached_property
+    def rests(self) -> list[Trial]:
+        """The trainings of the cycles in which the network trained alone."""
+        return [t for t in self.trials if t.phase == "winner" and t.cycle not in self.cycles]
+
+    @cached_property
+    def done(self) -> int:
+        """Cycles that have selected, or rested."""
+        settled = [t.cycle or 0 for t in self.trials if t.cycle is not None and t.is_settled]
+        return max(settled, default=0)
 
     @cached_property
     def starts(self) -> list[int]:

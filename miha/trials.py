@@ -31,12 +31,14 @@ class Trial:
         parents: Names of the archives that it came from.
         gene: What kind of mutation made it; ``"none"`` where nothing was changed. A clone that
             goes on has that of the one it goes on from.
-        change: The mutation in words.
+        change: What was done in words; which clone goes on, where it is one.
+        mutation: The mutation alone in words.
         genes: Every hyperparameter by name; those of layers as ``"activations.dense"``.
         stage: 0 for a clone that was made of the network, 1 for one that goes on from such a
             clone or is made of two, and so on.
         goes_on: Whether it is another clone of its cycle that trains on as it is.
         start: Epochs of the main line before it.
+        after: Seconds of training in the run before it.
         logs: What was logged after each of its epochs.
         value: The monitored value after the last one.
         fitness: A clone's; minus infinity where it has lost, None where it is no clone.
@@ -56,10 +58,12 @@ class Trial:
     parents: tuple[str, ...]
     gene: str
     change: str
+    mutation: str
     genes: Mapping[str, Any]
     stage: int
     goes_on: bool
     start: int
+    after: float
     logs: Sequence[Mapping[str, Any]]
     value: float
     fitness: float | None
@@ -117,7 +121,7 @@ def is_number(value: Any) -> bool:
 def trials(log: Logbook) -> Iterator[Trial]:
     """Yield every training of a run, placed on the main line."""
     here, ahead = 0, 0  # Where the main line is, and where it will be with the selected clone.
-    ways, cycle = _ways(log), dict[str | None, Trial]()
+    ways, cycle, seconds = _ways(log), dict[str | None, Trial](), 0.0
     placed: list[Trial] = []
     for entry in log.trainings:
         is_clone = entry["phase"] == "clone"
@@ -126,22 +130,22 @@ def trials(log: Logbook) -> Iterator[Trial]:
         base = cycle.get(_parents(entry)[0]) if is_clone else None
         trial = replace(
             _trial(entry, here if base is None else base.end),
+            after=seconds,
             selected=is_clone and log.winners.get(entry["cycle"]) == entry["clone"],
             is_on_main_line=not is_clone or id(entry) in ways,
             is_settled=not is_clone or entry["cycle"] in log.winners,
         )
         trial = trial if base is None else _later(trial, base)
         placed.append(trial)
+        seconds += trial.seconds
         if is_clone:
             cycle |= {trial.archive: trial} if trial.archive else {}
             ahead = trial.end if trial.selected else ahead
         else:
             here, cycle = trial.end, {}
-    gains, texts = _gains(placed), _texts(placed)
-    yield from (
-        replace(trial, gain=gains.get(id(trial)), change=texts.get(id(trial), trial.change))
-        for trial in placed
-    )
+    named = list(_named(placed))
+    gains = _gains(named)
+    yield from (replace(trial, gain=gains.get(id(trial))) for trial in named)
 
 
 def _later(trial: Trial, base: Trial) -> Trial:
@@ -151,23 +155,21 @@ def _later(trial: Trial, base: Trial) -> Trial:
     return replace(trial, stage=base.stage + 1, goes_on=goes_on, gene=gene)
 
 
-def _texts(placed: Sequence[Trial]) -> dict[int, str]:
-    """Return what to call the clones that go on, by identity.
+def _named(placed: Sequence[Trial]) -> Iterator[Trial]:
+    """Yield trainings, with clones that go on called by their own mutation alone.
 
-    The journal names a clone with all that it went on from: here a mutation is named once.
+    The journal names such a clone with all that it went on from.
     """
-    texts: dict[int, str] = {}
     before: dict[str, tuple[str, str]] = {}  # Of each archive: how the journal calls it, and we.
     for trial in placed:
+        parents = [before[name] for name in trial.parents if name in before] if trial.stage else []
         told = trial.change
-        for long, short in (before[name] for name in trial.parents if name in before):
+        for long, short in parents:
             told = told.replace(long, short)
-        if trial.stage:
-            texts[id(trial)] = told
+        own = parents[0][1] if trial.goes_on else told
         if trial.is_clone and trial.archive:
-            own = before[trial.parents[0]][1] if trial.goes_on else told
             before[trial.archive] = (trial.change, own)
-    return texts
+        yield replace(trial, change=told, mutation=own)
 
 
 def _ways(log: Logbook) -> set[int]:
@@ -200,10 +202,12 @@ def _trial(entry: Entry, start: int) -> Trial:
         parents=tuple(str(name) for name in _parents(entry) if name is not None),
         gene=str(entry["change"]["gene"]),
         change=str(entry["change"]["text"]),
+        mutation=str(entry["change"]["text"]),
         genes=flat(entry["genome"]),
         stage=0,
         goes_on=False,
         start=start,
+        after=0.0,
         logs=entry["epochs"],
         value=_number(entry["value"]),
         fitness=None if entry["fitness"] is None else float(entry["fitness"]),

@@ -6,7 +6,6 @@ The main line is a run of TensorBoard, and so is every clone, with its hyperpara
 
 from __future__ import annotations
 
-import datetime
 import io
 import math
 import os
@@ -16,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from miha.callbacks import Callback
 from miha.disk import on_disk
-from miha.errors import JournalError
-from miha.folder import RunFolder
+from miha.integrations.times import began
 from miha.optional import need
 from miha.reader import load_run
 from miha.story import Story
@@ -73,26 +71,16 @@ def to_tensorboard(result: Result, path: str | Path | None = None) -> Path:
         MissingPackageError: TensorBoard is not installed.
     """
     folder = Path(path) if path is not None else result.run_dir / NAME
-    story, began = Story.of(result), _began(result)
-    _write(folder / "000000", lambda: [_experiment(story)], began)
+    story, start = Story.of(result), began(result)
+    _write(folder / "000000", lambda: [_experiment(story)], start)
     for number, trial in enumerate(story.trials):
         if trial.is_clone and trial.is_settled:
             place = folder / f"cycle_{trial.cycle:03d}" / f"clone_{trial.clone}"
-            _write(place / "000000", lambda trial=trial: _clone(story, trial), began)
+            _write(place / "000000", lambda trial=trial: _clone(story, trial), start + trial.after)
         if trial.is_on_main_line:
             place = folder / "main_line" / f"{number:06d}"
-            _write(place, lambda trial=trial: _scalars(trial, _genes(trial)), began)
-        began += trial.seconds
+            _write(place, lambda trial=trial: _scalars(trial, _genes(trial)), start + trial.after)
     return folder
-
-
-def _began(result: Result) -> float:
-    """Return when a run began, in seconds since 1970."""
-    try:
-        started = RunFolder(result.run_dir).description().get("started", "")
-        return datetime.datetime.fromisoformat(started).timestamp()
-    except (JournalError, ValueError):
-        return 0.0
 
 
 def _write(place: Path, events: Any, time: float) -> None:

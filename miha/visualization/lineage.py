@@ -105,15 +105,15 @@ def _edges(story: Story, places: Mapping[int, Place]) -> list[dict[str, Any]]:
     """Return lines from each network to the clones made of it, the main line stronger."""
     faint: tuple[list[Any], list[Any]] = ([], [])
     strong: tuple[list[Any], list[Any]] = ([], [])
+    won = story.won
     for trial in story.trials:
-        if id(trial) in places:
+        # A winner that trains on stays where it is.
+        if id(trial) in places and (trial.is_clone or trial.cycle not in won):
             x, y = strong if trial.is_on_main_line else faint
             for parent in story.parents(trial):
-                for place in _way(places[id(parent)], places[id(trial)], trial.stage > 0):
-                    x.append(place[0])
-                    y.append(place[1])
-                x.append(None)
-                y.append(None)
+                way = _way(places[id(parent)], places[id(trial)], trial.stage > 0)
+                x += [column for column, _ in way] + [None]
+                y += [rank for _, rank in way] + [None]
     common = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "showlegend": False}
     width = 1 if len(story.clones) <= 150 else 0.5
     return [
@@ -136,9 +136,8 @@ def _nodes(story: Story, places: Mapping[int, Place]) -> list[dict[str, Any]]:
         clones = [clone for clone in story.clones if clone.gene == kind]
         if clones:
             traces.append(_clones(story, kind, clones, places))
-    won = {clone.cycle for clone in story.clones if clone.selected}
-    alone = [t for t in story.trials if t.phase in ("initial", "winner") and t.cycle not in won]
-    return [*traces, _alone(story, alone, places)]
+    alone = [t for t in story.trials if id(t) in places and not t.is_clone]
+    return [*traces, _alone(story, [t for t in alone if t.cycle not in story.won], places)]
 
 
 def _clones(

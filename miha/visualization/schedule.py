@@ -101,7 +101,7 @@ def _spans(story: Story, name: str) -> list[Span]:
 
 def _is_stepped(spans: Sequence[Span]) -> bool:
     """Tell whether a hyperparameter is a number that changed."""
-    return all(is_number(span.value) for span in spans) and len({s.value for s in spans}) > 1
+    return all(is_number(span.value) for span in spans) and len(spans) > 1
 
 
 def _some(spans: dict[str, list[Span]]) -> list[str]:
