@@ -32,7 +32,7 @@ class GainScale:
         known = [gain for gain in gains if gain is not None]
         sizes = sorted(abs(gain) for gain in known if gain)
         # Where most gains are next to nothing, the others shall not all lie at the end.
-        large = sizes[9 * len(sizes) // 10] if sizes else 1.0
+        large = sizes[9 * (len(sizes) - 1) // 10] if sizes else 1.0
         unit = max(sizes[len(sizes) // 2], 10 * large / REACH) if sizes else 1.0
         return cls(unit, min([0.0, *known]), max([0.0, *known]))
 

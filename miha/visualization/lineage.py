@@ -105,12 +105,11 @@ def _edges(story: Story, places: Mapping[int, Place]) -> list[dict[str, Any]]:
     """Return lines from each network to the clones made of it, the main line stronger."""
     faint: tuple[list[Any], list[Any]] = ([], [])
     strong: tuple[list[Any], list[Any]] = ([], [])
-    won = story.won
     for trial in story.trials:
         # A winner that trains on stays where it is.
-        if id(trial) in places and (trial.is_clone or trial.cycle not in won):
-            x, y = strong if trial.is_on_main_line else faint
-            for parent in story.parents(trial):
+        if id(trial) in places and (trial.is_clone or trial.cycle not in story.won):
+            for number, parent in enumerate(story.parents(trial)):
+                x, y = strong if trial.is_on_main_line and not number else faint
                 way = _way(places[id(parent)], places[id(trial)], trial.stage > 0)
                 x += [column for column, _ in way] + [None]
                 y += [rank for _, rank in way] + [None]
