@@ -32,8 +32,8 @@ def check_run(folder: Path) -> None:
     if RunFolder(folder).has_run:
         return
     places = dict.fromkeys((folder, folder.parent, Path("logs")))
-    there = [str(run) for place in places for run in _folders(place)]
-    example = f", such as {there[-1]!r}; `miha list` shows those of a folder" if there else ""
+    there = next((found for place in places if (found := _folders(place))), [])
+    example = f", such as {str(there[-1])!r}; `miha list` shows those of a folder" if there else ""
     raise JournalError(
         f"A run's folder must hold its `run.json`. Received: {str(folder)!r}, which "
         f"{'holds none' if folder.exists() else 'is not there'}. "

@@ -21,7 +21,7 @@ from miha.errors import JournalError
 from miha.journal import Journal
 from miha.lock import locked
 from miha.reader import load_run
-from miha.report.content import content
+from miha.report.content import FIGURES, SLOW, content
 from miha.watch import Watched, address, make_server
 
 
@@ -179,6 +179,25 @@ def test_the_version_changes_with_the_journal_and_with_the_process(tmp_path):
         versions.add(watched.version)
     versions.add(watched.version)
     assert len(versions) == 4
+
+
+def test_the_slow_figure_of_a_running_run_is_made_again_as_the_run_grows(tmp_path, monkeypatch):
+    make_run(tmp_path, c=8, pop_size=4)
+    lines = (tmp_path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    made = []
+    slow = FIGURES[SLOW][0]
+    monkeypatch.setitem(FIGURES, SLOW, (lambda result: made.append(1) or slow(result), ""))
+    watched, counts = Watched(tmp_path), []
+    with locked(tmp_path):
+        for length in range(20, 36):  # Two lines longer than 10 % are a new figure.
+            (tmp_path / "journal.jsonl").write_bytes(b"".join(lines[:length]))
+            shown = json.loads(watched.news(""))["content"]
+            assert "figure" in shown["figures"][-1]
+            counts.append(len(made))
+    assert counts[0] == 1 and 3 < counts[-1] < len(counts)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
+    watched.news("")
+    assert len(made) == counts[-1] + 1  # Of a finished run it is always that of all clones.
 
 
 def test_a_torn_line_is_as_if_it_were_not_there(tmp_path):

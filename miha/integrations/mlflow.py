@@ -156,7 +156,7 @@ class _Log:
             found = self._client.get_experiment_by_name(experiment)
         except package.exceptions.MlflowException as error:
             raise MihaError(
-                "`tracking_uri` must be an address that MLflow takes; folders are none any more. "
+                "`tracking_uri` must be an address that MLflow takes, which a folder is no longer. "
                 f"Received: {tracking_uri!r}: {str(error)[:LONGEST]} Use a file such as "
                 "'sqlite:///mlflow.db', or the address of a server of MLflow's."
             ) from error
