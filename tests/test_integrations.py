@@ -192,11 +192,34 @@ def test_tensorboard_reads_the_hyperparameters_of_every_clone(result, tmp_path):
         assert genes == clone.genes
         end = metadata.parse_session_end_info_plugin_data(told[metadata.SESSION_END_INFO_TAG])
         assert end.status == (2 if clone.failure else 1)
-    [path] = [path for path in folder.iterdir() if path.is_file()]
-    [event] = [e for e in loader.LegacyEventFileLoader(str(path)).Load() if e.summary.value]
-    content = event.summary.value[0].metadata.plugin_data.content
-    experiment = metadata.parse_experiment_plugin_data(content)
-    assert [info.name for info in experiment.hparam_infos] == Story.of(result).gene_names
+
+
+def test_tensorboard_finds_hyperparameters_that_come_with_an_optimizer(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard import context
+    from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+    from tensorboard.plugins import base_plugin
+    from tensorboard.plugins.hparams import backend_context
+
+    result = make_run(tmp_path / "run")
+    folder = tmp_path / "board"
+    at(result, 6).to_tensorboard(folder)  # While the run goes on, with what there is so far.
+    for number, entry in enumerate(result._log.trainings):
+        if entry["cycle"] == 2:
+            genome = {**entry["genome"], "momentum": 0.9}
+            result._log.trainings[number] = {**entry, "genome": genome}
+    result.to_tensorboard(folder)
+    events = plugin_event_multiplexer.EventMultiplexer()
+    events.AddRunsFromDirectory(str(folder))
+    events.Reload()
+    provider = data_provider.MultiplexerDataProvider(events, str(folder))
+    reader = backend_context.Context(base_plugin.TBContext(data_provider=provider))
+    asked = context.RequestContext()
+    runs = reader.hparams_metadata(asked, "")
+    found = reader.experiment_from_metadata(asked, "", True, runs, None)
+    names = {info.name for info in found.hparam_infos}
+    assert names == {*Story.of(result).gene_names} and "momentum" in names
+    assert {"val_loss", "fitness", "gain"} <= {i.name.tag for i in found.metric_infos}
 
 
 def test_a_callback_writes_for_tensorboard_while_the_run_goes_on(tmp_path, result):

@@ -275,6 +275,28 @@ def test_a_new_cycle_is_shown_within_three_seconds(tmp_path):
         assert all(url.startswith((own, "data:", "blob:")) for url in requests(browser))
 
 
+def test_what_is_read_stays_put_when_the_run_grows(tmp_path):
+    make_run(tmp_path / "run", c=60, pop_size=4, restarts=0)
+    path = tmp_path / "run/journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[: len(lines) - 40]))
+    with watching(tmp_path / "run") as server, locked(tmp_path / "run"), chromium() as browser:
+        browser.get(address(server))
+        counted = "return document.querySelectorAll('#clones tbody tr').length"
+        until(lambda: browser.execute_script(counted) > 180)
+        many = browser.execute_script(counted)
+        scroll = "const box = document.querySelector('.tall'); box.scrollIntoView();"
+        browser.execute_script(f"{scroll} box.scrollTop = 4000;")
+        where = browser.execute_script("return document.querySelector('.tall').scrollTop")
+        head = browser.find_elements("css selector", "#clones th button")[0]
+        browser.execute_script("arguments[0].focus({preventScroll: true})", head)
+        path.write_bytes(b"".join(lines))
+        until(lambda: browser.execute_script(counted) > many)
+        assert browser.execute_script("return document.querySelector('.tall').scrollTop") == where
+        focused = browser.execute_script("return document.activeElement.textContent")
+        assert where > 3000 and focused == "cycle"
+
+
 def test_a_watched_run_of_a_stranger_is_text(tmp_path):
     make_run(tmp_path / "run", hostile(), c=2, pop_size=6)
     with watching(tmp_path / "run") as server, chromium() as browser:

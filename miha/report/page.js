@@ -61,7 +61,8 @@ function work() {
   isBusy = false;
   const place = nextPlace();
   if (place) draw(place);
-  else if (!addRows()) return;
+  else if (missing.length) addRows(ROWS);
+  else return;
   soon();
 }
 
@@ -213,31 +214,37 @@ function bodyCell(value) {
 
 function showClones() {
   const { columns, rows } = shown.table;
+  const table = element("clones");
   const chosen = sorted(filtered(rows));
   const isNumber = columns.map((_, place) => rows.some((row) => typeof row[place] === "number"));
+  const focused = columns.indexOf(document.activeElement.closest("#clones th")?.textContent);
   const head = make("thead");
   const names = make("tr");
   columns.forEach((name, place) => names.append(headCell(name, isNumber[place])));
   head.append(names);
-  element("clones").replaceChildren(head, make("tbody"));
+  // As many rows again, and at the same place: what is read stays put.
+  const [before, box] = [table.tBodies[0]?.rows.length ?? 0, table.parentElement];
+  const [top, left] = [box.scrollTop, box.scrollLeft];
+  table.replaceChildren(head, make("tbody"));
   element("count").textContent = `${chosen.length} of ${rows.length} clones`;
   missing = chosen;
-  addRows();
+  addRows(Math.max(before, ROWS));
+  if (focused >= 0) names.cells[focused].firstChild.focus({ preventScroll: true });
+  [box.scrollTop, box.scrollLeft] = [top, left];
   soon();
 }
 
-function addRows() {
+function addRows(count) {
   const table = element("clones");
   const selected = shown.table.columns.indexOf("selected");
-  const added = missing.slice(0, ROWS).map((row) => {
+  const added = missing.slice(0, count).map((row) => {
     const line = make("tr", undefined, row[selected] ? "selected" : "");
     line.append(...row.map(bodyCell));
     return line;
   });
-  missing = missing.slice(ROWS);
+  missing = missing.slice(count);
   table.tBodies[0].append(...added);
   table.ariaBusy = String(missing.length > 0);
-  return missing.length > 0;
 }
 
 function showKinds() {
