@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from miha.placing import trials
 from miha.records import Mode
-from miha.trials import NO_GENE, Trial, trials
+from miha.trials import NO_GENE, Trial
 
 if TYPE_CHECKING:
     from miha.result import Result

@@ -15,9 +15,9 @@ from miha.errors import RunStopped
 from miha.journal import Journal
 from miha.keras_callbacks import is_keras_callback
 from miha.logbook import Logbook
+from miha.placing import trials
 from miha.records import Epoch, Genome, Network, Schedule, Snapshot, Task
 from miha.trainer.protocol import Mirror, Trainer
-from miha.trials import trials
 
 if TYPE_CHECKING:
     from miha.result import Result
