@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -189,6 +190,8 @@ def _watch(chosen: argparse.Namespace) -> None:
             f"`--port` must be free. Received: {chosen.port}: {error.strerror}. Leave it out to "
             "find a free one."
         ) from error
+    with contextlib.suppress(AttributeError, OSError):  # Where there is no such thing.
+        os.nice(5)  # The run comes first.
     with server, contextlib.suppress(KeyboardInterrupt):
         print(f"Watching {chosen.folder} at {address(server)} (Ctrl-C ends this)", flush=True)
         if chosen.open:

@@ -143,7 +143,8 @@ def _clones(
     story: Story, kind: str, clones: Sequence[Trial], places: Mapping[int, Place]
 ) -> dict[str, Any]:
     colour, symbol = look(story.gene_kinds, kind)
-    size = 11 if len(story.cycles) <= 25 else 7
+    columns = len({column for column, _ in places.values()})
+    size = 11 if columns <= 30 else 7 if columns <= 110 else 5
     return {
         **_points(story, clones, places),
         "name": "unchanged" if kind == NO_GENE else safe(kind),
