@@ -50,13 +50,9 @@ def spoilt(path: Path) -> Result:
 
 
 def rested(path: Path) -> Result:
-    """Return a run of four cycles, the third a rest, since no mutant wins."""
-    trainer = FakeTrainer()
-    numbers = (2, 6, 11)  # Of the trainings of the controls.
-    fitness = {number: 1.0 for number in numbers}
-    return make_run(
-        path, trainer, c=4, rest=True, fitness=lambda _: fitness.get(len(trainer.trainings), 0.0)
-    )
+    """Return a run of eight cycles, some of them rests, since every mutant diverges."""
+    trainer = FakeTrainer(diverges=lambda genome: genome != GENOME)
+    return make_run(path, trainer, c=8, rest=True, restarts=0)
 
 
 def hostile() -> FakeTrainer:

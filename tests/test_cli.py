@@ -133,7 +133,7 @@ def test_list_counts_rests_and_tells_the_clock(capsys, tmp_path):
     result = rested(tmp_path / "rested")
     status, out, _ = call(capsys, "list", tmp_path)
     assert status == 0
-    assert "finished │ 4/4 │" in out and f"val_loss {result.best_value:.4g}" in out
+    assert "finished │ 8/8 │" in out and f"val_loss {result.best_value:.4g}" in out
     assert re.search(r"│ \d{4}-\d\d-\d\d \d\d:\d\d │", out)
 
 

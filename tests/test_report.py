@@ -61,8 +61,10 @@ def test_the_summary_names_a_mutation_that_went_on_by_itself(tmp_path):
 
 
 def test_the_summary_counts_rests_and_returns(tmp_path):
-    words = " ".join(summarize(rested(tmp_path / "rested")))
-    assert "4 of 4 cycles" in words and "Once the network trained alone" in words
+    result = rested(tmp_path / "rested")
+    words, rests = " ".join(summarize(result)), len(Story.of(result).rests)
+    times = {1: "Once", 2: "Twice"}.get(rests, f"{rests} times")
+    assert "8 of 8 cycles" in words and f"{times} the network trained alone" in words
     assert "went back" not in words
     words = " ".join(summarize(spoilt(tmp_path / "spoilt")))
     assert "Once the run went back to its best network." in words and "alone" not in words
