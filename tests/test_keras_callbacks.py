@@ -201,7 +201,7 @@ def test_a_race_and_a_crossing_are_called_as_the_main_line_that_they_became(tmp_
 def test_a_control_that_wins_by_the_margin_is_called_from_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("miha.trainer.following.read", lambda path: pytest.fail(str(path)))
     recording = Recording()
-    changes = {"m": 4, "margin": 1e6, "c": 1}  # No mutant is better by so much.
+    changes = {"m": 4, "margin": 1e6, "c": 1, "restarts": 0}  # No mutant is better by so much.
     result = start(tmp_path / "run", [recording], **changes).optimize()
     [winner] = Story.of(result).won.values()
     assert winner.gene == "none"
