@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -34,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     chosen = _parser().parse_args(arguments)
     try:
+        if chosen.is_of_run:
+            from miha.shown import check_run
+
+            check_run(chosen.folder)
         chosen.run(chosen)
     except MihaError as error:
         print(f"miha: {error}", file=sys.stderr)
@@ -68,7 +73,7 @@ def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     command.add_argument("folder", metavar="RUN", type=Path, help=RUN)
     command.add_argument("--all", action="store_true", help="every clone, not the winners only")
-    command.set_defaults(run=_show)
+    command.set_defaults(run=_show, is_of_run=True)
 
 
 def _add_list(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -85,7 +90,7 @@ def _add_list(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         default=Path("logs"),
         help="the folder that holds the runs' folders (default: logs)",
     )
-    command.set_defaults(run=_list)
+    command.set_defaults(run=_list, is_of_run=False)
 
 
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -100,7 +105,7 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--to", metavar="FILE", type=Path, help="the page (default: report.html in the folder)"
     )
     command.add_argument("--open", action="store_true", help="show it in the browser")
-    command.set_defaults(run=_report)
+    command.set_defaults(run=_report, is_of_run=True)
 
 
 def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -116,7 +121,7 @@ def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--port", type=_port, default=0, help="where to listen (default: a free port)"
     )
     command.add_argument("--open", action="store_true", help="show it in the browser")
-    command.set_defaults(run=_watch)
+    command.set_defaults(run=_watch, is_of_run=True)
 
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -144,7 +149,7 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="store_true",
         help="load archives that hold code (Lambda layers): your own only, it will be run",
     )
-    command.set_defaults(run=_export)
+    command.set_defaults(run=_export, is_of_run=True)
 
 
 def _port(text: str) -> int:
@@ -185,6 +190,8 @@ def _watch(chosen: argparse.Namespace) -> None:
             f"`--port` must be free. Received: {chosen.port}: {error.strerror}. Leave it out to "
             "find a free one."
         ) from error
+    with contextlib.suppress(AttributeError, OSError):  # Where there is no such thing.
+        os.nice(5)  # The run comes first.
     with server, contextlib.suppress(KeyboardInterrupt):
         print(f"Watching {chosen.folder} at {address(server)} (Ctrl-C ends this)", flush=True)
         if chosen.open:

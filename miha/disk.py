@@ -73,6 +73,27 @@ def on_disk(path: Path, need: int = 0) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def placed(path: Path) -> Iterator[None]:
+    """Make the folder of what a user wants written somewhere, and say clearly what is refused.
+
+    Args:
+        path: What is written.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, StorageError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        raise StorageError(
+            "What is written must have a place that is writable, with room. Received: "
+            f"{str(path)!r}: {getattr(cause, 'strerror', None) or cause}. Name another place."
+        ) from error
+
+
 def free_bytes(path: Path) -> int:
     """Return how much a user may still write where a file is, or would be."""
     there = next(place for place in (path, *path.absolute().parents) if os.path.exists(place))

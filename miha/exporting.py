@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.archive import load
+from miha.disk import placed
 from miha.errors import MihaError
 from miha.optional import need
 from miha.reader import load_run
@@ -33,6 +34,7 @@ def export(folder: Path, name: str, target: Path, trust: bool = False) -> Path:
 
     Raises:
         MihaError: There is no such archive, the target is there, or Keras cannot export it.
+        StorageError: It cannot be written.
         MissingPackageError: A package that the format needs is not installed.
     """
     archive = _archive(load_run(folder), name)
@@ -43,8 +45,7 @@ def export(folder: Path, name: str, target: Path, trust: bool = False) -> Path:
             "Delete it, or choose another name."
         )
     model, _ = load(folder / archive, safe_mode=not trust)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".miha-") as part:
+    with placed(target), tempfile.TemporaryDirectory(dir=target.parent, prefix=".miha-") as part:
         written = Path(part) / target.name
         _write(write, model, written)
         os.replace(written, target)  # Whole, or not at all.

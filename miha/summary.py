@@ -44,8 +44,8 @@ def starting_genes(story: Story, description: Mapping[str, Any]) -> dict[str, An
 
 
 def last_genes(story: Story) -> dict[str, Any]:
-    """Return the hyperparameters that the network has after its last own training."""
-    return dict(next((t.genes for t in reversed(story.trials) if not t.is_clone), {}))
+    """Return the hyperparameters of the network that a run has now."""
+    return dict(story.held.genes) if story.held is not None else {}
 
 
 def short(value: Any) -> str:
@@ -64,32 +64,39 @@ def duration(seconds: float) -> str:
 
 def _progress(result: Result, story: Story, description: Mapping[str, Any]) -> str:
     cycles = description["arguments"].get("schedule", {}).get("c")
-    # A rest, in which the network alone trains, selects no clone.
-    rested = [e["cycle"] for e in result._log.trainings if e["phase"] == "winner"]
-    done = max([*result._log.winners, *rested], default=0)
     of = "" if cycles is None else f" of {cycles}"
     epochs = sum(len(trial.logs) for trial in story.trials)
     time = duration(sum(trial.seconds for trial in story.trials))
-    return (
-        f"The run is {result.state}: {done}{of} cycles and {len(story.trials)} trainings, "
-        f"{epochs} epochs, which took {time} of training."
+    stopped = (
+        ""
+        if result.stopped is None
+        else f" Why it ended before its last cycle: {_said(result.stopped)}"
     )
+    return (
+        f"The run is {result.state}: {story.done}{of} cycles and {len(story.trials)} trainings, "
+        f"{epochs} epochs, which took {time} of training.{stopped}"
+    )
+
+
+def _said(reason: str) -> str:
+    return reason if reason.endswith(".") else f"{reason}."
 
 
 def _ends(story: Story, description: Mapping[str, Any]) -> str:
     start, end = starting_genes(story, description), last_genes(story)
-    first = next((trial for trial in story.trials if not trial.is_clone), None)
-    last = next((trial for trial in reversed(story.trials) if not trial.is_clone), None)
+    own = [trial for trial in story.trials if not trial.is_clone]
     changed = {name for name in {*start, *end} if start.get(name) != end.get(name)}
-    if first is None or last is None:
+    if not own or story.held is None:
         return ""
-    told = f"It started from {_genes(start, changed)} ({_value(story, first)})"
-    if last is first:
-        return f"{told} after its first {len(first.logs)} epochs."
-    verb = "ended with" if last.phase == "final" else "now has"
+    told = f"It started from {_genes(start, changed)} ({_value(story, own[0])})"
+    if len(own) == 1:
+        return f"{told} after its first {len(own[0].logs)} epochs."
+    verb = "ended with" if own[-1].phase == "final" else "now has"
+    restored = "" if story.held is own[-1] else f"its best network, that of {story.held.name}: "
     what = _genes(end, changed) if changed else "the same hyperparameters"
-    return f"{told} after its first {len(first.logs)} epochs, and {verb} {what} " + (
-        f"({_value(story, last)})."
+    return (
+        f"{told} after its first {len(own[0].logs)} epochs, and {verb} {restored}{what} "
+        f"({_value(story, story.held)})."
     )
 
 
@@ -113,18 +120,29 @@ def _best(result: Result, story: Story) -> list[str]:
 
 
 def _course(story: Story) -> str:
-    """Say which mutations were selected, and what they gained."""
-    won = [clone for clone in story.clones if clone.selected]
+    """Say which mutations were selected, and what they gained; and where none was."""
+    won = list(story.won.values())
     turns = [clone for clone in won if clone.gene != NO_GENE]
     failed = sum(clone.fitness == -math.inf for clone in story.clones)
-    if not story.clones:
-        return ""
     ranked = sorted(turns, key=lambda clone: -(clone.gain or 0.0))[:MOST_TURNS]
-    told = [f"{c.change} in cycle {c.cycle} ({_gain(c)})" for c in ranked]
-    course = "What changed the course most: " + "; ".join(told) + "." if told else ""
-    rest = f"In {len(won) - len(turns)} of {len(story.cycles)} cycles the unchanged clone won."
-    lost = f" {failed} of {len(story.clones)} clones failed." if failed else ""
-    return f"{course} {rest}{lost}".strip()
+    told = [f"{c.mutation} in cycle {c.cycle} ({_gain(c)})" for c in ranked]
+    said = []
+    if told:
+        said.append(f"What changed the course most: {'; '.join(told)}.")
+    if story.clones:
+        unchanged = len(won) - len(turns)
+        said.append(f"In {unchanged} of {len(story.cycles)} cycles the unchanged clone won.")
+    if story.rests:
+        said.append(f"{_times(len(story.rests))} the network trained alone for a whole cycle.")
+    if story.returns:
+        said.append(f"{_times(len(story.returns))} the run went back to its best network.")
+    if failed:
+        said.append(f"{failed} of {len(story.clones)} clones failed.")
+    return " ".join(said)
+
+
+def _times(count: int) -> str:
+    return {1: "Once", 2: "Twice"}.get(count, f"{count} times")
 
 
 def _gain(clone: Trial) -> str:

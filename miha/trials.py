@@ -1,15 +1,12 @@
-"""The trainings of a run, each placed on the run's way; hyperparameters by name."""
+"""A training of a run as those who show it need it; hyperparameters by name."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from miha.journal import Entry
-from miha.logbook import Logbook
 from miha.plain import numbers
 
 WIDE = 10.0
@@ -29,15 +26,22 @@ class Trial:
         clone: Its number in its cycle; None for the network itself.
         archive: Name of its archive; None where it has none.
         parents: Names of the archives that it came from.
-        gene: What kind of mutation made it; ``"none"`` where nothing was changed.
-        change: The mutation in words.
+        gene: What kind of mutation made it; ``"none"`` where nothing was changed. A clone that
+            goes on has that of the one it goes on from.
+        change: What was done in words; which clone goes on, where it is one.
+        mutation: The mutation alone in words.
         genes: Every hyperparameter by name; those of layers as ``"activations.dense"``.
+        stage: 0 for a clone that was made of the network, 1 for one that goes on from such a
+            clone or is made of two, and so on.
+        goes_on: Whether it is another clone of its cycle that trains on as it is.
         start: Epochs of the main line before it.
+        after: Seconds of training in the run before it.
         logs: What was logged after each of its epochs.
         value: The monitored value after the last one.
         fitness: A clone's; minus infinity where it has lost, None where it is no clone.
         gain: By how much a clone was fitter than the unchanged one of its cycle, or, where
-            there is none, than the mean of its cycle. None where that cannot be told.
+            there is none, than the mean of its cycle. Where the unchanged one did not go on, the
+            fittest one that did is taken to have kept its gain. None where that cannot be told.
         selected: Whether it is the clone that its cycle selected.
         is_on_main_line: Whether the network itself has gone this way.
         is_settled: Whether its cycle has selected: nothing that is said of it here changes then.
@@ -51,8 +55,12 @@ class Trial:
     parents: tuple[str, ...]
     gene: str
     change: str
+    mutation: str
     genes: Mapping[str, Any]
+    stage: int
+    goes_on: bool
     start: int
+    after: float
     logs: Sequence[Mapping[str, Any]]
     value: float
     fitness: float | None
@@ -86,7 +94,7 @@ class Trial:
 
     def curve(self, name: str) -> list[float]:
         """Return a logged value after each epoch; NaN where it is no number."""
-        return [_number(log.get(name)) for log in self.logs]
+        return [as_number(log.get(name)) for log in self.logs]
 
 
 def flat(genome: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -107,98 +115,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def trials(log: Logbook) -> Iterator[Trial]:
-    """Yield every training of a run, placed on the main line."""
-    here, ahead = 0, 0  # Where the main line is, and where it will be with the selected clone.
-    ways, ends = _ways(log), dict[str | None, int]()
-    placed: list[Trial] = []
-    for entry in log.trainings:
-        is_clone = entry["phase"] == "clone"
-        here = here if is_clone else max(here, ahead)
-        # A clone may go on from another one of its cycle.
-        start = ends.get(_parents(entry)[0], here) if is_clone else here
-        trial = replace(
-            _trial(entry, start),
-            selected=is_clone and log.winners.get(entry["cycle"]) == entry["clone"],
-            is_on_main_line=not is_clone or id(entry) in ways,
-            is_settled=not is_clone or entry["cycle"] in log.winners,
-        )
-        placed.append(trial)
-        if is_clone:
-            ends |= {trial.archive: trial.end} if trial.archive else {}
-            ahead = trial.end if trial.selected else ahead
-        else:
-            here, ends = trial.end, {}
-    gains = _gains(placed)
-    yield from (replace(trial, gain=gains.get(id(trial))) for trial in placed)
-
-
-def _ways(log: Logbook) -> set[int]:
-    """Return the selected clones, and those that they have gone on from, by identity."""
-    entries = [entry for entry in log.trainings if entry["phase"] == "clone"]
-    clones = {entry["archive"]: entry for entry in entries if entry["archive"] is not None}
-    found: set[int] = set()
-    for entry in entries:
-        if log.winners.get(entry["cycle"]) == entry["clone"]:
-            way: Entry | None = entry
-            while way is not None and way["cycle"] == entry["cycle"] and id(way) not in found:
-                found.add(id(way))
-                way = clones.get(_parents(way)[0])
-    return found
-
-
-def _parents(entry: Entry) -> list[Any]:
-    """Return the archives that a training came from, the first the one whose epochs it has."""
-    parent = entry["parent"]
-    return [*(parent if isinstance(parent, list) else [parent]), entry["change"].get("mate")]
-
-
-def _trial(entry: Entry, start: int) -> Trial:
-    failure = entry["failure"]
-    return Trial(
-        phase=entry["phase"],
-        cycle=entry["cycle"],
-        clone=entry["clone"],
-        archive=entry["archive"],
-        parents=tuple(str(name) for name in _parents(entry) if name is not None),
-        gene=str(entry["change"]["gene"]),
-        change=str(entry["change"]["text"]),
-        genes=flat(entry["genome"]),
-        start=start,
-        logs=entry["epochs"],
-        value=_number(entry["value"]),
-        fitness=None if entry["fitness"] is None else float(entry["fitness"]),
-        gain=None,
-        selected=False,
-        is_on_main_line=False,
-        is_settled=False,
-        failure=failure.strip().splitlines()[-1] if failure and failure.strip() else failure,
-    )
-
-
-def _gains(placed: Sequence[Trial]) -> dict[int, float]:
-    """Return how much fitter each clone was than the unchanged one, by identity.
-
-    Those are compared that have begun at the same place.
-    """
-    groups: dict[tuple[int | None, int], list[tuple[Trial, float]]] = defaultdict(list)
-    for trial in placed:
-        if trial.is_clone and trial.fitness is not None and math.isfinite(trial.fitness):
-            groups[trial.cycle, trial.start].append((trial, trial.fitness))
-    gains: dict[int, float] = {}
-    for clones in groups.values():
-        controls = [fitness for trial, fitness in clones if trial.gene == NO_GENE]
-        base = _mean(controls or [fitness for _, fitness in clones])
-        gains |= {id(trial): fitness - base for trial, fitness in clones}
-    return gains
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)
-
-
-def _number(value: Any) -> float:
+def as_number(value: Any) -> float:
     """Return a logged value as a number; one that is none (a vector, say) is NaN."""
     try:
         return float(numbers(value))

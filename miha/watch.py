@@ -15,10 +15,13 @@ from miha.errors import MihaError
 from miha.lock import is_locked
 from miha.members import read_file
 from miha.reader import load_run
-from miha.report.content import content
+from miha.report.content import SLOW, content
 from miha.report.page import page
 
 HOST = "127.0.0.1"
+
+GROWTH = 1.1
+"""By what a running run has more trainings before the slow figure is made again."""
 
 
 class Watched:
@@ -33,6 +36,7 @@ class Watched:
         self._lock = threading.Lock()
         self._version = ""
         self._answer = b""
+        self._kept: tuple[int, dict[str, Any]] = (0, {})
 
     @property
     def version(self) -> str:
@@ -54,10 +58,20 @@ class Watched:
             return None
         with self._lock:  # However many pages ask, it is read once.
             if version != self._version:
-                shown = {"version": version, "content": content(load_run(self.folder))}
+                shown = {"version": version, "content": self._content()}
                 self._answer = json.dumps(shown, allow_nan=False).encode()
                 self._version = version
             return self._answer
+
+    def _content(self) -> dict[str, Any]:
+        """Return what the page shows; where a run is at work, the slow figure is a little older."""
+        result = load_run(self.folder)
+        trainings, (before, figure) = len(result._log.trainings), self._kept
+        is_recent = result.state == "running" and before <= trainings <= GROWTH * before
+        found = content(result, kept={SLOW: figure} if is_recent else None)
+        if not is_recent:
+            self._kept = (trainings, next(f for f in found["figures"] if f["name"] == SLOW))
+        return found
 
     def archive(self, name: str) -> bytes | None:
         """Return an archive; None unless the journal tells of it and it lies in the folder.
@@ -142,6 +156,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("X-Frame-Options", "DENY")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.end_headers()
         if self.command != "HEAD":

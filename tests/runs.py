@@ -37,6 +37,24 @@ def grown(result: Result, cycles: int) -> Result:
     return replace(result, _log=Logbook([first, *trainings, last], winners, True))
 
 
+def raced(path: Path, **changes: Any) -> Result:
+    """Return a run whose clones race, and whose two fittest join."""
+    numbers: dict[str, Any] = {"n": 4, "pop_size": 4, "c": 3, "restarts": 1}
+    return make_run(path, racing=True, crossover=True, **(numbers | changes))
+
+
+def spoilt(path: Path) -> Result:
+    """Return a run that goes back: its network gets worse in the winner's training of cycle 1."""
+    trainer = FakeTrainer(script={4: {"val_loss": 100.0, "loss": 99.0}})
+    return make_run(path, trainer, backtrack=0.05)
+
+
+def rested(path: Path) -> Result:
+    """Return a run of eight cycles, some of them rests, since every mutant diverges."""
+    trainer = FakeTrainer(diverges=lambda genome: genome != GENOME)
+    return make_run(path, trainer, c=8, rest=True, restarts=0)
+
+
 def hostile() -> FakeTrainer:
     """Return a trainer whose layers are named by a stranger, and whose clones fail with tags."""
     slots = {SCRIPT: ("relu", "<b>tanh</b>"), "%{x}<br>": ("tanh", "relu")}

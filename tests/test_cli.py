@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import SCRIPT, hostile, make_run
+from runs import SCRIPT, hostile, make_run, rested
 from test_import import imported
 
 from miha.cli import main
@@ -117,9 +117,24 @@ def test_a_folder_that_is_no_run_is_an_error_with_the_cure(capsys, tmp_path, com
     assert "Traceback" not in err
 
 
+def test_a_folder_that_is_no_run_is_told_of_one_nearby(capsys, runs):
+    for folder, why in ((runs, "which holds none"), (runs / "mnits", "which is not there")):
+        status, out, err = call(capsys, "show", folder)
+        assert (status, out) == (1, "")
+        assert why in err and f"such as {str(runs / 'mnist')!r}" in err
+
+
 def test_a_folder_that_is_not_there_is_an_error(capsys, tmp_path):
     status, _, err = call(capsys, "list", tmp_path / "nowhere")
     assert status == 1 and "must be there" in err
+
+
+def test_list_counts_rests_and_tells_the_clock(capsys, tmp_path):
+    result = rested(tmp_path / "rested")
+    status, out, _ = call(capsys, "list", tmp_path)
+    assert status == 0
+    assert "finished │ 8/8 │" in out and f"val_loss {result.best_value:.4g}" in out
+    assert re.search(r"│ \d{4}-\d\d-\d\d \d\d:\d\d │", out)
 
 
 def test_report_writes_the_page_and_prints_where(capsys, runs, tmp_path):

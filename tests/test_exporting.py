@@ -100,3 +100,9 @@ def test_what_keras_cannot_export_is_an_error_that_leaves_nothing(run_dir, tmp_p
     with pytest.raises(miha.MihaError, match="must be able to export.*no such operation"):
         export(run_dir, "last", tmp_path / "served")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_an_error_with_words(run_dir, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["export", str(run_dir), "--to", str(tmp_path / "file/network.keras")]) == 1
+    assert "must have a place that is writable" in capsys.readouterr().err

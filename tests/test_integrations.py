@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from runs import SCRIPT, failing, hostile, make_run
 
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError
+from miha.folder import RunFolder
 from miha.journal import Journal
 from miha.reader import load_run
 from miha.story import Story
@@ -35,6 +37,15 @@ def at(result, lines):
     early = load_run(result.run_dir)
     path.write_bytes(whole)
     return early
+
+
+def slowed(result):
+    """Return a run whose epochs took two seconds each, and when it began."""
+    for number, entry in enumerate(result._log.trainings):
+        epochs = [{**epoch, "seconds": 2.0} for epoch in entry["epochs"]]
+        result._log.trainings[number] = {**entry, "epochs": epochs}
+    started = RunFolder(result.run_dir).description()["started"]
+    return result, datetime.datetime.fromisoformat(started).timestamp()
 
 
 # Optuna
@@ -69,6 +80,16 @@ def test_a_study_in_a_file_is_read_back_and_grows_with_the_run(result, tmp_path)
     loaded = optuna.load_study(study_name="mnist", storage=url)
     assert [t.params for t in loaded.trials] == [t.params for t in result.to_optuna().trials]
     assert loaded.user_attrs["monitor"] == "val_loss"
+
+
+def test_a_trial_has_the_time_at_which_its_clone_trained(tmp_path):
+    pytest.importorskip("optuna")
+    result, began = slowed(make_run(tmp_path))
+    clones = Story.of(result).clones
+    for trial, clone in zip(result.to_optuna().trials, clones, strict=True):
+        assert trial.datetime_start.timestamp() == pytest.approx(began + clone.after)
+        assert trial.duration.total_seconds() == 4.0
+    assert [clone.after for clone in clones] == [4, 8, 12, 18, 22, 26]
 
 
 def test_a_study_of_another_run_or_target_is_refused(result, tmp_path):
@@ -171,11 +192,34 @@ def test_tensorboard_reads_the_hyperparameters_of_every_clone(result, tmp_path):
         assert genes == clone.genes
         end = metadata.parse_session_end_info_plugin_data(told[metadata.SESSION_END_INFO_TAG])
         assert end.status == (2 if clone.failure else 1)
-    [path] = [path for path in folder.iterdir() if path.is_file()]
-    [event] = [e for e in loader.LegacyEventFileLoader(str(path)).Load() if e.summary.value]
-    content = event.summary.value[0].metadata.plugin_data.content
-    experiment = metadata.parse_experiment_plugin_data(content)
-    assert [info.name for info in experiment.hparam_infos] == Story.of(result).gene_names
+
+
+def test_tensorboard_finds_hyperparameters_that_come_with_an_optimizer(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard import context
+    from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+    from tensorboard.plugins import base_plugin
+    from tensorboard.plugins.hparams import backend_context
+
+    result = make_run(tmp_path / "run")
+    folder = tmp_path / "board"
+    at(result, 6).to_tensorboard(folder)  # While the run goes on, with what there is so far.
+    for number, entry in enumerate(result._log.trainings):
+        if entry["cycle"] == 2:
+            genome = {**entry["genome"], "momentum": 0.9}
+            result._log.trainings[number] = {**entry, "genome": genome}
+    result.to_tensorboard(folder)
+    events = plugin_event_multiplexer.EventMultiplexer()
+    events.AddRunsFromDirectory(str(folder))
+    events.Reload()
+    provider = data_provider.MultiplexerDataProvider(events, str(folder))
+    reader = backend_context.Context(base_plugin.TBContext(data_provider=provider))
+    asked = context.RequestContext()
+    runs = reader.hparams_metadata(asked, "")
+    found = reader.experiment_from_metadata(asked, "", True, runs, None)
+    names = {info.name for info in found.hparam_infos}
+    assert names == {*Story.of(result).gene_names} and "momentum" in names
+    assert {"val_loss", "fitness", "gain"} <= {i.name.tag for i in found.metric_infos}
 
 
 def test_a_callback_writes_for_tensorboard_while_the_run_goes_on(tmp_path, result):
@@ -234,8 +278,8 @@ def logged(client, name="miha"):
 def test_mlflow_reads_the_run_and_its_clones(client, tmp_path):
     from miha.integrations.mlflow import to_mlflow
 
-    result = make_run(tmp_path / "mnist", failing("batch_size"))
-    for early in (at(result, 6), result, result):  # Called again, it adds what is new.
+    result, began = slowed(make_run(tmp_path / "mnist", failing("batch_size")))
+    for early in (slowed(at(result, 6))[0], result, result):  # Called again, it adds what is new.
         to_mlflow(early, client.tracking_uri)
     parent, clones = logged(client)
     story = Story.of(result)
@@ -246,6 +290,8 @@ def test_mlflow_reads_the_run_and_its_clones(client, tmp_path):
         assert found.data.tags["miha.change"] == clone.change
         assert found.info.status == ("FAILED" if clone.failure else "FINISHED")
         assert found.data.metrics.get("gain") == clone.gain
+        assert found.info.start_time == 1000 * (began + clone.after)
+        assert found.info.end_time - found.info.start_time == 1000 * clone.seconds
     history = client.get_metric_history(parent.info.run_id, "val_loss")
     line = [v for trial in story.main_line for v in trial.curve("val_loss")]
     assert [m.value for m in sorted(history, key=lambda m: m.step)] == line
@@ -276,6 +322,14 @@ def test_a_callback_logs_to_mlflow_and_goes_on_where_it_was(client, tmp_path):
     parent, clones = logged(client, "resumed")
     assert len(clones) == 6
     assert parent.info.status == "FINISHED"
+
+
+def test_an_address_that_mlflow_does_not_take_ends_a_run_before_it_trains(client, tmp_path):
+    from miha.integrations.mlflow import MLflow
+
+    callback = MLflow("nowhere://mlflow")
+    with pytest.raises(MihaError, match=r"`tracking_uri` must be an address.*sqlite:///mlflow\.db"):
+        notify([callback], Callback.on_run_begin, None, str(tmp_path / "run"))
 
 
 def test_names_that_mlflow_does_not_take_are_spelled_otherwise(client, tmp_path):

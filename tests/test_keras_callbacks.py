@@ -176,6 +176,38 @@ def test_hooks_of_batches_are_warned_of_by_name(tmp_path):
     start(tmp_path / "run", [by_epochs])
 
 
+def test_a_race_and_a_crossing_are_called_as_the_main_line_that_they_became(tmp_path, monkeypatch):
+    def read(path):
+        raise AssertionError(f"{path} may not be written yet")
+
+    # Archives are written in the background: what this process has trained is in its memory.
+    monkeypatch.setattr("miha.trainer.following.read", read)
+    recording = Recording()
+    changes = {"n": 2, "c": 3, "pop_size": 4, "racing": True, "crossover": True, "restarts": 1}
+    result = start(tmp_path / "run", [recording], **changes).optimize()
+    story = Story.of(result)
+    assert {clone.stage for clone in story.clones} == {0, 1, 2}
+    assert {clone.gene for clone in story.clones} >= {"none", "restart"}
+    told = [log for trial in story.main_line for log in trial.logs]
+    assert recording.logs == [{n: v for n, v in log.items() if n != "seconds"} for log in told]
+    epochs = [call for epoch in range(len(told)) for call in (epoch, -epoch)]
+    assert recording.calls == ["train", *epochs, "end"]
+    # After each training the network that is looked at is the one that was trained.
+    for trial in (t for t in story.main_line if t.selected or not t.is_clone):
+        assert recording.losses[trial.end - 1] == pytest.approx(trial.value, rel=1e-4)
+        assert recording.optimizers[trial.end - 1] == trial.genes["optimizer"]
+
+
+def test_a_control_that_wins_by_the_margin_is_called_from_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("miha.trainer.following.read", lambda path: pytest.fail(str(path)))
+    recording = Recording()
+    changes = {"m": 4, "margin": 1e6, "c": 1, "restarts": 0}  # No mutant is better by so much.
+    result = start(tmp_path / "run", [recording], **changes).optimize()
+    [winner] = Story.of(result).won.values()
+    assert winner.gene == "none"
+    assert recording.losses[winner.end - 1] == pytest.approx(winner.value, rel=1e-4)
+
+
 def test_callbacks_of_both_kinds_keep_their_order(tmp_path):
     calls = []
 

@@ -8,10 +8,11 @@ import hashlib
 import html
 import json
 import re
+from dataclasses import replace
 
 import pytest
-from fakes import make_loop
-from runs import SCRIPT, failing, grown, hostile, make_run
+from fakes import FakeTrainer, make_loop
+from runs import SCRIPT, failing, grown, hostile, make_run, raced, rested, spoilt
 
 pytest.importorskip("plotly")
 from miha.errors import StorageError
@@ -48,6 +49,45 @@ def test_the_summary_counts_what_failed_and_where_nothing_helped(tmp_path):
     result = make_run(tmp_path, failing("batch_size"), c=4, pop_size=6)
     failed = sum(clone.failure is not None for clone in Story.of(result).clones)
     assert failed and f"{failed} of 24 clones failed." in summarize(result)[-1]
+
+
+def test_the_summary_names_a_mutation_that_went_on_by_itself(tmp_path):
+    result = raced(tmp_path)
+    won = [clone for clone in Story.of(result).won.values() if clone.gene != "none"]
+    words = summarize(result)[-1]
+    assert won and all(f"{clone.mutation} in cycle {clone.cycle}" in words for clone in won)
+    assert "goes on" not in words
+    assert f"In {3 - len(won)} of 3 cycles the unchanged clone won." in words
+
+
+def test_the_summary_counts_rests_and_returns(tmp_path):
+    result = rested(tmp_path / "rested")
+    words, rests = " ".join(summarize(result)), len(Story.of(result).rests)
+    times = {1: "Once", 2: "Twice"}.get(rests, f"{rests} times")
+    assert "8 of 8 cycles" in words and f"{times} the network trained alone" in words
+    assert "went back" not in words
+    words = " ".join(summarize(spoilt(tmp_path / "spoilt")))
+    assert "Once the run went back to its best network." in words and "alone" not in words
+
+
+def test_the_summary_says_why_a_run_ended_early_and_which_network_it_has(tmp_path):
+    from miha.budgets import Budgets
+
+    budgets = Budgets(max_epochs=15)
+    script = {4: {"val_loss": 0.001}, 5: {"val_loss": 9.0}}
+    result = make_run(tmp_path, FakeTrainer(script=script), c=9, budgets=budgets, restore_best=True)
+    words = " ".join(summarize(result))
+    assert result.stopped and f"Why it ended before its last cycle: {result.stopped}" in words
+    held = Story.of(result).held
+    assert held.phase != "final" and f"ended with its best network, that of {held.name}: " in words
+    assert f"({result.monitor} {held.value:.4g})" in words
+    ended = {name: last for name, _, last in content(result)["genes"]}
+    assert ended["batch_size"] == str(held.genes["batch_size"])
+
+
+def test_a_running_run_has_all_its_figures(result):
+    begun = replace(load_run(result.run_dir), state="running")
+    assert all("figure" in figure for figure in content(begun)["figures"])
 
 
 def test_a_run_that_has_not_trained_yet_has_a_summary_and_a_page(tmp_path):
@@ -137,8 +177,10 @@ def test_a_page_replaces_the_one_before_and_is_gone_with_the_run_it_showed(tmp_p
 
 
 def test_a_page_that_cannot_be_written_is_an_error_with_words(result, tmp_path):
-    with pytest.raises(StorageError, match="must be there and writable"):
-        result.report(tmp_path / "nowhere" / "page.html")
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"must have a place that is writable.*Name another"):
+        result.report(tmp_path / "file" / "page.html")
+    assert result.report(tmp_path / "new" / "page.html").exists()
 
 
 def test_a_thousand_clones_take_less_than_five_megabytes(tmp_path):

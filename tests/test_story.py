@@ -6,7 +6,7 @@ import math
 
 import pytest
 from fakes import make_loop, run
-from runs import failing, make_run
+from runs import failing, make_run, raced, rested, spoilt
 
 from miha.journal import Journal
 from miha.reader import load_run
@@ -120,3 +120,75 @@ def test_a_run_that_has_not_begun_is_an_empty_story(tmp_path):
     make_loop(tmp_path)
     story = Story.of(load_run(tmp_path))
     assert (story.trials, story.clones, story.best, story.varied) == ((), [], None, [])
+
+
+def test_a_clone_that_goes_on_is_the_mutation_that_it_was(tmp_path):
+    story = Story.of(raced(tmp_path))
+    named = {clone.archive: clone for clone in story.clones}
+    later = [clone for clone in story.clones if clone.goes_on]
+    assert {clone.stage for clone in later} == {1, 2}
+    for clone in later:
+        base = named[clone.parents[0]]
+        assert (clone.gene, clone.genes, clone.stage) == (base.gene, base.genes, base.stage + 1)
+        assert (clone.start, clone.mutation) == (base.end, base.mutation)
+        assert clone.change == f"clone {base.clone} ({base.mutation}) goes on"
+
+
+def test_a_clone_that_is_made_of_two_names_each_mutation_once(tmp_path):
+    story = Story.of(raced(tmp_path, c=6))
+    named = {clone.archive: clone for clone in story.clones}
+    joined = [clone for clone in story.clones if len(clone.parents) == 2]
+    assert {"soup"} <= {clone.gene for clone in joined} <= {"soup", "crossover"}
+    for clone in joined:
+        fitter, other = (named[name] for name in clone.parents)
+        assert f"clone {fitter.clone} ({fitter.mutation})" in clone.change
+        assert f"clone {other.clone}" in clone.change and "goes on" not in clone.change
+        assert not clone.goes_on and clone.stage == fitter.stage + 1
+
+
+def test_a_mutation_is_counted_once_however_often_it_goes_on(tmp_path):
+    story = Story.of(raced(tmp_path))
+    first = [c for c in story.clones if not c.goes_on and c.gene != "none"]
+    assert len(story.mutations) == len(first)
+    assert [m.mutation for m in story.mutations] == [c.mutation for c in first]
+    won = [clone for clone in story.won.values() if clone.gene != "none"]
+    assert won and [m.name for m in story.mutations if m.selected] == [c.name for c in won]
+    assert all(m.parents[0].startswith("model/") for m in story.mutations if len(m.parents) == 1)
+
+
+def test_clones_that_trained_side_by_side_are_compared(tmp_path):
+    story = Story.of(raced(tmp_path, c=6))
+    stages = {(clone.cycle, clone.stage) for clone in story.clones}
+    for cycle, stage in stages:
+        group = [c for c in story.cycles[cycle] if c.stage == stage]
+        ranked = sorted(group, key=lambda c: c.fitness)
+        assert ranked == sorted(group, key=lambda c: c.gain)
+        unchanged = [clone for clone in group if clone.gene == "none"]
+        assert all(clone.gain == 0 for clone in unchanged)
+        if not unchanged:  # The control is behind: those that go on keep what they had gained.
+            kept = [c for c in group if c.goes_on]
+            before = {c.archive: c.gain for c in story.clones}
+            assert any(c.gain == pytest.approx(before[c.parents[0]]) for c in kept)
+
+
+def test_a_run_that_went_back_tells_where_and_to_what(tmp_path):
+    story = Story.of(spoilt(tmp_path))
+    [(epoch, base)] = story.returns.items()
+    assert (epoch, base.name) == (2 + 2 + 1, story.won[1].name)
+    assert all(story.parent(clone) is base for clone in story.cycles[2])
+    assert Story.of(make_run(tmp_path / "other", c=4)).returns == {}
+
+
+def test_a_rest_is_a_cycle_without_clones(tmp_path):
+    story = Story.of(rested(tmp_path))
+    alone = [trial.cycle for trial in story.rests]
+    assert alone and sorted([*alone, *story.cycles]) == list(range(1, 9))
+    assert (story.done, len(story.starts), story.returns) == (8, 8, {})
+
+
+def test_seconds_before_a_training_are_those_of_all_before_it(result):
+    story = Story.of(result)
+    after = 0.0
+    for trial in story.trials:
+        assert trial.after == pytest.approx(after)
+        after += trial.seconds

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from runs import SCRIPT, failing, hostile, make_run
+from runs import SCRIPT, failing, hostile, make_run, raced, rested, spoilt
 
 pytest.importorskip("plotly")
 from miha import visualization as figures
@@ -83,29 +83,109 @@ def test_a_clone_leaves_the_main_line_at_its_last_value(result):
     assert starts and all(values[x] == pytest.approx(y) for x, y in starts.items())
 
 
-def test_the_lineage_ranks_the_clones_of_each_cycle(result):
-    story = Story.of(result)
-    nodes = [t for t in traces(figures.plot_lineage(result)) if t["type"] == "scatter"]
-    points = [
+def nodes(result):
+    """Return column, rank and text of each point of the lineage."""
+    drawn = [t for t in traces(figures.plot_lineage(result)) if t["type"] == "scatter"]
+    return [
         (x, y, text)
-        for trace in nodes
+        for trace in drawn
         if trace["mode"] == "markers"
         for x, y, text in zip(trace["x"], trace["y"], trace["text"], strict=True)
     ]
-    assert sorted(p[:2] for p in points) == [(c, r) for c in range(1, 6) for r in range(1, 6)]
+
+
+def edges(result, place=slice(0, 2)):
+    """Return the lines of the lineage, each from corner to corner."""
+    found = []
+    for trace in traces(figures.plot_lineage(result))[place]:
+        corners = list(zip(trace["x"], trace["y"], strict=True))
+        ends = [i for i, (x, _) in enumerate(corners) if x is None]
+        found += [corners[a:b] for a, b in zip([0, *(e + 1 for e in ends)], ends, strict=False)]
+    return found
+
+
+def test_the_lineage_ranks_the_clones_of_each_cycle(result):
+    story, points = Story.of(result), nodes(result)
+    expected = [(0, 1), *((c, r) for c in range(1, 6) for r in range(1, 6))]
+    assert sorted(p[:2] for p in points) == expected
     winners = {c.cycle: f"clone {c.clone}" for c in story.clones if c.selected}
-    assert all(winners[x] in text for x, y, text in points if y == 1)
+    assert all(winners[x] in text for x, y, text in points if y == 1 and x)
 
 
-def test_a_clone_of_two_parents_has_a_line_from_each(tmp_path):
-    result = make_run(tmp_path)
-    entries = result._log.trainings
-    mate = {**entries[3]["change"], "mate": entries[2]["archive"], "gene": "crossover"}
-    before = len(traces(figures.plot_lineage(result))[0]["x"])
-    entries[3] = {**entries[3], "change": mate}
-    lines = traces(figures.plot_lineage(result))[:2]
-    assert len(lines[0]["x"]) + len(lines[1]["x"]) == 3 * (len(entries) - 4 + 1)
-    assert before <= len(lines[0]["x"])
+def test_what_goes_on_or_joins_stands_behind_what_it_was_made_of(tmp_path):
+    result = raced(tmp_path, c=6)
+    story = Story.of(result)
+    places = {text.split("</b>")[0]: (x, y) for x, y, text in nodes(result)}
+    drawn = edges(result)
+    named = {clone.archive: clone for clone in story.clones}
+    later = [clone for clone in story.clones if clone.stage]
+    assert any(len(clone.parents) == 2 for clone in later)
+    for clone in later:
+        here = places[f"<b>{clone.name}"]
+        assert clone.cycle < here[0] < clone.cycle + 1
+        for name in clone.parents:
+            before = places[f"<b>{named[name].name}"]
+            assert before[0] < here[0] and [before, here] in drawn
+
+
+def test_the_main_line_of_the_lineage_passes_through_every_clone_of_its_way(tmp_path):
+    result = raced(tmp_path)
+    [*_, last] = [c for c in Story.of(result).clones if c.is_on_main_line]
+    strong = edges(result, slice(1, 2))
+    places = {text.split("</b>")[0]: (x, y) for x, y, text in nodes(result)}
+    # From its beginning to the last winner, each line begins where the one before has ended.
+    assert strong[0][0] == (0, 1) and strong[-1][-1] == places[f"<b>{last.name}"]
+    ways = [way for way in strong if way[-1] != way[0]]
+    ends = {way[-1] for way in ways} | {(0, 1)}
+    assert all(way[0] in ends for way in ways)
+
+
+def test_a_rest_is_a_point_on_the_main_line_of_the_lineage(tmp_path):
+    result = rested(tmp_path)
+    [alone] = traces(figures.plot_lineage(result), "the network alone")
+    rests = [(trial.cycle, 1) for trial in Story.of(result).rests]
+    assert rests and list(zip(alone["x"], alone["y"], strict=True)) == [(0, 1), *rests]
+    strong = edges(result, slice(1, 2))
+    assert all([(cycle - 1, 1), (cycle, 1)] in strong for cycle, _ in rests)
+
+
+def test_where_the_run_went_back_the_main_line_begins_anew(tmp_path):
+    result = spoilt(tmp_path)
+    story = Story.of(result)
+    [(epoch, base)] = story.returns.items()
+    figure = figures.plot_learning_history(result)
+    for line, name in zip(traces(figure, "main line"), ("val_loss", "loss"), strict=True):
+        place = line["x"].index(None)
+        assert (line["x"][place + 1], line["y"][place + 1]) == (epoch, base.curve(name)[-1])
+        assert line["x"][place - 1] == epoch
+    [arrow, _] = traces(figure, "back to the best network")
+    assert arrow["x"] == [epoch] and base.name in arrow["text"][0]
+    branch = [t for t in traces(figure) if t.get("hoverinfo") == "skip"]
+    starts = [t["y"][i] for t in branch for i, x in enumerate(t["x"]) if x == epoch]
+    assert base.value in starts and 100.0 not in starts
+
+
+def test_a_cycle_has_one_border_however_often_its_clones_go_on(tmp_path):
+    story = Story.of(result := raced(tmp_path))
+    layout = json.loads(figures.plot_learning_history(result).to_json())["layout"]
+    borders = layout["xaxis"]["minor"]["tickvals"]
+    assert borders == story.starts and len(borders) == 3
+
+
+def test_numbers_that_never_changed_are_lanes_and_long_texts_stand_on_long_bars(tmp_path):
+    result = make_run(tmp_path, c=30)
+    same = result._log.trainings[0]["genome"]
+    for number, entry in enumerate(result._log.trainings):
+        name = "a_very_long_name_of_a_function" if number == 0 else "tanh"
+        genome = {**same, "activations": {"last": name}, "dropout": {"drop": 0.5}}
+        result._log.trainings[number] = {**entry, "genome": genome}
+    drawn = traces(figures.plot_schedule(result))
+    assert {trace["type"] for trace in drawn} == {"bar"}
+    [half] = [t for t in drawn if t["name"] == "0.5"]
+    assert half["text"] == ["0.5"]
+    [short] = [t for t in drawn if t["name"].startswith("a_very")]
+    [long] = [t for t in drawn if t["name"] == "tanh"]
+    assert (short["text"], long["text"]) == ([""], ["tanh"])
 
 
 def test_of_very_many_hyperparameters_those_that_changed_are_shown(tmp_path):
@@ -190,6 +270,34 @@ def test_genes_can_be_named_and_unknown_ones_are_refused(result):
         figures.plot_pairs(result, ["optimizer"])
 
 
+def test_importance_has_every_hyperparameter_though_some_clones_lack_it(tmp_path):
+    from miha.visualization.importance import gene_importance
+
+    result = make_run(tmp_path, c=6)
+    for number, entry in enumerate(result._log.trainings):
+        if number % 2 and entry["fitness"] is not None:
+            momentum = 0.5 + 0.1 * (number % 5)
+            genome = {**entry["genome"], "momentum": momentum}
+            changed = {"genome": genome, "fitness": 100.0 + 10 * momentum}
+            result._log.trainings[number] = {**entry, **changed}
+    shares = gene_importance(result)
+    assert max(shares, key=shares.get) == "momentum"
+    assert set(shares) == set(Story.of(result).gene_names)
+
+
+def test_a_clone_that_diverged_is_not_all_that_importance_explains(tmp_path):
+    from miha.visualization.importance import gene_importance
+
+    result = make_run(tmp_path, c=8, pop_size=5)
+    before = gene_importance(result)
+    clones = [i for i, e in enumerate(result._log.trainings) if e["phase"] == "clone"]
+    entry = result._log.trainings[clones[1]]
+    genome = {**entry["genome"], "optimizer": "sgd", "batch_size": 1}
+    result._log.trainings[clones[1]] = {**entry, "fitness": -1e30, "genome": genome}
+    after = gene_importance(result)
+    assert max(after.values()) < 0.99 and len(after) == len(before)
+
+
 def test_importance_sums_to_one_and_repeats(result):
     from miha.visualization.importance import gene_importance
 
@@ -209,6 +317,12 @@ def test_a_run_at_any_moment_has_its_figures_or_says_what_is_missing(result, nam
     except MihaError as error:
         assert "Received" in str(error)
         assert lines < 5 or name == "plot_pairs"
+
+
+@pytest.mark.parametrize("make", [raced, rested, spoilt])
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_are_made_of_races_rests_and_returns(tmp_path, name, make):
+    assert getattr(figures, name)(make(tmp_path)).to_json()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -295,6 +409,15 @@ def test_a_gain_scale_has_a_place_for_all_gains_in_their_order():
     assert ticks == sorted(ticks) and words[ticks.index(0.0)] == "0"
     assert min(b - a for a, b in zip(ticks, ticks[1:], strict=False)) >= 0.049 * (high - low)
     assert GainScale.of([]).bounds[0] < 0 < GainScale.of([]).bounds[1]
+
+
+def test_a_gain_out_of_all_proportion_lies_at_the_end_of_the_axis():
+    scale = GainScale.of([-1e30, -0.02, 0.0, 0.01, 0.03])
+    ticks, words = scale.ticks()
+    assert words[0].startswith("≤ -") and ticks[0] == scale.place(-1e30) == scale.place(-1e20)
+    assert scale.place(-0.02) > scale.place(-1e30) / 10  # The others are not squeezed together.
+    most = GainScale.of([1e-9] * 8 + [0.5, 1.0, -2.0])  # Next to nothing, most of them.
+    assert most.place(0.5) < most.place(1.0)
 
 
 def test_scales_place_numbers_logarithms_and_words():

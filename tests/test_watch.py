@@ -21,7 +21,7 @@ from miha.errors import JournalError
 from miha.journal import Journal
 from miha.lock import locked
 from miha.reader import load_run
-from miha.report.content import content
+from miha.report.content import FIGURES, SLOW, content
 from miha.watch import Watched, address, make_server
 
 
@@ -181,6 +181,25 @@ def test_the_version_changes_with_the_journal_and_with_the_process(tmp_path):
     assert len(versions) == 4
 
 
+def test_the_slow_figure_of_a_running_run_is_made_again_as_the_run_grows(tmp_path, monkeypatch):
+    make_run(tmp_path, c=8, pop_size=4)
+    lines = (tmp_path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    made = []
+    slow = FIGURES[SLOW][0]
+    monkeypatch.setitem(FIGURES, SLOW, (lambda result: made.append(1) or slow(result), ""))
+    watched, counts = Watched(tmp_path), []
+    with locked(tmp_path):
+        for length in range(20, 36):  # Two lines longer than 10 % are a new figure.
+            (tmp_path / "journal.jsonl").write_bytes(b"".join(lines[:length]))
+            shown = json.loads(watched.news(""))["content"]
+            assert "figure" in shown["figures"][-1]
+            counts.append(len(made))
+    assert counts[0] == 1 and 3 < counts[-1] < len(counts)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
+    watched.news("")
+    assert len(made) == counts[-1] + 1  # Of a finished run it is always that of all clones.
+
+
 def test_a_torn_line_is_as_if_it_were_not_there(tmp_path):
     make_run(tmp_path)
     path = tmp_path / "journal.jsonl"
@@ -254,6 +273,28 @@ def test_a_new_cycle_is_shown_within_three_seconds(tmp_path):
         assert errors(browser) == []
         own = address(server)
         assert all(url.startswith((own, "data:", "blob:")) for url in requests(browser))
+
+
+def test_what_is_read_stays_put_when_the_run_grows(tmp_path):
+    make_run(tmp_path / "run", c=60, pop_size=4, restarts=0)
+    path = tmp_path / "run/journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[: len(lines) - 40]))
+    with watching(tmp_path / "run") as server, locked(tmp_path / "run"), chromium() as browser:
+        browser.get(address(server))
+        counted = "return document.querySelectorAll('#clones tbody tr').length"
+        until(lambda: browser.execute_script(counted) > 180)
+        many = browser.execute_script(counted)
+        scroll = "const box = document.querySelector('.tall'); box.scrollIntoView();"
+        browser.execute_script(f"{scroll} box.scrollTop = 4000;")
+        where = browser.execute_script("return document.querySelector('.tall').scrollTop")
+        head = browser.find_elements("css selector", "#clones th button")[0]
+        browser.execute_script("arguments[0].focus({preventScroll: true})", head)
+        path.write_bytes(b"".join(lines))
+        until(lambda: browser.execute_script(counted) > many)
+        assert browser.execute_script("return document.querySelector('.tall').scrollTop") == where
+        focused = browser.execute_script("return document.activeElement.textContent")
+        assert where > 3000 and focused == "cycle"
 
 
 def test_a_watched_run_of_a_stranger_is_text(tmp_path):

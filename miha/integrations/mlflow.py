@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from miha.callbacks import Callback
 from miha.errors import MihaError
 from miha.folder import RunFolder
+from miha.integrations.times import began
 from miha.optional import need
 from miha.reader import load_run
 from miha.story import Story
@@ -29,6 +29,9 @@ LONGEST = 500
 
 _RUN, _TRIAL = "miha.run", "miha.trial"
 
+Metric = tuple[str, float, int, float]
+"""Name, value, step, and when: seconds since 1970."""
+
 
 class MLflow(Callback):
     """Logs a run to MLflow while it goes on: after each cycle, and at the end with its archive.
@@ -36,7 +39,8 @@ class MLflow(Callback):
     A run that goes on after an interruption goes on in MLflow too.
 
     Args:
-        tracking_uri: Where to, e.g. ``"sqlite:///mlflow.db"``; None: as MLflow is set up.
+        tracking_uri: Where to, e.g. ``"sqlite:///mlflow.db"``; None: as MLflow is set up, which
+            is the file ``mlflow.db`` of the folder at hand unless you have said otherwise.
         experiment: Name of the experiment; it is made where it is not there.
         artifacts: Whether to log the last and the best network's archives at the end.
     """
@@ -53,8 +57,9 @@ class MLflow(Callback):
         self._run_dir = ""
 
     def on_run_begin(self, schedule: Any, run_dir: str) -> None:
-        """Remember where the run is."""
+        """Remember where the run is; raise before it trains where MLflow cannot be reached."""
         self._run_dir = run_dir
+        _Log(self._uri, self._experiment)
 
     def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
         """Log what is new."""
@@ -83,7 +88,7 @@ def to_mlflow(
         The id of MLflow's run.
 
     Raises:
-        MihaError: The run has no training yet.
+        MihaError: The run has no training yet, or MLflow does not take `tracking_uri`.
         MissingPackageError: MLflow is not installed.
     """
     story = Story.of(result)
@@ -94,40 +99,45 @@ def to_mlflow(
         )
     log = _Log(tracking_uri, experiment)
     description = RunFolder(result.run_dir).description()
-    parent = log.find_or_make(result, description)
+    start = began(result)
+    parent = log.find_or_make(result, description, start)
     there = log.there(parent)
     for number, trial in enumerate(story.trials):
         if trial.is_settled and (trial.is_clone or trial.logs):
-            _log_trial(log, trial, number, parent, there)
+            _log_trial(log, trial, number, parent, there, start)
     if result.state == "finished":
-        log.finish(parent, result if artifacts else None)
+        last = story.trials[-1]
+        log.finish(parent, result if artifacts else None, start + last.after + last.seconds)
     return parent
 
 
-def _log_trial(log: _Log, trial: Trial, number: int, parent: str, there: Mapping[str, str]) -> None:
+def _log_trial(
+    log: _Log, trial: Trial, number: int, parent: str, there: Mapping[str, str], start: float
+) -> None:
     """Log a clone as a nested run, and what is on the main line in the run itself."""
+    begin = start + trial.after
     if trial.is_on_main_line and f"main-{number}" not in there:
-        log.write(parent, metrics=_metrics(trial), tags={f"{_TRIAL}.main-{number}": "1"})
+        log.write(parent, metrics=_metrics(trial, begin), tags={f"{_TRIAL}.main-{number}": "1"})
     if trial.is_clone and f"clone-{number}" not in there:
         values = {"fitness": trial.fitness, "gain": trial.gain}
         finite = {n: v for n, v in values.items() if v is not None and math.isfinite(v)}
         tags = {"miha.gene": trial.gene, "miha.change": trial.change}
         tags["miha.selected"] = str(trial.selected).lower()
-        child = log.make(parent, trial.name, tags)
-        ends = [(name, value, trial.end) for name, value in finite.items()]
-        log.write(child, metrics=[*_metrics(trial), *ends], params=trial.genes)
-        log.end(child, failed=trial.failure is not None)
+        child, end = log.make(parent, trial.name, tags, begin), begin + trial.seconds
+        ends = [(name, value, trial.end, end) for name, value in finite.items()]
+        log.write(child, metrics=[*_metrics(trial, begin), *ends], params=trial.genes)
+        log.end(child, end, failed=trial.failure is not None)
         log.write(parent, tags={f"{_TRIAL}.clone-{number}": child})
 
 
-def _metrics(trial: Trial) -> list[tuple[str, float, int]]:
-    """Return name, value and step of what was logged after each epoch."""
-    return [
-        (name, float(value), epoch)
-        for epoch, log in enumerate(trial.logs, start=trial.start + 1)
-        for name, value in log.items()
-        if is_number(value) and math.isfinite(value)
-    ]
+def _metrics(trial: Trial, begin: float) -> list[Metric]:
+    """Return what was logged after each epoch of a training that began at some time."""
+    found: list[Metric] = []
+    for epoch, log in enumerate(trial.logs, start=trial.start + 1):
+        begin += log.get("seconds", 0.0)
+        values = {n: float(v) for n, v in log.items() if is_number(v) and math.isfinite(v)}
+        found += [(name, value, epoch, begin) for name, value in values.items()]
+    return found
 
 
 class _Log:
@@ -140,13 +150,21 @@ class _Log:
 
     def __init__(self, tracking_uri: str | None, experiment: str) -> None:
         self._entities = need("mlflow.entities", "mlflow")
-        self._client = need("mlflow", "mlflow").MlflowClient(tracking_uri)
-        found = self._client.get_experiment_by_name(experiment)
+        package = need("mlflow", "mlflow")
+        try:
+            self._client = package.MlflowClient(tracking_uri)
+            found = self._client.get_experiment_by_name(experiment)
+        except package.exceptions.MlflowException as error:
+            raise MihaError(
+                "`tracking_uri` must be an address that MLflow takes, which a folder is no longer. "
+                f"Received: {tracking_uri!r}: {str(error)[:LONGEST]} Use a file such as "
+                "'sqlite:///mlflow.db', or the address of a server of MLflow's."
+            ) from error
         self._experiment = found.experiment_id if found else None
         if self._experiment is None:
             self._experiment = self._client.create_experiment(experiment)
 
-    def find_or_make(self, result: Result, description: Mapping[str, Any]) -> str:
+    def find_or_make(self, result: Result, description: Mapping[str, Any], start: float) -> str:
         """Return the id of the run's run, which is made where it is not there."""
         # The same run of the same folder; one that has replaced it began at another time.
         key = f"{result.run_dir.absolute()} {description.get('started')}"
@@ -156,7 +174,7 @@ class _Log:
             return str(found[0].info.run_id)
         name = result.run_dir.absolute().name
         tags = {_RUN: key, "mlflow.runName": name, "miha.folder": str(result.run_dir.absolute())}
-        made = self._client.create_run(self._experiment, tags=tags).info.run_id
+        made = self._client.create_run(self._experiment, _time(start), tags).info.run_id
         told = {**flat(description["arguments"]), "seed": description.get("seed")}
         genes = {f"start.{n}": v for n, v in flat(description.get("genome", {})).items()}
         self.write(made, params={**told, **genes})
@@ -167,22 +185,22 @@ class _Log:
         tags = self._client.get_run(parent).data.tags
         return {n.removeprefix(f"{_TRIAL}."): v for n, v in tags.items() if n.startswith(_TRIAL)}
 
-    def make(self, parent: str, name: str, tags: Mapping[str, str]) -> str:
+    def make(self, parent: str, name: str, tags: Mapping[str, str], start: float) -> str:
         """Return the id of a new nested run."""
         told = {**tags, "mlflow.parentRunId": parent, "mlflow.runName": name}
-        return str(self._client.create_run(self._experiment, tags=told).info.run_id)
+        return str(self._client.create_run(self._experiment, _time(start), told).info.run_id)
 
     def write(
         self,
         run: str,
-        metrics: Sequence[tuple[str, float, int]] = (),
+        metrics: Sequence[Metric] = (),
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Write values into a run, as many at once as MLflow takes."""
-        now, kinds = int(1000 * time.time()), self._entities
+        kinds = self._entities
         values: dict[str, list[Any]] = {
-            "metrics": [kinds.Metric(_name(n), v, now, step) for n, v, step in metrics],
+            "metrics": [kinds.Metric(_name(n), v, _time(t), step) for n, v, step, t in metrics],
             "params": [kinds.Param(_name(n), _text(v)) for n, v in (params or {}).items()],
             "tags": [kinds.RunTag(name, value) for name, value in (tags or {}).items()],
         }
@@ -191,18 +209,23 @@ class _Log:
             values = {kind: items[BATCH[kind] :] for kind, items in values.items()}
             self._client.log_batch(run, **batch)
 
-    def end(self, run: str, failed: bool = False) -> None:
+    def end(self, run: str, time: float, failed: bool = False) -> None:
         """Say that a run has ended."""
-        self._client.set_terminated(run, "FAILED" if failed else "FINISHED")
+        self._client.set_terminated(run, "FAILED" if failed else "FINISHED", _time(time))
 
-    def finish(self, run: str, result: Result | None) -> None:
+    def finish(self, run: str, result: Result | None, time: float) -> None:
         """Log the archives that are there, and say that the run has ended."""
         archives = set(result.archives) if result is not None else set()
         for archive in sorted(archives):
             path = result.run_dir / archive if result is not None else None
             if path is not None and path.exists():
                 self._client.log_artifact(run, str(path), "networks")
-        self.end(run)
+        self.end(run, time)
+
+
+def _time(seconds: float) -> int:
+    """Return a time as MLflow has it."""
+    return int(1000 * seconds)
 
 
 def _name(name: str) -> str:

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from miha.errors import MihaError
+from miha.integrations.times import began
 from miha.optional import need
 from miha.plain import plain
 from miha.story import Story
@@ -65,7 +67,8 @@ def to_optuna(
     there = {(t.user_attrs.get("cycle"), t.user_attrs.get("clone")) for t in study.trials}
     settled = [clone for clone in story.clones if clone.is_settled]
     new = [clone for clone in settled if (clone.cycle, clone.clone) not in there]
-    study.add_trials([_trial(package, story, clone, distributions, target) for clone in new])
+    start = began(result)
+    study.add_trials([_trial(package, story, clone, distributions, target, start) for clone in new])
     return study
 
 
@@ -74,7 +77,7 @@ def _study(
 ) -> optuna.Study:
     small = target == "value" and result._mode == "min"
     run = {"folder": str(result.run_dir.absolute()), "target": target}
-    with _quiet(package):
+    with quiet(package):
         study: optuna.Study = package.create_study(
             storage=storage,
             study_name=name or result.run_dir.absolute().name,
@@ -102,8 +105,12 @@ def _check_own(study: optuna.Study) -> None:
         )
 
 
-class _quiet:
-    """Leave out the notes that a study was made."""
+class quiet:
+    """Leaves out the notes that a study was made.
+
+    Args:
+        package: Optuna.
+    """
 
     def __init__(self, package: Any) -> None:
         self._logging = package.logging
@@ -117,13 +124,18 @@ class _quiet:
 
 
 def _trial(
-    package: Any, story: Story, clone: Trial, distributions: Mapping[str, Any], target: Target
+    package: Any,
+    story: Story,
+    clone: Trial,
+    distributions: Mapping[str, Any],
+    target: Target,
+    start: float,
 ) -> Any:
     genes = {name: _value(value) for name, value in clone.genes.items() if value is not None}
     value = getattr(clone, target)
     is_done = clone.failure is None and value is not None and math.isfinite(value)
     states, curve = package.trial.TrialState, clone.curve(story.monitor)
-    return package.trial.create_trial(
+    trial = package.trial.create_trial(
         state=states.COMPLETE if is_done else states.FAIL,
         value=value if is_done else None,
         params=genes,
@@ -131,6 +143,10 @@ def _trial(
         intermediate_values={clone.start + 1 + i: v for i, v in enumerate(curve) if v == v},
         user_attrs=_attributes(clone),
     )
+    # Optuna's times are the clock's here, and name no zone.
+    trial.datetime_start = datetime.datetime.fromtimestamp(start + clone.after)
+    trial.datetime_complete = trial.datetime_start + datetime.timedelta(seconds=clone.seconds)
+    return trial
 
 
 def _attributes(clone: Trial) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """A run for TensorBoard: ``tensorboard --logdir logs/<run>/tensorboard``.
 
-The main line is a run of TensorBoard, and so is every clone, with its hyperparameters.
+The main line is a run of TensorBoard, and so is every clone, with its hyperparameters. Which of
+these there are TensorBoard finds out by itself: with a new optimizer others may come.
 ``pip install 'miha[tensorboard]'`` installs what it needs; TensorFlow is not.
 """
 
 from __future__ import annotations
 
-import datetime
 import io
 import math
 import os
@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from miha.callbacks import Callback
 from miha.disk import on_disk
-from miha.errors import JournalError
-from miha.folder import RunFolder
+from miha.integrations.times import began
 from miha.optional import need
 from miha.reader import load_run
 from miha.story import Story
@@ -73,26 +72,15 @@ def to_tensorboard(result: Result, path: str | Path | None = None) -> Path:
         MissingPackageError: TensorBoard is not installed.
     """
     folder = Path(path) if path is not None else result.run_dir / NAME
-    story, began = Story.of(result), _began(result)
-    _write(folder / "000000", lambda: [_experiment(story)], began)
+    story, start = Story.of(result), began(result)
     for number, trial in enumerate(story.trials):
         if trial.is_clone and trial.is_settled:
             place = folder / f"cycle_{trial.cycle:03d}" / f"clone_{trial.clone}"
-            _write(place / "000000", lambda trial=trial: _clone(story, trial), began)
+            _write(place / "000000", lambda trial=trial: _clone(trial), start + trial.after)
         if trial.is_on_main_line:
             place = folder / "main_line" / f"{number:06d}"
-            _write(place, lambda trial=trial: _scalars(trial, _genes(trial)), began)
-        began += trial.seconds
+            _write(place, lambda trial=trial: _scalars(trial, _genes(trial)), start + trial.after)
     return folder
-
-
-def _began(result: Result) -> float:
-    """Return when a run began, in seconds since 1970."""
-    try:
-        started = RunFolder(result.run_dir).description().get("started", "")
-        return datetime.datetime.fromisoformat(started).timestamp()
-    except (JournalError, ValueError):
-        return 0.0
 
 
 def _write(place: Path, events: Any, time: float) -> None:
@@ -141,7 +129,7 @@ def _genes(trial: Trial) -> dict[str, float]:
     return {f"genome/{name}": value for name, value in trial.genes.items() if is_number(value)}
 
 
-def _clone(story: Story, trial: Trial) -> Iterator[dict[str, Any]]:
+def _clone(trial: Trial) -> Iterator[dict[str, Any]]:
     """Yield the events of a clone: its hyperparameters, its epochs, and how it ended."""
     data, api = _hparams()
     start = data.SessionStartInfo(group_name=trial.name)
@@ -157,22 +145,6 @@ def _clone(story: Story, trial: Trial) -> Iterator[dict[str, Any]]:
     status = api.STATUS_FAILURE if trial.failure else api.STATUS_SUCCESS
     end = data.SessionEndInfo(status=status)
     yield {"summary": _plugin("_hparams_/session_end_info", session_end_info=end)}
-
-
-def _experiment(story: Story) -> dict[str, Any]:
-    """Return what tells TensorBoard which hyperparameters and which results there are."""
-    data, api = _hparams()
-    names = (story.monitor, "fitness", "gain")
-    metrics = [api.MetricInfo(name=api.MetricName(tag=name)) for name in names]
-    hparams = [api.HParamInfo(name=name, type=_type(api, story, name)) for name in story.gene_names]
-    experiment = api.Experiment(hparam_infos=hparams, metric_infos=metrics)
-    return {"summary": _plugin("_hparams_/experiment", experiment=experiment)}
-
-
-def _type(api: Any, story: Story, name: str) -> Any:
-    values = [trial.genes.get(name) for trial in story.trials]
-    numeric = all(value is None or is_number(value) for value in values)
-    return api.DATA_TYPE_FLOAT64 if numeric else api.DATA_TYPE_STRING
 
 
 def _set(field: Any, value: Any) -> None:

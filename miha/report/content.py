@@ -28,17 +28,17 @@ FIGURES: Mapping[str, tuple[Callable[[Result], go.Figure], str]] = {
     "history": (
         figures.plot_learning_history,
         "The main line, and the clones' short curves where they left it. Triangles are the "
-        "mutations that were selected.",
+        "mutations that were selected; at an arrow the run went back to its best network.",
     ),
     "lineage": (
         figures.plot_lineage,
-        "A column is a cycle, the fittest clone on top. Below, by how much each winner was "
-        "fitter than the unchanged clone.",
+        "A column is a cycle, the fittest clone on top, what goes on or joins to its right. "
+        "Below, by how much each winner was fitter than the unchanged clone.",
     ),
     "schedule": (figures.plot_schedule, "What the network's hyperparameters were, by epoch."),
     "paid": (
         figures.plot_what_paid,
-        "A point is a clone; diamonds are medians with their 95 % intervals. Above by kind of "
+        "A point is a mutation; diamonds are medians with their 95 % intervals. Above by kind of "
         "mutation, below by what it brought.",
     ),
     "parallel": (
@@ -55,16 +55,21 @@ FIGURES: Mapping[str, tuple[Callable[[Result], go.Figure], str]] = {
 MOST_GENES = 12
 """Hyperparameters that have a column in the table."""
 
-SLOW = ("importance",)
-"""Figures that a running run does without."""
+SLOW = "importance"
+"""The figure that takes a second, where all others together take less."""
 
 
-def content(result: Result, links: Path | None = None) -> dict[str, Any]:
+def content(
+    result: Result,
+    links: Path | None = None,
+    kept: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Return everything that the page shows.
 
     Args:
         result: A run, finished or not.
         links: The folder that links to archives are relative to; None: the run's own.
+        kept: Figures to show as they were made earlier, by name.
 
     Returns:
         Values as JSON can hold them; numbers that are not finite are null.
@@ -81,7 +86,7 @@ def content(result: Result, links: Path | None = None) -> dict[str, Any]:
         "state": result.state,
         "summary": summarize(result),
         "genes": _genes(story, description),
-        "figures": [_figure(result, name) for name in FIGURES],
+        "figures": [(kept or {}).get(name) or _figure(result, name) for name in FIGURES],
         "table": _table(story, result.run_dir, links or result.run_dir),
         "arguments": list(_pairs(description.get("arguments", {}))),
         "versions": list(_pairs(_circumstances(description))),
@@ -99,8 +104,6 @@ def _figure(result: Result, name: str) -> dict[str, Any]:
     """Return a figure, or why there is none."""
     make, caption = FIGURES[name]
     found: dict[str, Any] = {"name": name, "caption": caption}
-    if name in SLOW and result.state == "running":
-        return found | {"message": "Shown when the run has ended."}
     try:
         return found | {"figure": json.loads(make(result).to_json())}
     except MihaError as error:

@@ -3,10 +3,12 @@
 // Everything that comes from the run is put into the page as text, never as HTML.
 
 const POLL = 1000;  // Milliseconds between two questions to `miha watch`.
+const ROWS = 100;  // Of the table, put there at once.
 const element = (id) => document.getElementById(id);
 const sorting = { column: null, ascending: true };
 let shown = null;
 let version = null;
+let missing = [];  // Rows of the table that are not there yet.
 
 async function unpacked(text) {
   const letters = atob(text);
@@ -37,11 +39,40 @@ const ink = () => (isDark() ? "#d5dae0" : "#333b43");
 
 // Figures
 
+const near = new Set();
 const drawing = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (entry.isIntersecting) draw(entry.target);
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) near.add(target);
+    else near.delete(target);
   }
+  soon();
 }, { rootMargin: "400px" });
+
+// What takes long is done piece by piece: a figure that comes near, else some rows of the table.
+let isBusy = false;
+
+function soon() {
+  if (isBusy || !window.Plotly) return;
+  isBusy = true;
+  requestAnimationFrame(() => setTimeout(work));  // After the browser has painted.
+}
+
+function work() {
+  isBusy = false;
+  const place = nextPlace();
+  if (place) draw(place);
+  else if (missing.length) addRows(ROWS);
+  else return;
+  soon();
+}
+
+function nextPlace() {
+  const waiting = [...near].filter((place) => place.waiting);
+  const top = (place) => place.getBoundingClientRect().top;
+  waiting.sort((a, b) => top(a) - top(b));
+  // What is seen goes before what is near, above or below.
+  return waiting.find((place) => place.getBoundingClientRect().bottom > 0) ?? waiting.at(-1);
+}
 
 function draw(place) {
   if (!place.waiting) return;
@@ -112,9 +143,14 @@ function pairs(id, rows, head) {
 
 function shownValue(value) {
   if (value === null || value === undefined) return "–";
-  if (typeof value === "number") return Number.isInteger(value) ? String(value) : value.toPrecision(4).replace(/\.?0+(e|$)/, "$1");
+  if (typeof value === "number") return shownNumber(value);
   if (typeof value === "object") return value.text;
   return String(value);
+}
+
+function shownNumber(value) {
+  if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
+  return value.toPrecision(4).replace(/\.?0+(e|$)/, "$1");
 }
 
 function compare(a, b) {
@@ -178,21 +214,37 @@ function bodyCell(value) {
 
 function showClones() {
   const { columns, rows } = shown.table;
+  const table = element("clones");
   const chosen = sorted(filtered(rows));
   const isNumber = columns.map((_, place) => rows.some((row) => typeof row[place] === "number"));
+  const focused = columns.indexOf(document.activeElement.closest("#clones th")?.textContent);
   const head = make("thead");
   const names = make("tr");
   columns.forEach((name, place) => names.append(headCell(name, isNumber[place])));
   head.append(names);
-  const body = make("tbody");
-  const selected = columns.indexOf("selected");
-  chosen.forEach((row) => {
-    const line = make("tr", undefined, row[selected] ? "selected" : "");
-    row.forEach((value) => line.append(bodyCell(value)));
-    body.append(line);
-  });
-  element("clones").replaceChildren(head, body);
+  // As many rows again, and at the same place: what is read stays put.
+  const [before, box] = [table.tBodies[0]?.rows.length ?? 0, table.parentElement];
+  const [top, left] = [box.scrollTop, box.scrollLeft];
+  table.replaceChildren(head, make("tbody"));
   element("count").textContent = `${chosen.length} of ${rows.length} clones`;
+  missing = chosen;
+  addRows(Math.max(before, ROWS));
+  if (focused >= 0) names.cells[focused].firstChild.focus({ preventScroll: true });
+  [box.scrollTop, box.scrollLeft] = [top, left];
+  soon();
+}
+
+function addRows(count) {
+  const table = element("clones");
+  const selected = shown.table.columns.indexOf("selected");
+  const added = missing.slice(0, count).map((row) => {
+    const line = make("tr", undefined, row[selected] ? "selected" : "");
+    line.append(...row.map(bodyCell));
+    return line;
+  });
+  missing = missing.slice(count);
+  table.tBodies[0].append(...added);
+  table.ariaBusy = String(missing.length > 0);
 }
 
 function showKinds() {
@@ -224,7 +276,7 @@ function show(content) {
   pairs("versions", content.versions);
   showKinds();
   showClones();
-  if (window.Plotly) showFigures(content.figures);  // The words are there before the figures.
+  showFigures(content.figures);  // Their places: they are drawn when Plotly is there.
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
 }
 
@@ -261,7 +313,7 @@ async function begin() {
   const packed = element("content").textContent;
   if (packed) show(JSON.parse(await unpacked(packed)));
   (0, eval)(await unpacked(element("plotly").textContent));
-  if (packed) showFigures(shown.figures);
+  if (packed) soon();
   else ask();
 }
 

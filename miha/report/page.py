@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.disk import write_whole
+from miha.disk import placed, write_whole
 from miha.optional import need
 from miha.report.content import content
 
@@ -28,7 +28,7 @@ def write_report(result: Result, path: str | Path | None = None) -> Path:
     Args:
         result: A run, finished or not.
         path: The file; by default ``report.html`` in the run's folder. One that is there is
-            replaced.
+            replaced, and a folder that is not there is made.
 
     Returns:
         The file.
@@ -40,7 +40,8 @@ def write_report(result: Result, path: str | Path | None = None) -> Path:
     """
     target = Path(path) if path is not None else result.run_dir / NAME
     found = content(result, links=target.parent)
-    write_whole(target, page(found["title"], found).encode())
+    with placed(target):
+        write_whole(target, page(found["title"], found).encode())
     return target
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,9 @@ from miha.errors import RunStopped
 from miha.journal import Journal
 from miha.keras_callbacks import is_keras_callback
 from miha.logbook import Logbook
+from miha.placing import trials
 from miha.records import Epoch, Genome, Network, Schedule, Snapshot, Task
 from miha.trainer.protocol import Mirror, Trainer
-from miha.trials import trials
 
 if TYPE_CHECKING:
     from miha.result import Result
@@ -33,6 +33,10 @@ def join_keras_callbacks(callbacks: Sequence[Any], trainer: Trainer) -> list[Cal
     own = [callback for callback in callbacks if not is_keras_callback(callback)]
     place = sum(not is_keras_callback(callback) for callback in callbacks[:first])
     return [*own[:place], Following(guests, trainer, mirror), *own[place:]]
+
+
+Place = tuple[int | None, int | None]
+"""Cycle and clone."""
 
 
 class Following(Callback):
@@ -55,8 +59,9 @@ class Following(Callback):
         self._run_dir = Path()
         self._epoch = self._left = 0
         self._last: dict[str, Any] = {}
-        self._logs: dict[tuple[int | None, int | None], list[dict[str, Any]]] = {}
-        self._fittest: tuple[float, Network] | None = None
+        self._logs: dict[Place, list[dict[str, Any]]] = {}
+        # Whose values are in memory: the run holds the one that it selects, this holds none.
+        self._clones: weakref.WeakValueDictionary[Place, Network] = weakref.WeakValueDictionary()
         self._is_stopped = False
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
@@ -107,9 +112,7 @@ class Following(Callback):
             return
         place = (network.task.cycle, network.task.clone)
         self._logs[place] = [dict(epoch.logs) for epoch in network.epochs]
-        fitness = -math.inf if network.fitness is None else network.fitness
-        if self._fittest is None or fitness > self._fittest[0]:
-            self._fittest = (fitness, network)
+        self._clones[place] = network
 
     def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
         """Call the epochs of the selected clone: they belong to the main line now."""
@@ -120,7 +123,8 @@ class Following(Callback):
                     for logs in self._logs.get((cycle, place["clone"]), []):
                         self._list.on_epoch_begin(self._epoch)
                         self._end_epoch(logs)
-        self._logs, self._fittest = {}, None
+        self._logs = {}
+        self._clones.clear()
 
     def on_run_end(self, result: Result) -> None:
         """End as `fit` does."""
@@ -128,7 +132,8 @@ class Following(Callback):
 
     def _forget(self) -> None:
         self._epoch = self._left = 0
-        self._last, self._logs, self._fittest = {}, {}, None
+        self._last, self._logs = {}, {}
+        self._clones.clear()
         self._is_stopped = False
 
     def _end_epoch(self, logs: Mapping[str, Any]) -> None:
@@ -139,10 +144,9 @@ class Following(Callback):
 
     def _values(self, cycle: int, row: Mapping[str, Any]) -> tuple[Snapshot, Genome]:
         """Return a selected clone's values; those of an earlier process are in its archive."""
-        if self._fittest is not None:
-            network = self._fittest[1]
-            if network.task.clone == row["clone"] and network.snapshot is not None:
-                return network.snapshot, network.genome
+        network = self._clones.get((cycle, row["clone"]))
+        if network is not None and network.snapshot is not None:
+            return network.snapshot, network.genome
         description, data = read(self._run_dir / row["archive"])
         return self._trainer.recall(data), Genome.from_dict(description["genome"])
 

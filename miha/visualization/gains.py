@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 from miha.visualization.theme import SCALE
 
+REACH = 1e5
+"""How many times the unit the axis is long on each side; what is beyond lies at its end."""
+
 
 @dataclass(frozen=True)
 class GainScale:
-    """Places of gains: linear about zero, as logarithms beyond.
+    """Places of gains: linear about zero, as logarithms beyond, and not without end.
 
     Attributes:
         unit: Up to where it is linear, positive: the median of the gains' absolute values.
@@ -28,12 +31,14 @@ class GainScale:
         """Return a scale with a place for all of some gains."""
         known = [gain for gain in gains if gain is not None]
         sizes = sorted(abs(gain) for gain in known if gain)
-        unit = sizes[len(sizes) // 2] if sizes else 1.0
+        # Where most gains are next to nothing, the others shall not all lie at the end.
+        large = sizes[9 * (len(sizes) - 1) // 10] if sizes else 1.0
+        unit = max(sizes[len(sizes) // 2], 10 * large / REACH) if sizes else 1.0
         return cls(unit, min([0.0, *known]), max([0.0, *known]))
 
     def place(self, gain: float) -> float:
         """Return where a gain lies."""
-        return math.asinh(gain / self.unit)
+        return math.asinh(max(-REACH, min(gain / self.unit, REACH)))
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -48,13 +53,19 @@ class GainScale:
         Args:
             gap: How far apart at least, as a share of the axis.
         """
-        largest = max(abs(self.low), abs(self.high), self.unit)
+        end = REACH * self.unit
+        largest = min(max(abs(self.low), abs(self.high), self.unit), end)
         exponents = range(math.floor(math.log10(self.unit)), math.floor(math.log10(largest)) + 1)
         powers = [10.0**exponent for exponent in exponents][-5:]
         steps = powers if len(powers) > 3 else [f * p for p in powers for f in (1, 3)]
-        shown = self._apart([-v for v in steps if -v >= self.low], gap)[::-1] + [0.0]
-        shown += self._apart([v for v in steps if v <= self.high], gap)
-        return [self.place(v) for v in shown], [f"{v:+g}" if v else "0" for v in shown]
+        below = [-v for v in steps if -v >= self.low] + [-end] * (self.low < -end)
+        above = [v for v in steps if v <= self.high] + [end] * (self.high > end)
+        shown = [*self._apart(below, gap)[::-1], 0.0, *self._apart(above, gap)]
+        return [self.place(v) for v in shown], [self._text(v, end) for v in shown]
+
+    def _text(self, gain: float, end: float) -> str:
+        sign = {-end: "≤ ", end: "≥ "}.get(gain, "")
+        return f"{sign}{float(f'{gain:.2g}'):+g}" if gain else "0"
 
     def _apart(self, values: Sequence[float], gap: float) -> list[float]:
         """Leave out values that would stand too close to zero or to each other; larger ones win."""

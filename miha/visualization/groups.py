@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from miha.story import Story
-from miha.trials import NO_GENE, Trial, is_number
+from miha.trials import Trial, is_number
 from miha.visualization.theme import safe
 
 MOST_VALUES = 25
@@ -67,9 +67,8 @@ class Group:
 def by_kind(story: Story) -> list[Group]:
     """Group the clones by the kind of mutation that made them, the unchanged aside."""
     groups: dict[str, list[Trial]] = defaultdict(list)
-    for clone in story.clones:
-        if clone.gene != NO_GENE:
-            groups[clone.gene].append(clone)
+    for clone in story.mutations:
+        groups[clone.gene].append(clone)
     return _sorted([Group(kind, kind, clones) for kind, clones in groups.items()])
 
 
@@ -78,31 +77,33 @@ def by_value(story: Story) -> list[Group]:
     before = {trial.archive: trial.genes for trial in story.trials if trial.archive}
     start = story.trials[0].genes if story.trials else {}
     groups: dict[tuple[str, str], list[Trial]] = defaultdict(list)
-    for clone in story.clones:
+    for clone in story.mutations:
         parent = before.get(clone.parents[0] if clone.parents else "", start)
-        for label in dict.fromkeys(_news(parent, clone.genes)):
+        for label in dict.fromkeys(_news(clone.gene, parent, clone.genes)):
             groups[clone.gene, label].append(clone)
     most = sorted(groups.items(), key=lambda item: -len(item[1]))[:MOST_VALUES]
-    times = Counter(label for (_, label), _ in most)
-    return _sorted(
-        [
-            Group(label if times[label] == 1 else f"{kind}: {label}", kind, clones)
-            for (kind, label), clones in most
-        ]
-    )
+    return _sorted([Group(label, kind, clones) for (kind, label), clones in most])
 
 
-def _news(parent: Mapping[str, Any], child: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is new in a child; a learning rate that comes with an optimizer is not."""
-    words = [n for n, v in child.items() if v != parent.get(n) and not is_number(v)]
-    if words:
-        yield from (f"{name.split('.')[0]} → {child[name]}" for name in words)
-        return
-    for name, value in child.items():
+def _news(kind: str, parent: Mapping[str, Any], child: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a mutation brought; a learning rate that comes with an optimizer is not said."""
+    new = {name: value for name, value in child.items() if value != parent.get(name)}
+    words = {name: value for name, value in new.items() if not is_number(value)}
+    for name, value in words.items():
+        yield f"{_called(kind, name.split('.')[0])} → {value}"
+    for name, value in new.items() if not words else ():
         old = parent.get(name)
-        if value != old:
-            larger = not is_number(old) or value > old
-            yield f"{name} {'larger' if larger else 'smaller'}"
+        larger = not is_number(old) or value > old
+        yield f"{_called(kind, name)} {'larger' if larger else 'smaller'}"
+
+
+def _called(kind: str, name: str) -> str:
+    """Return the name of a hyperparameter, and what changed it where that says more."""
+    head = name.split(".")[0]
+    if kind == head:
+        return name
+    # "activation" changes one of the "activations".
+    return kind if head == f"{kind}s" else f"{kind}: {name}"
 
 
 def _sorted(groups: list[Group]) -> list[Group]:

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from miha.story import Story
 from miha.trials import NO_GENE, Trial
-from miha.visualization.theme import FAINT, GREY, MAIN, bounds, figure, log_axis, look, safe, title
+from miha.visualization.theme import (
+    FAINT,
+    GREY,
+    MAIN,
+    bounds,
+    figure,
+    log_axis,
+    look,
+    number,
+    safe,
+    title,
+)
 from miha.visualization.words import describe
 
 if TYPE_CHECKING:
@@ -22,12 +33,16 @@ WIDE = 20.0
 MOST_BORDERS = 120
 """Cycles beyond which their borders would be a grey wall."""
 
+MANY = 400
+"""Clones beyond which those of the first panel alone can be pointed at: a page must be quick."""
+
 
 def plot_learning_history(result: Result) -> go.Figure:
     """Plot loss and monitored value over the epochs of the main line.
 
     The clones' curves are faint branches where they left it; pointed at, they tell their
-    mutation. Triangles are the mutations that were selected.
+    mutation. Triangles are the mutations that were selected. Where the run went back to its best
+    network, the line begins anew at an arrow.
 
     Args:
         result: A run, finished or not.
@@ -42,7 +57,9 @@ def plot_learning_history(result: Result) -> go.Figure:
     names = _panels(story)
     data: list[dict[str, Any]] = []
     for row, name in enumerate(names, start=1):
-        panel = [*_branches(story, name), *_main(story, name), *_selected(story, name)]
+        is_pointed_at = row == 1 or len(story.clones) <= MANY
+        panel = [*_branches(story, name, is_pointed_at), *_main(story, name)]
+        panel += [*_selected(story, name), *_returns(story, name)]
         axes = {"xaxis": "x", "yaxis": f"y{row}" if row > 1 else "y"}
         data += [{**trace, **axes, **({"showlegend": False} if row > 1 else {})} for trace in panel]
     layout: dict[str, Any] = {
@@ -53,8 +70,7 @@ def plot_learning_history(result: Result) -> go.Figure:
     return figure(
         data,
         title=title("Learning history"),
-        xaxis={**x_axis, "rangemode": "tozero", "showgrid": False},
-        shapes=_borders(story),
+        xaxis={**x_axis, "rangemode": "tozero", "showgrid": False, "minor": _borders(story)},
         height=300 + 220 * len(names),
         **layout,
     )
@@ -67,12 +83,17 @@ def _panels(story: Story) -> list[str]:
 
 
 def _main(story: Story, name: str) -> list[dict[str, Any]]:
-    x, y, text = [], [], []
+    x: list[int | None] = []
+    y: list[float | None] = []
+    text: list[str] = []
     for trial in story.main_line:
-        x += list(range(trial.start + 1, trial.end + 1))
-        y += [value if math.isfinite(value) else None for value in trial.curve(name)]
-        # The mutation is told wherever the line is pointed at, not on its triangle only.
         told = describe(story, trial) if trial.is_clone else f"<b>{safe(trial.name)}</b>"
+        base = story.returns.get(trial.start)
+        if base is not None and x and x[-1] == trial.start:  # It begins anew from there.
+            x, y, text = [*x, None, trial.start], [*y, None, _end(base, name)], [*text, "", told]
+        x += range(trial.start + 1, trial.end + 1)
+        y += map(_finite, trial.curve(name))
+        # The mutation is told wherever the line is pointed at, not on its triangle only.
         text += [told] * len(trial.logs)
     return [
         {
@@ -88,47 +109,54 @@ def _main(story: Story, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def _branches(story: Story, name: str) -> list[dict[str, Any]]:
+def _branches(story: Story, name: str, is_pointed_at: bool) -> list[dict[str, Any]]:
     """Return the clones' curves: lines for each kind of mutation, and their ends to point at."""
-    ends = {trial.end: trial.curve(name)[-1] for trial in story.main_line if trial.logs}
     traces: list[dict[str, Any]] = []
     for kind in (NO_GENE, *story.gene_kinds):
         clones = [c for c in story.clones if c.gene == kind and c.logs and not c.selected]
         if clones:
-            traces += _branch(story, name, kind, clones, ends)
+            key, line, ends = _branch(story, name, kind, clones)
+            traces += [key, line, *([ends] if is_pointed_at else [])]
     return traces
 
 
 def _branch(
-    story: Story, name: str, kind: str, clones: Sequence[Trial], ends: dict[int, float]
-) -> list[dict[str, Any]]:
+    story: Story, name: str, kind: str, clones: Sequence[Trial]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return an entry for the legend, the curves and their ends."""
     colour, symbol = look(story.gene_kinds, kind)
     opacity = max(0.25, min(0.5, 25 / len(story.clones)))
     x: list[int | None] = []
     y: list[float | None] = []
     for clone in clones:
+        base = story.parent(clone)
         x += [clone.start, *range(clone.start + 1, clone.end + 1), None]
-        y += [_finite(ends.get(clone.start)), *map(_finite, clone.curve(name)), None]
+        y += [None if base is None else _end(base, name), *map(_finite, clone.curve(name)), None]
     label = "unchanged" if kind == NO_GENE else kind
     common = {"type": "scatter", "legendgroup": kind, "name": safe(label), "showlegend": False}
     line = {"mode": "lines", "line": {"color": colour, "width": 1}, "opacity": opacity}
     points = {"color": colour, "symbol": symbol, "size": 5}
-    return [
+    return (
         # For the legend: the clones' own colours are faint.
         {**common, "mode": "markers", "marker": {**points, "size": 9}, "x": [None], "y": [None]}
         | {"showlegend": True},
         {**common, **line, "x": x, "y": y, "hoverinfo": "skip"},
-        {
-            **common,
-            "mode": "markers",
-            "marker": points,
-            "opacity": min(1.0, 2 * opacity),
-            "x": [clone.end for clone in clones],
-            "y": [_finite(clone.curve(name)[-1]) for clone in clones],
-            "text": [describe(story, clone) for clone in clones],
-            "hovertemplate": "%{text}<extra></extra>",
-        },
-    ]
+        {**common, **_points(story, name, clones, points), "opacity": min(1.0, 2 * opacity)},
+    )
+
+
+def _points(
+    story: Story, name: str, clones: Sequence[Trial], marker: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the ends of clones' curves, which tell their mutation."""
+    return {
+        "mode": "markers",
+        "x": [clone.end for clone in clones],
+        "y": [_end(clone, name) for clone in clones],
+        "text": [describe(story, clone) for clone in clones],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": marker,
+    }
 
 
 def _selected(story: Story, name: str) -> list[dict[str, Any]]:
@@ -137,34 +165,38 @@ def _selected(story: Story, name: str) -> list[dict[str, Any]]:
     if not clones:
         return []
     colours = [look(story.gene_kinds, clone.gene)[0] for clone in clones]
+    marker = {"symbol": "triangle-up", "size": 12, "color": colours}
+    points = _points(story, name, clones, marker | {"line": {"color": GREY, "width": 1}})
+    return [{"type": "scatter", "name": "selected mutation", **points}]
+
+
+def _returns(story: Story, name: str) -> list[dict[str, Any]]:
+    """Return where the run went back to its best network."""
+    if not story.returns:
+        return []
     return [
         {
             "type": "scatter",
             "mode": "markers",
-            "name": "selected mutation",
-            "x": [clone.end for clone in clones],
-            "y": [_finite(clone.curve(name)[-1]) for clone in clones],
-            "text": [describe(story, clone) for clone in clones],
+            "name": "back to the best network",
+            "x": list(story.returns),
+            "y": [_end(base, name) for base in story.returns.values()],
+            "text": [_say_return(story, base) for base in story.returns.values()],
             "hovertemplate": "%{text}<extra></extra>",
-            "marker": {
-                "symbol": "triangle-up",
-                "size": 12,
-                "color": colours,
-                "line": {"color": GREY, "width": 1},
-            },
+            "marker": {"symbol": "triangle-left", "size": 12, "color": MAIN}
+            | {"line": {"color": GREY, "width": 1}},
         }
     ]
 
 
-def _borders(story: Story) -> list[dict[str, Any]]:
-    """Return a thin line where each cycle begins."""
-    starts = sorted({clone.start for clone in story.clones})
-    line = {"color": FAINT, "width": 1, "dash": "dot"}
-    common = {"type": "line", "xref": "x", "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
-    return [
-        {**common, "x0": start, "x1": start, "line": line}
-        for start in starts[:: 1 + len(starts) // MOST_BORDERS]
-    ]
+def _say_return(story: Story, base: Trial) -> str:
+    return f"<b>back to {safe(base.name)}</b><br>{safe(story.monitor)} {number(base.value)}"
+
+
+def _borders(story: Story) -> dict[str, Any]:
+    """Return a thin line where each cycle begins; a grid is quicker to draw than shapes."""
+    starts = story.starts[:: 1 + len(story.starts) // MOST_BORDERS]
+    return {"tickvals": starts, "showgrid": True, "gridcolor": FAINT, "griddash": "dot"}
 
 
 def _y_axis(story: Story, name: str, row: int, rows: int) -> dict[str, Any]:
@@ -182,6 +214,11 @@ def _y_axis(story: Story, name: str, row: int, rows: int) -> dict[str, Any]:
     if is_log:
         return {**axis, **log_axis(max(low, min([*main, *others]) * 0.9), high)}
     return {**axis, "range": [low, high]}
+
+
+def _end(trial: Trial, name: str) -> float | None:
+    """Return a logged value after the last epoch of a training."""
+    return _finite(trial.curve(name)[-1]) if trial.logs else None
 
 
 def _finite(value: float | None) -> float | None:

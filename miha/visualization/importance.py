@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from miha.errors import MihaError
-from miha.integrations.optuna import to_optuna
+from miha.integrations.optuna import quiet, to_optuna
 from miha.optional import need
+from miha.visualization.gains import GainScale
+from miha.visualization.scales import Scale
 from miha.visualization.theme import MAIN, figure, safe, title
 
 if TYPE_CHECKING:
+    import optuna
     import plotly.graph_objects as go
 
     from miha.result import Result
@@ -22,7 +26,8 @@ def plot_importance(result: Result, seed: int = 0) -> go.Figure:
     """Plot how much of the differences in gain each hyperparameter explains.
 
     Optuna's fANOVA works on the clones' gains, since their values fall with the epochs whatever
-    their hyperparameters are.
+    their hyperparameters are; on their places on the figures' axis of gains, since else a clone
+    that diverged would be all that is explained.
 
     Args:
         result: A run, finished or not.
@@ -88,5 +93,34 @@ def gene_importance(result: Result, seed: int = 0) -> dict[str, float]:
             f"Received: {len(done)}. Wait for more."
         )
     evaluator = importance.FanovaImportanceEvaluator(seed=seed)
-    shares: dict[str, float] = importance.get_param_importances(study, evaluator=evaluator)
-    return dict(shares)
+    shares = importance.get_param_importances(_filled(done), evaluator=evaluator)
+    return {name: float(share) for name, share in shares.items()}
+
+
+def _filled(done: Sequence[Any]) -> optuna.Study:
+    """Return a study in which every trial has every hyperparameter: fANOVA leaves out others.
+
+    A number that a trial does not have (the momentum of an optimizer without one) lies below all
+    others, as in the figure of parallel coordinates.
+    """
+    optuna = need("optuna", "optuna")
+    scale = GainScale.of(trial.value for trial in done)
+    names = list(dict.fromkeys(name for trial in done for name in trial.params))
+    columns = {name: _column(optuna, [t.params.get(name) for t in done]) for name in names}
+    kinds = {name: kind for name, (kind, _) in columns.items()}
+    with quiet(optuna):
+        study = optuna.create_study(direction="maximize")
+    for number, trial in enumerate(done):
+        params = {name: places[number] for name, (_, places) in columns.items()}
+        value = scale.place(trial.value)
+        study.add_trial(optuna.trial.create_trial(value=value, params=params, distributions=kinds))
+    return study
+
+
+def _column(optuna: Any, values: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """Return the distribution of a hyperparameter, and its value in each trial."""
+    scale = Scale.of(values)
+    places = scale.filled(values)
+    if scale.is_numeric:
+        return optuna.distributions.FloatDistribution(min(places), max(places)), places
+    return optuna.distributions.CategoricalDistribution(sorted(set(places))), places

@@ -23,7 +23,8 @@ def plot_what_paid(result: Result) -> go.Figure:
     """Plot how much each kind of mutation gained, and each value that a mutation brought.
 
     The gain of a clone is its fitness less that of its cycle's unchanged clone (less its cycle's
-    mean where there is none). A point is a clone, a diamond the median, a bar its 95 % interval.
+    mean where there is none). A point is a mutation, after the last training of its clone in its
+    cycle; a diamond is the median, a bar its 95 % interval.
 
     Args:
         result: A run, finished or not.

@@ -46,7 +46,8 @@ def plot_parallel_coordinate(result: Result, genes: Sequence[str] | None = None)
     gains = [clone.gain or 0.0 for clone in clones]
     scale = GainScale.of(gains)
     places, texts = scale.ticks()
-    dimensions = [_dimension(name, clones) for name in names]
+    longest = 24 if len(names) <= 6 else 12  # Else the words of one axis lie on the next one.
+    dimensions = [_dimension(name, clones, longest) for name in names]
     last = {"label": "gain in fitness", "values": [scale.place(gain) for gain in gains]}
     dimensions.append({**last, "tickvals": places, "ticktext": texts})
     trace = {
@@ -81,17 +82,12 @@ def chosen(story: Story, genes: Sequence[str] | None) -> list[str]:
     return list(genes) if genes is not None else story.varied
 
 
-def _dimension(name: str, clones: Sequence[Trial]) -> dict[str, Any]:
+def _dimension(name: str, clones: Sequence[Trial], longest: int) -> dict[str, Any]:
     values = [clone.genes.get(name) for clone in clones]
     scale = Scale.of(values)
-    places, texts = scale.ticks()
-    # Where a number is missing the line ends below all others.
-    floor = min(places, default=0.0)
-    missing = any(scale.place(value) is None for value in values)
-    lowest = floor - 0.15 * ((max(places, default=0.0) - floor) or 1.0)
-    if missing:
-        places, texts = [lowest, *places], ["–", *texts]
-    shown = [lowest if (place := scale.place(value)) is None else place for value in values]
+    places, texts = scale.ticks(longest=longest)
+    if scale.is_numeric and None in values:  # The line ends below all others.
+        places, texts = [scale.below, *places], ["–", *texts]
     # Here Plotly takes text as it is, and knows no tags: nothing is escaped.
     short = name if len(name) <= 26 else f"…{name[-25:]}"
-    return {"label": short, "values": shown, "tickvals": places, "ticktext": texts}
+    return {"label": short, "values": scale.filled(values), "tickvals": places, "ticktext": texts}

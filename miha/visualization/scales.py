@@ -43,10 +43,28 @@ class Scale:
             return None
         return math.log10(value) if self.is_log else float(value)
 
-    def ticks(self, most: int = 8) -> tuple[list[float], list[str]]:
-        """Return where to write values on the axis, and what: text that is not escaped yet."""
+    @property
+    def below(self) -> float:
+        """A place below all numbers, for one that is missing."""
+        low, high = (self.place(self.values[end]) or 0.0 for end in (0, -1))
+        return low - 0.15 * ((high - low) or 1.0)
+
+    def filled(self, values: Sequence[Any]) -> list[float]:
+        """Return the places of values; a number that is missing lies below all others."""
+        places = map(self.place, values)
+        return [self.below if place is None else place for place in places]
+
+    def ticks(self, most: int = 8, longest: int = 24) -> tuple[list[float], list[str]]:
+        """Return where to write values on the axis, and what: text that is not escaped yet.
+
+        Args:
+            most: How many numbers at most.
+            longest: Characters of a word.
+        """
         if not self.is_numeric:
-            return [float(i) for i in range(len(self.values))], [cut(v, 24) for v in self.values]
+            return [float(i) for i in range(len(self.values))], [
+                cut(v, longest) for v in self.values
+            ]
         shown = self.values if len(self.values) <= most else self._between(most)
         places = [math.log10(v) if self.is_log else float(v) for v in shown]
         return places, [f"{value:.3g}" for value in shown]

@@ -19,7 +19,10 @@ MOST_LANES = 24
 """Hyperparameters in words that are shown; beyond, those that never changed are left out."""
 
 MOST_STEPS = 8
-"""The same of hyperparameters in numbers."""
+"""Panels of hyperparameters in numbers that changed."""
+
+LETTERS = 120
+"""Of a bar that is as long as the whole run."""
 
 STEP, LANE = 130, 34
 """Pixels of a panel of steps, and of a swim lane."""
@@ -37,7 +40,8 @@ class Span:
 def plot_schedule(result: Result) -> go.Figure:
     """Plot each hyperparameter of the main line over its epochs.
 
-    Numbers are steps; words (the optimizer, activations) are swim lanes.
+    Numbers that changed are steps; words (the optimizer, activations) are swim lanes, and so are
+    numbers that never changed.
 
     Args:
         result: A run, finished or not.
@@ -51,9 +55,8 @@ def plot_schedule(result: Result) -> go.Figure:
     story = Story.of(result)
     spans = {name: _spans(story, name) for name in story.gene_names}
     spans = {name: found for name, found in spans.items() if found}
-    numbers = {n: found for n, found in spans.items() if all(is_number(s.value) for s in found)}
-    numeric = _some(numbers, MOST_STEPS)
-    lanes = _some({n: found for n, found in spans.items() if n not in numbers}, MOST_LANES)
+    numeric = [name for name, found in spans.items() if _is_stepped(found)][:MOST_STEPS]
+    lanes = _some({n: found for n, found in spans.items() if not _is_stepped(found)})
     heights = [STEP] * len(numeric) + ([LANE * len(lanes)] if lanes else [])
     domains = _domains(heights)
     data: list[dict[str, Any]] = []
@@ -96,10 +99,16 @@ def _spans(story: Story, name: str) -> list[Span]:
     return spans
 
 
-def _some(spans: dict[str, list[Span]], most: int) -> list[str]:
-    """Return the hyperparameters to show: where there are too many, those that changed."""
+def _is_stepped(spans: Sequence[Span]) -> bool:
+    """Tell whether a hyperparameter is a number that changed."""
+    return all(is_number(span.value) for span in spans) and len(spans) > 1
+
+
+def _some(spans: dict[str, list[Span]]) -> list[str]:
+    """Return the lanes to show, those that changed first, and alone where there are too many."""
     changing = [name for name, found in spans.items() if len(found) > 1]
-    return (list(spans) if len(spans) <= most else changing)[:most]
+    others = [name for name in spans if name not in changing]
+    return [*changing, *(others if len(spans) <= MOST_LANES else [])][:MOST_LANES]
 
 
 def _domains(heights: Sequence[int]) -> list[list[float]]:
@@ -143,23 +152,30 @@ def _step_axis(name: str, spans: Sequence[Span], domain: list[float]) -> dict[st
 
 def _bars(spans: dict[str, list[Span]], row: int) -> list[dict[str, Any]]:
     """Return a trace of bars for each value, so that a value has one colour in all lanes."""
-    values = list(dict.fromkeys(str(span.value) for found in spans.values() for span in found))
+    values = list(dict.fromkeys(_text(span) for found in spans.values() for span in found))
     lanes = list(spans)
+    whole = max(span.end for found in spans.values() for span in found)
     traces = []
     for index, value in enumerate(values):
         found = [
             (lanes.index(name), span)
             for name in lanes
             for span in spans[name]
-            if str(span.value) == value
+            if _text(span) == value
         ]
-        colour = COLOURS[index % len(COLOURS)] if index < 2 * len(COLOURS) else GREY
-        traces.append(_bar(value, found, lanes, colour, row))
+        is_word = any(not is_number(span.value) for _, span in found)
+        colour = COLOURS[index % len(COLOURS)] if index < 2 * len(COLOURS) and is_word else GREY
+        traces.append(_bar(value, found, lanes, colour, row, whole))
     return traces
 
 
 def _bar(
-    value: str, found: Sequence[tuple[int, Span]], lanes: Sequence[str], colour: str, row: int
+    value: str,
+    found: Sequence[tuple[int, Span]],
+    lanes: Sequence[str],
+    colour: str,
+    row: int,
+    whole: int,
 ) -> dict[str, Any]:
     return {
         "type": "bar",
@@ -168,7 +184,7 @@ def _bar(
         "y": [lane for lane, _ in found],
         "base": [span.start for _, span in found],
         "x": [span.end - span.start for _, span in found],
-        "text": [safe(value, 30)] * len(found),
+        "text": [safe(value, 30) if _fits(value, span, whole) else "" for _, span in found],
         "textposition": "inside",
         "insidetextanchor": "middle",
         "textangle": 0,
@@ -183,6 +199,15 @@ def _bar(
         "width": 0.8,
         "yaxis": f"y{row}",
     }
+
+
+def _text(span: Span) -> str:
+    return f"{span.value:g}" if is_number(span.value) else str(span.value)
+
+
+def _fits(text: str, span: Span, whole: int) -> bool:
+    """Tell whether a bar is long enough for what is written on it."""
+    return LETTERS * (span.end - span.start) / whole > min(len(text), 30) + 1
 
 
 def _lane_axis(lanes: Sequence[str], domain: list[float]) -> dict[str, Any]:

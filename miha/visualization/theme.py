@@ -43,9 +43,11 @@ def figure(data: Sequence[dict[str, Any]], **layout: Any) -> go.Figure:
     """
     graph = need("plotly.graph_objects", "plot")
     axes = {key: _axis(value) for key, value in layout.items() if key[1:5] == "axis"}
-    return graph.Figure(
-        data=list(data), layout={"template": "none", **_BASE, **layout, **axes}, skip_invalid=False
-    )
+    base = {"template": "none", **_BASE}
+    told = [trace for trace in data if trace.get("showlegend", "name" in trace)]
+    if len(told) < 2 or not layout.get("showlegend", True):  # There is no legend.
+        base["margin"] = {**_BASE["margin"], "t": 60}
+    return graph.Figure(data=list(data), layout={**base, **layout, **axes}, skip_invalid=False)
 
 
 _BASE: dict[str, Any] = {
