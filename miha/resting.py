@@ -8,6 +8,7 @@ from typing import Any
 
 from miha.overtaking import CAUTION
 from miha.records import Mode, Schedule
+from miha.stages import stages
 
 Entry = Mapping[str, Any]
 
@@ -63,14 +64,15 @@ def payments(
 
 
 def _has_paid(clones: Sequence[Entry], won: int | None, left: int, sign: int) -> bool:
-    winner = next((clone for clone in clones if clone["clone"] == won), None)
-    if winner is None or winner["change"]["gene"] == "none":
-        return False
+    way = stages(clones, won)
     control = next((clone for clone in clones if clone["change"]["gene"] == "none"), None)
-    is_anew = winner["change"]["gene"] == "restart"
+    if not way or all(stage["change"]["gene"] == "none" for stage in way):
+        return False
+    first = way[0]  # Of its stages, the one that was beside the control.
+    is_anew = first["change"]["gene"] == "restart"
     if control is None or is_anew or not math.isfinite(control["value"]):
         return True
-    gain = sign * (control["value"] - winner["value"]) / len(winner["epochs"])
+    gain = sign * float(control["value"] - first["value"]) / len(first["epochs"])
     others = sum(len(clone["epochs"]) for clone in clones) - len(control["epochs"])
     return gain * left / CAUTION > max(0.0, others * _pace(control, sign))
 

@@ -6,6 +6,7 @@ import pytest
 from fakes import FakeTrainer, make_loop, run
 
 from miha.overtaking import overtakes
+from miha.stages import stages
 
 LIFE = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.25]
 
@@ -29,8 +30,8 @@ def test_values_that_diverged_are_never_as_good():
     assert overtakes([math.nan] * 10, 0.5, 2, 20, "min")
 
 
-def _run(path, value, c=5, **changes):
-    """Run a network that learns slowly, and a restart (training 3) that ends with a value."""
+def _run(path, value, at=3, c=5, n=1, **changes):
+    """Run a network that learns slowly, and a restart that ends with a value."""
     life = iter([5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 4.4, 4.3])
 
     class Slow(FakeTrainer):
@@ -38,9 +39,9 @@ def _run(path, value, c=5, **changes):
             logs = super()._logs()
             return logs | ({"val_loss": next(life)} if len(self.trainings) == 1 else {})
 
-    script = {1: {"val_loss": 4.2}, 2: {"val_loss": 4.25}, 3: {"val_loss": value}}
+    script = {1: {"val_loss": 4.2}, 2: {"val_loss": 4.25}, at: {"val_loss": value}}
     trainer = Slow(script=script)
-    loop = make_loop(path, trainer, m=8, n=1, c=c, restarts=1, **changes)
+    loop = make_loop(path, trainer, m=8, n=n, c=c, restarts=1, **changes)
     run(loop)
     return loop.log
 
@@ -57,3 +58,12 @@ def test_the_life_of_a_network_begins_with_its_restart(tmp_path):
     )
     assert log.life(2)[0]["val_loss"] == 4.35
     assert len(log.life(2)) == 2
+
+
+def test_a_restart_that_races_is_the_beginning_of_a_life_too(tmp_path):
+    log = _run(tmp_path, 1.0, at=5, racing=True, pop_size=4, n=2)
+    clones = {e["clone"]: e for e in log.trainings if e["cycle"] == 1 and e["phase"] == "clone"}
+    way = stages(clones.values(), log.winners[1])
+    assert [stage["change"]["gene"] for stage in way] == ["restart"] * 2
+    line = [e for e in log.trainings if e["cycle"] == 1 and e["phase"] == "winner"]
+    assert log.life(2) == [epoch for e in (*way, *line) for epoch in e["epochs"]]

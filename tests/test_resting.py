@@ -37,11 +37,13 @@ def test_a_rest_follows_a_population_that_has_not_paid(outcomes, told):
 SCHEDULE = Schedule(m=4, n=2, k=1, c=2, pop_size=3)
 
 
-def clone(number, gene, value, start=1.0):
+def clone(number, gene, value, start=1.0, parent="model/model_init.zip"):
     return {
         "phase": "clone",
         "cycle": 1,
         "clone": number,
+        "archive": f"population/1_{number}_model.zip",
+        "parent": parent,
         "change": {"gene": gene},
         "start": start,
         "value": value,
@@ -66,6 +68,13 @@ def test_a_population_pays_where_its_winner_is_worth_its_epochs(value, won, paid
     for entry in clones:
         entry |= {"value": -entry["value"], "start": -entry["start"]}
     assert payments(clones, {1: won}, SCHEDULE, "max") == {1: paid}
+
+
+@pytest.mark.parametrize(("base", "paid"), [(0, False), (1, True), (2, True)])
+def test_a_clone_that_goes_on_has_paid_as_what_it_began_as(base, paid):
+    clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.6), clone(2, "restart", 0.95)]
+    last = clone(3, "none", 0.5, parent=clones[base]["archive"])
+    assert payments([*clones, last], {1: 3}, SCHEDULE, "min") == {1: paid}
 
 
 def test_a_small_gain_pays_where_the_network_has_come_to_a_halt():
