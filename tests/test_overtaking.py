@@ -30,8 +30,11 @@ def test_values_that_diverged_are_never_as_good():
     assert overtakes([math.nan] * 10, 0.5, 2, 20, "min")
 
 
-def _run(path, value, at=3, c=5, n=1, **changes):
-    """Run a network that learns slowly, and a restart that ends with a value."""
+CLONES = {1: 4.2, 2: 4.25}
+
+
+def _run(path, values, c=5, n=1, **changes):
+    """Run a network that learns slowly, with the values of some trainings by their number."""
     life = iter([5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 4.4, 4.3])
 
     class Slow(FakeTrainer):
@@ -39,20 +42,19 @@ def _run(path, value, at=3, c=5, n=1, **changes):
             logs = super()._logs()
             return logs | ({"val_loss": next(life)} if len(self.trainings) == 1 else {})
 
-    script = {1: {"val_loss": 4.2}, 2: {"val_loss": 4.25}, at: {"val_loss": value}}
-    trainer = Slow(script=script)
+    trainer = Slow(script={number: {"val_loss": value} for number, value in values.items()})
     loop = make_loop(path, trainer, m=8, n=n, c=c, restarts=1, **changes)
     run(loop)
     return loop.log
 
 
 def test_a_restart_behind_is_selected_where_it_is_expected_to_overtake(tmp_path):
-    assert _run(tmp_path / "near", 4.35).winners[1] == 2
-    assert _run(tmp_path / "far", 4.95).winners[1] == 0
+    assert _run(tmp_path / "near", CLONES | {3: 4.35}).winners[1] == 2
+    assert _run(tmp_path / "far", CLONES | {3: 4.95}).winners[1] == 0
 
 
 def test_the_life_of_a_network_begins_with_its_restart(tmp_path):
-    log = _run(tmp_path, 4.35)
+    log = _run(tmp_path, CLONES | {3: 4.35})
     assert [epoch["val_loss"] for epoch in log.life(1)] == pytest.approx(
         [5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 4.4, 4.3]
     )
@@ -61,7 +63,7 @@ def test_the_life_of_a_network_begins_with_its_restart(tmp_path):
 
 
 def test_a_restart_that_races_is_the_beginning_of_a_life_too(tmp_path):
-    log = _run(tmp_path, 1.0, at=5, racing=True, pop_size=4, n=2)
+    log = _run(tmp_path, {5: 1.0, 6: 0.9}, n=2, racing=True, pop_size=4)
     clones = {e["clone"]: e for e in log.trainings if e["cycle"] == 1 and e["phase"] == "clone"}
     way = stages(clones.values(), log.winners[1])
     assert [stage["change"]["gene"] for stage in way] == ["restart"] * 2
