@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from miha.fitness import LOSES
@@ -10,6 +11,8 @@ from miha.mutations import Mutation
 from miha.records import Genome
 
 Entry = Mapping[str, Any]
+Payment = tuple[str, int, bool]
+"""What was drawn, in which cycle, and whether it paid."""
 
 DISCOUNT = 0.8
 """Weight of a cycle beside the next one: what pays changes while a network learns."""
@@ -18,7 +21,7 @@ FLOOR = 0.3
 """Share of the draws that all mutations have alike, whatever they have paid."""
 
 PRIOR = 1.0
-"""Successes and failures that each mutation begins with."""
+"""Successes and failures that each mutation and each value begins with."""
 
 
 def learned_weights(
@@ -38,13 +41,60 @@ def learned_weights(
         trainings: The journal's entries.
         cycle: The cycle to draw for; entries of it and of later ones do not count.
     """
-    payments = [p for p in _payments(trainings) if p[1] < cycle]
+    payments = [(e["change"]["gene"], e["cycle"], paid) for e, paid in _outcomes(trainings, cycle)]
     shares = [_share(mutation.gene, payments, cycle) for mutation in mutations]
     mean = sum(shares) / len(shares)
     return [
         mutation.weight * (FLOOR + (1 - FLOOR) * share / mean)
         for mutation, share in zip(mutations, shares, strict=True)
     ]
+
+
+def learned_welcome(
+    trainings: Sequence[Entry], parent: Genome, cycle: int
+) -> Callable[[Genome], float]:
+    """Return how welcome a child is, from what its new values have paid so far.
+
+    The mean share of successes of its values, as `learned_weights` has it for operators: of a name
+    such as an optimizer's, of a number whether it became larger or smaller.
+
+    Args:
+        trainings: The journal's entries.
+        parent: The genome that children are made of.
+        cycle: The cycle to draw for; entries of it and of later ones do not count.
+    """
+    genomes = {e["archive"]: Genome.from_dict(e["genome"]) for e in trainings if e["archive"]}
+    payments = [
+        (value, entry["cycle"], paid)
+        for entry, paid in _outcomes(trainings, cycle)
+        if entry["parent"] in genomes
+        for value in new_values(genomes[entry["parent"]], Genome.from_dict(entry["genome"]))
+    ]
+
+    def welcome(child: Genome) -> float:
+        shares = [_share(value, payments, cycle) for value in new_values(parent, child)]
+        return sum(shares) / len(shares) if shares else 0.5
+
+    return welcome
+
+
+def new_values(parent: Genome, child: Genome) -> set[str]:
+    """Return what is new in a genome, in words such as "optimizer adam" and "batch_size larger"."""
+    found: set[str] = set()
+    for name in (field.name for field in fields(Genome)):
+        before, after = getattr(parent, name), getattr(child, name)
+        pairs = zip(before, after, strict=True) if isinstance(after, tuple) else [(before, after)]
+        found |= {f"{name} {_become(*pair)}" for pair in pairs if pair[0] != pair[1]}
+    return found
+
+
+def _become(before: Any, after: Any) -> str:
+    """Say what a value has become; of a pair of place and value, the value."""
+    if isinstance(after, tuple):
+        return _become(before[1], after[1])
+    if isinstance(after, str) or before is None or after is None:
+        return str(after)
+    return "larger" if after > before else "smaller"
 
 
 MEMORY = 5
@@ -71,18 +121,15 @@ def tried(trainings: Iterable[Entry], parent: Genome, cycle: int) -> set[Genome]
     return found - {parent}
 
 
-def _payments(trainings: Iterable[Entry]) -> list[tuple[str, int, bool]]:
-    """Return gene, cycle and success of every mutated clone."""
+def _outcomes(trainings: Iterable[Entry], cycle: int) -> Iterator[tuple[Entry, bool]]:
+    """Yield every mutated clone of earlier cycles, and whether it paid."""
     cycles: dict[int, list[Entry]] = {}
     for entry in trainings:
-        if entry["phase"] == "clone":
+        if entry["phase"] == "clone" and entry["cycle"] < cycle:
             cycles.setdefault(entry["cycle"], []).append(entry)
-    return [
-        (entry["change"]["gene"], cycle, _fitness(entry) > _bar(clones))
-        for cycle, clones in cycles.items()
-        for entry in clones
-        if entry["change"]["gene"] != "none"
-    ]
+    for clones in cycles.values():
+        bar = _bar(clones)
+        yield from ((e, _fitness(e) > bar) for e in clones if e["change"]["gene"] != "none")
 
 
 def _bar(clones: Sequence[Entry]) -> float:
@@ -96,8 +143,8 @@ def _fitness(entry: Entry) -> float:
     return LOSES if entry["fitness"] is None else float(entry["fitness"])
 
 
-def _share(gene: str, payments: Sequence[tuple[str, int, bool]], cycle: int) -> float:
-    """Return the discounted share of successes of a gene."""
-    mine = [(DISCOUNT ** (cycle - 1 - at), paid) for name, at, paid in payments if name == gene]
+def _share(name: str, payments: Sequence[Payment], cycle: int) -> float:
+    """Return the discounted share of successes of a gene or of a value."""
+    mine = [(DISCOUNT ** (cycle - 1 - at), paid) for what, at, paid in payments if what == name]
     successes = PRIOR + sum(weight for weight, paid in mine if paid)
     return successes / (2 * PRIOR + sum(weight for weight, _ in mine))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from miha.bandit import Entry, learned_weights, tried
-from miha.mutations import distinct_mutants, with_activations
+from miha.bandit import Entry, learned_weights, learned_welcome, tried
+from miha.mutations import Learned, distinct_mutants, with_activations
 from miha.plan import Plan
 from miha.randomness import generator
 from miha.records import UNCHANGED, Change, Genome
@@ -33,12 +33,14 @@ def population(
         cycle: 1 to c.
         trainings: The journal's entries of earlier cycles.
     """
-    weights = learned_weights(plan.mutations, trainings, cycle) if plan.adaptive else None
-    again = tried(trainings, genome, cycle)
+    learned = Learned(tried=tried(trainings, genome, cycle))
+    if plan.adaptive:
+        weights = learned_weights(plan.mutations, trainings, cycle)
+        learned = Learned(weights, learned_welcome(trainings, genome, cycle), learned.tried)
     first, size = int(plan.control), plan.candidates
     rng = generator(plan.seed, "clone", cycle, 0, "operators")
     places = [generator(plan.seed, "clone", cycle, i, "mutation") for i in range(first, size)]
-    mutants = distinct_mutants(genome, plan.mutations, space, rng, places, weights, again)
+    mutants = distinct_mutants(genome, plan.mutations, space, rng, places, learned)
     if cycle <= plan.restarts and len(places) > 1:
         mutants[-1] = restarted(genome, space, places[-1])
     return [(genome, UNCHANGED)] * first + mutants

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from fakes import GENOME, RICH
 from test_population import entry
 
-from miha.bandit import FLOOR, learned_weights
+from miha.bandit import FLOOR, learned_weights, learned_welcome, new_values
 from miha.mutations import ActivationMutation, BatchSizeMutation
 
-MUTATIONS = (ActivationMutation(), BatchSizeMutation())
+MUTATIONS = (ActivationMutation(weight=1.0), BatchSizeMutation())
 
 
 def test_without_a_past_the_users_weights_hold():
@@ -50,3 +51,28 @@ def test_clones_that_failed_have_not_paid():
 def test_entries_of_the_same_cycle_and_of_later_ones_do_not_count(cycle):
     done = [entry("none", 0.0, 2), entry("activation", -1.0, 2), entry("batch_size", 1.0, 2)]
     assert learned_weights(MUTATIONS, done, cycle) == [1.0, 1.0]
+
+
+def test_new_values_are_named_by_what_they_became():
+    child = RICH.replace(optimizer="lion", batch_size=2).with_activation("last", "relu")
+    assert new_values(RICH, child) == {"optimizer lion", "batch_size smaller", "activations relu"}
+    assert new_values(child, RICH) == {"optimizer adamw", "batch_size larger", "activations tanh"}
+    assert new_values(RICH, RICH) == set()
+
+
+START = {**entry("initial", None, None), "phase": "initial", "archive": "model/model_init.zip"}
+LARGER, SMALLER = GENOME.replace(batch_size=8), GENOME.replace(batch_size=2)
+
+
+def test_a_value_that_paid_is_welcome_and_one_that_lost_is_not():
+    done = [START, entry("none", 0.0), entry("batch_size", 1.0, genome=LARGER)]
+    done += [entry("batch_size", -1.0, genome=SMALLER)]
+    welcome = learned_welcome(done, GENOME, 2)
+    assert welcome(LARGER) > welcome(GENOME.replace(optimizer="lion")) > welcome(SMALLER)
+    assert welcome(GENOME.replace(batch_size=16)) == welcome(LARGER)
+    assert welcome(GENOME) == 0.5
+
+
+def test_values_of_the_same_cycle_do_not_count_yet():
+    done = [START, entry("none", 0.0), entry("batch_size", 1.0, genome=LARGER)]
+    assert learned_welcome(done, GENOME, 1)(LARGER) == 0.5

@@ -14,6 +14,7 @@ from miha.mutations import (
     MUTATIONS,
     ActivationMutation,
     BatchSizeMutation,
+    Learned,
     LearningRateMutation,
     Mutation,
     OptimizerMutation,
@@ -331,6 +332,15 @@ def test_mutations_are_drawn_by_their_weights():
     mutations = [BatchSizeMutation(weight=3.0), LearningRateMutation(weight=1.0)]
     drawn = Counter(mutate(GENOME, mutations, SPACE, rng(seed))[1].gene for seed in range(800))
     assert 0.70 < drawn["batch_size"] / 800 < 0.80
+
+
+def test_of_several_children_the_more_welcome_one_is_drawn_more_often():
+    learned = Learned(welcome=lambda child: 0.9 if child.batch_size == 8 else 0.1)
+    drawn = Counter(
+        mutate(GENOME, [BatchSizeMutation()], SPACE, rng(seed), learned)[0].batch_size
+        for seed in range(200)
+    )
+    assert drawn[8] > 2 * drawn[2] > 0
 
 
 def test_every_mutation_is_drawn_sometime():

@@ -7,7 +7,7 @@ import pytest
 from fakes import GENOME, SPACE
 
 from miha.fitness import LevelAndSlope
-from miha.mutations import resolve
+from miha.mutations import ActivationMutation, LearningRateMutation, resolve
 from miha.plan import Plan
 from miha.population import ADAPTIVE, population, restarted
 from miha.records import UNCHANGED, Schedule
@@ -76,6 +76,7 @@ def entry(gene, fitness, cycle=1, genome=GENOME, parent="model/model_init.zip"):
         "phase": "clone",
         "cycle": cycle,
         "parent": parent,
+        "archive": None,
         "genome": genome.to_dict(),
         "change": {"gene": gene},
         "fitness": fitness,
@@ -122,6 +123,11 @@ def test_what_lost_beside_another_genome_may_be_made():
 
 
 def test_a_small_population_tries_one_gene_but_once():
+    alike = [LearningRateMutation(weight=1.0), ActivationMutation(weight=1.0)]
+    changes = {
+        "mutations": resolve(["optimizer", "batch_size", *alike]),
+        "schedule": Schedule(1, 1, 1, 4, 5),
+    }
     for seed in range(20):
-        genes = [change.gene for _, change in draw(3, seed=seed, schedule=Schedule(1, 1, 1, 4, 5))]
+        genes = [change.gene for _, change in draw(3, seed=seed, **changes)]
         assert sorted(genes[1:]) == ["activation", "batch_size", "learning_rate", "optimizer"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -68,12 +69,31 @@ def resolve(mutations: Sequence[str | Mutation]) -> tuple[Mutation, ...]:
     return tuple(_resolve_one(mutation) for mutation in mutations)
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What the past of a run says of its next draws; by default, nothing.
+
+    Attributes:
+        weights: How often each operator is drawn, relative to the others; its own by default.
+        welcome: From the genome of a child to how welcome it is, a positive number.
+        tried: Genomes that shall not be drawn again.
+    """
+
+    weights: Sequence[float] | None = None
+    welcome: Callable[[Genome], float] | None = None
+    tried: Collection[Genome] = ()
+
+
+CHOICES = 3
+"""Children that an operator draws where one of them is chosen by how welcome it is."""
+
+
 def mutate(
     genome: Genome,
     mutations: Sequence[Mutation],
     space: Space,
     rng: np.random.Generator,
-    weights: Sequence[float] | None = None,
+    learned: Learned = Learned(),
     first: int | None = None,
 ) -> tuple[Genome, Change]:
     """Change one gene, by a mutation drawn according to the weights.
@@ -83,7 +103,7 @@ def mutate(
         mutations: The operators to draw from; those that can change nothing are passed over.
         space: What each gene may become.
         rng: The only source of randomness.
-        weights: How often each is drawn, relative to the others; their own by default.
+        learned: What the past says of the draw.
         first: The operator to begin with; drawn by default.
 
     Returns:
@@ -92,9 +112,9 @@ def mutate(
     Raises:
         ArgumentError: No operator can change anything.
     """
-    for index in _order(len(mutations), _shares(mutations, weights), rng, first):
+    for index in _order(len(mutations), _shares(mutations, learned), rng, first):
         mutation = mutations[index]
-        child = _apply(mutation, genome, space, rng)
+        child = _chosen(mutation, genome, space, rng, learned.welcome)
         transition = mutation.transition
         if child is not None and (child != genome or transition in ANEW):
             words = [ANEW.get(transition), describe(genome, child)]
@@ -112,8 +132,7 @@ def distinct_mutants(
     space: Space,
     rng: np.random.Generator,
     generators: Sequence[np.random.Generator],
-    weights: Sequence[float] | None = None,
-    tried: Collection[Genome] = (),
+    learned: Learned = Learned(),
     tries: int = 20,
 ) -> list[tuple[Genome, Change]]:
     """Draw a population of mutants, all different where that is possible.
@@ -127,21 +146,19 @@ def distinct_mutants(
         space: What each gene may become.
         rng: Draws the operators.
         generators: One for each mutant.
-        weights: How often each operator is drawn; see `mutate`.
-        tried: Genomes that shall not be drawn again.
+        learned: What the past says of the draws.
         tries: Draws before a mutant that exists already is accepted.
 
     Returns:
         A genome and its change for each generator.
     """
     mutants: list[tuple[Genome, Change]] = []
-    shares = _shares(mutations, weights)
-    firsts = systematic(shares, len(generators), rng)
+    firsts = systematic(_shares(mutations, learned), len(generators), rng)
     for own, first in zip(generators, firsts, strict=True):
-        seen = {*tried, *(child for child, _ in mutants)}
+        seen = {*learned.tried, *(child for child, _ in mutants)}
         for attempt in range(tries):
             is_patient = attempt < tries // 2
-            mutant = mutate(genome, mutations, space, own, weights, first if is_patient else None)
+            mutant = mutate(genome, mutations, space, own, learned, first if is_patient else None)
             if mutant[0] not in seen:
                 break
         mutants.append(mutant)
@@ -168,8 +185,8 @@ def systematic(shares: np.ndarray, count: int, rng: np.random.Generator) -> list
     return [int(order[min(place, len(order) - 1)]) for place in found]
 
 
-def _shares(mutations: Sequence[Mutation], weights: Sequence[float] | None) -> np.ndarray:
-    shares = np.array(weights or [mutation.weight for mutation in mutations])
+def _shares(mutations: Sequence[Mutation], learned: Learned) -> np.ndarray:
+    shares = np.array(learned.weights or [mutation.weight for mutation in mutations])
     return np.asarray(shares / shares.sum())
 
 
@@ -190,6 +207,24 @@ def _resolve_one(mutation: str | Mutation) -> Mutation:
             f"Received: {mutation!r}."
         )
     return MUTATIONS[mutation]()
+
+
+def _chosen(
+    mutation: Mutation,
+    genome: Genome,
+    space: Space,
+    rng: np.random.Generator,
+    welcome: Callable[[Genome], float] | None,
+) -> Genome | None:
+    """Return a child; of several the more welcome one, more often, where that is known."""
+    if welcome is None:
+        return _apply(mutation, genome, space, rng)
+    drawn = (_apply(mutation, genome, space, rng) for _ in range(CHOICES))
+    children = [child for child in drawn if child is not None]
+    if not children:
+        return None
+    shares = np.array([welcome(child) for child in children])
+    return children[rng.choice(len(children), p=shares / shares.sum())]
 
 
 def _apply(
