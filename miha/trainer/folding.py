@@ -91,7 +91,8 @@ def _watched(
     try:
         outputs = _outputs(network, x)
         seen = {name: switch.seen or [] for name, switch in switches.items()}
-        return outputs, {name: _rows(calls[0]) for name, calls in seen.items() if len(calls) == 1}
+        once = {name: calls[0] for name, calls in seen.items() if len(calls) == 1}
+        return outputs, {name: _rows(value) for name, value in once.items() if _is_known(value)}
     finally:
         for switch in switches.values():
             switch.seen = None
@@ -100,6 +101,15 @@ def _watched(
 def _outputs(network: keras.Model, x: Any) -> list[np.ndarray]:
     found = keras.tree.flatten(network(x, training=False))
     return [np.asarray(keras.ops.convert_to_numpy(y), "float64") for y in found]
+
+
+def _is_known(seen: Any) -> bool:
+    """Tell whether a tensor has values: inside a loop that a backend compiles it has none."""
+    try:
+        keras.ops.convert_to_numpy(seen)
+    except Exception:  # Each backend has an error of its own.
+        return False
+    return True
 
 
 def _rows(seen: Any) -> np.ndarray:
