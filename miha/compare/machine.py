@@ -1,0 +1,47 @@
+"""The machine and the versions that a comparison ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = (
+    "miha",
+    "keras",
+    "tensorflow",
+    "jax",
+    "optuna",
+    "optuna-integration",
+    "keras-tuner",
+    "ray",
+)
+
+
+def circumstances() -> dict[str, str | int | None]:
+    """Return versions, processor and cores."""
+    return {
+        "python": platform.python_version(),
+        **{name: found for name in PACKAGES if (found := _version(name))},
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [
+                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
+            ]
+    except OSError:
+        lines = []
+    name = lines[0].split(":", 1)[1].strip() if lines else ""
+    return name or platform.processor() or platform.machine()
