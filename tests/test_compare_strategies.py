@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,12 @@ from miha.compare import (
     Comparison,
     CosineEarlyStopping,
     GridSearch,
+    KerasTunerBayesian,
+    KerasTunerHyperband,
     Miha,
     Miha2021,
+    OptunaHyperband,
+    OptunaMedian,
     Plain,
     RandomSearch,
     Strategy,
@@ -32,13 +37,25 @@ from miha.errors import ArgumentError
 from miha.records import Schedule
 from miha.space import SearchSpace
 
+pytestmark = [
+    # KerasTuner loads weights into networks that have no optimizer's state yet.
+    pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The optimal value found for dimension"),
+]
+
 EPOCHS = 8
 SPACE = SearchSpace(
     optimizers=["adam", "sgd"], activations=["relu", "tanh"], batch_size=(8, 32),
     learning_rate=(0.001, 0.1), layers=["hidden"],
 )  # fmt: skip
 GRID = GridSearch(optimizers=("adam",), rates=1, activations=("relu", "tanh"))
-STRATEGIES = [
+LIBRARIES = {
+    "optuna_integration": [OptunaMedian(trial_epochs=3), OptunaHyperband(trial_epochs=4)],
+    "keras_tuner": [KerasTunerHyperband(trial_epochs=3), KerasTunerBayesian(trial_epochs=5)],
+}
+"""By what must be installed for them."""
+
+OWN = [
     Plain(),
     CosineEarlyStopping(patience=20),
     RandomSearch(trial_epochs=5),
@@ -47,6 +64,8 @@ STRATEGIES = [
     Miha2021(),
     Miha(),
 ]
+OF_LIBRARIES = [s for package, group in LIBRARIES.items() if find_spec(package) for s in group]
+STRATEGIES = OWN + OF_LIBRARIES
 
 
 class Closed:
@@ -143,6 +162,11 @@ def everything(tmp_path_factory):
         return watched(tmp_path_factory.mktemp("compare"), STRATEGIES)
 
 
+@pytest.mark.parametrize("package", LIBRARIES)
+def test_the_libraries_are_there(package):
+    pytest.importorskip(package, reason="pip install 'miha[compare]'")
+
+
 @pytest.mark.parametrize("name", [strategy.name for strategy in STRATEGIES])
 def test_every_strategy_trains_the_same_epochs_as_its_networks_count_them(everything, name):
     check_budget(*everything, name)
@@ -173,7 +197,8 @@ def test_reading_the_test_data_would_be_noticed(tmp_path):
 
 def test_all_strategies_begin_with_the_same_weights(everything):
     _, notes = everything
-    names = [s.name for s in STRATEGIES if s is not GRID]  # It begins with what it draws.
+    # What begins with a configuration that it draws gives it the first seed all the same.
+    names = [strategy.name for strategy in STRATEGIES]
     first = notes[names[0], 0]["weights"]
     for name in names[1:]:
         for one, other in zip(first, notes[name, 0]["weights"], strict=True):
@@ -286,6 +311,7 @@ def found_by(strategy: Strategy, folder: Path, epochs: int) -> Any:
         (RandomSearch(trial_epochs=2), 16),
         (GridSearch(optimizers=("adam",), activations=("relu", "sigmoid", "tanh"), rates=1), 6),
         (Miha(), 40),
+        *(pytest.param(s, 16, marks=pytest.mark.slow) for s in OF_LIBRARIES),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )

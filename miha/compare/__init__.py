@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from miha.compare.configurations import ConfigurationSpace as ConfigurationSpace
     from miha.compare.harness import compare as compare
     from miha.compare.strategies.base import Strategy as Strategy
+    from miha.compare.strategies.keras_tuner import KerasTunerBayesian as KerasTunerBayesian
+    from miha.compare.strategies.keras_tuner import KerasTunerHyperband as KerasTunerHyperband
     from miha.compare.strategies.mutation import Miha as Miha
     from miha.compare.strategies.mutation import Miha2021 as Miha2021
+    from miha.compare.strategies.optuna import OptunaHyperband as OptunaHyperband
+    from miha.compare.strategies.optuna import OptunaMedian as OptunaMedian
     from miha.compare.strategies.plain import CosineEarlyStopping as CosineEarlyStopping
     from miha.compare.strategies.plain import Plain as Plain
     from miha.compare.strategies.sampling import GridSearch as GridSearch
@@ -29,8 +33,12 @@ _HOMES = {
     "ConfigurationSpace": "configurations",
     "compare": "harness",
     "Strategy": "strategies.base",
+    "KerasTunerBayesian": "strategies.keras_tuner",
+    "KerasTunerHyperband": "strategies.keras_tuner",
     "Miha": "strategies.mutation",
     "Miha2021": "strategies.mutation",
+    "OptunaHyperband": "strategies.optuna",
+    "OptunaMedian": "strategies.optuna",
     "CosineEarlyStopping": "strategies.plain",
     "Plain": "strategies.plain",
     "GridSearch": "strategies.sampling",

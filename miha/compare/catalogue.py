@@ -13,6 +13,10 @@ CATALOGUE = {
     "cosine": "plain.CosineEarlyStopping",
     "random": "sampling.RandomSearch",
     "grid": "sampling.GridSearch",
+    "optuna": "optuna.OptunaMedian",
+    "optuna-hyperband": "optuna.OptunaHyperband",
+    "keras-tuner-hyperband": "keras_tuner.KerasTunerHyperband",
+    "keras-tuner-bayesian": "keras_tuner.KerasTunerBayesian",
     "miha-2021": "mutation.Miha2021",
     "miha": "mutation.Miha",
 }

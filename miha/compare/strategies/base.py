@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import textwrap
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Strategy(ABC):
     def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
         """Say why the strategy cannot run here; None where it can."""
         for module in self.needs:
-            if find_spec(module) is None:
+            if not _is_installed(module):
                 return f"{module} is not installed; pip install 'miha[compare]'"
         return None
 
@@ -55,6 +56,12 @@ class Strategy(ABC):
             for name, method in vars(kind).items()
             if inspect.isfunction(method) and name not in NOT_COUNTED
         )
+
+
+def _is_installed(module: str) -> bool:
+    if module in sys.modules:  # Some replace themselves by an object without a specification.
+        return sys.modules[module] is not None
+    return find_spec(module) is not None
 
 
 NOT_COUNTED = (
