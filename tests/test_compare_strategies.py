@@ -293,12 +293,12 @@ TEACHER = SearchSpace(
 POOR = START.replace(learning_rate=0.001, activations=(("hidden", "relu"),))
 
 
-def found_by(strategy: Strategy, folder: Path, epochs: int) -> Any:
+def found_by(strategy: Strategy, folder: Path, epochs: int, isolate: bool = False) -> Any:
     """Return the cell of a strategy on the objective whose best activation is known: tanh."""
     comparison = compare(
         *(families.build_teacher, families.curves(), [strategy]),
         **{"starts": {"poor": POOR}, "space": TEACHER, "epochs": epochs, "seeds": 1},
-        **{"isolate": False, "logs": folder, "verbose": 0},
+        **{"isolate": isolate, "logs": folder, "verbose": 0},
     )
     [cell] = comparison.cells
     assert cell.failure is None, cell.failure

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from miha.compare.strategies.optuna import OptunaMedian as OptunaMedian
     from miha.compare.strategies.plain import CosineEarlyStopping as CosineEarlyStopping
     from miha.compare.strategies.plain import Plain as Plain
+    from miha.compare.strategies.ray import RayAsha as RayAsha
+    from miha.compare.strategies.ray import RayPbt as RayPbt
     from miha.compare.strategies.sampling import GridSearch as GridSearch
     from miha.compare.strategies.sampling import RandomSearch as RandomSearch
     from miha.compare.strategies.sampling import ThenTrain as ThenTrain
@@ -41,6 +43,8 @@ _HOMES = {
     "OptunaMedian": "strategies.optuna",
     "CosineEarlyStopping": "strategies.plain",
     "Plain": "strategies.plain",
+    "RayAsha": "strategies.ray",
+    "RayPbt": "strategies.ray",
     "GridSearch": "strategies.sampling",
     "RandomSearch": "strategies.sampling",
     "ThenTrain": "strategies.sampling",

@@ -17,6 +17,8 @@ CATALOGUE = {
     "optuna-hyperband": "optuna.OptunaHyperband",
     "keras-tuner-hyperband": "keras_tuner.KerasTunerHyperband",
     "keras-tuner-bayesian": "keras_tuner.KerasTunerBayesian",
+    "ray-pbt": "ray.RayPbt",
+    "ray-asha": "ray.RayAsha",
     "miha-2021": "mutation.Miha2021",
     "miha": "mutation.Miha",
 }

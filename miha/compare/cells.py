@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import pickle
-import re
 import shutil
 import time
 import traceback
@@ -54,6 +53,7 @@ class Job:
         score: The user's function.
         metric: Name of the score that must be among those it returns.
         folder: Where it works; deleted afterwards.
+        model: Where the picked network is saved; None: nowhere.
     """
 
     place: Place
@@ -71,6 +71,7 @@ class Job:
     score: Score
     metric: str
     folder: Path
+    model: Path | None = None
 
 
 def run_here(job: Job) -> Cell:
@@ -132,19 +133,28 @@ def _run(job: Job) -> Cell:
         cell = _measured(job, time.perf_counter() - began)
         if not cell.epochs:
             raise MihaError("A strategy must train. Received: no epoch.")
-        return replace(cell, scores=_scores(job, model))
+        scores = _scores(job, model)
+        if job.model is not None:
+            job.model.parent.mkdir(parents=True, exist_ok=True)
+            model.save(job.model, include_optimizer=False)
+        return replace(cell, scores=scores)
     except Exception as error:
-        reason = f"{type(error).__name__}: {first_line(error)}"
+        reason = f"{type(error).__name__}: {_line(error)}"
         _tell(job, traceback.format_exc())
         return replace(_measured(job, time.perf_counter() - began), failure=reason)
+
+
+def _line(error: Exception) -> str:
+    """Return one line that tells; where a library raises a whole traceback, its last."""
+    line = first_line(error)
+    return str(error).strip().splitlines()[-1] if line.startswith("Traceback (") else line
 
 
 def _tell(job: Job, text: str) -> None:
     """Write down all that is known of a failure, in a file that stays."""
     folder = job.folder.parents[1] / "failures"
     folder.mkdir(exist_ok=True)
-    name = re.sub(r"[^\w.]+", "-", "-".join(map(str, job.place)))
-    (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    (folder / f"{job.place.file}.txt").write_text(text, encoding="utf-8")
 
 
 def _scores(job: Job, model: keras.Model) -> dict[str, float]:

@@ -45,6 +45,7 @@ def compare(
     logs: str | Path = "logs/compare",
     overwrite: bool = False,
     isolate: bool = True,
+    keep_models: bool = False,
     verbose: int = 1,
 ) -> Comparison:
     """Give several strategies the same budget, and score what each of them picks.
@@ -84,6 +85,7 @@ def compare(
         isolate: Whether each cell has a process of its own, so that neither memory nor time of one
             bears on the next. ``build_model`` and ``score`` must then be importable; and a script
             that calls this needs ``if __name__ == "__main__":``.
+        keep_models: Whether the picked network of each cell is saved: ``models/<cell>.keras``.
         verbose: 0: quiet; 1: a line for each cell.
 
     Returns:
@@ -112,6 +114,7 @@ def compare(
         metric_mode=direction("metric_mode", metric, metric_mode),
         folder=Path(logs).absolute(),
         isolate=isolate,
+        keep_models=keep_models,
         console=Console(highlight=False, soft_wrap=True, quiet=not verbose),
     )
     return plan.run(overwrite)

@@ -47,6 +47,7 @@ class Plan:
     metric_mode: Any
     folder: Path
     isolate: bool
+    keep_models: bool
     console: Console
 
     def run(self, overwrite: bool) -> Comparison:
@@ -85,6 +86,7 @@ class Plan:
                 score=self.score,
                 metric=self.metric,
                 folder=self.folder / "work" / f"{zlib.crc32(str(place).encode()):08x}",
+                model=self.folder / "models" / f"{place.file}.keras" if self.keep_models else None,
             )
 
     def describe(self) -> dict[str, Any]:

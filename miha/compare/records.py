@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -21,6 +22,11 @@ class Place(NamedTuple):
     start: str
     strategy: str
     seed: int
+
+    @property
+    def file(self) -> str:
+        """The name of a file about it, without an ending."""
+        return re.sub(r"[^\w.]+", "-", "-".join(map(str, self)))
 
     def __str__(self) -> str:
         return f"{self.strategy}, start {self.start}, seed {self.seed}"

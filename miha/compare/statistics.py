@@ -74,6 +74,32 @@ def p_value(gaps: Sequence[float]) -> float:
     return float(need("scipy.stats", "compare").ttest_1samp(gaps, 0.0).pvalue)
 
 
+def rank_correlations(values: np.ndarray, mode: Mode) -> list[float]:
+    """Return how well the ranks after each epoch predict those after the last one.
+
+    Source: C. Spearman's rank correlation (1904); equal values share their mean rank.
+
+    Args:
+        values: Shape (trials, epochs): the monitored value. What is not finite ranks last.
+        mode: Whether it is better small or large.
+
+    Returns:
+        The correlation after each epoch, -1 to 1; NaN where all ranks are the same.
+    """
+    worst = np.inf if mode == "min" else -np.inf
+    values = np.where(np.isfinite(values), values, worst)
+    stats = need("scipy.stats", "compare")
+    ranks = [stats.rankdata(column) for column in values.T]
+    return [_correlation(column, ranks[-1]) for column in ranks]
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Pearson's correlation; of ranks, it is Spearman's."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return math.nan
+    return float(np.corrcoef(first, second)[0, 1])
+
+
 def better_of(mode: Mode, values: Sequence[float]) -> float:
     """Return the best of some values, NaN of none."""
     finite = [value for value in values if math.isfinite(value)]

@@ -42,13 +42,14 @@ def write(comparison: Comparison, folder: Path, say: Say) -> None:
         draw(figures, folder, say)
 
 
-def draw(figures: dict[str, go.Figure], folder: Path, say: Say) -> None:
+def draw(figures: dict[str, go.Figure], folder: Path, say: Say, width: int = WIDTH) -> None:
     """Write figures as HTML, and as PNG where Kaleido and a Chrome for it are installed.
 
     Args:
         figures: By the names of their files.
         folder: It must be there.
         say: Receives a line where there are no pictures.
+        width: Of the PNG, in pixels.
     """
     for name, figure in figures.items():
         figure.write_html(folder / f"{name}.html", include_plotlyjs="directory")
@@ -56,7 +57,7 @@ def draw(figures: dict[str, go.Figure], folder: Path, say: Say) -> None:
         need("kaleido", "compare")
         for name, figure in figures.items():
             figure.update_layout(paper_bgcolor="#ffffff")
-            figure.write_image(folder / f"{name}.png", width=WIDTH, scale=SCALE)
+            figure.write_image(folder / f"{name}.png", width=width, scale=SCALE)
     except Exception as error:  # Kaleido tells of a missing browser in several ways.
         say(f"No PNG, only HTML: {first_line(error)}")
 
