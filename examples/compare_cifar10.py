@@ -15,10 +15,11 @@ import argparse
 import keras
 import numpy as np
 
-from miha import Genome
+from miha import Genome, SearchSpace
 from miha.compare import CATALOGUE, compare
 
 LAYERS = ("input_block", "block_1", "block_2", "dense")
+SPACE = SearchSpace(layers=LAYERS, learning_rate=(1e-4, 1e-1), batch_size=(8, 256))
 STARTS = {
     "good": Genome("adam", 0.001, 32, tuple((name, "relu") for name in LAYERS)),
     "poor": Genome("sgd", 0.01, 128, tuple((name, "sigmoid") for name in LAYERS)),
@@ -69,6 +70,7 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
         load(args.data, args.objects),
         args.strategies,
         starts={name: STARTS[name] for name in args.starts},
+        space=SPACE,
         epochs=args.epochs,
         seeds=args.seeds,
         monitor="val_accuracy",

@@ -16,11 +16,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from miha import Genome
+from miha import Genome, SearchSpace
 from miha.compare import CATALOGUE, compare
 from miha.compare.pictures import draw_fields
 
 LAYERS = ("first", "middle", "last")
+SPACE = SearchSpace(layers=LAYERS, learning_rate=(1e-4, 1e-1), batch_size=(8, 256))
 STARTS = {
     "good": Genome("adam", 0.001, 32, tuple((name, "relu") for name in LAYERS)),
     "poor": Genome("sgd", 0.01, 128, tuple((name, "sigmoid") for name in LAYERS)),
@@ -99,6 +100,7 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
         data,
         args.strategies,
         starts={name: STARTS[name] for name in args.starts},
+        space=SPACE,
         epochs=args.epochs,
         seeds=args.seeds,
         monitor="val_loss",
@@ -116,7 +118,8 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
     rows["gappy"] = np.where(y[places, ..., 1] > 0, np.nan, x[places, ..., 0])
     for cell in comparison.cells:
         if cell.place.start == args.starts[-1] and cell.place.seed == 0 and not cell.failure:
-            model = keras.models.load_model(f"{args.logs}/models/{cell.place.file}.keras")
+            path = f"{args.logs}/models/{cell.place.file}.keras"
+            model = keras.models.load_model(path, compile=False)
             rows[cell.place.strategy] = model.predict(x[places], verbose=0)[..., 0]
     draw_fields(rows, Path(args.logs), say=print)
     print(f"Figures and JSON: {args.logs}")

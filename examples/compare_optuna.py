@@ -15,9 +15,10 @@ import argparse
 import keras
 import numpy as np
 
-from miha import Genome
+from miha import Genome, SearchSpace
 from miha.compare import CATALOGUE, compare
 
+SPACE = SearchSpace(layers=["hidden"], learning_rate=(1e-4, 1e-1), batch_size=(8, 256))
 STARTS = {
     "good": Genome("adam", 0.001, 32, (("hidden", "relu"),)),
     "poor": Genome("sgd", 0.01, 128, (("hidden", "sigmoid"),)),
@@ -70,6 +71,7 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
         load(args.data, args.objects),
         args.strategies,
         starts={name: STARTS[name] for name in args.starts},
+        space=SPACE,
         epochs=args.epochs,
         seeds=args.seeds,
         monitor="val_accuracy",

@@ -73,12 +73,13 @@ def _curves(
         if row == len(starts) - 1:
             x_axis["title"] = {"text": text}
         layout[f"xaxis{row + 1 if row else ''}"] = x_axis
+    top = 70 + 30 * -(-len(comparison.strategies) // 4)  # A title, and lines of legend.
     heading = f"Best {safe(comparison.about['monitor'])} so far, mean over seeds"
     return figure(
         data,
         title=title(heading),
-        height=240 + 260 * len(starts),
-        margin={"l": 80, "r": 30, "t": 110 + 12 * len(comparison.strategies), "b": 60},
+        height=top + 60 + 300 * len(starts),
+        margin={"l": 80, "r": 30, "t": top, "b": 60},
         **layout,
     )
 
@@ -180,7 +181,12 @@ def plot_scores(comparison: Comparison) -> go.Figure:
     }
     heading = "Test scores: a point for each seed; diamond: mean ± standard error"
     return figure(
-        data, title=title(heading), height=170 + 34 * len(names), showlegend=False, **layout
+        data,
+        title=title(heading),
+        height=140 + 34 * len(names),
+        margin={"l": 80, "r": 30, "t": 70, "b": 60},
+        showlegend=False,
+        **layout,
     )
 
 

@@ -53,7 +53,9 @@ def _axes(suffix: str, row: int, rows: int, column: int, columns: int, name: str
     bare = {"showgrid": False, "ticks": "", "showticklabels": False}
     across = {"domain": [column / columns, (column + 0.96) / columns], "anchor": f"y{suffix}"}
     down = {"domain": [1 - (row + 0.96) / rows, 1 - row / rows], "anchor": f"x{suffix}"}
-    heading = {"title": {"text": safe(name, 24)}, "side": "top"} if row == 0 else {}
+    heading = (
+        {"title": {"text": safe(name, 24), "font": {"size": 12}}, "side": "top"} if row == 0 else {}
+    )
     return {f"xaxis{suffix}": {**bare, **across, **heading}, f"yaxis{suffix}": {**bare, **down}}
 
 
