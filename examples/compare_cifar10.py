@@ -18,7 +18,7 @@ import numpy as np
 from miha import Genome, SearchSpace
 from miha.compare import CATALOGUE, compare
 
-LAYERS = ("input_block", "block_1", "block_2", "dense")
+LAYERS = ("input_block", "block_1", "block_2", "hidden")
 SPACE = SearchSpace(layers=LAYERS, learning_rate=(1e-4, 1e-1), batch_size=(8, 256))
 STARTS = {
     "good": Genome("adam", 0.001, 32, tuple((name, "relu") for name in LAYERS)),
@@ -35,9 +35,9 @@ def build(genome: Genome) -> keras.Model:
         return [layers.Conv2D(32, 3, **same), layers.MaxPooling2D()]
 
     blocks = [layer for name in LAYERS[:3] for layer in block(name)]
-    dense = layers.Dense(1024, activation=activations["dense"], name="dense")
+    hidden = layers.Dense(1024, activation=activations["hidden"], name="hidden")
     output = layers.Dense(10, activation="softmax")
-    model = keras.Sequential([keras.Input((32, 32, 3)), *blocks, layers.Flatten(), dense, output])
+    model = keras.Sequential([keras.Input((32, 32, 3)), *blocks, layers.Flatten(), hidden, output])
     optimizer = type(keras.optimizers.get(genome.optimizer))(learning_rate=genome.learning_rate)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model

@@ -81,7 +81,8 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
     # 2. Candidates that all train as long: one long random search, whose curve holds all of theirs.
     longest = [RandomSearch(trial_epochs=final)]
     ranks = compare(build, data, longest, epochs=args.ranked * final, logs=logs / "ranks", **common)
-    values = [np.array([v for _, v in cell.curve]).reshape(-1, final) for cell in ranks.cells]
+    values = [np.array([v for _, v in cell.curve]).reshape(-1, final)
+              for cell in ranks.cells if not cell.failure]  # fmt: skip
     correlations = np.array([rank_correlations(seed, "max") for seed in values])
 
     # 3. The tables.

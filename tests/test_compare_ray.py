@@ -107,7 +107,7 @@ def test_the_code_of_the_workers_counts_as_a_users():
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", [RayPbt(population=2, interval=1), RayAsha(trial_epochs=4)])
 def test_ray_trains_the_budget_as_its_networks_count_it(strategy, tmp_path, monkeypatch):
-    pytest.importorskip("ray.tune", reason="pip install 'miha[ray]'")
+    pytest.importorskip("ray.tune", reason="pip install 'miha[compare]'")
     monkeypatch.setenv("TALLY", str(tmp_path / "tally"))
     monkeypatch.setitem(sys.modules, "kaleido", None)
     comparison = compare(
@@ -125,7 +125,7 @@ def test_ray_trains_the_budget_as_its_networks_count_it(strategy, tmp_path, monk
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", [RayPbt(population=8, interval=1), RayAsha(trial_epochs=2)])
 def test_ray_finds_the_best_configuration(strategy, tmp_path, monkeypatch):
-    pytest.importorskip("ray.tune", reason="pip install 'miha[ray]'")
+    pytest.importorskip("ray.tune", reason="pip install 'miha[compare]'")
     from test_compare_strategies import found_by
 
     monkeypatch.setitem(sys.modules, "kaleido", None)

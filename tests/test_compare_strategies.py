@@ -286,6 +286,19 @@ def test_a_configuration_that_diverges_is_scored_all_the_same(tmp_path):
     assert 0 <= comparison.cells[0].scores["accuracy"] <= 1
 
 
+def test_the_picked_networks_can_be_kept(tmp_path):
+    train, validation, test = families.data()
+    comparison = compare(
+        *(families.build, (train, validation, test), [Plain()]),
+        **{"starts": {"mine": START}, "space": SPACE, "epochs": 2, "seeds": 1, "isolate": False},
+        **{"keep_models": True, "logs": tmp_path, "verbose": 0, "metric": "accuracy"},
+    )
+    [cell] = comparison.cells
+    model = keras.models.load_model(tmp_path / "models" / f"{cell.place.file}.keras")
+    hits = model.predict(test[0], verbose=0).argmax(-1) == test[1]
+    assert hits.mean() == pytest.approx(cell.scores["accuracy"])
+
+
 TEACHER = SearchSpace(
     optimizers=["adam"], activations=["relu", "sigmoid", "tanh"], batch_size=(16, 16),
     learning_rate=(1e-4, 1e-3), layers=["hidden"],

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
 
 import numpy as np
 import pytest
 
-from miha.compare import Comparison
+from miha.compare import Comparison, pictures
 from miha.compare.comparison import REFERENCE
 from miha.compare.directions import direction
 from miha.compare.figures import best_so_far
 from miha.compare.records import Cell, Place
-from miha.compare.statistics import Difference, Mean, p_value
+from miha.compare.statistics import Difference, Mean, p_value, rank_correlations
+from miha.compare.writing import draw
 
 SCORES = {
     "MIHA": {"good": [0.9, 0.92, 0.94], "random": [0.8, 0.9, 0.7]},
@@ -135,6 +138,59 @@ def test_the_scores_are_a_point_for_each_seed_and_their_mean():
     assert mean.x[0] == pytest.approx(0.91) and mean.error_x.array[0] == pytest.approx(
         0.00577, 0.01
     )
+
+
+def test_rank_correlations_tell_how_early_ranks_predict_the_last_ones():
+    scipy = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(0)
+    values = np.cumsum(rng.normal(size=(7, 5)), axis=1)
+    found = rank_correlations(values, "min")
+    expected = [scipy.spearmanr(column, values[:, -1]).statistic for column in values.T]
+    assert found == pytest.approx(expected) and found[-1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("mode, bad", [("min", 9.0), ("max", -9.0)])
+def test_a_candidate_that_diverges_ranks_last(mode, bad):
+    pytest.importorskip("scipy.stats")
+    values = np.array([[1.0, 1.0], [2.0, 2.0], [math.nan, math.inf], [0.5, 3.0]])
+    filled = np.where(np.isfinite(values), values, bad)
+    assert rank_correlations(values, mode) == pytest.approx(rank_correlations(filled, mode))
+
+
+def test_candidates_that_are_all_alike_have_no_ranks():
+    pytest.importorskip("scipy.stats")
+    assert math.isnan(rank_correlations(np.array([[1.0, 1.0], [1.0, 2.0]]), "min")[0])
+
+
+def test_fields_are_drawn_beside_each_other_in_the_colours_of_the_first(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    drawn, said = {}, []
+    monkeypatch.setattr(pictures, "draw", lambda f, *args, **kwargs: drawn.update(f))
+    true = np.arange(8.0).reshape(2, 2, 2)
+    gappy = np.where(true % 2 == 0, np.nan, true)
+    pictures.draw_fields({"true": true, "gappy": gappy}, tmp_path, said.append)
+    maps = drawn["fields"].data
+    assert len(maps) == 4
+    assert [(m.zmin, m.zmax) for m in maps] == [(0, 3), (0, 3), (4, 7), (4, 7)]
+    np.testing.assert_array_equal(maps[0].z, true[0][::-1])  # The first line is at the top.
+
+
+def test_without_kaleido_a_line_says_that_there_are_no_pictures(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    said = []
+    made().save(tmp_path, said.append)
+    assert len(said) == 1 and said[0].startswith("No PNG, only HTML")
+    assert {path.name for path in tmp_path.glob("*.html")} == {
+        *("epochs.html", "scores.html", "seconds.html")
+    }
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+def test_figures_are_pictures_where_kaleido_and_a_browser_are(tmp_path):
+    pytest.importorskip("kaleido", reason="pip install 'miha[compare]'")
+    said = []
+    draw({"scores": made().plot_scores()}, tmp_path, said.append)
+    assert not said and (tmp_path / "scores.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_twelve_strategies_look_different():

@@ -82,6 +82,6 @@ def draw_correlations(values: np.ndarray, folder: Path, say: Callable[[str], Non
         title=title("Spearman's correlation of the ranks with the final ones"),
         height=420,
         xaxis={"title": {"text": "epochs of a candidate"}},
-        yaxis={"title": {"text": "correlation, mean ± standard error"}, "range": [-0.1, 1.05]},
+        yaxis={"title": {"text": "correlation ± standard error"}, "range": [-0.1, 1.05]},
     )
     draw({"ranks": drawn}, folder, say)

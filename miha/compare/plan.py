@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -62,6 +63,7 @@ class Plan:
                     cell = run_apart(job) if self.isolate else run_here(job)
                     store.add(job, cell)
                     self._say(f"[{number}/{len(jobs)}] {self._told(cell)}")
+            shutil.rmtree(self.folder / "work", ignore_errors=True)
             comparison = self._comparison(store, jobs, skipped)
             comparison.save(self.folder, say=self._say)
         return comparison

@@ -111,4 +111,4 @@ def better_of(mode: Mode, values: Sequence[float]) -> float:
 def regrets(mode: Mode, known: float, values: Sequence[float]) -> list[float]:
     """Return by how much values are worse than the best known one; negative: better."""
     sign = 1.0 if mode == "min" else -1.0
-    return [sign * (value - known) for value in values]
+    return [round(sign * (value - known), 12) + 0.0 for value in values]  # No minus before zero.

@@ -76,8 +76,9 @@ def markdown(comparison: Comparison) -> str:
     for start in comparison.starts:
         parts += [f"## Start: {start}", *(_scores(comparison, start, m) for m in metrics)]
     parts += [f"## Regret\n\n{_regret(comparison)}"] if len(comparison.strategies) > 1 else []
-    parts += [f"- {name}: left out, {reason}." for name, reason in comparison.skipped.items()]
-    parts += [f"- {c.place}: failed: {c.failure}" for c in comparison.cells if c.failure]
+    notes = [f"- {name}: left out, {reason}." for name, reason in comparison.skipped.items()]
+    notes += [f"- {c.place}: failed: {c.failure}" for c in comparison.cells if c.failure]
+    parts += ["\n".join(notes)] if notes else []
     return "\n\n".join(parts) + "\n"
 
 

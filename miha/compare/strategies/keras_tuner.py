@@ -43,31 +43,11 @@ class KerasTuner(Strategy):
         """Search until the budget is spent."""
         tuning = need("keras_tuner", "compare")
         epochs = epochs_of_trial(task.epochs, self.trial_epochs)
-        declared = self.declare(tuning, task)
-
-        class Family(tuning.HyperModel):  # type: ignore[misc, name-defined]
-            def build(self, hp: Any) -> Any:
-                if task.meter.is_over:
-                    raise tuning.errors.FatalError("The budget is spent.")
-                return task.build(genome_of(hp), number(hp))
-
-            def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-                size = task.arguments(genome_of(hp))["batch_size"]
-                return model.fit(*args, batch_size=size, **kwargs)
-
-        def genome_of(hp: Any) -> Genome:
-            return task.space.genome(hp.values)
-
-        trials: dict[Genome, int] = {task.start: 0}
-
-        def number(hp: Any) -> int:
-            return trials.setdefault(genome_of(hp), len(trials))
-
         tuner = self.tuner(
             tuning,
             epochs,
-            hypermodel=Family(),
-            hyperparameters=declared,
+            hypermodel=self.family(tuning, task),
+            hyperparameters=self.declare(tuning, task),
             objective=tuning.Objective(task.monitor, task.mode),
             seed=task.seed,
             max_consecutive_failed_trials=MANY,  # A loss that is not finite counts as one.
@@ -81,6 +61,23 @@ class KerasTuner(Strategy):
             if not task.meter.is_over:
                 raise
         return task.best()
+
+    def family(self, tuning: Any, task: Task) -> Any:
+        """Return the hypermodel: it builds networks until the budget is spent."""
+        trials: dict[Genome, int] = {task.start: 0}
+
+        class Family(tuning.HyperModel):  # type: ignore[misc]
+            def build(self, hp: Any) -> Any:
+                if task.meter.is_over:
+                    raise tuning.errors.FatalError("The budget is spent.")
+                genome = task.space.genome(hp.values)
+                return task.build(genome, trials.setdefault(genome, len(trials)))
+
+            def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+                size = task.arguments(task.space.genome(hp.values))["batch_size"]
+                return model.fit(*args, batch_size=size, **kwargs)
+
+        return Family()
 
     def declare(self, tuning: Any, task: Task) -> Any:
         """Return the hyperparameters of the space."""

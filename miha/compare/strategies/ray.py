@@ -50,16 +50,7 @@ class RayTune(Strategy):
         """Tune until the budget is spent."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing leaves the machine.
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # The other one knows no silence.
-        ray, tune = need("ray", "ray"), need("ray.tune", "ray")
-        search = need("ray.tune.search.basic_variant", "ray")
-
-        class Spent(tune.Stopper):  # type: ignore[misc, name-defined]
-            def __call__(self, trial_id: str, result: Any) -> bool:
-                return task.meter.is_over
-
-            def stop_all(self) -> bool:
-                return task.meter.is_over
-
+        ray = need("ray", "compare")
         random.seed(seed_of(task.seed, 0))
         np.random.seed(seed_of(task.seed, 0))
         _send_by_value(ray, task.build_model)
@@ -70,32 +61,43 @@ class RayTune(Strategy):
             **{"include_dashboard": False, "log_to_driver": False, "logging_level": "error"},
         )
         try:
-            tuner = tune.Tuner(
-                tune.with_resources(
-                    tune.with_parameters(train, task=task),
-                    dict(self.resources),
-                ),
-                param_space=self.distributions(tune, task.space),
-                tune_config=tune.TuneConfig(
-                    metric=task.monitor,
-                    mode=task.mode,
-                    num_samples=self.trials_of(task),
-                    reuse_actors=True,
-                    scheduler=self.scheduler(task),
-                    search_alg=search.BasicVariantGenerator(
-                        points_to_evaluate=[task.space.values(task.start)], random_state=task.seed
-                    ),
-                ),
-                run_config=tune.RunConfig(
-                    storage_path=str(task.folder / "ray"), stop=Spent(), verbose=0
-                ),
-            )
-            results = tuner.fit()
+            results = self.tuner(task).fit()
         finally:
             ray.shutdown()
         for error in results.errors:
             raise getattr(error, "cause", None) or error
         return task.best()
+
+    def tuner(self, task: Task) -> Any:
+        """Return Ray's tuner."""
+        tune = need("ray.tune", "compare")
+        search = need("ray.tune.search.basic_variant", "compare")
+
+        class Spent(tune.Stopper):  # type: ignore[misc, name-defined]
+            def __call__(self, trial_id: str, result: Any) -> bool:
+                return task.meter.is_over
+
+            def stop_all(self) -> bool:
+                return task.meter.is_over
+
+        starts = [task.space.values(task.start)]
+        return tune.Tuner(
+            tune.with_resources(tune.with_parameters(train, task=task), dict(self.resources)),
+            param_space=self.distributions(tune, task.space),
+            tune_config=tune.TuneConfig(
+                metric=task.monitor,
+                mode=task.mode,
+                num_samples=self.trials_of(task),
+                reuse_actors=True,
+                scheduler=self.scheduler(task),
+                search_alg=search.BasicVariantGenerator(
+                    points_to_evaluate=starts, random_state=task.seed
+                ),
+            ),
+            run_config=tune.RunConfig(
+                storage_path=str(task.folder / "ray"), stop=Spent(), verbose=0
+            ),
+        )
 
     def distributions(self, tune: Any, space: ConfigurationSpace) -> dict[str, Any]:
         """Return the space in Ray's words."""
@@ -137,7 +139,7 @@ class RayPbt(RayTune):
 
     def scheduler(self, task: Task) -> Any:
         """Return the scheduler."""
-        tune, schedulers = need("ray.tune", "ray"), need("ray.tune.schedulers", "ray")
+        tune, schedulers = need("ray.tune", "compare"), need("ray.tune.schedulers", "compare")
         mutations = {name: list(choices) for name, choices in task.space.choices.items()}
         mutations["learning_rate"] = tune.loguniform(*task.space.learning_rate)
         return schedulers.PopulationBasedTraining(
@@ -164,7 +166,7 @@ class RayAsha(RayTune):
 
     def scheduler(self, task: Task) -> Any:
         """Return the scheduler."""
-        schedulers = need("ray.tune.schedulers", "ray")
+        schedulers = need("ray.tune.schedulers", "compare")
         longest = epochs_of_trial(task.epochs, self.trial_epochs)
         return schedulers.ASHAScheduler(
             time_attr="training_iteration", max_t=longest, reduction_factor=3
