@@ -270,6 +270,7 @@ def test_a_budget_without_a_schedule_is_refused():
 
 
 def test_a_schedule_of_another_length_is_left_out():
+    assert Miha().obstacle(None, 3) == "no schedule of it trains exactly 3 epochs"
     obstacle = Miha(schedule=Schedule(1, 1, 1, 1, 2)).obstacle(None, 8)
     assert obstacle == "its schedule trains 5 epochs, and the budget is 8"
 

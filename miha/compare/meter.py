@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from miha.disk import write_whole
 from miha.errors import MihaError
 from miha.lock import taking_turns
 from miha.plain import numbers, plain
@@ -173,7 +172,8 @@ class Meter:
         with open(self.folder / f"{self.pick}.npz", "wb") as file:
             np.savez(file, *weights)
         text = json.dumps(plain({"value": value, "genome": genome.to_dict()}))
-        write_whole(self.folder / f"{self.pick}.json", text.encode())
+        # Not synced: it would cost the strategy time, and a cell that was interrupted begins anew.
+        (self.folder / f"{self.pick}.json").write_text(text, encoding="utf-8")
 
     def _turn(self) -> Any:
         return taking_turns(self.folder / ".turn")

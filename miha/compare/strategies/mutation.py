@@ -66,7 +66,10 @@ class Miha(Strategy):
 
     def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
         """Say that the schedule is not that of the budget, where it is not."""
-        trains = (self.schedule or schedule_of(epochs)).epochs
+        try:
+            trains = (self.schedule or schedule_of(epochs)).epochs
+        except ArgumentError:
+            return f"no schedule of it trains exactly {epochs} epochs"
         if trains != epochs:
             return f"its schedule trains {trains} epochs, and the budget is {epochs}"
         return super().obstacle(space, epochs)
