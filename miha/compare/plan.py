@@ -19,7 +19,7 @@ from miha.compare.cells import Job, Score, run_apart, run_here
 from miha.compare.checks import Data, checksum
 from miha.compare.comparison import Comparison
 from miha.compare.configurations import ConfigurationSpace
-from miha.compare.machine import circumstances
+from miha.compare.machine import backend, circumstances
 from miha.compare.records import Cell, Place
 from miha.compare.store import Store
 from miha.compare.strategies.base import Strategy
@@ -102,6 +102,7 @@ class Plan:
             "metric_mode": self.metric_mode,
             "space": asdict(self.space),
             "data": [checksum(part) for part in self.data[:2]],  # The test data stay closed.
+            "backend": backend(),
             "code": {"build_model": digest(self.build_model), "score": digest(self.score)},
         }
         described: dict[str, Any] = json.loads(json.dumps(plain(arguments)))
