@@ -27,18 +27,22 @@ def epochs_of_trial(epochs: int, wish: int | None) -> int:
     return wish or max(1, epochs // TRIALS)
 
 
-def try_out(task: Task, genomes: Iterable[Genome], epochs: int) -> keras.Model:
-    """Train configurations one after another; return the best network."""
-    for trial, genome in enumerate(genomes):
-        if task.meter.is_over:
-            break
-        model = task.build(genome, trial)
-        model.fit(**task.arguments(genome), epochs=epochs)
-    return task.best()
+@dataclass(frozen=True)
+class Sampling(Strategy):
+    """What both searches share."""
+
+    def try_out(self, task: Task, genomes: Iterable[Genome], epochs: int) -> keras.Model:
+        """Train configurations one after another; return the best network."""
+        for trial, genome in enumerate(genomes):
+            if task.meter.is_over:
+                break
+            model = task.build(genome, trial)
+            model.fit(**task.arguments(genome), epochs=epochs)
+        return task.best()
 
 
 @dataclass(frozen=True)
-class RandomSearch(Strategy):
+class RandomSearch(Sampling):
     """The start, then configurations drawn at random.
 
     Attributes:
@@ -53,11 +57,11 @@ class RandomSearch(Strategy):
         rng = task.generator("random search")
         drawn = (task.space.draw(rng) for _ in itertools.count())
         epochs = epochs_of_trial(task.epochs, self.trial_epochs)
-        return try_out(task, itertools.chain([task.start], drawn), epochs)
+        return self.try_out(task, itertools.chain([task.start], drawn), epochs)
 
 
 @dataclass(frozen=True)
-class GridSearch(Strategy):
+class GridSearch(Sampling):
     """Every combination of a few values; all layers have the same activation.
 
     Attributes:
@@ -76,7 +80,7 @@ class GridSearch(Strategy):
         grid = self._grid(task.space, task.start.batch_size)
         order = task.generator("grid search").permutation(len(grid))
         epochs = task.epochs // len(grid)
-        return try_out(task, [grid[place] for place in order], epochs)
+        return self.try_out(task, [grid[place] for place in order], epochs)
 
     def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
         """Say that the budget is smaller than the grid, where it is."""
