@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-all test-slow lint benchmark benchmark-population clean
+.PHONY: demo test test-all test-slow test-ray lint benchmark benchmark-population clean
 
 demo: .venv/.examples  ## Train a small network on handwritten digits with the real method.
 	$(BIN)/python examples/quickstart.py
@@ -17,6 +17,9 @@ test-all: test .venv/.test,jax,torch  ## Run the trainers of Keras' other backen
 
 test-slow: .venv/.test  ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -m slow
+
+test-ray: .venv/.test,compare  ## Run the comparison with Ray Tune, which is large.
+	$(BIN)/python -m pytest -m "slow or not slow" tests/test_compare_ray.py
 
 lint: .venv/.dev  ## Check style and types.
 	$(BIN)/ruff check .

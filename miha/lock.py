@@ -62,6 +62,23 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def taking_turns(path: Path) -> Iterator[None]:
+    """Hold a file's lock for a moment; wait for it as long as another process does so.
+
+    Args:
+        path: The file, made where it is not there; nothing is written into it.
+    """
+    with on_disk(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        while not _try(descriptor):
+            time.sleep(0.001)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def is_locked(folder: Path) -> bool:
     """Tell whether a process is at work in a run's folder."""
     try:

@@ -92,3 +92,51 @@ def test_the_benchmark_prints_ratios(tmp_path, mnist):
     assert "one trace for each optimizer class used, and one for evaluation: True" in output
     growth = float(re.search(r"after cycle 5: (\d\.\d+)", output).group(1))
     assert growth < 1.05
+
+
+def scores(output: str) -> dict[str, int]:
+    """Return the epochs of each cell of a comparison, as it is told."""
+    cells = re.findall(r"^\[\d+/\d+\] (.+), seed 0: \S.* \d\.\d{4}, (\d+) epochs", output, re.M)
+    return {name: int(epochs) for name, epochs in cells}
+
+
+def test_the_comparison_on_mnist_goes_on_where_it_was(tmp_path, mnist):
+    script = "examples/compare_optuna.py"
+    arguments = ["--data", mnist, "--objects", 100, "--epochs", 2, "--seeds", 1, "--starts", "poor"]
+    output = run(script, *arguments, "--strategies", "plain", cwd=tmp_path)
+    assert scores(output) == {"plain training, start poor": 2}
+    assert "| plain training | " in output and "first 500" in output
+    again = run(script, *arguments, "--strategies", "plain", cwd=tmp_path)
+    assert not scores(again) and again.splitlines()[1:] == output.splitlines()[2:]
+    assert (tmp_path / "logs/compare_optuna/comparison.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["compare_optuna", "compare_cifar10", "compare_gap_filling"])
+def test_the_comparisons_of_the_examples_run(tmp_path, mnist, script):
+    data = {"compare_optuna": ["--data", mnist], "compare_gap_filling": []}.get(script)
+    if data is None:
+        rng = np.random.default_rng(0)
+        data = ["--data", tmp_path / "cifar.npz"]
+        images = {f"x_{n}": rng.integers(255, size=(40, 32, 32, 3)) for n in ("train", "test")}
+        np.savez(data[1], **images, **{f"y_{n}": np.arange(40) % 10 for n in ("train", "test")})
+    output = run(
+        *(f"examples/{script}.py", *data, "--objects", 40, "--epochs", 8, "--seeds", 1),
+        *("--strategies", "random", "miha", "--starts", "random"),
+        cwd=tmp_path,
+    )
+    assert scores(output) == {"random search, start random": 8, "MIHA, start random": 8}
+    folder = tmp_path / "logs" / script
+    assert (folder / "fields.html").exists() == (script == "compare_gap_filling")
+
+
+@pytest.mark.slow
+def test_the_example_of_what_a_search_costs_runs(tmp_path, mnist):
+    output = run(
+        *("examples/compare_search_cost.py", "--data", mnist, "--objects", 60, "--epochs", 8),
+        *("--final", 3, "--candidate", 2, "--ranked", 4, "--seeds", 1),
+        cwd=tmp_path,
+    )
+    assert set(scores(output).values()) == {8, 12}
+    assert re.search(r"^\| random, 2 epochs each \| \d\.\d{4} \| 2 \| 3 \|$", output, re.M)
+    assert re.search(r"^\| 2 \| (-?\d\.\d{4}|–) \|$", output, re.M)

@@ -12,7 +12,7 @@ import pytest
 
 import miha
 
-HEAVY = ("tensorflow", "keras", "pandas", "plotly", "optuna", "mlflow", "tensorboard")
+HEAVY = ("tensorflow", "keras", "pandas", "plotly", "optuna", "mlflow", "tensorboard", "scipy")
 
 
 def imported(code: str) -> set[str]:
@@ -59,10 +59,16 @@ run(make_loop(Path({str(tmp_path)!r})))
     [
         *("cli", "exporting", "integrations.mlflow", "integrations.optuna"),
         *("integrations.tensorboard", "report.page", "shown", "visualization", "watch"),
+        *("compare.harness", "compare.figures", "compare.strategies.optuna"),
     ],
 )
-def test_what_shows_a_run_imports_nothing_heavy_before_it_is_needed(module):
+def test_what_is_not_the_run_itself_imports_nothing_heavy_before_it_is_needed(module):
     assert imported(f"import miha.{module}") == set()
+
+
+def test_every_name_of_comparisons_is_there_without_what_they_compare_with():
+    code = "import miha.compare as c\nfor name in c.__all__: getattr(c, name)"
+    assert imported(code) == set()
 
 
 def test_a_loop_runs_where_no_log_has_been_opened(tmp_path):

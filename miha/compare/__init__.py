@@ -1,0 +1,64 @@
+"""The same budget for MIHA and for what else one would take: ``compare(build_model, data)``.
+
+``pip install 'miha[compare]'`` installs the libraries that are compared with.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from miha.compare.catalogue import CATALOGUE as CATALOGUE
+    from miha.compare.comparison import Comparison as Comparison
+    from miha.compare.configurations import ConfigurationSpace as ConfigurationSpace
+    from miha.compare.harness import compare as compare
+    from miha.compare.strategies.base import Strategy as Strategy
+    from miha.compare.strategies.keras_tuner import KerasTunerBayesian as KerasTunerBayesian
+    from miha.compare.strategies.keras_tuner import KerasTunerHyperband as KerasTunerHyperband
+    from miha.compare.strategies.mutation import Miha as Miha
+    from miha.compare.strategies.mutation import Miha2021 as Miha2021
+    from miha.compare.strategies.optuna import OptunaHyperband as OptunaHyperband
+    from miha.compare.strategies.optuna import OptunaMedian as OptunaMedian
+    from miha.compare.strategies.plain import CosineEarlyStopping as CosineEarlyStopping
+    from miha.compare.strategies.plain import Plain as Plain
+    from miha.compare.strategies.ray import RayAsha as RayAsha
+    from miha.compare.strategies.ray import RayPbt as RayPbt
+    from miha.compare.strategies.sampling import GridSearch as GridSearch
+    from miha.compare.strategies.sampling import RandomSearch as RandomSearch
+    from miha.compare.strategies.sampling import ThenTrain as ThenTrain
+    from miha.compare.task import Task as Task
+
+_HOMES = {
+    "CATALOGUE": "catalogue",
+    "Comparison": "comparison",
+    "ConfigurationSpace": "configurations",
+    "compare": "harness",
+    "Strategy": "strategies.base",
+    "KerasTunerBayesian": "strategies.keras_tuner",
+    "KerasTunerHyperband": "strategies.keras_tuner",
+    "Miha": "strategies.mutation",
+    "Miha2021": "strategies.mutation",
+    "OptunaHyperband": "strategies.optuna",
+    "OptunaMedian": "strategies.optuna",
+    "CosineEarlyStopping": "strategies.plain",
+    "Plain": "strategies.plain",
+    "RayAsha": "strategies.ray",
+    "RayPbt": "strategies.ray",
+    "GridSearch": "strategies.sampling",
+    "RandomSearch": "strategies.sampling",
+    "ThenTrain": "strategies.sampling",
+    "Task": "task",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'miha.compare' has no attribute {name!r}")
+    return getattr(import_module(f"miha.compare.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

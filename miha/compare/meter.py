@@ -1,0 +1,203 @@
+"""The meter: counts every trained epoch of a strategy, and ends it when its budget is spent."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from miha.errors import MihaError
+from miha.lock import taking_turns
+from miha.plain import numbers, plain
+from miha.records import Genome, Mode
+
+
+class BudgetSpent(MihaError):  # noqa: N818
+    """The strategy has trained all its epochs."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One trained epoch.
+
+    Attributes:
+        seconds: Since the strategy began.
+        value: The monitored value after it; NaN where it is not finite.
+        memory: The most memory that the training process has held so far, in megabytes; None
+            where the system does not tell.
+    """
+
+    seconds: float
+    value: float
+    memory: float | None
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The network that the monitored value picks.
+
+    Attributes:
+        value: The monitored value.
+        genome: The hyperparameters it was built with.
+        weights: As `keras.Model.get_weights` gives them.
+    """
+
+    value: float
+    genome: Genome
+    weights: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Meter:
+    """Counts the epochs of one strategy, in all its processes.
+
+    What it knows is on the disk: worker processes of a strategy count together. An epoch takes a
+    ticket before it begins, so that together they never train more than the limit.
+
+    Attributes:
+        folder: Where its files are; it must be there.
+        limit: The most epochs to train.
+        mode: Whether small or large monitored values are better.
+        began: When the strategy began: seconds since 1970.
+        time_limit: Seconds after which a strategy ends; None: any number.
+        pick: Name of the files that hold the best network.
+    """
+
+    folder: Path
+    limit: int
+    mode: Mode
+    began: float
+    time_limit: float | None = None
+    pick: str = "best"
+
+    @property
+    def taken(self) -> int:
+        """The epochs that have begun."""
+        path = self.folder / "tickets"
+        return path.stat().st_size if path.exists() else 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether to train no further."""
+        seconds = time.time() - self.began
+        return self.taken >= self.limit or seconds >= (self.time_limit or math.inf)
+
+    def take(self) -> None:
+        """Take the ticket of an epoch that is about to begin.
+
+        Raises:
+            BudgetSpent: There is none left. That the time is over is no reason: it may be so only
+                since the network was built.
+        """
+        with self._turn():
+            if self.taken >= self.limit:
+                raise BudgetSpent(
+                    f"A strategy trains {self.limit} epochs at most. Received: one more. End the "
+                    "search when `task.meter.is_over`."
+                )
+            with open(self.folder / "tickets", "ab") as file:
+                file.write(b".")
+
+    def record(self, value: float) -> None:
+        """Write down the monitored value after a trained epoch."""
+        row = {"seconds": time.time() - self.began, "value": _finite(value)}
+        with self._turn(), open(self.folder / "epochs.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(plain({**row, "memory": peak_memory()})) + "\n")
+
+    def offer(
+        self,
+        value: float,
+        genome: Genome,
+        weights: Callable[[], Sequence[np.ndarray]] | None = None,
+    ) -> bool:
+        """Keep a network where it is the best so far, and tell whether it is.
+
+        Args:
+            value: The monitored value.
+            genome: The network's.
+            weights: Returns the network's; None where the strategy keeps its networks itself.
+        """
+        value = _finite(value)
+        with self._turn():
+            is_best = self._is_best(value)
+            if is_best:
+                self._keep(value, genome, [] if weights is None else weights())
+        return is_best
+
+    def points(self) -> list[Point]:
+        """Return the trained epochs in their order."""
+        path = self.folder / "epochs.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [Point(**_read(line)) for line in lines]
+
+    @property
+    def kept(self) -> dict[str, Any] | None:
+        """Value and genome of the best network so far; None where there is none."""
+        path = self.folder / f"{self.pick}.json"
+        if not path.exists():
+            return None
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {"value": float(kept["value"]), "genome": kept["genome"]}
+
+    def best(self) -> Pick:
+        """Return the best network so far.
+
+        Raises:
+            MihaError: None has been trained.
+        """
+        kept = self.kept
+        if kept is None:
+            raise MihaError(
+                "A strategy must train a network with `fit` before one can be picked. "
+                "Received: no epoch. Build it by `task.build(genome)`."
+            )
+        with np.load(self.folder / f"{self.pick}.npz") as file:
+            weights = [file[f"arr_{i}"] for i in range(len(file.files))]
+        return Pick(kept["value"], Genome.from_dict(kept["genome"]), weights)
+
+    def _is_best(self, value: float) -> bool:
+        kept = self.kept
+        if kept is None or math.isnan(kept["value"]):
+            return True  # What is not a number is better than nothing, and worse than a number.
+        return bool(value < kept["value"] if self.mode == "min" else value > kept["value"])
+
+    def _keep(self, value: float, genome: Genome, weights: Sequence[np.ndarray]) -> None:
+        with open(self.folder / f"{self.pick}.npz", "wb") as file:
+            np.savez(file, *weights)
+        text = json.dumps(plain({"value": value, "genome": genome.to_dict()}))
+        # Not synced: it would cost the strategy time, and a cell that was interrupted begins anew.
+        (self.folder / f"{self.pick}.json").write_text(text, encoding="utf-8")
+
+    def _turn(self) -> Any:
+        return taking_turns(self.folder / ".turn")
+
+
+def _finite(value: float) -> float:
+    return float(value) if math.isfinite(value) else math.nan
+
+
+def _read(line: str) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(line)
+    return row | {"value": numbers(row["value"])}
+
+
+if sys.platform == "win32":
+
+    def peak_memory() -> float | None:
+        """Return nothing: the system tells no peak without further packages."""
+        return None
+
+else:
+    import resource
+
+    def peak_memory() -> float | None:
+        """Return the most memory that this process has held so far, in megabytes."""
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -1,0 +1,147 @@
+"""A comparison before it has run: its cells, and how they are run."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from miha.code import digest
+from miha.compare.cells import Job, Score, run_apart, run_here
+from miha.compare.checks import Data, checksum
+from miha.compare.comparison import Comparison
+from miha.compare.configurations import ConfigurationSpace
+from miha.compare.machine import backend, circumstances
+from miha.compare.records import Cell, Place
+from miha.compare.store import Store
+from miha.compare.strategies.base import Strategy
+from miha.compare.task import BuildModel
+from miha.lock import locked
+from miha.plain import plain
+from miha.records import Genome
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison before it has run; its attributes are the arguments of `compare`."""
+
+    build_model: BuildModel
+    data: Data
+    strategies: list[Strategy]
+    starts: Mapping[str, Genome | None]
+    space: ConfigurationSpace
+    epochs: int
+    seeds: list[int]
+    time_limit: float | None
+    monitor: str
+    mode: Any
+    score: Score
+    metric: str
+    metric_mode: Any
+    folder: Path
+    isolate: bool
+    keep_models: bool
+    console: Console
+
+    def run(self, overwrite: bool) -> Comparison:
+        """Run the cells that have not been run, and write tables and figures."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):
+            store = Store.open(self.folder, self.describe(), overwrite)
+            skipped = dict(self._skipped())
+            jobs = [job for job in self.jobs() if job.strategy.name not in skipped]
+            for number, job in enumerate(jobs, start=1):
+                if store.done(job) is None:
+                    cell = run_apart(job) if self.isolate else run_here(job)
+                    store.add(job, cell)
+                    self._say(f"[{number}/{len(jobs)}] {self._told(cell)}")
+            shutil.rmtree(self.folder / "work", ignore_errors=True)
+            comparison = self._comparison(store, jobs, skipped)
+            comparison.save(self.folder, say=self._say)
+        return comparison
+
+    def jobs(self) -> Iterator[Job]:
+        """Yield every cell, seed by seed, so that what is done is always paired."""
+        for seed, name, strategy in itertools.product(self.seeds, self.starts, self.strategies):
+            place = Place(name, strategy.name, seed)
+            yield Job(
+                place=place,
+                strategy=strategy,
+                build_model=self.build_model,
+                train=self.data[0],
+                validation=self.data[1],
+                test=self.data[2],
+                space=self.space,
+                start=self._start(name, seed),
+                epochs=self.epochs,
+                time_limit=self.time_limit,
+                monitor=self.monitor,
+                mode=self.mode,
+                score=self.score,
+                metric=self.metric,
+                folder=self.folder / "work" / f"{zlib.crc32(str(place).encode()):08x}",
+                model=self.folder / "models" / f"{place.file}.keras" if self.keep_models else None,
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """Return what makes this comparison this one and no other."""
+        arguments = {
+            "epochs": self.epochs,
+            "time_limit": self.time_limit,
+            "monitor": self.monitor,
+            "mode": self.mode,
+            "metric": self.metric,
+            "metric_mode": self.metric_mode,
+            "space": asdict(self.space),
+            "data": [checksum(part) for part in self.data[:2]],  # The test data stay closed.
+            "backend": backend(),
+            "code": {"build_model": digest(self.build_model), "score": digest(self.score)},
+        }
+        described: dict[str, Any] = json.loads(json.dumps(plain(arguments)))
+        return described
+
+    def _start(self, name: str, seed: int) -> Genome:
+        given = self.starts[name]
+        if given is not None:
+            return given
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        return self.space.draw(rng, alike=True)
+
+    def _skipped(self) -> Iterator[tuple[str, str]]:
+        """Yield the strategies that cannot run here, and say why."""
+        for strategy in self.strategies:
+            obstacle = strategy.obstacle(self.space, self.epochs)
+            if obstacle:
+                self._say(f"{strategy.name} is left out: {obstacle}.")
+                yield strategy.name, obstacle
+
+    def _comparison(self, store: Store, jobs: list[Job], skipped: dict[str, str]) -> Comparison:
+        found = [store.done(job, with_failures=True) for job in jobs]
+        about = {
+            **self.describe(),
+            "strategies": [s.name for s in self.strategies if s.name not in skipped],
+            "starts": list(self.starts),
+            "random_starts": [name for name, start in self.starts.items() if start is None],
+            "isolated": self.isolate,
+            "circumstances": circumstances(),
+        }
+        return Comparison(tuple(c for c in found if c is not None), about, skipped)
+
+    def _told(self, cell: Cell) -> str:
+        if cell.failure:
+            return f"{cell.place}: failed: {cell.failure}"
+        score = cell.scores.get(self.metric, float("nan"))
+        return (
+            f"{cell.place}: {self.metric} {score:.4f}, {cell.epochs} epochs, {cell.seconds:.1f} s"
+        )
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False)

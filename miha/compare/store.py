@@ -1,0 +1,73 @@
+"""The cells of a comparison on the disk: what is there is not run again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from miha.compare.cells import Job
+from miha.compare.records import Cell
+from miha.errors import RunExistsError
+from miha.journal import Journal
+from miha.plain import plain
+
+CELLS = "cells.jsonl"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A journal of cells, one line each.
+
+    Attributes:
+        journal: The file.
+        cells: What is in it, by what the cell was.
+    """
+
+    journal: Journal
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, folder: Path, about: Mapping[str, Any], overwrite: bool) -> Store:
+        """Open the cells of a comparison, or begin anew.
+
+        Raises:
+            RunExistsError: They are of another comparison.
+            JournalError: The file is damaged.
+        """
+        if overwrite:
+            (folder / CELLS).unlink(missing_ok=True)
+        journal = Journal(folder / CELLS)
+        entries = journal.open()
+        if not entries:
+            journal.append({"comparison": about})
+            return cls(journal)
+        _check_same(folder, entries[0]["comparison"], about)
+        return cls(journal, {entry["key"]: Cell.from_dict(entry["cell"]) for entry in entries[1:]})
+
+    def done(self, job: Job, with_failures: bool = False) -> Cell | None:
+        """Return a cell that has been run; None where it has not, or has failed."""
+        cell = self.cells.get(key_of(job))
+        return None if cell is None or (cell.failure and not with_failures) else cell
+
+    def add(self, job: Job, cell: Cell) -> None:
+        """Write a cell down; a later one of the same key replaces an earlier one."""
+        self.journal.append({"key": key_of(job), "cell": cell.to_dict()})
+        self.cells[key_of(job)] = cell
+
+
+def key_of(job: Job) -> str:
+    """Return what a cell is: other settings of a strategy, or another start, make another cell."""
+    return f"{job.place} | {job.start} | {plain(job.strategy)}"
+
+
+def _check_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    other = [name for name in wanted if found.get(name) != wanted[name]]
+    if other:
+        told = "; ".join(f"{n} is {found.get(n)} and not {wanted[n]}"[:200] for n in other[:3])
+        raise RunExistsError(
+            "A comparison goes on with the arguments, data and functions that it was begun with. "
+            f"Received: logs={str(folder)!r}, where {told}. Choose another folder, or replace "
+            "that comparison with overwrite=True."
+        )

@@ -1,0 +1,86 @@
+"""Optuna: trials that learn from those before, and end early where they are behind.
+
+Source: https://github.com/optuna/optuna-examples/blob/main/keras/keras_integration.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from miha.compare.configurations import ConfigurationSpace
+from miha.compare.strategies.base import Strategy
+from miha.compare.strategies.sampling import epochs_of_trial
+from miha.optional import need
+from miha.records import Genome
+
+if TYPE_CHECKING:
+    import keras
+
+    from miha.compare.task import Task
+
+
+@dataclass(frozen=True)
+class OptunaMedian(Strategy):
+    """TPE, and a MedianPruner by Optuna's callback for Keras; the start is enqueued first.
+
+    Attributes:
+        trial_epochs: The most epochs of a trial; None: a tenth of the budget.
+    """
+
+    name: str = "Optuna (TPE, median)"
+    trial_epochs: int | None = None
+
+    needs = ("optuna", "optuna_integration")
+
+    def run(self, task: Task) -> keras.Model:
+        """Optimize a study until the budget is spent."""
+        optuna = need("optuna", "compare")
+        integration = need("optuna_integration", "compare")
+        epochs = epochs_of_trial(task.epochs, self.trial_epochs)
+
+        def objective(trial: Any) -> float:
+            genome = self.suggest(trial, task.space)
+            model = task.build(genome, trial.number)
+            pruning = integration.KerasPruningCallback(trial, task.monitor)
+            history = model.fit(**task.arguments(genome), epochs=epochs, callbacks=[pruning])
+            return float(history.history[task.monitor][-1])
+
+        def stop(study: Any, trial: Any) -> None:
+            if task.meter.is_over:
+                study.stop()
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(
+            study_name=f"seed {task.seed}",  # It decides Hyperband's brackets.
+            direction="minimize" if task.mode == "min" else "maximize",
+            sampler=optuna.samplers.TPESampler(seed=task.seed),
+            pruner=self.pruner(epochs),
+        )
+        study.enqueue_trial(task.space.values(task.start))
+        study.optimize(objective, callbacks=[stop])
+        return task.best()
+
+    def suggest(self, trial: Any, space: ConfigurationSpace) -> Genome:
+        """Have a trial suggest a configuration."""
+        rates = space.learning_rate
+        values = {"learning_rate": trial.suggest_float("learning_rate", *rates, log=True)}
+        for name, choices in space.choices.items():
+            values[name] = trial.suggest_categorical(name, choices)
+        return space.genome(values)
+
+    def pruner(self, epochs: int) -> Any:
+        """Return what ends trials early."""
+        return need("optuna", "compare").pruners.MedianPruner()
+
+
+@dataclass(frozen=True)
+class OptunaHyperband(OptunaMedian):
+    """TPE, and a HyperbandPruner."""
+
+    name: str = "Optuna (TPE, Hyperband)"
+
+    def pruner(self, epochs: int) -> Any:
+        """Return what ends trials early."""
+        pruners = need("optuna", "compare").pruners
+        return pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)

@@ -1,0 +1,56 @@
+"""One training of the start, as everybody does it first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from miha.compare.strategies.base import Strategy
+
+if TYPE_CHECKING:
+    import keras
+
+    from miha.compare.task import Task
+
+
+@dataclass(frozen=True)
+class Plain(Strategy):
+    """`fit`, and nothing else; the best epoch by the monitored value is kept."""
+
+    name: str = "plain training"
+
+    def run(self, task: Task) -> keras.Model:
+        """Train the start for all epochs."""
+        model = task.build(task.start)
+        model.fit(**task.arguments(task.start), epochs=task.epochs)
+        return task.best()
+
+
+@dataclass(frozen=True)
+class CosineEarlyStopping(Strategy):
+    """`fit` with a learning rate that falls along a cosine, and early stopping.
+
+    Attributes:
+        patience: Epochs without a better monitored value after which it stops; None: a tenth of
+            the budget, at least 5.
+    """
+
+    name: str = "cosine + early stopping"
+    patience: int | None = None
+
+    def run(self, task: Task) -> keras.Model:
+        """Train the start until it no longer gets better."""
+        import keras
+
+        def rate(epoch: int) -> float:
+            share = 0.5 * (1 + math.cos(math.pi * epoch / task.epochs))
+            return float(task.start.learning_rate or 0.0) * share
+
+        patience = self.patience or max(5, task.epochs // 10)
+        stopping = keras.callbacks.EarlyStopping(task.monitor, patience=patience, mode=task.mode)
+        falling = keras.callbacks.LearningRateScheduler(rate)
+        model = task.build(task.start)
+        arguments = task.arguments(task.start)
+        model.fit(**arguments, epochs=task.epochs, callbacks=[stopping, falling])
+        return task.best()

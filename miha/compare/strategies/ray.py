@@ -1,0 +1,238 @@
+"""Ray Tune: populations that copy each other, and trials that end early.
+
+Source: https://docs.ray.io/en/latest/tune/examples/pbt_guide.html (a function that reports with
+checkpoints, and restores one when it is called with other hyperparameters).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import random
+import sys
+import tempfile
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from miha.compare.configurations import ConfigurationSpace
+from miha.compare.meter import BudgetSpent
+from miha.compare.strategies.base import Strategy, lines_of
+from miha.compare.strategies.sampling import epochs_of_trial
+from miha.compare.task import seed_of
+from miha.optional import need
+
+if TYPE_CHECKING:
+    import keras
+
+    from miha.compare.task import Task
+
+
+@dataclass(frozen=True)
+class RayTune(Strategy):
+    """What both schedulers share. Trials run in processes, one a core, and the start is the first.
+
+    Attributes:
+        resources: What Ray reserves for each trial, e.g. ``{"cpu": 4, "gpu": 0.25}``.
+    """
+
+    resources: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1})
+
+    needs = ("ray", "ray.tune")
+
+    def run(self, task: Task) -> keras.Model:
+        """Tune until the budget is spent."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing leaves the machine.
+        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # The other one knows no silence.
+        ray = need("ray", "compare")
+        random.seed(seed_of(task.seed, 0))
+        np.random.seed(seed_of(task.seed, 0))
+        _send_by_value(ray, task.build_model)
+        # Workers shall find what this process finds.
+        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        ray.init(
+            runtime_env={"env_vars": environment},
+            **{"include_dashboard": False, "log_to_driver": False, "logging_level": "error"},
+        )
+        try:
+            results = self.tuner(task).fit()
+        finally:
+            ray.shutdown()
+        for error in results.errors:
+            raise getattr(error, "cause", None) or error
+        return task.best()
+
+    def tuner(self, task: Task) -> Any:
+        """Return Ray's tuner."""
+        tune = need("ray.tune", "compare")
+        search = need("ray.tune.search.basic_variant", "compare")
+
+        class Spent(tune.Stopper):  # type: ignore[misc, name-defined]
+            def __call__(self, trial_id: str, result: Any) -> bool:
+                return task.meter.is_over
+
+            def stop_all(self) -> bool:
+                return task.meter.is_over
+
+        starts = [task.space.values(task.start)]
+        return tune.Tuner(
+            tune.with_resources(tune.with_parameters(train, task=task), dict(self.resources)),
+            param_space=self.distributions(tune, task.space),
+            tune_config=tune.TuneConfig(
+                metric=task.monitor,
+                mode=task.mode,
+                num_samples=self.trials_of(task),
+                reuse_actors=True,
+                scheduler=self.scheduler(task),
+                search_alg=search.BasicVariantGenerator(
+                    points_to_evaluate=starts, random_state=task.seed
+                ),
+            ),
+            run_config=tune.RunConfig(
+                storage_path=str(task.folder / "ray"), stop=Spent(), verbose=0
+            ),
+        )
+
+    def distributions(self, tune: Any, space: ConfigurationSpace) -> dict[str, Any]:
+        """Return the space in Ray's words."""
+        rates = tune.loguniform(*space.learning_rate)
+        return {"learning_rate": rates} | {n: tune.choice(c) for n, c in space.choices.items()}
+
+    @property
+    def lines(self) -> int:
+        """Those of the class and of the functions that it sends to its workers."""
+        return super().lines + sum(map(lines_of, (train, save, restore)))
+
+    @abstractmethod
+    def trials_of(self, task: Task) -> int:
+        """Return the most trials."""
+
+    @abstractmethod
+    def scheduler(self, task: Task) -> Any:
+        """Return what decides which trials go on."""
+
+
+@dataclass(frozen=True)
+class RayPbt(RayTune):
+    """Population Based Training: the worst take over weights of the best, and mutate.
+
+    The population trains side by side until the budget is spent.
+
+    Attributes:
+        population: Networks that share the budget.
+        interval: Epochs after which one may take over another; None: a tenth of its share.
+    """
+
+    name: str = "Ray Tune (PBT)"
+    population: int = 5
+    interval: int | None = None
+
+    def trials_of(self, task: Task) -> int:
+        """Return the size of the population."""
+        return self.population
+
+    def scheduler(self, task: Task) -> Any:
+        """Return the scheduler."""
+        tune, schedulers = need("ray.tune", "compare"), need("ray.tune.schedulers", "compare")
+        mutations = {name: list(choices) for name, choices in task.space.choices.items()}
+        mutations["learning_rate"] = tune.loguniform(*task.space.learning_rate)
+        return schedulers.PopulationBasedTraining(
+            time_attr="training_iteration",
+            perturbation_interval=self.interval or max(1, task.epochs // self.population // 10),
+            hyperparam_mutations=mutations,
+        )
+
+
+@dataclass(frozen=True)
+class RayAsha(RayTune):
+    """Asynchronous successive halving of configurations that are drawn at random.
+
+    Attributes:
+        trial_epochs: The most epochs of a trial; None: a tenth of the budget.
+    """
+
+    name: str = "Ray Tune (ASHA)"
+    trial_epochs: int | None = None
+
+    def trials_of(self, task: Task) -> int:
+        """Return as many trials as there could be: one epoch each."""
+        return task.epochs
+
+    def scheduler(self, task: Task) -> Any:
+        """Return the scheduler."""
+        schedulers = need("ray.tune.schedulers", "compare")
+        longest = epochs_of_trial(task.epochs, self.trial_epochs)
+        return schedulers.ASHAScheduler(
+            time_attr="training_iteration", max_t=longest, reduction_factor=3
+        )
+
+
+def _send_by_value(ray: Any, function: Any) -> None:
+    """Send the functions of a script as they are: workers could not import them by its name."""
+    name = getattr(function, "__module__", None)
+    if name == "__mp_main__":  # What a script is called in a process that was spawned.
+        ray.cloudpickle.register_pickle_by_value(sys.modules[name])
+
+
+def train(config: dict[str, Any], task: Task) -> None:
+    """Train one trial, epoch by epoch, on from a checkpoint where there is one.
+
+    The scheduler ends it, or the budget.
+    """
+    from ray import tune
+
+    genome = task.space.genome(config)
+    number = int(tune.get_context().get_trial_id().rsplit("_", 1)[-1])
+    model = task.build(genome, number)
+    first = restore(model, tune.get_checkpoint(), genome.optimizer)
+    for epoch in itertools.count(first):
+        try:
+            fitted = model.fit(**task.arguments(genome), initial_epoch=epoch, epochs=epoch + 1)
+        except BudgetSpent:  # In another process. Ray takes no trial that reports nothing.
+            tune.report({task.monitor: math.inf if task.mode == "min" else -math.inf})
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            save(model, Path(folder), genome.optimizer, epoch + 1)
+            value = float(fitted.history[task.monitor][-1])
+            tune.report({task.monitor: value}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def save(model: keras.Model, folder: Path, optimizer: str, epochs: int) -> None:
+    """Write a network's weights, its optimizer's state, and how long it has been trained."""
+    np.savez(folder / "weights.npz", *model.get_weights())
+    np.savez(folder / "slots.npz", *[np.asarray(v) for v in model.optimizer.variables])
+    (folder / "about.json").write_text(json.dumps({"optimizer": optimizer, "epochs": epochs}))
+
+
+def restore(model: keras.Model, checkpoint: Any, optimizer: str) -> int:
+    """Read what `save` wrote, and return how long that network has been trained.
+
+    The learning rate stays what the trial's configuration says; the state of another optimizer
+    than the trial's is left out.
+    """
+    if checkpoint is None:
+        return 0
+    with checkpoint.as_directory() as name:
+        folder = Path(name)
+        about = json.loads((folder / "about.json").read_text())
+        model.set_weights(_arrays(folder / "weights.npz"))
+        if about["optimizer"] == optimizer:
+            rate = float(model.optimizer.learning_rate)
+            model.optimizer.build(model.trainable_variables)
+            for variable, value in zip(
+                model.optimizer.variables, _arrays(folder / "slots.npz"), strict=True
+            ):
+                variable.assign(value)
+            model.optimizer.learning_rate = rate
+    return int(about["epochs"])
+
+
+def _arrays(path: Path) -> list[np.ndarray]:
+    with np.load(path) as file:
+        return [file[f"arr_{i}"] for i in range(len(file.files))]

@@ -1,0 +1,133 @@
+"""Configurations that are tried one after another, whatever came of those before."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from miha.compare.configurations import ConfigurationSpace
+from miha.compare.strategies.base import Strategy
+from miha.records import Genome
+
+if TYPE_CHECKING:
+    import keras
+
+    from miha.compare.task import Task
+
+TRIALS = 10
+"""Trials that a budget is divided into, where nothing prunes: 20 epochs each of 200."""
+
+
+def epochs_of_trial(epochs: int, wish: int | None) -> int:
+    """Return the most epochs of one trial."""
+    return wish or max(1, epochs // TRIALS)
+
+
+@dataclass(frozen=True)
+class Sampling(Strategy):
+    """What both searches share."""
+
+    def try_out(self, task: Task, genomes: Iterable[Genome], epochs: int) -> keras.Model:
+        """Train configurations one after another; return the best network."""
+        for trial, genome in enumerate(genomes):
+            if task.meter.is_over:
+                break
+            model = task.build(genome, trial)
+            model.fit(**task.arguments(genome), epochs=epochs)
+        return task.best()
+
+
+@dataclass(frozen=True)
+class RandomSearch(Sampling):
+    """The start, then configurations drawn at random.
+
+    Attributes:
+        trial_epochs: Epochs of each; None: a tenth of the budget.
+    """
+
+    name: str = "random search"
+    trial_epochs: int | None = None
+
+    def run(self, task: Task) -> keras.Model:
+        """Try out configurations until the budget is spent."""
+        rng = task.generator("random search")
+        drawn = (task.space.draw(rng) for _ in itertools.count())
+        epochs = epochs_of_trial(task.epochs, self.trial_epochs)
+        return self.try_out(task, itertools.chain([task.start], drawn), epochs)
+
+
+@dataclass(frozen=True)
+class GridSearch(Sampling):
+    """Every combination of a few values; all layers have the same activation.
+
+    Attributes:
+        optimizers: Values of the grid, of which those in the space count.
+        activations: Likewise.
+        rates: How many learning rates, evenly spread on a logarithmic scale.
+    """
+
+    name: str = "grid search"
+    optimizers: tuple[str, ...] = ("sgd", "adam", "rmsprop")
+    activations: tuple[str, ...] = ("relu", "tanh", "gelu")
+    rates: int = 3
+
+    def run(self, task: Task) -> keras.Model:
+        """Try out the grid, in an order drawn at random, as evenly as the budget allows."""
+        grid = self._grid(task.space, task.start.batch_size)
+        order = task.generator("grid search").permutation(len(grid))
+        epochs = task.epochs // len(grid)
+        return self.try_out(task, [grid[place] for place in order], epochs)
+
+    def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
+        """Say that the budget is smaller than the grid, where it is."""
+        points = len(self._grid(space, 1))
+        if epochs < points:
+            return f"its grid of {points} configurations does not fit into {epochs} epochs"
+        return super().obstacle(space, epochs)
+
+    def _grid(self, space: ConfigurationSpace, batch_size: int) -> list[Genome]:
+        optimizers = [o for o in self.optimizers if o in space.optimizers] or space.optimizers
+        names = [a for a in self.activations if a in space.activations] or space.activations
+        rates = np.geomspace(*space.learning_rate, self.rates)
+        return [
+            Genome(optimizer, float(rate), batch_size, tuple((slot, a) for slot in space.slots))
+            for optimizer, rate, a in itertools.product(optimizers, rates, names)
+        ]
+
+
+@dataclass(frozen=True)
+class ThenTrain(Strategy):
+    """A search with a part of the budget, and the training of what it finds with the rest.
+
+    Attributes:
+        search: The strategy that searches.
+        epochs: Epochs of the final training, from fresh weights.
+    """
+
+    name: str
+    search: Strategy
+    epochs: int
+
+    def run(self, task: Task) -> keras.Model:
+        """Search, then train the best configuration anew."""
+        search = task.part(task.epochs - self.epochs, "search")
+        self.search.run(search)
+        genome = search.pick().genome
+        model = task.build(genome)
+        model.fit(**task.arguments(genome), epochs=self.epochs)
+        return task.best()
+
+    def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
+        """Say what the search's obstacle is, or that there is nothing left for it."""
+        if self.epochs >= epochs:
+            return f"a final training of {self.epochs} epochs leaves none of {epochs} to search"
+        return self.search.obstacle(space, epochs - self.epochs)
+
+    @property
+    def lines(self) -> int:
+        """Those of the search, and its own."""
+        return super().lines + self.search.lines

@@ -1,0 +1,108 @@
+"""What a strategy is given: a network family, its data, its start and its budget."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from miha.compare.configurations import ConfigurationSpace
+from miha.compare.meter import Meter, Pick
+from miha.records import Genome, Mode
+
+if TYPE_CHECKING:
+    import keras
+
+BuildModel = Callable[[Genome], Any]
+"""From a genome to a compiled `keras.Model`."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell of a comparison, as a strategy sees it: there are no test data in it.
+
+    Attributes:
+        build_model: The user's function.
+        x: Training inputs.
+        y: Training targets.
+        validation_data: ``(x, y)``.
+        space: What a configuration may be.
+        start: The configuration to begin with, where a strategy can be told one.
+        epochs: Epochs to train in all.
+        seed: The pair's: strategies with the same seed begin alike.
+        monitor: Name of the value that decides, e.g. ``"val_loss"``.
+        mode: Whether small or large values of it are better.
+        time_limit: Seconds; None: any number.
+        folder: For a strategy's own files; deleted afterwards.
+        meter: Counts the trained epochs.
+    """
+
+    build_model: BuildModel
+    x: Any
+    y: Any
+    validation_data: tuple[Any, Any]
+    space: ConfigurationSpace
+    start: Genome
+    epochs: int
+    seed: int
+    monitor: str
+    mode: Mode
+    time_limit: float | None
+    folder: Path
+    meter: Meter
+
+    def network(self, genome: Genome, trial: int = 0) -> keras.Model:
+        """Build a network that nobody counts: for strategies that train without `fit`.
+
+        They take tickets from `meter` and record epochs in it themselves.
+
+        Args:
+            genome: Its hyperparameters.
+            trial: Decides, with the seed, its first weights and the order of samples.
+        """
+        import keras
+
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(seed_of(self.seed, trial))
+        return self.build_model(genome)
+
+    def build(self, genome: Genome, trial: int = 0) -> keras.Model:
+        """Build a network that counts its epochs when its `fit` is called."""
+        from miha.compare.counting import counted
+
+        return counted(self.network(genome, trial), self.meter, self.monitor, genome)
+
+    def arguments(self, genome: Genome) -> dict[str, Any]:
+        """Return the arguments of `fit` that all strategies share, without epochs."""
+        size = min(genome.batch_size, len(self.x))
+        data = {"x": self.x, "y": self.y, "validation_data": self.validation_data}
+        return {**data, "batch_size": size, "verbose": 0}
+
+    def best(self) -> keras.Model:
+        """Return the network with the best monitored value of all that `build` built."""
+        pick = self.pick()
+        model = self.network(pick.genome)
+        model.set_weights(pick.weights)
+        return model
+
+    def pick(self) -> Pick:
+        """Return values and hyperparameters of that network."""
+        return self.meter.best()
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Return the generator of the draws for one purpose."""
+        return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
+
+    def part(self, epochs: int, name: str) -> Task:
+        """Return a task that ends after the first of its epochs and keeps a best of its own."""
+        meter = replace(self.meter, limit=min(epochs, self.meter.limit), pick=name)
+        return replace(self, epochs=epochs, meter=meter)
+
+
+def seed_of(seed: int, trial: int) -> int:
+    """Return the seed of one trial; trial 0 is that of all strategies alike."""
+    return int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])

@@ -1,0 +1,270 @@
+"""The harness of comparisons: with strategies that train nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import rivals
+from rivals import START, Absent, Crashing, Greedy, Idle, Interrupted, Rival
+
+from miha.compare import Comparison, Strategy, compare
+from miha.compare.meter import BudgetSpent, Meter
+from miha.compare.strategies.base import lines_of
+from miha.errors import ArgumentError, JournalError, MihaError, RunExistsError
+from miha.records import Genome
+from miha.space import SearchSpace
+
+MIHA = Rival("MIHA", 0.8, 0.01)
+BOTH = (MIHA, Rival())
+STARTS = {"good": START, "random": None}
+
+
+@pytest.fixture(autouse=True)
+def nothing_has_run(monkeypatch):
+    monkeypatch.setitem(sys.modules, "kaleido", None)  # Pictures take seconds.
+    rivals.RAN.clear()
+    rivals.INTERRUPTIONS.clear()
+
+
+def run(folder: Path, strategies=BOTH, **arguments) -> Comparison:
+    defaults = {"starts": STARTS, "epochs": 3, "seeds": 2, "score": rivals.score, "verbose": 0}
+    defaults |= {"metric": "accuracy", "isolate": False, "logs": folder}
+    return compare(rivals.build, rivals.data(), strategies, **(defaults | arguments))
+
+
+def meter(folder: Path, limit: int = 2, **arguments) -> Meter:
+    return Meter(folder, limit, arguments.pop("mode", "min"), time.time(), **arguments)
+
+
+def test_every_cell_has_its_score_epochs_time_and_curve(tmp_path):
+    comparison = run(tmp_path)
+    assert len(comparison.cells) == 2 * 2 * 2
+    for cell in comparison.cells:
+        assert cell.epochs == 3 and cell.failure is None and cell.seconds >= 0
+        assert [round(value, 3) for _, value in cell.curve] == [
+            round(cell.curve[0][1] / epoch, 3) for epoch in (1, 2, 3)
+        ]
+    assert comparison.scores("good", "MIHA") == {0: 0.8, 1: 0.81}
+
+
+def test_strategies_of_a_seed_get_the_same_start_and_other_seeds_another(tmp_path):
+    run(tmp_path, seeds=3, starts={"random": None}, space=rivals.SPACE)
+    starts = {(name, seed): start for name, seed, start in rivals.RAN}
+    assert all(starts["MIHA", seed] == starts["rival", seed] for seed in range(3))
+    assert len({starts["MIHA", seed] for seed in range(3)}) == 3
+
+
+def test_a_named_start_is_the_users(tmp_path):
+    run(tmp_path, starts={"mine": START})
+    assert {start for _, _, start in rivals.RAN} == {START}
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_strategy_that_crashes_is_reported_and_the_others_go_on(tmp_path, isolate):
+    comparison = run(tmp_path, [Crashing(), MIHA], starts={"mine": START}, seeds=1, isolate=isolate)
+    crashed, other = comparison.cells
+    assert crashed.failure == "RuntimeError: out of luck." and crashed.epochs == 1
+    assert not crashed.scores and other.scores["accuracy"] == 0.8
+    assert "failed: RuntimeError: out of luck." in comparison.to_markdown()
+    assert comparison.table("mine")["failed"].tolist() == [1, 0]
+    assert "in run" in (tmp_path / "failures" / "mine-crashing-0.txt").read_text()
+
+
+def test_a_strategy_whose_process_dies_is_reported_and_the_others_go_on(tmp_path):
+    strategies = [Crashing(status=7), MIHA]
+    comparison = run(tmp_path, strategies, starts={"mine": START}, seeds=1, isolate=True)
+    assert "status 7" in comparison.cells[0].failure
+    assert "these were its last words" in comparison.cells[0].failure
+    assert comparison.cells[0].epochs == 1
+    assert comparison.cells[1].scores["accuracy"] == 0.8
+
+
+def test_what_cannot_be_sent_to_a_process_is_refused_with_the_cure(tmp_path):
+    with pytest.raises(ArgumentError, match="isolate=False"):
+        run(tmp_path, score=lambda model, x, y: {"accuracy": 1.0}, isolate=True)
+
+
+def test_a_strategy_that_lacks_its_package_is_left_out_with_a_line_that_says_so(tmp_path, capsys):
+    comparison = run(tmp_path, [Absent(), MIHA], verbose=1)
+    assert comparison.strategies == ["MIHA"]
+    output = capsys.readouterr().out
+    assert "absent is left out: no_such_package_anywhere is not installed; pip install" in output
+    assert "absent: left out" in comparison.to_markdown()
+
+
+def test_a_strategy_that_trains_too_long_or_nothing_fails(tmp_path):
+    comparison = run(tmp_path, [Greedy(), Idle()], starts={"mine": START}, seeds=1)
+    greedy, idle = comparison.cells
+    assert greedy.failure.startswith("BudgetSpent") and greedy.epochs == 3
+    assert idle.failure == "MihaError: A strategy must train. Received: no epoch."
+
+
+def test_a_score_that_lacks_the_metric_is_a_failure(tmp_path):
+    comparison = run(tmp_path, [MIHA], metric="f1", seeds=1, starts={"mine": START})
+    assert "['accuracy', 'loss']" in comparison.cells[0].failure
+
+
+def test_a_comparison_that_was_interrupted_goes_on_where_it_stopped(tmp_path):
+    strategies = [MIHA, Interrupted()]
+    rivals.INTERRUPTIONS[:] = [True, False]
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, strategies)
+    done = [(name, seed) for name, seed, _ in rivals.RAN]
+    assert done == [("MIHA", 0), ("rival", 0), ("MIHA", 0)]
+    comparison = run(tmp_path, strategies)
+    assert [(name, seed) for name, seed, _ in rivals.RAN[3:]] == [
+        ("rival", 0),
+        *[("MIHA", 1), ("rival", 1)] * 2,
+    ]
+    assert comparison.cells == run(tmp_path, strategies).cells
+    assert len(rivals.RAN) == 8
+
+
+def test_more_seeds_starts_and_strategies_may_be_added(tmp_path):
+    run(tmp_path, [MIHA], seeds=1, starts={"mine": START})
+    comparison = run(tmp_path, [MIHA, Rival()], seeds=2, starts={"mine": START, "random": None})
+    assert len(rivals.RAN) == 1 + 7 and len(comparison.cells) == 8
+
+
+def test_a_strategy_with_other_settings_is_run_again(tmp_path):
+    run(tmp_path, [MIHA])
+    comparison = run(tmp_path, [Rival("MIHA", 0.9)])
+    assert set(comparison.scores("good", "MIHA").values()) == {0.9}
+
+
+def test_cells_that_failed_are_tried_again(tmp_path):
+    for _ in range(2):
+        comparison = run(tmp_path, [Crashing()], starts={"mine": START}, seeds=1)
+    assert len(rivals.RAN) == 2 and len(comparison.cells) == 1
+
+
+@pytest.mark.parametrize("change", [{"epochs": 4}, {"monitor": "val_acc"}, {"time_limit": 9.0}])
+def test_another_comparison_in_the_folder_is_refused_by_what_differs(tmp_path, change):
+    run(tmp_path)
+    with pytest.raises(RunExistsError, match=f"{next(iter(change))} is .* and not"):
+        run(tmp_path, **change)
+    assert len(run(tmp_path, overwrite=True, **change).cells) == 8
+
+
+def test_other_data_are_another_comparison(tmp_path):
+    run(tmp_path)
+    first, second, test = rivals.data()
+    with pytest.raises(RunExistsError, match="data is"):
+        compare(
+            *(rivals.build, ((first[0] + 1, first[1]), second, test), [MIHA]),
+            **{"starts": STARTS, "epochs": 3, "score": rivals.score, "metric": "accuracy"},
+            **{"isolate": False, "logs": tmp_path, "verbose": 0},
+        )
+
+
+def test_a_damaged_file_of_cells_is_refused(tmp_path):
+    run(tmp_path)
+    path = tmp_path / "cells.jsonl"
+    path.write_text(path.read_text().replace("0.81", "0.99"))
+    with pytest.raises(JournalError, match="checksum"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"epochs": 1}, "`epochs` must be an integer, at least 2"),
+        ({"strategies": ["nonsense"]}, "must be one of"),
+        ({"strategies": [MIHA, MIHA]}, "with different names"),
+        ({"mode": "big"}, "`mode` must be 'min', 'max' or 'auto'"),
+        ({"starts": {"a": None}}, "Give one start"),
+        ({"starts": {"a": START, "b": Genome("sgd", 0.1, 8)}}, "the same layers"),
+        ({"starts": {"a": START.replace(learning_rate=None)}}, "must have a learning rate"),
+        ({"seeds": []}, "`seeds` must be"),
+    ],
+)
+def test_arguments_that_break_a_rule_are_refused_before_anything_is_written(
+    tmp_path, arguments, message
+):
+    with pytest.raises(ArgumentError, match=message):
+        run(tmp_path / "folder", **arguments)
+    assert not (tmp_path / "folder").exists()
+
+
+def test_data_without_a_test_part_are_refused(tmp_path):
+    with pytest.raises(ArgumentError, match="`data` must be three pairs"):
+        compare(rivals.build, rivals.data()[:2], [MIHA], logs=tmp_path / "x", starts=STARTS)
+
+
+def test_the_folder_reproduces_tables_and_figures(tmp_path):
+    comparison = run(tmp_path)
+    again = Comparison.load(tmp_path)
+    assert again.cells == comparison.cells and again.to_markdown() == comparison.to_markdown()
+    assert (tmp_path / "tables.md").read_text() == comparison.to_markdown()
+    for name in ("epochs", "seconds", "scores"):
+        figure = getattr(again, f"plot_{name}")()
+        assert figure.to_json() == getattr(comparison, f"plot_{name}")().to_json()
+        assert (tmp_path / f"{name}.html").exists()
+    assert not (tmp_path / "work").exists() or not list((tmp_path / "work").iterdir())
+
+
+def test_scores_that_are_not_finite_survive_the_file(tmp_path):
+    run(tmp_path, [Rival("MIHA", math.nan)], starts={"mine": START}, seeds=1)
+    cell = Comparison.load(tmp_path).cells[0]
+    assert math.isnan(cell.scores["accuracy"]) and math.isnan(cell.curve[0][1])
+    assert "NaN" not in json.dumps(json.loads((tmp_path / "comparison.json").read_text()))
+
+
+def test_a_meter_gives_no_more_tickets_than_its_limit(tmp_path):
+    one, other = meter(tmp_path), meter(tmp_path)
+    one.take()
+    other.take()
+    assert one.is_over and one.taken == 2
+    with pytest.raises(BudgetSpent, match="2 epochs at most"):
+        other.take()
+
+
+def test_a_meter_is_over_when_its_time_is(tmp_path):
+    late = Meter(tmp_path, 9, "min", time.time() - 10, time_limit=5.0)
+    assert late.is_over and not meter(tmp_path, 9, time_limit=5.0).is_over
+    late.take()  # A network that was being built meanwhile trains one epoch.
+    assert late.taken == 1
+
+
+@pytest.mark.parametrize("mode, best", [("min", 0.1), ("max", 0.9)])
+def test_a_meter_keeps_the_network_with_the_best_value(tmp_path, mode, best):
+    one = meter(tmp_path, mode=mode)
+    values = [math.nan, 0.5, 0.1, math.inf, 0.9, 0.3, math.nan]
+    for value in values:
+        genome = START.replace(learning_rate=value)
+        one.offer(value, genome, lambda value=value: [[value]])
+    found = one.best()
+    assert found.value == best == found.genome.learning_rate == found.weights[0][0]
+
+
+def test_a_meter_without_a_network_says_what_to_do(tmp_path):
+    with pytest.raises(MihaError, match="task.build"):
+        meter(tmp_path).best()
+
+
+def test_lines_are_those_of_code_alone():
+    def something():
+        """Document."""
+        # Comment.
+
+        text = """two
+        lines"""
+        return text
+
+    assert lines_of(something) == 4
+    assert Rival().lines == 7 and issubclass(Greedy, Strategy) and Greedy().lines == 7 + 3
+
+
+def test_a_space_holds_what_the_starts_have():
+    from miha.compare import ConfigurationSpace
+
+    odd = Genome("adamax", 0.5, 24, (("hidden", "hard_tanh"),))
+    space = ConfigurationSpace.of(SearchSpace(batch_size=(8, 64), learning_rate=(0.1, 0.2)), [odd])
+    assert space.batch_sizes == (8, 16, 24, 32, 64) and space.learning_rate == (0.1, 0.5)
+    assert "adamax" in space.optimizers and "hard_tanh" in space.activations
+    assert space.genome(space.values(odd)) == odd
