@@ -13,7 +13,6 @@ from miha.errors import JournalError
 from miha.journal import Entry
 from miha.plain import numbers
 from miha.records import Genome, Mode, Network, Task
-from miha.stages import stages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,27 +129,6 @@ class Logbook:
         best = min(finite, key=lambda entry: sign * entry["value"], default=None)
         return best or next(iter(self.trainings), None)
 
-    def life(self, cycle: int) -> list[dict[str, Any]]:
-        """Return the values of the network's own epochs before a cycle, since it last began anew.
-
-        Clones that lost do not count, nor do the epochs of networks that a restart has replaced.
-        """
-        life: list[dict[str, Any]] = []
-        for way in (self._way(entry) for entry in self.trainings if _is_before(cycle, entry)):
-            is_anew = bool(way) and way[0]["change"]["transition"] == "restart"
-            life = [*([] if is_anew else life), *(epoch for e in way for epoch in e["epochs"])]
-        return life
-
-    def _way(self, entry: Entry) -> list[Entry]:
-        """Return what the network went through in a training: of clones, all of the winner's."""
-        if entry["phase"] != "clone":
-            return [entry]
-        if not self._is_of_network(entry):
-            return []
-        clones = (e for e in self.trainings if e["phase"] == "clone")
-        beside = [clone for clone in clones if clone["cycle"] == entry["cycle"]]
-        return [dict(stage) for stage in stages(beside, entry["clone"])]
-
     def _is_of_network(self, entry: Entry) -> bool:
         return entry["phase"] != "clone" or bool(self.winners.get(entry["cycle"]) == entry["clone"])
 
@@ -188,10 +166,6 @@ class Logbook:
             }
             for entry in clones
         ]
-
-
-def _is_before(cycle: int, entry: Entry) -> bool:
-    return entry["phase"] == "initial" or bool(entry["cycle"] and entry["cycle"] < cycle)
 
 
 def _is_of(task: Task, entry: Entry) -> bool:

@@ -6,12 +6,11 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
 from miha import memory
-from miha.acceptance import WINDOW, accepted, noise
 from miha.backtracking import backtracked, better, gap
 from miha.callbacks import Callback, notify
 from miha.crossover import mean, offspring
@@ -19,7 +18,7 @@ from miha.errors import MihaError, MihaWarning
 from miha.executors.protocol import Executor
 from miha.fitness import fittest
 from miha.folder import START, archive_name
-from miha.overtaking import overtakes
+from miha.judging import Apart, judged
 from miha.plan import Plan
 from miha.population import population
 from miha.racing import finalists
@@ -28,6 +27,7 @@ from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Ta
 from miha.resting import is_rest, payments
 from miha.runlog import describe_training, say
 from miha.space import Space
+from miha.stages import life
 from miha.stopping import is_at_target, stop_reason
 from miha.training import Training
 
@@ -103,27 +103,11 @@ class Loop:
 
     def _ranked(self, parent: Network, cycle: int, count: int) -> list[Network]:
         """Train a population and return the fittest, whom control and restart may displace."""
-        apart: dict[str, Network] = {}
-        ranked = fittest(_set_apart(self._competitors(parent, cycle), apart), count)
-        if "none" not in apart or not ranked:
-            return ranked
-        logs = [*self.recorder.log.life(cycle), *(e.logs for e in apart["none"].epochs)]
-        life = [self.training.value(epoch) for epoch in logs]
-        if margin := self.plan.margin:
-            bar = margin * noise(life[-WINDOW:])
-            ranked = accepted(ranked, apart["none"], bar, self.plan.mode)
-        return self._with_restart(ranked, apart.get("restart"), life, cycle)
-
-    def _with_restart(
-        self, ranked: list[Network], restart: Network | None, life: Sequence[float], cycle: int
-    ) -> list[Network]:
-        """Put the restart first where it is expected to overtake the network."""
-        if restart is None or not math.isfinite(restart.value):
-            return ranked
-        age, left = len(restart.epochs), self.plan.schedule.epochs_left(cycle)
-        if not overtakes(life, restart.value, age, left, self.plan.mode):
-            return ranked
-        return [restart, *(clone for clone in ranked if clone is not restart)][: len(ranked)]
+        apart, log = Apart(), self.recorder.log
+        ranked = fittest(apart.watch(self._competitors(parent, cycle)), count)
+        logs = life(log.trainings, log.winners, cycle)
+        logs += [epoch.logs for epoch in apart.control.epochs] if apart.control else []
+        return judged(ranked, apart, list(map(self.training.value, logs)), self.plan, cycle)
 
     def _competitors(self, parent: Network, cycle: int) -> Iterator[Network]:
         """Train a population; where it races, those that are behind only begin."""
@@ -245,11 +229,3 @@ class Loop:
     ) -> Task:
         epochs, archive = self.plan.schedule.epochs_of(phase), archive_name(phase, cycle, clone)
         return Task(phase, cycle, clone, epochs, genome, change, archive)
-
-
-def _set_apart(clones: Iterable[Network], apart: dict[str, Network]) -> Iterator[Network]:
-    """Yield clones, and keep the control and the restart among them, by their gene."""
-    for clone in clones:
-        if clone.task.change.gene in ("none", "restart"):
-            apart[clone.task.change.gene] = clone
-        yield clone

@@ -8,7 +8,7 @@ from typing import Any
 
 from miha.overtaking import CAUTION
 from miha.records import Mode, Schedule
-from miha.stages import stages
+from miha.stages import clones_by_cycle, stages
 
 Entry = Mapping[str, Any]
 
@@ -52,11 +52,7 @@ def payments(
         schedule: How many epochs are left after a cycle.
         mode: Whether values are better small or large.
     """
-    clones: dict[int, list[Entry]] = {}
-    for entry in trainings:
-        if entry["phase"] == "clone":
-            clones.setdefault(entry["cycle"], []).append(entry)
-    sign = 1 if mode == "min" else -1
+    clones, sign = clones_by_cycle(trainings), 1 if mode == "min" else -1
     return {
         cycle: _has_paid(clones.get(cycle, []), won, schedule.epochs_left(cycle), sign)
         for cycle, won in winners.items()

@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeTrainer, make_loop, run
 
 from miha.overtaking import overtakes
-from miha.stages import stages
+from miha.stages import life, stages
 
 LIFE = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.25]
 
@@ -35,12 +35,12 @@ CLONES = {1: 4.2, 2: 4.25}
 
 def _run(path, values, c=5, n=1, **changes):
     """Run a network that learns slowly, with the values of some trainings by their number."""
-    life = iter([5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 4.4, 4.3])
+    beginning = iter([5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 4.4, 4.3])
 
     class Slow(FakeTrainer):
         def _logs(self):
             logs = super()._logs()
-            return logs | ({"val_loss": next(life)} if len(self.trainings) == 1 else {})
+            return logs | ({"val_loss": next(beginning)} if len(self.trainings) == 1 else {})
 
     trainer = Slow(script={number: {"val_loss": value} for number, value in values.items()})
     loop = make_loop(path, trainer, m=8, n=n, c=c, restarts=1, **changes)
@@ -55,11 +55,11 @@ def test_a_restart_behind_is_selected_where_it_is_expected_to_overtake(tmp_path)
 
 def test_the_life_of_a_network_begins_with_its_restart(tmp_path):
     log = _run(tmp_path, CLONES | {3: 4.35})
-    assert [epoch["val_loss"] for epoch in log.life(1)] == pytest.approx(
+    assert [epoch["val_loss"] for epoch in life(log.trainings, log.winners, 1)] == pytest.approx(
         [5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 4.4, 4.3]
     )
-    assert log.life(2)[0]["val_loss"] == 4.35
-    assert len(log.life(2)) == 2
+    assert life(log.trainings, log.winners, 2)[0]["val_loss"] == 4.35
+    assert len(life(log.trainings, log.winners, 2)) == 2
 
 
 def test_a_restart_that_races_is_the_beginning_of_a_life_too(tmp_path):
@@ -68,4 +68,6 @@ def test_a_restart_that_races_is_the_beginning_of_a_life_too(tmp_path):
     way = stages(clones.values(), log.winners[1])
     assert [stage["change"]["gene"] for stage in way] == ["restart"] * 2
     line = [e for e in log.trainings if e["cycle"] == 1 and e["phase"] == "winner"]
-    assert log.life(2) == [epoch for e in (*way, *line) for epoch in e["epochs"]]
+    assert life(log.trainings, log.winners, 2) == [
+        epoch for e in (*way, *line) for epoch in e["epochs"]
+    ]
