@@ -13,7 +13,7 @@ from miha.fitness import Fitness
 from miha.mutations import MUTATIONS, Mutation, resolve
 from miha.racing import Race, race
 from miha.records import Genome, LongestSchedule, Mode, Schedule
-from miha.space import Space
+from miha.space import OF_THE_LOSS, Space
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _reasons(genome: Genome, space: Space, optimizers: Sequence[str]) -> dict[st
     return found
 
 
-ASKED = ("loss", "label_smoothing", "momentum", "perturb")
+ASKED = (*OF_THE_LOSS, "momentum", "perturb")
 """Genes that mutate only where the user asks for it."""
 
 GREEDY = ("learning_rate", "weight_decay", "dropout", "noise")

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from miha.checks import check_batch_size, check_integer
 from miha.errors import ArgumentError, MihaWarning
-from miha.plan import ASKED
 from miha.randomness import draw_seed
 from miha.records import Epoch, Genome
-from miha.space import ACTIVATIONS, MOMENTA, OPTIMIZERS, OWN, SearchSpace
+from miha.space import ACTIVATIONS, MOMENTA, OF_THE_LOSS, OPTIMIZERS, OWN, SearchSpace
 from miha.stretches import HyperparameterSchedule, Stretch, as_schedule
 from miha.training import train_on
 
@@ -115,7 +114,7 @@ def replay(
         shuffle=shuffle,
         evaluate_training=False,
         seed=seed,
-        genes=[gene for gene in ASKED if getattr(schedule.genome, gene) is not None],
+        genes=[gene for gene in OF_THE_LOSS if getattr(schedule.genome, gene) is not None],
         slots_named=[slot for slot, _ in schedule.genome.activations],
     )
     epochs = follow(trainer, schedule, seed, _Lines(schedule.epochs) if verbose else _quiet)

@@ -35,6 +35,9 @@ LABEL_SMOOTHINGS = (0.0, 0.05, 0.1, 0.2)
 OWN = "own"
 """The name in a genome of a user's activation that Keras has no name for."""
 
+OF_THE_LOSS = ("loss", "label_smoothing")
+"""Genes that a network has only where they are asked for."""
+
 
 @dataclass(frozen=True)
 class SearchSpace:

@@ -12,7 +12,7 @@ import numpy as np
 
 from miha.errors import ArgumentError, first_line
 from miha.records import Mode
-from miha.space import SearchSpace, Space, batch_size_bounds, values_of
+from miha.space import OF_THE_LOSS, SearchSpace, Space, batch_size_bounds, values_of
 from miha.trainer import copies, data, optimizers, slots
 from miha.trainer.admission import check_network
 from miha.trainer.base import KerasTrainer, Settings
@@ -33,9 +33,6 @@ TRAINERS = {
     "torch": ("torch", "TorchTrainer"),
 }
 """Module and class of the trainer for each backend of Keras; imported when it is needed."""
-
-ASKED = ("loss", "label_smoothing")
-"""Genes that a network has only where they are asked for."""
 
 
 def make_trainer(
@@ -64,7 +61,7 @@ def make_trainer(
         shuffle: Whether samples are shuffled.
         evaluate_training: Whether to evaluate on the training data where ``validation`` is None.
         seed: Decides the weights of a network that is not built yet.
-        genes: Those of `ASKED` that shall be able to mutate; the others always are.
+        genes: Those of `OF_THE_LOSS` that shall be able to mutate; the others always are.
         slots_named: Names of the activation slots that may change, instead of the user's choice
             of layers.
         with_mirror: Whether callbacks of Keras will want a network to look at.
@@ -92,7 +89,7 @@ def make_trainer(
     if seen is not None:
         _probe(seen, batch)  # Its metrics are built thereby, which callbacks ask for.
     mutable, noise = slots.slots_in(live, chosen), noise_in(live, noisy)
-    loss = find_loss(live) if set(genes) & set(ASKED) else None
+    loss = find_loss(live) if set(genes) & {*OF_THE_LOSS} else None
     evaluation = training.for_evaluation() if evaluate_training else None
     evaluation = evaluation if validation is None else validation
     prefix = "eval_" if validation is None else "val_"
