@@ -284,18 +284,19 @@ def missing(args: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[tu
 def table(rows: list[dict[str, Any]]) -> str:
     """Return means and standard errors of each cell, and paired differences to MIHA, as Markdown.
 
-    A gain is positive where MIHA is better.
+    A gain is positive where MIHA's last network is better.
     """
-    lines = ["| task | start | variant | last | s.e. | best | s.e. | MIHA's gain | s.e. | n |"]
-    lines.append("|---" * 10 + "|")
+    lines = ["| task | start | variant | last network | best network | MIHA's gain | n |"]
+    lines.append("|---" * 7 + "|")
     for (task, start), group in pd.DataFrame(rows).groupby(["task", "start"], sort=False):
         wide = group.pivot_table(index="seed", columns="variant", values=["last", "best"])
         sign = 1 if EXPERIMENTS[str(task)].mode == "max" else -1
         for name in [v for v in VARIANTS if v in wide["last"]]:
-            gap = sign * (wide["last"].get("MIHA", np.nan) - wide["last"][name]).dropna()
-            columns = wide["last"][name].dropna(), wide["best"][name].dropna(), gap
-            cells = [f"{n:.4f}" for c in columns for n in (c.mean(), c.sem())]
-            lines.append(f"| {' | '.join([task, start, name, *cells, str(len(columns[0]))])} |")
+            last, best = wide["last"][name].dropna(), wide["best"][name].dropna()
+            gain = sign * (wide["last"].get("MIHA", np.nan) - last).dropna()
+            told = "" if name == "MIHA" or gain.empty else f"{gain.mean():+.4f} ± {gain.sem():.4f}"
+            means = [f"{column.mean():.4f} ± {column.sem():.4f}" for column in (last, best)]
+            lines.append(f"| {' | '.join([task, start, name, *means, told, str(len(last))])} |")
     return "\n".join(lines)
 
 

@@ -18,6 +18,9 @@ Mutant = tuple[Genome, Change]
 ADAPTIVE = ("adam", "adamw", "nadam", "rmsprop", "adamax")
 """Optimizers whose default learning rate suits most networks: a restart has few epochs."""
 
+RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish")
+"""Activations under which a deep network learns from its first epochs: they do not saturate."""
+
 RESTART_BATCH_SIZES = (16, 32, 64)
 
 
@@ -47,7 +50,7 @@ def population(
 
 
 def restarted(parent: Genome, space: Space, rng: np.random.Generator) -> Mutant:
-    """Draw a genome to begin anew with: an adaptive optimizer, one activation for all layers.
+    """Draw a genome to begin anew with: an adaptive optimizer, one rectifier for all layers.
 
     Args:
         parent: The genome of the network that does not begin anew.
@@ -56,6 +59,7 @@ def restarted(parent: Genome, space: Space, rng: np.random.Generator) -> Mutant:
     """
     optimizers = [name for name in space.optimizers if name in ADAPTIVE] or list(space.optimizers)
     names = list(dict.fromkeys(name for names in space.slots.values() for name in names))
+    names = [name for name in names if name in RECTIFIERS] or names
     low, high = space.batch_size
     sizes = [size for size in RESTART_BATCH_SIZES if low <= size <= high] or [parent.batch_size]
     optimizer = optimizers[rng.integers(len(optimizers))]

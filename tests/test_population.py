@@ -53,16 +53,24 @@ def test_a_restart_takes_the_place_of_a_mutant_and_leaves_the_others_as_they_are
     assert draw()[:5] == draw(restarts=0)[:5]
 
 
-def test_a_restart_has_an_adaptive_optimizer_at_its_own_rate_and_one_activation():
+def test_a_restart_has_an_adaptive_optimizer_at_its_own_rate_and_one_rectifier():
     for seed in range(20):
         genome, change = restarted(GENOME, SPACE, np.random.default_rng(seed))
         assert genome.optimizer in ADAPTIVE
         assert genome.learning_rate == SPACE.optimizers[genome.optimizer]
         name = dict(genome.activations)["hidden"]
+        assert name in ("relu", "gelu")
         assert all(
             held == name or name not in SPACE.slots[slot] for slot, held in genome.activations
         )
         assert change.gene == "restart" and str(genome) in change.text
+
+
+def test_a_restart_without_rectifiers_takes_any_activation():
+    space = replace(SPACE, slots={"hidden": ("tanh", "softsign"), "last": ("tanh",)})
+    parent = GENOME.with_activation("hidden", "tanh").with_activation("last", "tanh")
+    drawn = (restarted(parent, space, np.random.default_rng(s))[0] for s in range(20))
+    assert {dict(genome.activations)["hidden"] for genome in drawn} == {"tanh", "softsign"}
 
 
 def test_a_restart_without_adaptive_optimizers_takes_any():
