@@ -286,11 +286,11 @@ def test_what_a_users_own_part_raises_names_it_and_leaves_a_run_that_goes_on(
     tmp_path, part, culprit
 ):
     with pytest.raises(MihaError, match=culprit):
-        start(tmp_path / "run", restarts=0, **part()).optimize()
+        start(tmp_path / "run", restarts=0, rest=False, **part()).optimize()
     assert miha.load_run(tmp_path / "run").state == "interrupted"
     mended = {"mutations": [Wild([None] * 9)]} if "mutations" in part() else part()
     mended |= {"callbacks": []}
-    start(tmp_path / "run", restarts=0, **mended).optimize()
+    start(tmp_path / "run", restarts=0, rest=False, **mended).optimize()
     assert miha.load_run(tmp_path / "run").state == "finished"
 
 
