@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +91,20 @@ class Interrupted(Rival):
         if INTERRUPTIONS and INTERRUPTIONS.pop():
             raise KeyboardInterrupt
         return super().run(task)
+
+
+@dataclass(frozen=True)
+class Endless(Strategy):
+    """Writes down its process and its folder, and trains until somebody ends it."""
+
+    name: str = "endless"
+
+    def run(self, task: Any) -> Any:
+        task.meter.take()
+        notes = task.folder.parents[1] / "running"
+        notes.with_suffix(".part").write_text(f"{os.getpid()}\n{task.folder}")
+        os.replace(notes.with_suffix(".part"), notes)
+        time.sleep(60)
 
 
 INTERRUPTIONS: list[bool] = []

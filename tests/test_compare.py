@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -87,6 +91,93 @@ def test_a_strategy_whose_process_dies_is_reported_and_the_others_go_on(tmp_path
 def test_what_cannot_be_sent_to_a_process_is_refused_with_the_cure(tmp_path):
     with pytest.raises(ArgumentError, match="isolate=False"):
         run(tmp_path, score=lambda model, x, y: {"accuracy": 1.0}, isolate=True)
+
+
+SCRIPT = """
+import sys
+import numpy as np
+import rivals
+from miha.compare import compare
+
+def main():
+    x = np.zeros((100_000, 2))  # More than a pipe holds.
+    data = ((x, x), *rivals.data()[1:])
+    comparison = compare(rivals.build, data, [rivals.{strategy}()], starts={{"mine": rivals.START}},
+                         epochs=3, seeds=1, score=rivals.score, metric="accuracy",
+                         logs=sys.argv[1])
+    print(comparison.cells[0].failure)
+
+{call}
+"""
+
+
+def script(folder: Path, strategy: str, call: str) -> subprocess.Popen[str]:
+    """Start a script that compares in the folder ``logs``."""
+    (folder / "script.py").write_text(SCRIPT.format(strategy=strategy, call=call))
+    here = Path(__file__).parent
+    return subprocess.Popen(
+        [sys.executable, folder / "script.py", folder / "logs"],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])},
+    )
+
+
+def test_a_script_without_a_guard_is_told_so_and_does_not_hang(tmp_path):
+    process = script(tmp_path, "Rival", "main()")
+    try:
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert "ended with status 1 before the cell began. A script that calls `compare`" in output
+    assert "ArgumentError" in output and "Received: a call from such a process" in output
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+def test_a_cell_ends_with_the_comparison_that_is_killed(tmp_path):
+    process = script(tmp_path, "Endless", 'if __name__ == "__main__":\n    main()')
+    notes = tmp_path / "logs" / "running"
+    assert eventually(notes.exists)
+    pid, folder = notes.read_text().splitlines()
+    process.kill()
+    process.communicate()
+    assert eventually(lambda: not is_alive(int(pid)))
+    assert (Path(folder) / "tickets").exists()  # Nobody could clean up.
+
+
+def eventually(is_so: Callable[[], bool], seconds: float = 30.0) -> bool:
+    end = time.time() + seconds
+    while not is_so() and time.time() < end:
+        time.sleep(0.02)
+    return is_so()
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that nobody has waited for is dead, too."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return Path("/proc").exists() is False
+
+
+def test_what_an_earlier_attempt_left_or_still_writes_is_not_of_the_next_one(tmp_path):
+    folders = []
+
+    @dataclass(frozen=True)
+    class Twice(Rival):
+        def run(self, task):
+            folders.append(task.folder)
+            if len(folders) == 1:
+                raise RuntimeError("the first attempt")
+            folders[0].mkdir(parents=True, exist_ok=True)
+            (folders[0] / "tickets").write_bytes(b"...")  # As an orphan would.
+            return super().run(task)
+
+    for _ in range(2):
+        [cell] = run(tmp_path, [Twice()], starts={"mine": START}, seeds=1).cells
+    assert folders[0] != folders[1] and cell.failure is None and cell.epochs == 3
 
 
 def test_a_strategy_that_lacks_its_package_is_left_out_with_a_line_that_says_so(tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from multiprocessing import current_process
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,21 @@ Pair = tuple[Any, Any]
 
 Data = tuple[Pair, Pair, Pair]
 """Training, validation and test data, each ``(x, y)``."""
+
+GUARD = (
+    "A script that calls `compare` must do so below `if __name__ == \"__main__\":`, since each cell "
+    "has a process of its own, which imports the script."
+)
+
+
+def refuse_unguarded() -> None:
+    """Refuse to compare in a process that only imports the script of another one.
+
+    Raises:
+        ArgumentError: It is one: the call has no guard.
+    """
+    if getattr(current_process(), "_inheriting", False):  # As `multiprocessing` itself asks.
+        raise ArgumentError(f"{GUARD} Received: a call from such a process. Add that line.")
 
 
 def checked(data: Data) -> Data:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from miha.compare.catalogue import strategies_of
 from miha.compare.cells import Score
-from miha.compare.checks import Data, at_least, checked, seeds_of
+from miha.compare.checks import Data, at_least, checked, refuse_unguarded, seeds_of
 from miha.compare.comparison import Comparison
 from miha.compare.configurations import DEFAULT_SPACE, ConfigurationSpace
 from miha.compare.directions import direction
@@ -95,6 +95,7 @@ def compare(
         ArgumentError: An argument breaks a rule.
         RunExistsError: The folder holds another comparison, or a process is at work in it.
     """
+    refuse_unguarded()
     starts = {"random": None} if starts is None else dict(starts)
     configurations = ConfigurationSpace.of(space or DEFAULT_SPACE, filter(None, starts.values()))
     metric = metric or monitor.removeprefix("val_")

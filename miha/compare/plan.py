@@ -56,6 +56,7 @@ class Plan:
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder):
             store = Store.open(self.folder, self.describe(), overwrite)
+            shutil.rmtree(self.folder / "work", ignore_errors=True)  # Of one that was killed.
             skipped = dict(self._skipped())
             jobs = [job for job in self.jobs() if job.strategy.name not in skipped]
             for number, job in enumerate(jobs, start=1):
@@ -87,7 +88,7 @@ class Plan:
                 mode=self.mode,
                 score=self.score,
                 metric=self.metric,
-                folder=self.folder / "work" / f"{zlib.crc32(str(place).encode()):08x}",
+                folder=self.folder / "work",
                 model=self.folder / "models" / f"{place.file}.keras" if self.keep_models else None,
             )
 
