@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rivals
 from rivals import START, Absent, Crashing, Greedy, Idle, Interrupted, Rival
 
 from miha.compare import Comparison, Strategy, compare
-from miha.compare.meter import BudgetSpent, Meter
+from miha.compare.meter import BudgetSpent, Meter, peak_memory
 from miha.compare.strategies.base import lines_of
 from miha.errors import ArgumentError, JournalError, MihaError, RunExistsError
 from miha.records import Genome
@@ -331,6 +332,40 @@ def test_a_meter_keeps_the_network_with_the_best_value(tmp_path, mode, best):
         one.offer(value, genome, lambda value=value: [[value]])
     found = one.best()
     assert found.value == best == found.genome.learning_rate == found.weights[0][0]
+
+
+def test_a_meter_keeps_the_earlier_network_whole_while_a_better_one_is_written(
+    tmp_path, monkeypatch
+):
+    one = meter(tmp_path)
+    one.offer(0.5, START, lambda: [np.zeros(3)])
+
+    def killed(*arguments, **more):
+        arguments[0].write(b"half a file")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", killed)
+    with pytest.raises(KeyboardInterrupt):
+        one.offer(0.1, START, lambda: [np.ones(3)])
+    assert one.best().value == 0.5 and not one.best().weights[0].any()
+
+
+def test_a_meter_is_settled_when_every_epoch_that_has_begun_is_written_down(tmp_path):
+    one, other = meter(tmp_path), meter(tmp_path)
+    one.take()
+    other.take()
+    one.record(0.5)
+    assert one.is_over and not one.is_settled  # The other one is in the middle of its epoch.
+    other.record(0.4)
+    assert one.is_settled
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no such file")
+def test_the_peak_of_memory_is_the_childs_and_not_its_parents(tmp_path):
+    large = np.ones(50_000_000)
+    code = "from miha.compare.meter import peak_memory; print(peak_memory())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert 1 < float(child.stdout) < large.nbytes / 1e6 < peak_memory()
 
 
 def test_a_meter_without_a_network_says_what_to_do(tmp_path):

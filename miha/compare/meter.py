@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +19,10 @@ from miha.errors import MihaError
 from miha.lock import taking_turns
 from miha.plain import numbers, plain
 from miha.records import Genome, Mode
+
+
+ABOUT = "about"
+"""What value and genome are called in the file of the best network, beside its weights."""
 
 
 class BudgetSpent(MihaError):  # noqa: N818
@@ -67,7 +73,7 @@ class Meter:
         mode: Whether small or large monitored values are better.
         began: When the strategy began: seconds since 1970.
         time_limit: Seconds after which a strategy ends; None: any number.
-        pick: Name of the files that hold the best network.
+        pick: Name of the file that holds the best network.
     """
 
     folder: Path
@@ -82,6 +88,16 @@ class Meter:
         """The epochs that have begun."""
         path = self.folder / "tickets"
         return path.stat().st_size if path.exists() else 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is over, and every epoch that has begun is written down."""
+        return self.is_over and len(self._lines) >= self.taken
+
+    @property
+    def _lines(self) -> list[str]:
+        path = self.folder / "epochs.jsonl"
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     @property
     def is_over(self) -> bool:
@@ -133,17 +149,15 @@ class Meter:
 
     def points(self) -> list[Point]:
         """Return the trained epochs in their order."""
-        path = self.folder / "epochs.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [Point(**_read(line)) for line in lines]
+        return [Point(**_read(line)) for line in self._lines]
 
     @property
     def kept(self) -> dict[str, Any] | None:
         """Value and genome of the best network so far; None where there is none."""
-        path = self.folder / f"{self.pick}.json"
-        if not path.exists():
+        if not self._best.exists():
             return None
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        with np.load(self._best) as file:
+            kept = json.loads(str(file[ABOUT]))
         return {"value": float(kept["value"]), "genome": kept["genome"]}
 
     def best(self) -> Pick:
@@ -158,8 +172,8 @@ class Meter:
                 "A strategy must train a network with `fit` before one can be picked. "
                 "Received: no epoch. Build it by `task.build(genome)`."
             )
-        with np.load(self.folder / f"{self.pick}.npz") as file:
-            weights = [file[f"arr_{i}"] for i in range(len(file.files))]
+        with np.load(self._best) as file:
+            weights = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
         return Pick(kept["value"], Genome.from_dict(kept["genome"]), weights)
 
     def _is_best(self, value: float) -> bool:
@@ -169,11 +183,16 @@ class Meter:
         return bool(value < kept["value"] if self.mode == "min" else value > kept["value"])
 
     def _keep(self, value: float, genome: Genome, weights: Sequence[np.ndarray]) -> None:
-        with open(self.folder / f"{self.pick}.npz", "wb") as file:
-            np.savez(file, *weights)
         text = json.dumps(plain({"value": value, "genome": genome.to_dict()}))
+        new = self._best.with_suffix(".part")
+        with open(new, "wb") as file:
+            np.savez(file, *weights, **{ABOUT: np.array(text)})
         # Not synced: it would cost the strategy time, and a cell that was interrupted begins anew.
-        (self.folder / f"{self.pick}.json").write_text(text, encoding="utf-8")
+        os.replace(new, self._best)
+
+    @property
+    def _best(self) -> Path:
+        return self.folder / f"{self.pick}.npz"
 
     def _turn(self) -> Any:
         return taking_turns(self.folder / ".turn")
@@ -199,5 +218,10 @@ else:
 
     def peak_memory() -> float | None:
         """Return the most memory that this process has held so far, in megabytes."""
+        # Linux hands the resources' peak on from a parent to the program that its child becomes.
+        with contextlib.suppress(OSError), open("/proc/self/status", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024 / 1e6
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
