@@ -70,9 +70,10 @@ def test_a_checkpoint_of_another_optimizer_brings_the_weights_alone(trained):
     assert int(other.optimizer.iterations) == 0
 
 
-def test_a_trial_that_finds_the_budget_spent_still_reports(monkeypatch):
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_trial_that_finds_the_budget_spent_still_reports(monkeypatch, is_known):
     # Ray takes a trial that ends without a report for broken, and ends them all.
-    reported = []
+    reported, built = [], []
     tune = types.ModuleType("ray.tune")
     tune.get_context = lambda: types.SimpleNamespace(get_trial_id=lambda: "abc_00007")
     tune.get_checkpoint = lambda: None
@@ -88,12 +89,13 @@ def test_a_trial_that_finds_the_budget_spent_still_reports(monkeypatch):
 
     task = types.SimpleNamespace(
         space=types.SimpleNamespace(genome=lambda config: START),
-        build=lambda genome, number: Network(),
+        build=lambda genome, number: built.append(genome) or Network(),
         arguments=lambda genome: {},
+        meter=types.SimpleNamespace(is_over=is_known, taken=3),
         **{"monitor": "val_loss", "mode": "min"},
     )
     train({}, task)
-    assert reported == [{"val_loss": float("inf")}]
+    assert reported == [{"val_loss": float("inf")}] and len(built) == (not is_known)
 
 
 def test_without_a_checkpoint_a_trial_begins_anew():

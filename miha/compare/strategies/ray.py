@@ -78,7 +78,7 @@ class RayTune(Strategy):
                 return task.meter.is_over
 
             def stop_all(self) -> bool:
-                return task.meter.is_over
+                return task.meter.is_settled  # Not while another trial is in its last epoch.
 
         starts = [task.space.values(task.start)]
         return tune.Tuner(
@@ -187,18 +187,22 @@ def train(config: dict[str, Any], task: Task) -> None:
     """
     from ray import tune
 
+    worst = {task.monitor: math.inf if task.mode == "min" else -math.inf}
+    if task.meter.is_over and task.meter.taken:  # Others have spent it; a build takes seconds.
+        tune.report(worst)
+        return
     genome = task.space.genome(config)
     number = int(tune.get_context().get_trial_id().rsplit("_", 1)[-1])
-    model = task.build(genome, number)
-    first = restore(model, tune.get_checkpoint(), genome.optimizer)
+    network = task.build(genome, number)
+    first = restore(network, tune.get_checkpoint(), genome.optimizer)
     for epoch in itertools.count(first):
         try:
-            fitted = model.fit(**task.arguments(genome), initial_epoch=epoch, epochs=epoch + 1)
+            fitted = network.fit(**task.arguments(genome), initial_epoch=epoch, epochs=epoch + 1)
         except BudgetSpent:  # In another process. Ray takes no trial that reports nothing.
-            tune.report({task.monitor: math.inf if task.mode == "min" else -math.inf})
+            tune.report(worst)
             return
         with tempfile.TemporaryDirectory() as folder:
-            save(model, Path(folder), genome.optimizer, epoch + 1)
+            save(network, Path(folder), genome.optimizer, epoch + 1)
             value = float(fitted.history[task.monitor][-1])
             tune.report({task.monitor: value}, checkpoint=tune.Checkpoint.from_directory(folder))
 
