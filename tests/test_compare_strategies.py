@@ -106,18 +106,29 @@ class Watched(Strategy):
     def run(self, task: Any) -> Any:
         SEEN.clear()
         Closed.running = True
-        first = []
+        built, fitted = [], []
 
         def build_model(genome: Any) -> Any:
             model = task.build_model(genome)
-            first.append(model.get_weights())
+            built.append(model.get_weights())
+            fit = model.fit
+
+            def fit_and_note(*args: Any, **kwargs: Any) -> Any:
+                fitted.append(model.get_weights())
+                return fit(*args, **kwargs)
+
+            model.fit = fit_and_note
             return model
 
         try:
-            return self.inner.run(dataclasses.replace(task, build_model=build_model))
+            model = self.inner.run(dataclasses.replace(task, build_model=build_model))
         finally:
             Closed.running = False
-            self.notes[self.name, task.seed] = {"samples": sum(SEEN), "weights": first[0]}
+        # MIHA trains without `fit`.
+        notes = {"samples": sum(SEEN), "weights": (fitted or built)[0]}
+        values = model.evaluate(*task.validation_data, verbose=0, return_dict=True)
+        self.notes[self.name, task.seed] = notes | {"value": values[task.monitor[4:]]}
+        return model
 
     def __repr__(self) -> str:
         return self.name
@@ -225,6 +236,13 @@ def test_the_network_that_is_scored_is_the_one_that_validation_picked(everything
         assert set(cell.scores) == {"accuracy", "loss"} and cell.genome is not None
 
 
+@pytest.mark.parametrize("name", [strategy.name for strategy in STRATEGIES])
+def test_the_network_that_is_returned_has_the_value_that_picked_it(everything, name):
+    comparison, notes = everything
+    [cell] = comparison.of("mine", name)
+    assert notes[name, 0]["value"] == pytest.approx(cell.value, rel=1e-4)
+
+
 def test_early_stopping_leaves_epochs_unused(tmp_path):
     strategy = CosineEarlyStopping(patience=1)
     slow = {"mine": START.replace(learning_rate=1e-9, optimizer="sgd")}
@@ -246,6 +264,11 @@ def test_a_grid_that_does_not_fit_is_left_out():
     space = ConfigurationSpace.of(SPACE, [START])
     assert wide.obstacle(space, 12) is None
     assert wide.obstacle(space, 11) == "its grid of 12 configurations does not fit into 11 epochs"
+
+
+def test_a_grid_that_does_not_divide_the_budget_spends_it_all_the_same(tmp_path):
+    comparison, notes = watched(tmp_path, [GRID], epochs=7)  # Of two configurations.
+    check_budget(comparison, notes, GRID.name, epochs=7)
 
 
 def test_a_grid_has_every_combination_once_and_one_activation_for_all_layers():
