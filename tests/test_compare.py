@@ -394,3 +394,5 @@ def test_a_space_holds_what_the_starts_have():
     assert space.batch_sizes == (8, 16, 24, 32, 64) and space.learning_rate == (0.1, 0.5)
     assert "adamax" in space.optimizers and "hard_tanh" in space.activations
     assert space.genome(space.values(odd)) == odd
+    large = ConfigurationSpace.of(SearchSpace(batch_size=(8, 16)), [odd.replace(batch_size=100)])
+    assert large.batch_sizes == (8, 16, 32, 64, 100)

@@ -132,4 +132,4 @@ def test_ray_finds_the_best_configuration(strategy, tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "kaleido", None)
     cell = found_by(strategy, tmp_path, 24, isolate=True)  # Ray leaves files open.
-    assert dict(cell.genome["activations"])["hidden"] == "tanh"
+    assert dict(cell.genome["activations"])["hidden"] == "elu"

@@ -32,10 +32,10 @@ from miha.compare import (
     compare,
 )
 from miha.compare.configurations import ConfigurationSpace
-from miha.compare.strategies.mutation import schedule_of
+from miha.compare.strategies.mutation import NeighbourMutation, Watch, schedule_of
 from miha.errors import ArgumentError
 from miha.records import Schedule
-from miha.space import SearchSpace
+from miha.space import SearchSpace, Space
 
 pytestmark = [
     # KerasTuner loads weights into networks that have no optimizer's state yet.
@@ -323,15 +323,63 @@ def test_the_picked_networks_can_be_kept(tmp_path):
     assert hits.mean() == pytest.approx(cell.scores["accuracy"])
 
 
+@pytest.mark.parametrize("layers", [["hidden"], None])
+def test_every_configuration_that_miha_trains_is_of_the_shared_space(tmp_path, layers, monkeypatch):
+    trained, on_epoch_end = [], Watch.on_epoch_end
+
+    def noted(self: Watch, task: Any, epoch: Any) -> None:
+        trained.append(task.genome)
+        on_epoch_end(self, task, epoch)
+
+    monkeypatch.setattr(Watch, "on_epoch_end", noted)
+    wish = dataclasses.replace(SPACE, layers=layers, activations=["relu", "tanh", "elu"])
+    start = START.replace(batch_size=12, activations=(("hidden", "tanh"),) if layers else ())
+    schedule = Schedule(1, 1, 1, 5, 4)
+    comparison, _ = watched(
+        *(tmp_path, [Miha(schedule=schedule)]),
+        **{"starts": {"odd": start}, "space": wish, "epochs": schedule.epochs},
+    )
+    assert comparison.cells[0].failure is None, comparison.cells[0].failure
+    space = ConfigurationSpace.of(wish, [start])
+    for genome in trained:
+        values = space.values(genome)
+        for name, choices in space.choices.items():
+            assert values[name] in choices, name
+        assert space.learning_rate[0] <= genome.learning_rate <= space.learning_rate[1]
+        assert layers or dict(genome.activations)["hidden"] == "tanh"
+    assert len({genome.batch_size for genome in trained}) > 1
+
+
+def test_a_batch_size_has_the_next_ones_of_the_list_as_neighbours():
+    space = Space({}, {}, (8, 40), (0.1, 0.1))
+    mutation, rng = NeighbourMutation((8, 16, 24, 32, 64)), np.random.default_rng(0)
+    for size, others in {24: {16, 32}, 8: {16}, 32: {24}, 10: {8, 16}}.items():
+        genomes = [mutation.mutate(START.replace(batch_size=size), space, rng) for _ in range(40)]
+        assert {genome.batch_size for genome in genomes} == others
+    assert NeighbourMutation((8,)).mutate(START.replace(batch_size=8), space, rng) is None
+
+
+@pytest.mark.parametrize("strategy", [Miha(), Miha2021()])
+def test_miha_is_told_how_a_value_of_the_users_own_is_better(tmp_path, strategy):
+    comparison = compare(
+        *(families.build_with_gap, families.data(), [strategy]),
+        **{"starts": {"mine": START}, "space": SPACE, "epochs": 4, "seeds": 1, "isolate": False},
+        **{"monitor": "val_gap", "mode": "min", "metric_mode": "min"},
+        **{"logs": tmp_path, "verbose": 0},
+    )
+    [cell] = comparison.cells
+    assert cell.failure is None, cell.failure
+
+
 TEACHER = SearchSpace(
-    optimizers=["adam"], activations=["relu", "sigmoid", "tanh"], batch_size=(16, 16),
+    optimizers=["adam"], activations=["relu", "sigmoid", "elu"], batch_size=(16, 16),
     learning_rate=(1e-4, 1e-3), layers=["hidden"],
 )  # fmt: skip
 POOR = START.replace(learning_rate=0.001, activations=(("hidden", "relu"),))
 
 
 def found_by(strategy: Strategy, folder: Path, epochs: int, isolate: bool = False) -> Any:
-    """Return the cell of a strategy on the objective whose best activation is known: tanh."""
+    """Return the cell of a strategy on the objective whose best activation is known: elu."""
     comparison = compare(
         *(families.build_teacher, families.curves(), [strategy]),
         **{"starts": {"poor": POOR}, "space": TEACHER, "epochs": epochs, "seeds": 1},
@@ -346,7 +394,7 @@ def found_by(strategy: Strategy, folder: Path, epochs: int, isolate: bool = Fals
     "strategy, epochs",
     [
         (RandomSearch(trial_epochs=2), 16),
-        (GridSearch(optimizers=("adam",), activations=("relu", "sigmoid", "tanh"), rates=1), 6),
+        (GridSearch(optimizers=("adam",), activations=("relu", "sigmoid", "elu"), rates=1), 6),
         (Miha(), 40),
         *(pytest.param(s, 16, marks=pytest.mark.slow) for s in OF_LIBRARIES),
     ],
@@ -354,7 +402,7 @@ def found_by(strategy: Strategy, folder: Path, epochs: int, isolate: bool = Fals
 )
 def test_the_best_configuration_is_found_by_what_searches(strategy, epochs, tmp_path):
     cell = found_by(strategy, tmp_path, epochs)
-    assert dict(cell.genome["activations"])["hidden"] == "tanh"
+    assert dict(cell.genome["activations"])["hidden"] == "elu"
     assert cell.scores["loss"] < 0.03
 
 

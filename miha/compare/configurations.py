@@ -25,7 +25,8 @@ class ConfigurationSpace:
     Attributes:
         optimizers: Names of Keras optimizers.
         learning_rate: Smallest and largest; drawn on a logarithmic scale.
-        batch_sizes: The powers of two between two bounds, and those of the starts.
+        batch_sizes: The powers of two between two bounds, widened such that they hold those of
+            the starts, and these.
         activations: Names of elementwise activations, for each slot alike.
         slots: Names of the layers whose activation is chosen; empty where there is none.
     """
@@ -135,5 +136,6 @@ def _joined(names: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
 
 def _batch_sizes(bounds: tuple[int, int] | None, more: list[int]) -> tuple[int, ...]:
     low, high = bounds or DEFAULT_SPACE.batch_size or (8, 256)
+    low, high = min([low, *more]), max([high, *more])
     powers = [2**power for power in range(31) if low <= 2**power <= high]
     return tuple(sorted({*powers, *more} or {low, high}))
