@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import UserList
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from miha.space import SearchSpace
 
 START = Genome("adam", 0.01, 16, (("hidden", "relu"),))
 SPACE = SearchSpace(layers=["hidden"])
-RAN: list[Any] = []
+RAN: UserList[Any] = UserList()  # A list's contents would count as the strategies' code.
 """What has run: strategy, seed, start."""
 
 
@@ -107,7 +108,7 @@ class Endless(Strategy):
         time.sleep(60)
 
 
-INTERRUPTIONS: list[bool] = []
+INTERRUPTIONS: UserList[bool] = UserList()
 """Whether each of the next calls is interrupted, the last one first."""
 
 

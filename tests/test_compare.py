@@ -17,10 +17,14 @@ import pytest
 import rivals
 from rivals import START, Absent, Crashing, Greedy, Idle, Interrupted, Rival
 
-from miha.compare import Comparison, Strategy, compare
+from miha.compare import Comparison, Miha, RandomSearch, Strategy, ThenTrain, compare, plan
+from miha.compare.machine import circumstances
 from miha.compare.meter import BudgetSpent, Meter, peak_memory
+from miha.compare.store import settings_of
 from miha.compare.strategies.base import lines_of
 from miha.errors import ArgumentError, JournalError, MihaError, RunExistsError
+from miha.mutations.batch import BatchSizeMutation
+from miha.optional import MissingPackageError
 from miha.records import Genome
 from miha.space import SearchSpace
 
@@ -223,6 +227,72 @@ def test_more_seeds_starts_and_strategies_may_be_added(tmp_path):
     assert len(rivals.RAN) == 1 + 7 and len(comparison.cells) == 8
 
 
+def test_settings_of_a_strategy_are_told_apart_whatever_they_look_like():
+    first, second = (Miha(options={"mutations": [BatchSizeMutation(step=n)]}) for n in (10, 50))
+    assert settings_of(first) != settings_of(second)
+    assert settings_of(first) == settings_of(
+        Miha(options={"mutations": [BatchSizeMutation(step=10)]})
+    )
+    assert settings_of(ThenTrain("a", RandomSearch(trial_epochs=1), 4)) != settings_of(
+        ThenTrain("a", RandomSearch(trial_epochs=2), 4)
+    )
+    mutation = BatchSizeMutation()
+    mutation.own = mutation
+    assert "itself" in str(settings_of(mutation))
+    one, other = (Miha(options={"fitness": f}) for f in (lambda x: x, lambda x: -x))
+    assert settings_of(one) != settings_of(other)
+
+
+def test_a_strategy_whose_code_has_changed_is_run_again(tmp_path):
+    def strategy(step: int) -> Strategy:
+        @dataclass(frozen=True)
+        class Edited(Rival):
+            def run(self, task):
+                return super().run(task) + step
+
+        return Edited()
+
+    for step in (0, 0, 1):
+        [cell] = run(tmp_path, [strategy(step)], starts={"mine": START}, seeds=1).cells
+    assert len(rivals.RAN) == 2 and cell.scores["accuracy"] == 1.5
+
+
+def test_cells_that_ran_under_other_circumstances_are_told(tmp_path, monkeypatch):
+    comparison = run(tmp_path, [MIHA], starts={"mine": START}, seeds=1)
+    assert not comparison.differing
+    monkeypatch.setattr(plan, "circumstances", lambda: {**circumstances(), "keras": "9.9"})
+    comparison = run(tmp_path, [MIHA], starts={"mine": START}, seeds=2)
+    assert list(comparison.differing) == ["keras"]
+    assert "Not all cells ran alike: keras was 3" in comparison.to_markdown()
+    assert ", 9.9 in 1." in comparison.to_markdown()
+
+
+def test_a_score_that_is_not_finite_is_counted_and_the_others_are_averaged(tmp_path):
+    @dataclass(frozen=True)
+    class Diverging(Rival):
+        def run(self, task):
+            quality = super().run(task)
+            return math.nan if task.seed == 1 else quality
+
+    comparison = run(tmp_path, [MIHA, Diverging("wild")], starts={"mine": START}, seeds=3)
+    _, row = comparison.table("mine").to_dict("records")
+    assert (row["score"], row["n"], row["failed"]) == (0.5, 2, 1)
+    assert row["difference"] == pytest.approx(0.31) and not math.isnan(row["error"])
+    text = comparison.to_markdown()
+    assert "- wild, start mine, seed 1: accuracy is not finite." in text
+    assert "| n | failed | epochs |" in text
+    points = [t for t in comparison.plot_scores().data if t.text and "wild" in t.text[0]]
+    assert [text[-14:] for text in points[0].text] == ["seed 0: 0.5000", "seed 2: 0.5000"]
+    assert comparison.regret()["failed"].tolist() == [0, 1]
+
+
+def test_without_scipy_nothing_is_run(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    with pytest.raises(MissingPackageError):
+        run(tmp_path / "folder")
+    assert not rivals.RAN and not (tmp_path / "folder").exists()
+
+
 def test_a_strategy_with_other_settings_is_run_again(tmp_path):
     run(tmp_path, [MIHA])
     comparison = run(tmp_path, [Rival("MIHA", 0.9)])
@@ -243,12 +313,14 @@ def test_another_comparison_in_the_folder_is_refused_by_what_differs(tmp_path, c
     assert len(run(tmp_path, overwrite=True, **change).cells) == 8
 
 
-def test_other_data_are_another_comparison(tmp_path):
+@pytest.mark.parametrize("part", range(3))
+def test_other_data_are_another_comparison(tmp_path, part):
     run(tmp_path)
-    first, second, test = rivals.data()
+    parts = list(rivals.data())
+    parts[part] = parts[part][0] + 1, parts[part][1]
     with pytest.raises(RunExistsError, match="data is"):
         compare(
-            *(rivals.build, ((first[0] + 1, first[1]), second, test), [MIHA]),
+            *(rivals.build, tuple(parts), [MIHA]),
             **{"starts": STARTS, "epochs": 3, "score": rivals.score, "metric": "accuracy"},
             **{"isolate": False, "logs": tmp_path, "verbose": 0},
         )

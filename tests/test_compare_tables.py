@@ -88,7 +88,7 @@ def test_a_better_mean_of_fewer_seeds_is_not_the_best_known():
 def test_the_markdown_tells_scores_differences_and_how_it_was_done():
     pytest.importorskip("scipy.stats")
     text = made().to_markdown()
-    assert "| random search | 0.9100 ± 0.0058 | 0.0100 ± 0.0058 | 0.225 | 3 | 4 | 2.0 |" in text
+    assert "| random search | 0.9100 ± 0.0058 | 0.0100 ± 0.0058 | 0.225 | 3 | 0 | 4 | 2.0 |" in text
     assert "larger is better" in text and "best known mean, 0.9200; starts: random" in text
 
 

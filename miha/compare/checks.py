@@ -17,7 +17,7 @@ Data = tuple[Pair, Pair, Pair]
 """Training, validation and test data, each ``(x, y)``."""
 
 GUARD = (
-    "A script that calls `compare` must do so below `if __name__ == \"__main__\":`, since each cell "
+    'A script that calls `compare` must do so below `if __name__ == "__main__":`, since each cell '
     "has a process of its own, which imports the script."
 )
 

@@ -17,6 +17,7 @@ from miha.compare.directions import direction
 from miha.compare.plan import Plan
 from miha.compare.strategies.base import Strategy
 from miha.compare.task import BuildModel
+from miha.optional import need
 from miha.records import Genome
 from miha.space import SearchSpace
 
@@ -93,9 +94,11 @@ def compare(
 
     Raises:
         ArgumentError: An argument breaks a rule.
+        MissingPackageError: SciPy is not installed.
         RunExistsError: The folder holds another comparison, or a process is at work in it.
     """
     refuse_unguarded()
+    need("scipy.stats", "compare")  # Before the cells: the tables cannot do without.
     starts = {"random": None} if starts is None else dict(starts)
     configurations = ConfigurationSpace.of(space or DEFAULT_SPACE, filter(None, starts.values()))
     metric = metric or monitor.removeprefix("val_")

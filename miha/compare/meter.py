@@ -20,7 +20,6 @@ from miha.lock import taking_turns
 from miha.plain import numbers, plain
 from miha.records import Genome, Mode
 
-
 ABOUT = "about"
 """What value and genome are called in the file of the best network, beside its weights."""
 

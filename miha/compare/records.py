@@ -48,6 +48,7 @@ class Cell:
         curve: Seconds since the beginning and monitored value after each trained epoch.
         failure: Why the strategy has failed, if it has.
         start: The configuration it began with.
+        circumstances: Machine and versions it ran on.
     """
 
     place: Place
@@ -61,6 +62,7 @@ class Cell:
     curve: Sequence[tuple[float, float]] = ()
     failure: str | None = None
     start: Mapping[str, Any] | None = None
+    circumstances: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

@@ -49,7 +49,8 @@ class Miha(Strategy):
     def run(self, task: Task) -> keras.Model:
         """Run MIHA, and return its network with the best monitored value."""
         start, watch = task.start, Watch(task)
-        arguments = {"monitor": task.monitor, "mode": task.mode, "mutations": mutations(task.space)}
+        arguments: dict[str, Any] = {"monitor": task.monitor, "mode": task.mode}
+        arguments["mutations"] = mutations(task.space)
         if not task.space.slots:
             arguments["restarts"] = 0  # They would choose activations, which nobody else does here.
         arguments |= self.options
