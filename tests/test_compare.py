@@ -18,10 +18,11 @@ import rivals
 from rivals import START, Absent, Crashing, Greedy, Idle, Interrupted, Rival
 
 from miha.compare import Comparison, Miha, RandomSearch, Strategy, ThenTrain, compare, plan
+from miha.compare.lines import lines_of
 from miha.compare.machine import circumstances
 from miha.compare.meter import BudgetSpent, Meter, peak_memory
 from miha.compare.store import settings_of
-from miha.compare.strategies.base import lines_of
+from miha.compare.strategies.mutation import NeighbourMutation, Watch, mutations, schedule_of
 from miha.errors import ArgumentError, JournalError, MihaError, RunExistsError
 from miha.mutations.batch import BatchSizeMutation
 from miha.optional import MissingPackageError
@@ -267,6 +268,17 @@ def test_cells_that_ran_under_other_circumstances_are_told(tmp_path, monkeypatch
     assert ", 9.9 in 1." in comparison.to_markdown()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="it is a script of a shell")
+def test_gpus_belong_to_the_circumstances(tmp_path, monkeypatch):
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho 'NVIDIA H100'\necho 'NVIDIA H200'\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert circumstances()["gpu"] == "NVIDIA H100, NVIDIA H200"
+    driver.write_text("#!/bin/sh\nexit 9\n")
+    assert "gpu" not in circumstances()
+
+
 def test_a_score_that_is_not_finite_is_counted_and_the_others_are_averaged(tmp_path):
     @dataclass(frozen=True)
     class Diverging(Rival):
@@ -456,6 +468,34 @@ def test_lines_are_those_of_code_alone():
 
     assert lines_of(something) == 4
     assert Rival().lines == 7 and issubclass(Greedy, Strategy) and Greedy().lines == 7 + 3
+
+
+def helped(value: float) -> float:
+    """Help."""
+    return helped_further() if value else value
+
+
+def helped_further() -> float:
+    return 0.5
+
+
+def test_the_code_beside_a_strategy_that_it_uses_counts():
+    @dataclass(frozen=True)
+    class Helped(Strategy):
+        name: str = "helped"
+
+        def run(self, task):
+            return [helped(value) for value in (0.0, 1.0)]
+
+        def obstacle(self, space, epochs):
+            return None
+
+        def __replace__(self, **changes):  # As Python 3.13 writes it.
+            return self
+
+    assert Helped().lines == 2 + 2 + 2
+    parts = (Watch, mutations, schedule_of, NeighbourMutation)
+    assert Miha().lines > sum(map(lines_of, parts)) > 30
 
 
 def test_a_space_holds_what_the_starts_have():

@@ -15,7 +15,7 @@ from families import SAMPLES, START
 
 from miha.compare import RayAsha, RayPbt, compare
 from miha.compare.meter import BudgetSpent
-from miha.compare.strategies.ray import restore, save, train
+from miha.compare.strategies.ray import restore, save, shares_of, train
 from miha.space import SearchSpace
 
 EPOCHS = 10
@@ -104,6 +104,13 @@ def test_without_a_checkpoint_a_trial_begins_anew():
 
 def test_the_code_of_the_workers_counts_as_a_users():
     assert RayPbt().lines > RayAsha().lines > 80
+
+
+def test_trials_share_the_gpus_where_there_are_any():
+    assert shares_of({"CPU": 2.0}) == {"cpu": 1}
+    assert shares_of({"CPU": 16.0, "GPU": 1.0}) == {"cpu": 1, "gpu": 0.0625}
+    assert shares_of({"CPU": 3.0, "GPU": 1.0}) == {"cpu": 1, "gpu": 0.3333}
+    assert shares_of({"CPU": 2.0, "GPU": 4.0}) == {"cpu": 1, "gpu": 1.0}
 
 
 @pytest.mark.slow

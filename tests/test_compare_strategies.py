@@ -243,6 +243,19 @@ def test_the_network_that_is_returned_has_the_value_that_picked_it(everything, n
     assert notes[name, 0]["value"] == pytest.approx(cell.value, rel=1e-4)
 
 
+def test_optuna_learns_as_early_as_keras_tuner(monkeypatch, tmp_path):
+    optuna = pytest.importorskip("optuna", reason="pip install 'miha[compare]'")
+    asked, relative = [], optuna.samplers.TPESampler._sample
+
+    def noted(self: Any, study: Any, trial: Any, space: Any, *rest: Any, **more: Any) -> Any:
+        asked.append(trial.number)
+        return relative(self, study, trial, space, *rest, **more)
+
+    monkeypatch.setattr(optuna.samplers.TPESampler, "_sample", noted)
+    watched(tmp_path, [OptunaMedian(trial_epochs=1)], epochs=5)
+    assert min(asked) == OptunaMedian().initial == KerasTunerBayesian().initial == 3
+
+
 def test_early_stopping_leaves_epochs_unused(tmp_path):
     strategy = CosineEarlyStopping(patience=1)
     slow = {"mine": START.replace(learning_rate=1e-9, optimizer="sgd")}

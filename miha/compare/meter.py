@@ -20,9 +20,6 @@ from miha.lock import taking_turns
 from miha.plain import numbers, plain
 from miha.records import Genome, Mode
 
-ABOUT = "about"
-"""What value and genome are called in the file of the best network, beside its weights."""
-
 
 class BudgetSpent(MihaError):  # noqa: N818
     """The strategy has trained all its epochs."""
@@ -156,7 +153,7 @@ class Meter:
         if not self._best.exists():
             return None
         with np.load(self._best) as file:
-            kept = json.loads(str(file[ABOUT]))
+            kept = json.loads(str(file["about"]))
         return {"value": float(kept["value"]), "genome": kept["genome"]}
 
     def best(self) -> Pick:
@@ -185,7 +182,7 @@ class Meter:
         text = json.dumps(plain({"value": value, "genome": genome.to_dict()}))
         new = self._best.with_suffix(".part")
         with open(new, "wb") as file:
-            np.savez(file, *weights, **{ABOUT: np.array(text)})
+            np.savez(file, *weights, about=np.array(text))
         # Not synced: it would cost the strategy time, and a cell that was interrupted begins anew.
         os.replace(new, self._best)
 
