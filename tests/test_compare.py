@@ -18,9 +18,11 @@ import rivals
 from rivals import START, Absent, Crashing, Greedy, Idle, Interrupted, Rival
 
 from miha.compare import Comparison, Miha, RandomSearch, Strategy, ThenTrain, compare, plan
+from miha.compare.configurations import ConfigurationSpace, default_starts
 from miha.compare.lines import lines_of
 from miha.compare.machine import circumstances
 from miha.compare.meter import BudgetSpent, Meter, peak_memory
+from miha.compare.records import Place
 from miha.compare.store import settings_of
 from miha.compare.strategies.mutation import NeighbourMutation, Watch, mutations, schedule_of
 from miha.errors import ArgumentError, JournalError, MihaError, RunExistsError
@@ -82,7 +84,8 @@ def test_a_strategy_that_crashes_is_reported_and_the_others_go_on(tmp_path, isol
     assert not crashed.scores and other.scores["accuracy"] == 0.8
     assert "failed: RuntimeError: out of luck." in comparison.to_markdown()
     assert comparison.table("mine")["failed"].tolist() == [1, 0]
-    assert "in run" in (tmp_path / "failures" / "mine-crashing-0.txt").read_text()
+    [path] = (tmp_path / "failures").iterdir()
+    assert path.stem == crashed.place.file and "in run" in path.read_text()
 
 
 def test_a_strategy_whose_process_dies_is_reported_and_the_others_go_on(tmp_path):
@@ -311,6 +314,47 @@ def test_a_strategy_with_other_settings_is_run_again(tmp_path):
     assert set(comparison.scores("good", "MIHA").values()) == {0.9}
 
 
+def test_what_is_told_of_a_failure_goes_when_the_cell_succeeds(tmp_path):
+    class Moody(Rival):
+        def run(self, task):
+            if not rivals.RAN:
+                rivals.RAN.append("failed")
+                raise RuntimeError
+            return super().run(task)
+
+    told = []
+    for _ in range(2):
+        run(tmp_path, [Moody()], starts={"mine": START}, seeds=1)
+        told.append(len(list((tmp_path / "failures").iterdir())))
+    assert told == [1, 0]
+
+
+def test_a_start_that_widens_the_space_is_told_to(tmp_path):
+    run(tmp_path, [MIHA], starts={"mine": START})
+    wide = START.replace(learning_rate=0.9)
+    with pytest.raises(RunExistsError, match="A start that the space did not hold widens it"):
+        run(tmp_path, [MIHA], starts={"mine": START, "wide": wide})
+
+
+def test_cells_have_files_of_their_own_whatever_they_are_called():
+    places = [Place("a b", "c", 0), Place("a-b", "c", 0), Place("a", "b-c", 0), Place("a", "b", 0)]
+    assert len({place.file for place in places}) == 4
+    assert places[3].file.startswith("a-b-0-")
+
+
+def test_the_default_starts_are_a_good_a_poor_and_a_random_one_of_the_space(tmp_path):
+    comparison = run(tmp_path, [MIHA], starts=None, space=rivals.SPACE, seeds=1)
+    assert comparison.starts == ["good", "poor", "random"]
+    assert comparison.about["random_starts"] == ["random"]
+    narrow = SearchSpace(
+        layers=["hidden"], optimizers=["lion"], activations=["tanh"], batch_size=(64, 64),
+        learning_rate=(0.1, 0.2),
+    )  # fmt: skip
+    good = default_starts(narrow)["good"]
+    assert good == Genome("lion", 0.1, 64, (("hidden", "tanh"),))
+    assert ConfigurationSpace.of(narrow, [good]) == ConfigurationSpace.of(narrow, [])
+
+
 def test_cells_that_failed_are_tried_again(tmp_path):
     for _ in range(2):
         comparison = run(tmp_path, [Crashing()], starts={"mine": START}, seeds=1)
@@ -357,6 +401,7 @@ def test_a_damaged_file_of_cells_is_refused(tmp_path):
         ({"starts": {"a": START, "b": Genome("sgd", 0.1, 8)}}, "the same layers"),
         ({"starts": {"a": START.replace(learning_rate=None)}}, "must have a learning rate"),
         ({"seeds": []}, "`seeds` must be"),
+        ({"time_limit": 0}, "`time_limit` must be a number above 0"),
     ],
 )
 def test_arguments_that_break_a_rule_are_refused_before_anything_is_written(
@@ -499,8 +544,6 @@ def test_the_code_beside_a_strategy_that_it_uses_counts():
 
 
 def test_a_space_holds_what_the_starts_have():
-    from miha.compare import ConfigurationSpace
-
     odd = Genome("adamax", 0.5, 24, (("hidden", "hard_tanh"),))
     space = ConfigurationSpace.of(SearchSpace(batch_size=(8, 64), learning_rate=(0.1, 0.2)), [odd])
     assert space.batch_sizes == (8, 16, 24, 32, 64) and space.learning_rate == (0.1, 0.5)

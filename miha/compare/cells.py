@@ -177,9 +177,14 @@ def _line(error: Exception) -> str:
 
 def _tell(job: Job, text: str) -> None:
     """Write down all that is known of a failure, in a file that stays."""
-    folder = job.folder.parents[1] / "failures"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{job.place.file}.txt").write_text(text, encoding="utf-8")
+    path = failure_of(job.folder.parents[1], job.place)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def failure_of(folder: Path, place: Place) -> Path:
+    """Return the file in a comparison's folder that tells of a cell's failure."""
+    return folder / "failures" / f"{place.file}.txt"
 
 
 def _scores(job: Job, model: keras.Model) -> dict[str, float]:

@@ -111,6 +111,30 @@ class ConfigurationSpace:
         )
 
 
+def default_starts(space: SearchSpace | None) -> dict[str, Genome | None]:
+    """Return a good start, a poor one and a random one; without layers, the last one alone."""
+    if space is None or space.layers is None:
+        return {"random": None}
+    whole = ConfigurationSpace.of(space, [])
+    good, poor = ("adam", 0.001, 32, "relu"), ("sgd", 0.01, 128, "sigmoid")
+    return {"good": _nearest(whole, *good), "poor": _nearest(whole, *poor), "random": None}
+
+
+def _nearest(
+    space: ConfigurationSpace, optimizer: str, rate: float, size: int, activation: str
+) -> Genome:
+    """Return what a space holds that is as near as may be to a configuration."""
+    low, high = space.learning_rate
+    names, others = space.optimizers, space.activations
+    activation = activation if activation in others else others[0]
+    return Genome(
+        optimizer=optimizer if optimizer in names else names[0],
+        learning_rate=min(max(rate, low), high),
+        batch_size=min(space.batch_sizes, key=lambda found: abs(found - size)),
+        activations=tuple((slot, activation) for slot in space.slots),
+    )
+
+
 def _slots(space: SearchSpace, starts: list[Genome]) -> tuple[str, ...]:
     """Return the slots that all starts name."""
     known = {tuple(slot for slot, _ in start.activations) for start in starts}

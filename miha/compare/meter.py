@@ -99,7 +99,8 @@ class Meter:
     def is_over(self) -> bool:
         """Whether to train no further."""
         seconds = time.time() - self.began
-        return self.taken >= self.limit or seconds >= (self.time_limit or math.inf)
+        limit = math.inf if self.time_limit is None else self.time_limit
+        return self.taken >= self.limit or seconds >= limit
 
     def take(self) -> None:
         """Take the ticket of an epoch that is about to begin.

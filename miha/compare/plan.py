@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from miha.code import digest
-from miha.compare.cells import Job, Score, run_apart, run_here
+from miha.compare.cells import Job, Score, failure_of, run_apart, run_here
 from miha.compare.checks import Data, checksum
 from miha.compare.comparison import Comparison
 from miha.compare.configurations import ConfigurationSpace
@@ -73,6 +73,7 @@ class Plan:
         return comparison
 
     def _cell(self, job: Job) -> Cell:
+        failure_of(self.folder, job.place).unlink(missing_ok=True)  # Of an earlier attempt.
         cell = run_apart(job) if self.isolate else run_here(job)
         return replace(cell, circumstances={**circumstances(), "isolated": self.isolate})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -26,7 +27,9 @@ class Place(NamedTuple):
     @property
     def file(self) -> str:
         """The name of a file about it, without an ending."""
-        return re.sub(r"[^\w.]+", "-", "-".join(map(str, self)))
+        words = re.sub(r"[^\w.]+", "-", "-".join(map(str, self)))
+        number = zlib.crc32(repr(tuple(self)).encode())  # Names may differ in signs alone.
+        return f"{words}-{number:08x}"
 
     def __str__(self) -> str:
         return f"{self.strategy}, start {self.start}, seed {self.seed}"

@@ -92,9 +92,10 @@ def settings_of(value: Any, above: tuple[int, ...] = ()) -> Any:
 def _check_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     other = [name for name in wanted if found.get(name) != wanted[name]]
     if other:
+        widened = " A start that the space did not hold widens it." if "space" in other else ""
         told = "; ".join(f"{n} is {found.get(n)} and not {wanted[n]}"[:200] for n in other[:3])
         raise RunExistsError(
             "A comparison goes on with the arguments, data and functions that it was begun with. "
             f"Received: logs={str(folder)!r}, where {told}. Choose another folder, or replace "
-            "that comparison with overwrite=True."
+            f"that comparison with overwrite=True.{widened}"
         )

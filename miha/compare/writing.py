@@ -140,7 +140,7 @@ def _regret(comparison: Comparison) -> str:
         for row in comparison.regret().to_dict("records")
     ]
     head = (
-        f"By how much {comparison.metric} is worse than the best known mean, "
+        f"By how much {comparison.metric} is worse than the best score of any cell, "
         f"{comparison.best_known:.4f}; starts: {', '.join(where)}."
     )
     return f"{head}\n\n{_table(['strategy', 'regret', 'worst', 'n', 'failed'], rows)}"
