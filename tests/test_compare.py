@@ -148,8 +148,9 @@ def test_a_cell_ends_with_the_comparison_that_is_killed(tmp_path):
     assert eventually(notes.exists)
     pid, folder = notes.read_text().splitlines()
     process.kill()
-    process.communicate()
-    assert eventually(lambda: not is_alive(int(pid)))
+    process.wait()
+    process.stdout.close()  # Its helpers hold it open: reading would wait for the cell's end.
+    assert eventually(lambda: not is_alive(int(pid)), seconds=20)
     assert (Path(folder) / "tickets").exists()  # Nobody could clean up.
 
 
