@@ -62,7 +62,7 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
     parser.add_argument("--seeds", type=int, default=5)
     directed = ["optuna", "optuna-hyperband", "keras-tuner-bayesian", "ray-pbt", "miha"]
     parser.add_argument("--strategies", nargs="+", default=["random", *directed], choices=CATALOGUE)
-    parser.add_argument("--starts", nargs="+", default=["random"], choices=STARTS)
+    parser.add_argument("--starts", nargs="+", default=list(STARTS), choices=STARTS)
     parser.add_argument("--logs", default="logs/compare_cifar10")
     args = parser.parse_args()
     comparison = compare(

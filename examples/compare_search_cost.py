@@ -17,12 +17,27 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from miha import Genome
-from miha.compare import Miha, OptunaMedian, Plain, RandomSearch, ThenTrain, compare
+from miha import Genome, SearchSpace
+from miha.compare import (
+    Comparison,
+    Miha,
+    OptunaMedian,
+    Plain,
+    RandomSearch,
+    Strategy,
+    ThenTrain,
+    compare,
+)
 from miha.compare.pictures import draw_correlations
 from miha.compare.statistics import Mean, rank_correlations
 
-START = Genome("sgd", 0.01, 128, (("hidden", "sigmoid"), ("hidden_1", "sigmoid")))
+LAYERS = ("hidden", "hidden_1")
+SPACE = SearchSpace(layers=LAYERS, learning_rate=(1e-4, 1e-1), batch_size=(8, 256))
+STARTS = {
+    "good": Genome("adam", 0.001, 32, tuple((name, "relu") for name in LAYERS)),
+    "poor": Genome("sgd", 0.01, 128, tuple((name, "sigmoid") for name in LAYERS)),
+    "random": None,  # Another one for each seed: a user does not know theirs.
+}
 
 
 def build(genome: Genome) -> keras.Model:
@@ -51,6 +66,36 @@ def load(path: str | None, dataset: str, objects: int):
     return (x[:border], y[:border]), (x[border:], y[border:objects]), (x_test, y_test)
 
 
+def strategies(candidates: list[int], final: int, epochs: int) -> list[tuple[Strategy, tuple]]:
+    """Return the strategies, with the epochs of a candidate and of the final training."""
+    found: list[tuple[Strategy, tuple]] = [(Plain(), ("–", epochs))]
+    for n in candidates:
+        for word, search in (("random", RandomSearch(trial_epochs=n)),
+                             ("Optuna", OptunaMedian(trial_epochs=n))):  # fmt: skip
+            found.append((ThenTrain(f"{word}, {n} epochs each", search, final), (n, final)))
+    return [*found, (Miha(), ("in the training", epochs))]
+
+
+def table_of_costs(costs: Comparison, start: str, epochs_of: dict[str, tuple]) -> str:
+    lines = [f"Start: {start}\n"]
+    lines += [
+        "| strategy | final accuracy | epochs of a candidate | epochs of the final training |"
+    ]
+    lines += ["| --- | ---: | ---: | ---: |"]
+    for name in costs.strategies:
+        mean = Mean.of(list(costs.scores(start, name).values()))
+        lines.append("| {} | {} | {} | {} |".format(name, mean, *epochs_of[name]))
+    return "\n".join(lines)
+
+
+def table_of_ranks(correlations: np.ndarray, final: int) -> str:
+    lines = ["| epochs of a candidate | Spearman's correlation with the ranks "
+             f"after {final} epochs |", "| ---: | ---: |"]  # fmt: skip
+    for n in range(1, final):
+        lines.append(f"| {n} | {Mean.finite(list(correlations[:, n - 1]))} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":  # Each cell has a process of its own, which reads this file again.
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="an .npz file in the layout of keras.datasets.mnist")
@@ -62,40 +107,30 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
                         help="epochs of a candidate")  # fmt: skip
     parser.add_argument("--ranked", type=int, default=12, help="candidates to rank")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--starts", nargs="+", default=list(STARTS), choices=STARTS)
     parser.add_argument("--logs", default="logs/compare_search_cost")
     args = parser.parse_args()
     data, final, logs = load(args.data, args.dataset, args.objects), args.final, Path(args.logs)
-    common = {"starts": {"poor": START}, "seeds": args.seeds, "monitor": "val_accuracy"}
+    starts = {name: STARTS[name] for name in args.starts}
+    common = {"space": SPACE, "seeds": args.seeds, "monitor": "val_accuracy"}
 
     # 1. The same budget, with candidates of several lengths.
-    epochs_of = {"plain training": ("–", args.epochs), "MIHA": ("in the training", args.epochs)}
-    strategies = [Plain()]
-    for n in args.candidate:
-        for word, search in (("random", RandomSearch(trial_epochs=n)),
-                             ("Optuna", OptunaMedian(trial_epochs=n))):  # fmt: skip
-            strategies.append(ThenTrain(f"{word}, {n} epochs each", search, final))
-            epochs_of[strategies[-1].name] = (n, final)
-    strategies.append(Miha())
-    costs = compare(build, data, strategies, epochs=args.epochs, logs=logs / "costs", **common)
+    chosen = strategies(args.candidate, final, args.epochs)
+    costs = compare(build, data, [strategy for strategy, _ in chosen], starts=starts,
+                    epochs=args.epochs, logs=logs / "costs", **common)  # fmt: skip
+    epochs_of = {strategy.name: epochs for strategy, epochs in chosen}
+    tables = [table_of_costs(costs, start, epochs_of) for start in starts]
 
     # 2. Candidates that all train as long: one long random search, whose curve holds all of theirs.
     longest = [RandomSearch(trial_epochs=final)]
-    ranks = compare(build, data, longest, epochs=args.ranked * final, logs=logs / "ranks", **common)
+    ranks = compare(build, data, longest, starts={"random": None}, epochs=args.ranked * final,
+                    logs=logs / "ranks", **common)  # fmt: skip
     values = [np.array([v for _, v in cell.curve]).reshape(-1, final)
               for cell in ranks.cells if not cell.failure]  # fmt: skip
     correlations = np.array([rank_correlations(seed, "max") for seed in values])
-
-    # 3. The tables.
-    lines = ["| strategy | final accuracy | epochs of a candidate | epochs of the final training |"]
-    lines += ["| --- | ---: | ---: | ---: |"]
-    for name in costs.strategies:
-        mean = Mean.of(list(costs.scores("poor", name).values()))
-        lines.append("| {} | {} | {} | {} |".format(name, mean, *epochs_of[name]))
-    lines += ["", "| epochs of a candidate | Spearman's correlation with the ranks "
-              f"after {final} epochs |", "| ---: | ---: |"]  # fmt: skip
-    for n in range(1, final):
-        lines.append(f"| {n} | {Mean.of(list(correlations[:, n - 1]))} |")
-    table = "\n".join(lines)
+    if len(correlations):
+        tables.append(table_of_ranks(correlations, final))
+        draw_correlations(correlations, logs, say=print)
+    table = "\n\n".join(tables)
     (logs / "search_cost.md").write_text(table + "\n", encoding="utf-8")
-    draw_correlations(correlations, logs, say=print)
     print(f"\n{costs.to_markdown()}\n{table}\n\nFigures and JSON: {logs}")

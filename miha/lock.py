@@ -74,8 +74,10 @@ def taking_turns(path: Path) -> Iterator[None]:
     try:
         while not _try(descriptor):
             time.sleep(0.001)
+        _held.add(descriptor)
         yield
     finally:
+        _held.discard(descriptor)
         os.close(descriptor)
 
 

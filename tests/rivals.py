@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections import UserList
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +16,7 @@ from miha.space import SearchSpace
 
 START = Genome("adam", 0.01, 16, (("hidden", "relu"),))
 SPACE = SearchSpace(layers=["hidden"])
-RAN: list[Any] = []
+RAN: UserList[Any] = UserList()  # A list's contents would count as the strategies' code.
 """What has run: strategy, seed, start."""
 
 
@@ -92,7 +94,21 @@ class Interrupted(Rival):
         return super().run(task)
 
 
-INTERRUPTIONS: list[bool] = []
+@dataclass(frozen=True)
+class Endless(Strategy):
+    """Writes down its process and its folder, and trains until somebody ends it."""
+
+    name: str = "endless"
+
+    def run(self, task: Any) -> Any:
+        task.meter.take()
+        notes = task.folder.parents[1] / "running"
+        notes.with_suffix(".part").write_text(f"{os.getpid()}\n{task.folder}")
+        os.replace(notes.with_suffix(".part"), notes)
+        time.sleep(60)
+
+
+INTERRUPTIONS: UserList[bool] = UserList()
 """Whether each of the next calls is interrupted, the last one first."""
 
 

@@ -15,7 +15,7 @@ from families import SAMPLES, START
 
 from miha.compare import RayAsha, RayPbt, compare
 from miha.compare.meter import BudgetSpent
-from miha.compare.strategies.ray import restore, save, train
+from miha.compare.strategies.ray import restore, save, shares_of, train
 from miha.space import SearchSpace
 
 EPOCHS = 10
@@ -70,9 +70,10 @@ def test_a_checkpoint_of_another_optimizer_brings_the_weights_alone(trained):
     assert int(other.optimizer.iterations) == 0
 
 
-def test_a_trial_that_finds_the_budget_spent_still_reports(monkeypatch):
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_trial_that_finds_the_budget_spent_still_reports(monkeypatch, is_known):
     # Ray takes a trial that ends without a report for broken, and ends them all.
-    reported = []
+    reported, built = [], []
     tune = types.ModuleType("ray.tune")
     tune.get_context = lambda: types.SimpleNamespace(get_trial_id=lambda: "abc_00007")
     tune.get_checkpoint = lambda: None
@@ -88,12 +89,13 @@ def test_a_trial_that_finds_the_budget_spent_still_reports(monkeypatch):
 
     task = types.SimpleNamespace(
         space=types.SimpleNamespace(genome=lambda config: START),
-        build=lambda genome, number: Network(),
+        build=lambda genome, number: built.append(genome) or Network(),
         arguments=lambda genome: {},
+        meter=types.SimpleNamespace(is_over=is_known, taken=3),
         **{"monitor": "val_loss", "mode": "min"},
     )
     train({}, task)
-    assert reported == [{"val_loss": float("inf")}]
+    assert reported == [{"val_loss": float("inf")}] and len(built) == (not is_known)
 
 
 def test_without_a_checkpoint_a_trial_begins_anew():
@@ -102,6 +104,13 @@ def test_without_a_checkpoint_a_trial_begins_anew():
 
 def test_the_code_of_the_workers_counts_as_a_users():
     assert RayPbt().lines > RayAsha().lines > 80
+
+
+def test_trials_share_the_gpus_where_there_are_any():
+    assert shares_of({"CPU": 2.0}) == {"cpu": 1}
+    assert shares_of({"CPU": 16.0, "GPU": 1.0}) == {"cpu": 1, "gpu": 0.0625}
+    assert shares_of({"CPU": 3.0, "GPU": 1.0}) == {"cpu": 1, "gpu": 0.3333}
+    assert shares_of({"CPU": 2.0, "GPU": 4.0}) == {"cpu": 1, "gpu": 1.0}
 
 
 @pytest.mark.slow
@@ -130,4 +139,4 @@ def test_ray_finds_the_best_configuration(strategy, tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "kaleido", None)
     cell = found_by(strategy, tmp_path, 24, isolate=True)  # Ray leaves files open.
-    assert dict(cell.genome["activations"])["hidden"] == "tanh"
+    assert dict(cell.genome["activations"])["hidden"] == "elu"

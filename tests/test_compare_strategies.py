@@ -32,10 +32,10 @@ from miha.compare import (
     compare,
 )
 from miha.compare.configurations import ConfigurationSpace
-from miha.compare.strategies.mutation import schedule_of
+from miha.compare.strategies.mutation import NeighbourMutation, Watch, schedule_of
 from miha.errors import ArgumentError
 from miha.records import Schedule
-from miha.space import SearchSpace
+from miha.space import SearchSpace, Space
 
 pytestmark = [
     # KerasTuner loads weights into networks that have no optimizer's state yet.
@@ -106,18 +106,29 @@ class Watched(Strategy):
     def run(self, task: Any) -> Any:
         SEEN.clear()
         Closed.running = True
-        first = []
+        built, fitted = [], []
 
         def build_model(genome: Any) -> Any:
             model = task.build_model(genome)
-            first.append(model.get_weights())
+            built.append(model.get_weights())
+            fit = model.fit
+
+            def fit_and_note(*args: Any, **kwargs: Any) -> Any:
+                fitted.append(model.get_weights())
+                return fit(*args, **kwargs)
+
+            model.fit = fit_and_note
             return model
 
         try:
-            return self.inner.run(dataclasses.replace(task, build_model=build_model))
+            model = self.inner.run(dataclasses.replace(task, build_model=build_model))
         finally:
             Closed.running = False
-            self.notes[self.name, task.seed] = {"samples": sum(SEEN), "weights": first[0]}
+        # MIHA trains without `fit`.
+        notes = {"samples": sum(SEEN), "weights": (fitted or built)[0]}
+        values = model.evaluate(*task.validation_data, verbose=0, return_dict=True)
+        self.notes[self.name, task.seed] = notes | {"value": values[task.monitor[4:]]}
+        return model
 
     def __repr__(self) -> str:
         return self.name
@@ -175,7 +186,7 @@ def test_every_strategy_trains_the_same_epochs_as_its_networks_count_them(everyt
 def test_no_strategy_reads_the_test_data_and_the_harness_does_once(tmp_path):
     comparison, _ = watched(tmp_path, [Plain()], epochs=2)
     assert not comparison.cells[0].failure
-    assert Closed.read == 2  # Inputs and targets.
+    assert Closed.read == 4  # Inputs and targets: for their checksum, and for the score.
 
 
 def test_reading_the_test_data_would_be_noticed(tmp_path):
@@ -225,6 +236,26 @@ def test_the_network_that_is_scored_is_the_one_that_validation_picked(everything
         assert set(cell.scores) == {"accuracy", "loss"} and cell.genome is not None
 
 
+@pytest.mark.parametrize("name", [strategy.name for strategy in STRATEGIES])
+def test_the_network_that_is_returned_has_the_value_that_picked_it(everything, name):
+    comparison, notes = everything
+    [cell] = comparison.of("mine", name)
+    assert notes[name, 0]["value"] == pytest.approx(cell.value, rel=1e-4)
+
+
+def test_optuna_learns_as_early_as_keras_tuner(monkeypatch, tmp_path):
+    optuna = pytest.importorskip("optuna", reason="pip install 'miha[compare]'")
+    asked, relative = [], optuna.samplers.TPESampler._sample
+
+    def noted(self: Any, study: Any, trial: Any, space: Any, *rest: Any, **more: Any) -> Any:
+        asked.append(trial.number)
+        return relative(self, study, trial, space, *rest, **more)
+
+    monkeypatch.setattr(optuna.samplers.TPESampler, "_sample", noted)
+    watched(tmp_path, [OptunaMedian(trial_epochs=1)], epochs=5)
+    assert min(asked) == OptunaMedian().initial == KerasTunerBayesian().initial == 3
+
+
 def test_early_stopping_leaves_epochs_unused(tmp_path):
     strategy = CosineEarlyStopping(patience=1)
     slow = {"mine": START.replace(learning_rate=1e-9, optimizer="sgd")}
@@ -246,6 +277,11 @@ def test_a_grid_that_does_not_fit_is_left_out():
     space = ConfigurationSpace.of(SPACE, [START])
     assert wide.obstacle(space, 12) is None
     assert wide.obstacle(space, 11) == "its grid of 12 configurations does not fit into 11 epochs"
+
+
+def test_a_grid_that_does_not_divide_the_budget_spends_it_all_the_same(tmp_path):
+    comparison, notes = watched(tmp_path, [GRID], epochs=7)  # Of two configurations.
+    check_budget(comparison, notes, GRID.name, epochs=7)
 
 
 def test_a_grid_has_every_combination_once_and_one_activation_for_all_layers():
@@ -300,15 +336,63 @@ def test_the_picked_networks_can_be_kept(tmp_path):
     assert hits.mean() == pytest.approx(cell.scores["accuracy"])
 
 
+@pytest.mark.parametrize("layers", [["hidden"], None])
+def test_every_configuration_that_miha_trains_is_of_the_shared_space(tmp_path, layers, monkeypatch):
+    trained, on_epoch_end = [], Watch.on_epoch_end
+
+    def noted(self: Watch, task: Any, epoch: Any) -> None:
+        trained.append(task.genome)
+        on_epoch_end(self, task, epoch)
+
+    monkeypatch.setattr(Watch, "on_epoch_end", noted)
+    wish = dataclasses.replace(SPACE, layers=layers, activations=["relu", "tanh", "elu"])
+    start = START.replace(batch_size=12, activations=(("hidden", "tanh"),) if layers else ())
+    schedule = Schedule(1, 1, 1, 5, 4)
+    comparison, _ = watched(
+        *(tmp_path, [Miha(schedule=schedule)]),
+        **{"starts": {"odd": start}, "space": wish, "epochs": schedule.epochs},
+    )
+    assert comparison.cells[0].failure is None, comparison.cells[0].failure
+    space = ConfigurationSpace.of(wish, [start])
+    for genome in trained:
+        values = space.values(genome)
+        for name, choices in space.choices.items():
+            assert values[name] in choices, name
+        assert space.learning_rate[0] <= genome.learning_rate <= space.learning_rate[1]
+        assert layers or dict(genome.activations)["hidden"] == "tanh"
+    assert len({genome.batch_size for genome in trained}) > 1
+
+
+def test_a_batch_size_has_the_next_ones_of_the_list_as_neighbours():
+    space = Space({}, {}, (8, 40), (0.1, 0.1))
+    mutation, rng = NeighbourMutation((8, 16, 24, 32, 64)), np.random.default_rng(0)
+    for size, others in {24: {16, 32}, 8: {16}, 32: {24}, 10: {8, 16}}.items():
+        genomes = [mutation.mutate(START.replace(batch_size=size), space, rng) for _ in range(40)]
+        assert {genome.batch_size for genome in genomes} == others
+    assert NeighbourMutation((8,)).mutate(START.replace(batch_size=8), space, rng) is None
+
+
+@pytest.mark.parametrize("strategy", [Miha(), Miha2021()])
+def test_miha_is_told_how_a_value_of_the_users_own_is_better(tmp_path, strategy):
+    comparison = compare(
+        *(families.build_with_gap, families.data(), [strategy]),
+        **{"starts": {"mine": START}, "space": SPACE, "epochs": 4, "seeds": 1, "isolate": False},
+        **{"monitor": "val_gap", "mode": "min", "metric_mode": "min"},
+        **{"logs": tmp_path, "verbose": 0},
+    )
+    [cell] = comparison.cells
+    assert cell.failure is None, cell.failure
+
+
 TEACHER = SearchSpace(
-    optimizers=["adam"], activations=["relu", "sigmoid", "tanh"], batch_size=(16, 16),
+    optimizers=["adam"], activations=["relu", "sigmoid", "elu"], batch_size=(16, 16),
     learning_rate=(1e-4, 1e-3), layers=["hidden"],
 )  # fmt: skip
 POOR = START.replace(learning_rate=0.001, activations=(("hidden", "relu"),))
 
 
 def found_by(strategy: Strategy, folder: Path, epochs: int, isolate: bool = False) -> Any:
-    """Return the cell of a strategy on the objective whose best activation is known: tanh."""
+    """Return the cell of a strategy on the objective whose best activation is known: elu."""
     comparison = compare(
         *(families.build_teacher, families.curves(), [strategy]),
         **{"starts": {"poor": POOR}, "space": TEACHER, "epochs": epochs, "seeds": 1},
@@ -323,7 +407,7 @@ def found_by(strategy: Strategy, folder: Path, epochs: int, isolate: bool = Fals
     "strategy, epochs",
     [
         (RandomSearch(trial_epochs=2), 16),
-        (GridSearch(optimizers=("adam",), activations=("relu", "sigmoid", "tanh"), rates=1), 6),
+        (GridSearch(optimizers=("adam",), activations=("relu", "sigmoid", "elu"), rates=1), 6),
         (Miha(), 40),
         *(pytest.param(s, 16, marks=pytest.mark.slow) for s in OF_LIBRARIES),
     ],
@@ -331,7 +415,7 @@ def found_by(strategy: Strategy, folder: Path, epochs: int, isolate: bool = Fals
 )
 def test_the_best_configuration_is_found_by_what_searches(strategy, epochs, tmp_path):
     cell = found_by(strategy, tmp_path, epochs)
-    assert dict(cell.genome["activations"])["hidden"] == "tanh"
+    assert dict(cell.genome["activations"])["hidden"] == "elu"
     assert cell.scores["loss"] < 0.03
 
 

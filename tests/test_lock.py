@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from miha.errors import MihaWarning, RunExistsError, RunLockedError, StorageError
-from miha.lock import is_locked, locked
+from miha.lock import is_locked, locked, taking_turns
 
 # Newer Pythons warn of forks beside threads; these children do nothing.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -40,6 +40,22 @@ def test_the_lock_is_given_back_when_an_error_is_raised(tmp_path):
     with pytest.raises(ZeroDivisionError), locked(tmp_path):
         raise ZeroDivisionError
     assert not is_locked(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_child_that_was_forked_during_a_turn_does_not_hold_it_on(tmp_path):
+    read, write = os.pipe()
+    with taking_turns(tmp_path / ".lock"):
+        pid = os.fork()
+        if pid == 0:
+            os.write(write, b"forked")
+            signal.pause()
+    assert os.read(read, 6) == b"forked"
+    try:
+        assert not is_locked(tmp_path)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def test_a_dead_process_holds_no_lock(tmp_path):

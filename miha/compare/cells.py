@@ -7,20 +7,24 @@ import json
 import os
 import pickle
 import shutil
+import tempfile
+import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from miha.compare.checks import GUARD
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.meter import Meter, Point
 from miha.compare.records import Cell, Place
 from miha.compare.strategies.base import Strategy
 from miha.compare.task import BuildModel, Task
-from miha.disk import write_whole
+from miha.disk import on_disk, write_whole
 from miha.errors import ArgumentError, MihaError, first_line
 from miha.records import Genome, Mode
 
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 Score = Callable[[Any, Any, Any], Mapping[str, float]]
 """From a network, test inputs and test targets to its scores by name."""
 
-RESULT, OUTPUT = "cell.json", "output.txt"
+JOB, RESULT, OUTPUT = "job.pickle", "cell.json", "output.txt"
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Job:
         mode: Whether small or large values of it are better.
         score: The user's function.
         metric: Name of the score that must be among those it returns.
-        folder: Where it works; deleted afterwards.
+        folder: Each attempt works in a new folder within; that is deleted afterwards.
         model: Where the picked network is saved; None: nowhere.
     """
 
@@ -76,7 +80,7 @@ class Job:
 
 def run_here(job: Job) -> Cell:
     """Run a cell in this process; what it raises becomes its failure."""
-    with _working_in(job.folder):
+    with _attempt(job) as job:
         return _run(job)
 
 
@@ -86,21 +90,29 @@ def run_apart(job: Job) -> Cell:
     Raises:
         ArgumentError: What it needs cannot be sent to another process.
     """
-    with _working_in(job.folder):
-        child = get_context("spawn").Process(target=_run_in_child, args=(job,))
-        try:
-            child.start()
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ArgumentError(
-                "A cell in a process of its own needs functions that can be imported, and data "
-                f"that can be pickled. Received: {first_line(error)} Define `build_model` and "
-                "`score` at the top of a module, or give isolate=False."
-            ) from error
+    with _attempt(job) as job:
+        _send(job)
+        child = get_context("spawn").Process(target=_run_in_child, args=(job.folder,))
+        child.start()
         try:
             child.join()
         finally:
             child.kill()
         return _result(job, child.exitcode)
+
+
+def _send(job: Job) -> None:
+    """Leave a job in its folder: a child that dies before it reads leaves nobody waiting."""
+    path = job.folder / JOB
+    try:
+        with on_disk(path), open(path, "wb") as file:
+            pickle.dump(job, file, protocol=pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ArgumentError(
+            "A cell in a process of its own needs functions that can be imported, and data "
+            f"that can be pickled. Received: {first_line(error)} Define `build_model` and "
+            "`score` at the top of a module, or give isolate=False."
+        ) from error
 
 
 def _result(job: Job, status: int | None) -> Cell:
@@ -109,20 +121,33 @@ def _result(job: Job, status: int | None) -> Cell:
     if path.exists():
         return Cell.from_dict(json.loads(path.read_text(encoding="utf-8")))
     output = job.folder / OUTPUT
-    text = output.read_text(errors="replace") if output.exists() else ""
+    if not output.exists():
+        reason = f"Its process ended with status {status} before the cell began. {GUARD}"
+        return replace(_measured(job, 0.0), failure=reason)
+    text = output.read_text(errors="replace")
     _tell(job, text)
     last = " / ".join(text.splitlines()[-3:]) or "no output"
     reason = f"Its process ended with status {status}: {last}"
     return replace(_measured(job, 0.0), failure=reason)
 
 
-def _run_in_child(job: Job) -> None:
+def _run_in_child(folder: Path) -> None:
     """Run a cell and leave it in its folder; what libraries print goes into a file."""
-    with open(job.folder / OUTPUT, "wb") as file:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with open(folder / OUTPUT, "wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
+        job: Job = pickle.loads((folder / JOB).read_bytes())
         cell = _run(job)
-    write_whole(job.folder / RESULT, json.dumps(cell.to_dict()).encode())
+    write_whole(folder / RESULT, json.dumps(cell.to_dict()).encode())
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that waits for it is gone, however that ended."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _run(job: Job) -> Cell:
@@ -152,9 +177,14 @@ def _line(error: Exception) -> str:
 
 def _tell(job: Job, text: str) -> None:
     """Write down all that is known of a failure, in a file that stays."""
-    folder = job.folder.parents[1] / "failures"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{job.place.file}.txt").write_text(text, encoding="utf-8")
+    path = failure_of(job.folder.parents[1], job.place)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def failure_of(folder: Path, place: Place) -> Path:
+    """Return the file in a comparison's folder that tells of a cell's failure."""
+    return folder / "failures" / f"{place.file}.txt"
 
 
 def _scores(job: Job, model: keras.Model) -> dict[str, float]:
@@ -211,11 +241,11 @@ def _meter(job: Job) -> Meter:
 
 
 @contextlib.contextmanager
-def _working_in(folder: Path) -> Any:
-    """Make an empty folder; delete it afterwards."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def _attempt(job: Job) -> Iterator[Job]:
+    """Give a job a folder that no other attempt has ever had; delete it afterwards."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=job.folder))
     try:
-        yield
+        yield replace(job, folder=folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
+from multiprocessing import current_process
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,21 @@ Pair = tuple[Any, Any]
 
 Data = tuple[Pair, Pair, Pair]
 """Training, validation and test data, each ``(x, y)``."""
+
+GUARD = (
+    'A script that calls `compare` must do so below `if __name__ == "__main__":`, since each cell '
+    "has a process of its own, which imports the script."
+)
+
+
+def refuse_unguarded() -> None:
+    """Refuse to compare in a process that only imports the script of another one.
+
+    Raises:
+        ArgumentError: It is one: the call has no guard.
+    """
+    if getattr(current_process(), "_inheriting", False):  # As `multiprocessing` itself asks.
+        raise ArgumentError(f"{GUARD} Received: a call from such a process. Add that line.")
 
 
 def checked(data: Data) -> Data:
@@ -56,6 +74,19 @@ def at_least(name: str, value: int, low: int) -> int:
     if not isinstance(value, int) or value < low:
         raise ArgumentError(
             f"`{name}` must be an integer, at least {low}. Received: {name}={value!r}."
+        )
+    return value
+
+
+def positive_or_none(name: str, value: float | None) -> float | None:
+    """Return a number above 0, or None.
+
+    Raises:
+        ArgumentError: It is neither.
+    """
+    if value is not None and not (isinstance(value, Real) and 0 < value < math.inf):
+        raise ArgumentError(
+            f"`{name}` must be a number above 0, or None for no limit. Received: {name}={value!r}."
         )
     return value
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -90,17 +92,27 @@ class Comparison:
         )
 
     def scores(self, start: str, strategy: str, metric: str | None = None) -> Scores:
-        """Return the scores of one strategy from one start, by seed; failures have none."""
+        """Return the scores of one strategy from one start, by seed.
+
+        Cells that have failed have none, nor those whose score is not finite.
+        """
         metric = metric or self.metric
         return {
             cell.place.seed: float(cell.scores[metric])
             for cell in self.of(start, strategy)
-            if metric in cell.scores
+            if math.isfinite(cell.scores.get(metric, math.nan))
         }
 
     def of(self, start: str, strategy: str) -> list[Cell]:
         """Return the cells of one strategy from one start."""
         return [c for c in self.cells if c.place[:2] == (start, strategy)]
+
+    @property
+    def differing(self) -> dict[str, dict[str, int]]:
+        """Circumstances that are not the same of all cells: in how many of them each one was."""
+        names = dict.fromkeys(name for cell in self.cells for name in cell.circumstances)
+        found = {n: Counter(str(c.circumstances.get(n)) for c in self.cells) for n in names}
+        return {name: dict(counts) for name, counts in found.items() if len(counts) > 1}
 
     def table(self, start: str, metric: str | None = None) -> pd.DataFrame:
         """Return a row for each strategy: score, difference to MIHA, cost.
@@ -111,7 +123,8 @@ class Comparison:
 
         Returns:
             Columns strategy, n, score, error, difference (MIHA less it), difference_error, p,
-            epochs, seconds, memory (MB), lines, failed.
+            epochs, seconds, memory (MB), lines, failed (cells without a finite score, which is
+            the mean of the n others).
         """
         import pandas as pd
 
@@ -136,19 +149,23 @@ class Comparison:
             "seconds": Mean.of([cell.seconds for cell in whole]).value,
             "memory": Mean.of([c.memory for c in whole if c.memory is not None]).value,
             "lines": max((cell.lines for cell in cells), default=0),
-            "failed": len(cells) - len(whole),
+            "failed": len(cells) - mean.count,
         }
 
     @cached_property
     def best_known(self) -> float:
-        """The best mean score of any strategy from any start: what regret is counted from."""
-        means = [
-            Mean.of(list(self.scores(start, strategy).values()))
+        """The best score of any cell: what regret is counted from.
+
+        It is that of one configuration with one seed, and luck is in it: it shifts all regrets
+        alike.
+        """
+        scores = [
+            value
             for start in self.starts
             for strategy in self.strategies
+            for value in self.scores(start, strategy).values()
         ]
-        most = max((mean.count for mean in means), default=0)
-        return better_of(self.metric_mode, [mean.value for mean in means if mean.count == most])
+        return better_of(self.metric_mode, scores)
 
     def regret(self) -> pd.DataFrame:
         """Return by how much each strategy is worse than the best known, from random starts.
@@ -156,7 +173,7 @@ class Comparison:
         Where no start was random, from all of them.
 
         Returns:
-            Columns strategy, n, regret, error, worst.
+            Columns strategy, n, regret, error, worst, failed.
         """
         import pandas as pd
 
@@ -167,7 +184,8 @@ class Comparison:
             found = regrets(self.metric_mode, self.best_known, values)
             mean, worst = Mean.of(found), max(found, default=np.nan)
             row = {"strategy": strategy, "n": mean.count, "regret": mean.value}
-            rows.append(row | {"error": mean.error, "worst": worst})
+            failed = sum(len(self.of(start, strategy)) for start in starts) - mean.count
+            rows.append(row | {"error": mean.error, "worst": worst, "failed": failed})
         return pd.DataFrame(rows)
 
     def to_markdown(self) -> str:

@@ -25,7 +25,8 @@ class ConfigurationSpace:
     Attributes:
         optimizers: Names of Keras optimizers.
         learning_rate: Smallest and largest; drawn on a logarithmic scale.
-        batch_sizes: The powers of two between two bounds, and those of the starts.
+        batch_sizes: The powers of two between two bounds, widened such that they hold those of
+            the starts, and these.
         activations: Names of elementwise activations, for each slot alike.
         slots: Names of the layers whose activation is chosen; empty where there is none.
     """
@@ -110,6 +111,30 @@ class ConfigurationSpace:
         )
 
 
+def default_starts(space: SearchSpace | None) -> dict[str, Genome | None]:
+    """Return a good start, a poor one and a random one; without layers, the last one alone."""
+    if space is None or space.layers is None:
+        return {"random": None}
+    whole = ConfigurationSpace.of(space, [])
+    good, poor = ("adam", 0.001, 32, "relu"), ("sgd", 0.01, 128, "sigmoid")
+    return {"good": _nearest(whole, *good), "poor": _nearest(whole, *poor), "random": None}
+
+
+def _nearest(
+    space: ConfigurationSpace, optimizer: str, rate: float, size: int, activation: str
+) -> Genome:
+    """Return what a space holds that is as near as may be to a configuration."""
+    low, high = space.learning_rate
+    names, others = space.optimizers, space.activations
+    activation = activation if activation in others else others[0]
+    return Genome(
+        optimizer=optimizer if optimizer in names else names[0],
+        learning_rate=min(max(rate, low), high),
+        batch_size=min(space.batch_sizes, key=lambda found: abs(found - size)),
+        activations=tuple((slot, activation) for slot in space.slots),
+    )
+
+
 def _slots(space: SearchSpace, starts: list[Genome]) -> tuple[str, ...]:
     """Return the slots that all starts name."""
     known = {tuple(slot for slot, _ in start.activations) for start in starts}
@@ -135,5 +160,6 @@ def _joined(names: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
 
 def _batch_sizes(bounds: tuple[int, int] | None, more: list[int]) -> tuple[int, ...]:
     low, high = bounds or DEFAULT_SPACE.batch_size or (8, 256)
+    low, high = min([low, *more]), max([high, *more])
     powers = [2**power for power in range(31) if low <= 2**power <= high]
     return tuple(sorted({*powers, *more} or {low, high}))

@@ -38,8 +38,8 @@ class Counting(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
                 f"Received: monitor={self._monitor!r}. Choose one of them, or compile the network "
                 "with that metric."
             )
-        self._meter.record(logs[self._monitor])
         self._meter.offer(logs[self._monitor], self._genome, self.model.get_weights)
+        self._meter.record(logs[self._monitor])  # The last: other processes may end this one now.
         if self._meter.is_over:
             self.model.stop_training = True
 

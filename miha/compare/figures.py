@@ -194,7 +194,7 @@ def _points(
     comparison: Comparison, start: str, name: str, place: int, suffix: str
 ) -> list[dict[str, Any]]:
     scores = comparison.scores(start, name)
-    values = [v for v in scores.values() if math.isfinite(v)]
+    values = list(scores.values())
     look, mean = look_of(comparison, name), Mean.of(values)
     if not values:
         return []

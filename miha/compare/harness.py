@@ -10,13 +10,21 @@ from rich.console import Console
 
 from miha.compare.catalogue import strategies_of
 from miha.compare.cells import Score
-from miha.compare.checks import Data, at_least, checked, seeds_of
+from miha.compare.checks import (
+    Data,
+    at_least,
+    checked,
+    positive_or_none,
+    refuse_unguarded,
+    seeds_of,
+)
 from miha.compare.comparison import Comparison
-from miha.compare.configurations import DEFAULT_SPACE, ConfigurationSpace
+from miha.compare.configurations import DEFAULT_SPACE, ConfigurationSpace, default_starts
 from miha.compare.directions import direction
 from miha.compare.plan import Plan
 from miha.compare.strategies.base import Strategy
 from miha.compare.task import BuildModel
+from miha.optional import need
 from miha.records import Genome
 from miha.space import SearchSpace
 
@@ -56,7 +64,8 @@ def compare(
     returned the network that its validation data picked.
 
     Called again with the same arguments, it goes on where it was interrupted; more seeds, starts
-    and strategies may be added. Cells that have failed are tried again.
+    and strategies may be added (a start only where the space holds it already, or it would be
+    another space). Cells that have failed are tried again.
 
     Args:
         build_model: From a genome to a compiled `keras.Model`: ``genome.optimizer``,
@@ -66,7 +75,9 @@ def compare(
         strategies: Names of `miha.compare.CATALOGUE`, and `Strategy` objects; None: all. Those
             whose packages are not installed are left out, with a line that says so.
         starts: Configurations to begin with, by name; None: one drawn at random for each seed.
-            By default only ``{"random": None}``; ``space.layers`` then names the layers.
+            By default ``space.layers`` names the layers, and there are three: ``"good"``
+            (Adam at 0.001, batch size 32, relu), ``"poor"`` (SGD at 0.01, 128, sigmoid), as near
+            as the space allows, and ``"random"``.
         space: What all strategies choose from; of it, optimizers, activations, batch size and
             learning rate count. By default a learning rate of 1e-4 to 0.1, a batch size of 8 to
             256, and all optimizers and activations of MIHA.
@@ -93,9 +104,12 @@ def compare(
 
     Raises:
         ArgumentError: An argument breaks a rule.
+        MissingPackageError: SciPy is not installed.
         RunExistsError: The folder holds another comparison, or a process is at work in it.
     """
-    starts = {"random": None} if starts is None else dict(starts)
+    refuse_unguarded()
+    need("scipy.stats", "compare")  # Before the cells: the tables cannot do without.
+    starts = default_starts(space) if starts is None else dict(starts)
     configurations = ConfigurationSpace.of(space or DEFAULT_SPACE, filter(None, starts.values()))
     metric = metric or monitor.removeprefix("val_")
     plan = Plan(
@@ -106,7 +120,7 @@ def compare(
         space=configurations,
         epochs=at_least("epochs", epochs, 2),
         seeds=seeds_of(seeds),
-        time_limit=time_limit,
+        time_limit=positive_or_none("time_limit", time_limit),
         monitor=monitor,
         mode=direction("mode", monitor, mode),
         score=score or evaluated,

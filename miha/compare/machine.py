@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
@@ -12,14 +13,15 @@ PACKAGES = ("miha", "keras", "optuna", "optuna-integration", "keras-tuner", "ray
 
 
 def circumstances() -> dict[str, str | int | None]:
-    """Return versions, processor and cores."""
-    own = backend()
+    """Return versions, processor, cores, and GPUs where there are any."""
+    own, gpus = backend(), _gpus()
     return {
         "python": platform.python_version(),
         own: _version(own),
         **{name: found for name in PACKAGES if (found := _version(name))},
         "processor": _processor(),
         "cores": os.cpu_count(),
+        **({"gpu": gpus} if gpus else {}),
     }
 
 
@@ -35,6 +37,15 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _gpus() -> str:
+    """Return the names of GPUs as the driver tells them: a library would take their memory."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        found = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        return ", ".join(found.stdout.split("\n")[:-1]) if found.returncode == 0 else ""
+    return ""
 
 
 def _processor() -> str:

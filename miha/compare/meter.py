@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -67,7 +69,7 @@ class Meter:
         mode: Whether small or large monitored values are better.
         began: When the strategy began: seconds since 1970.
         time_limit: Seconds after which a strategy ends; None: any number.
-        pick: Name of the files that hold the best network.
+        pick: Name of the file that holds the best network.
     """
 
     folder: Path
@@ -84,10 +86,21 @@ class Meter:
         return path.stat().st_size if path.exists() else 0
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it is over, and every epoch that has begun is written down."""
+        return self.is_over and len(self._lines) >= self.taken
+
+    @property
+    def _lines(self) -> list[str]:
+        path = self.folder / "epochs.jsonl"
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    @property
     def is_over(self) -> bool:
         """Whether to train no further."""
         seconds = time.time() - self.began
-        return self.taken >= self.limit or seconds >= (self.time_limit or math.inf)
+        limit = math.inf if self.time_limit is None else self.time_limit
+        return self.taken >= self.limit or seconds >= limit
 
     def take(self) -> None:
         """Take the ticket of an epoch that is about to begin.
@@ -133,17 +146,15 @@ class Meter:
 
     def points(self) -> list[Point]:
         """Return the trained epochs in their order."""
-        path = self.folder / "epochs.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [Point(**_read(line)) for line in lines]
+        return [Point(**_read(line)) for line in self._lines]
 
     @property
     def kept(self) -> dict[str, Any] | None:
         """Value and genome of the best network so far; None where there is none."""
-        path = self.folder / f"{self.pick}.json"
-        if not path.exists():
+        if not self._best.exists():
             return None
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        with np.load(self._best) as file:
+            kept = json.loads(str(file["about"]))
         return {"value": float(kept["value"]), "genome": kept["genome"]}
 
     def best(self) -> Pick:
@@ -158,8 +169,8 @@ class Meter:
                 "A strategy must train a network with `fit` before one can be picked. "
                 "Received: no epoch. Build it by `task.build(genome)`."
             )
-        with np.load(self.folder / f"{self.pick}.npz") as file:
-            weights = [file[f"arr_{i}"] for i in range(len(file.files))]
+        with np.load(self._best) as file:
+            weights = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
         return Pick(kept["value"], Genome.from_dict(kept["genome"]), weights)
 
     def _is_best(self, value: float) -> bool:
@@ -169,11 +180,16 @@ class Meter:
         return bool(value < kept["value"] if self.mode == "min" else value > kept["value"])
 
     def _keep(self, value: float, genome: Genome, weights: Sequence[np.ndarray]) -> None:
-        with open(self.folder / f"{self.pick}.npz", "wb") as file:
-            np.savez(file, *weights)
         text = json.dumps(plain({"value": value, "genome": genome.to_dict()}))
+        new = self._best.with_suffix(".part")
+        with open(new, "wb") as file:
+            np.savez(file, *weights, about=np.array(text))
         # Not synced: it would cost the strategy time, and a cell that was interrupted begins anew.
-        (self.folder / f"{self.pick}.json").write_text(text, encoding="utf-8")
+        os.replace(new, self._best)
+
+    @property
+    def _best(self) -> Path:
+        return self.folder / f"{self.pick}.npz"
 
     def _turn(self) -> Any:
         return taking_turns(self.folder / ".turn")
@@ -199,5 +215,10 @@ else:
 
     def peak_memory() -> float | None:
         """Return the most memory that this process has held so far, in megabytes."""
+        # Linux hands the resources' peak on from a parent to the program that its child becomes.
+        with contextlib.suppress(OSError), open("/proc/self/status", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024 / 1e6
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -67,7 +67,7 @@ def draw_correlations(values: np.ndarray, folder: Path, say: Callable[[str], Non
         folder: It must be there.
         say: Receives a line where there are no pictures.
     """
-    means = [Mean.of(list(column)) for column in values.T]
+    means = [Mean.finite(list(column)) for column in values.T]
     line = {
         "type": "scatter",
         "mode": "lines+markers",

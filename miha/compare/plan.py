@@ -7,7 +7,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ import numpy as np
 from rich.console import Console
 
 from miha.code import digest
-from miha.compare.cells import Job, Score, run_apart, run_here
+from miha.compare.cells import Job, Score, failure_of, run_apart, run_here
 from miha.compare.checks import Data, checksum
 from miha.compare.comparison import Comparison
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.machine import backend, circumstances
 from miha.compare.records import Cell, Place
-from miha.compare.store import Store
+from miha.compare.store import Store, key_of
 from miha.compare.strategies.base import Strategy
 from miha.compare.task import BuildModel
 from miha.lock import locked
@@ -55,18 +55,27 @@ class Plan:
         """Run the cells that have not been run, and write tables and figures."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder):
-            store = Store.open(self.folder, self.describe(), overwrite)
+            described = self.describe()
+            store = Store.open(self.folder, described, overwrite)
+            shutil.rmtree(self.folder / "work", ignore_errors=True)  # Of one that was killed.
             skipped = dict(self._skipped())
             jobs = [job for job in self.jobs() if job.strategy.name not in skipped]
-            for number, job in enumerate(jobs, start=1):
-                if store.done(job) is None:
-                    cell = run_apart(job) if self.isolate else run_here(job)
-                    store.add(job, cell)
+            keys = [key_of(job) for job in jobs]  # Before a strategy's attributes change.
+            for number, (key, job) in enumerate(zip(keys, jobs, strict=True), start=1):
+                if store.done(key) is None:
+                    cell = self._cell(job)
+                    store.add(key, cell)
                     self._say(f"[{number}/{len(jobs)}] {self._told(cell)}")
             shutil.rmtree(self.folder / "work", ignore_errors=True)
-            comparison = self._comparison(store, jobs, skipped)
+            found = [store.done(key, with_failures=True) for key in keys]
+            comparison = self._comparison(described, found, skipped)
             comparison.save(self.folder, say=self._say)
         return comparison
+
+    def _cell(self, job: Job) -> Cell:
+        failure_of(self.folder, job.place).unlink(missing_ok=True)  # Of an earlier attempt.
+        cell = run_apart(job) if self.isolate else run_here(job)
+        return replace(cell, circumstances={**circumstances(), "isolated": self.isolate})
 
     def jobs(self) -> Iterator[Job]:
         """Yield every cell, seed by seed, so that what is done is always paired."""
@@ -87,7 +96,7 @@ class Plan:
                 mode=self.mode,
                 score=self.score,
                 metric=self.metric,
-                folder=self.folder / "work" / f"{zlib.crc32(str(place).encode()):08x}",
+                folder=self.folder / "work",
                 model=self.folder / "models" / f"{place.file}.keras" if self.keep_models else None,
             )
 
@@ -101,7 +110,7 @@ class Plan:
             "metric": self.metric,
             "metric_mode": self.metric_mode,
             "space": asdict(self.space),
-            "data": [checksum(part) for part in self.data[:2]],  # The test data stay closed.
+            "data": [checksum(part) for part in self.data],
             "backend": backend(),
             "code": {"build_model": digest(self.build_model), "score": digest(self.score)},
         }
@@ -123,10 +132,11 @@ class Plan:
                 self._say(f"{strategy.name} is left out: {obstacle}.")
                 yield strategy.name, obstacle
 
-    def _comparison(self, store: Store, jobs: list[Job], skipped: dict[str, str]) -> Comparison:
-        found = [store.done(job, with_failures=True) for job in jobs]
+    def _comparison(
+        self, described: dict[str, Any], found: list[Cell | None], skipped: dict[str, str]
+    ) -> Comparison:
         about = {
-            **self.describe(),
+            **described,
             "strategies": [s.name for s in self.strategies if s.name not in skipped],
             "starts": list(self.starts),
             "random_starts": [name for name, start in self.starts.items() if start is None],

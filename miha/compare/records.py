@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -26,7 +27,9 @@ class Place(NamedTuple):
     @property
     def file(self) -> str:
         """The name of a file about it, without an ending."""
-        return re.sub(r"[^\w.]+", "-", "-".join(map(str, self)))
+        words = re.sub(r"[^\w.]+", "-", "-".join(map(str, self)))
+        number = zlib.crc32(repr(tuple(self)).encode())  # Names may differ in signs alone.
+        return f"{words}-{number:08x}"
 
     def __str__(self) -> str:
         return f"{self.strategy}, start {self.start}, seed {self.seed}"
@@ -48,6 +51,7 @@ class Cell:
         curve: Seconds since the beginning and monitored value after each trained epoch.
         failure: Why the strategy has failed, if it has.
         start: The configuration it began with.
+        circumstances: Machine and versions it ran on.
     """
 
     place: Place
@@ -61,6 +65,7 @@ class Cell:
     curve: Sequence[tuple[float, float]] = ()
     failure: str | None = None
     start: Mapping[str, Any] | None = None
+    circumstances: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

@@ -30,6 +30,11 @@ class Mean:
     count: int
 
     @classmethod
+    def finite(cls, values: Sequence[float]) -> Mean:
+        """Return the mean of those values that are numbers."""
+        return cls.of([value for value in values if math.isfinite(value)])
+
+    @classmethod
     def of(cls, values: Sequence[float]) -> Mean:
         """Return the mean of some values."""
         n = len(values)
@@ -40,7 +45,7 @@ class Mean:
     def __str__(self) -> str:
         if not self.count:
             return "–"
-        return f"{self.value:.4f}" + (f" ± {self.error:.4f}" if self.count > 1 else "")
+        return f"{self.value:.4f}" + ("" if math.isnan(self.error) else f" ± {self.error:.4f}")
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import FunctionType, MethodType
 from typing import Any
 
+from miha.code import digest, is_own
 from miha.compare.cells import Job
 from miha.compare.records import Cell
 from miha.errors import RunExistsError
@@ -46,28 +50,52 @@ class Store:
         _check_same(folder, entries[0]["comparison"], about)
         return cls(journal, {entry["key"]: Cell.from_dict(entry["cell"]) for entry in entries[1:]})
 
-    def done(self, job: Job, with_failures: bool = False) -> Cell | None:
+    def done(self, key: str, with_failures: bool = False) -> Cell | None:
         """Return a cell that has been run; None where it has not, or has failed."""
-        cell = self.cells.get(key_of(job))
+        cell = self.cells.get(key)
         return None if cell is None or (cell.failure and not with_failures) else cell
 
-    def add(self, job: Job, cell: Cell) -> None:
+    def add(self, key: str, cell: Cell) -> None:
         """Write a cell down; a later one of the same key replaces an earlier one."""
-        self.journal.append({"key": key_of(job), "cell": cell.to_dict()})
-        self.cells[key_of(job)] = cell
+        self.journal.append({"key": key, "cell": cell.to_dict()})
+        self.cells[key] = cell
 
 
 def key_of(job: Job) -> str:
-    """Return what a cell is: other settings of a strategy, or another start, make another cell."""
-    return f"{job.place} | {job.start} | {plain(job.strategy)}"
+    """Return what a cell is: other settings or code of a strategy make another cell."""
+    return f"{job.place} | {job.start} | {json.dumps(settings_of(job.strategy))}"
+
+
+def settings_of(value: Any, above: tuple[int, ...] = ()) -> Any:
+    """Return what a strategy or one of its settings is, as JSON can hold it.
+
+    Args:
+        value: Its settings are its attributes; what is the user's own is told by its code, too.
+        above: Numbers of the objects that it belongs to: one may belong to itself.
+    """
+    if id(value) in above:
+        return "itself"
+    within = (*above, id(value))
+    if isinstance(value, Mapping):
+        return {str(key): settings_of(item, within) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [settings_of(item, within) for item in value]
+    if isinstance(value, (FunctionType, MethodType, partial, type)):
+        return [plain(value), digest(value)]
+    kind = type(value)
+    if kind.__module__.split(".")[0] != "miha" and not is_own(kind):
+        return plain(value)
+    settings = settings_of(vars(value), within) if hasattr(value, "__dict__") else plain(value)
+    return [kind.__qualname__, digest(kind), settings]
 
 
 def _check_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     other = [name for name in wanted if found.get(name) != wanted[name]]
     if other:
+        widened = " A start that the space did not hold widens it." if "space" in other else ""
         told = "; ".join(f"{n} is {found.get(n)} and not {wanted[n]}"[:200] for n in other[:3])
         raise RunExistsError(
             "A comparison goes on with the arguments, data and functions that it was begun with. "
             f"Received: logs={str(folder)!r}, where {told}. Choose another folder, or replace "
-            "that comparison with overwrite=True."
+            f"that comparison with overwrite=True.{widened}"
         )

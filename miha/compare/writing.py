@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.compare.comparison import FILE, REFERENCE, Comparison
+from miha.compare.records import Place
 from miha.compare.statistics import Mean
 from miha.disk import write_whole
 from miha.errors import first_line
@@ -78,8 +79,26 @@ def markdown(comparison: Comparison) -> str:
     parts += [f"## Regret\n\n{_regret(comparison)}"] if len(comparison.strategies) > 1 else []
     notes = [f"- {name}: left out, {reason}." for name, reason in comparison.skipped.items()]
     notes += [f"- {c.place}: failed: {c.failure}" for c in comparison.cells if c.failure]
+    notes += [f"- {place}: {metric} is not finite." for place, metric in _not_finite(comparison)]
+    notes += [
+        f"- Not all cells ran alike: {name} was {_counted(counts)}."
+        for name, counts in comparison.differing.items()
+    ]
     parts += ["\n".join(notes)] if notes else []
     return "\n\n".join(parts) + "\n"
+
+
+def _not_finite(comparison: Comparison) -> list[tuple[Place, str]]:
+    return [
+        (cell.place, name)
+        for cell in comparison.cells
+        for name, value in cell.scores.items()
+        if not math.isfinite(value)
+    ]
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{value} in {count}" for value, count in counts.items())
 
 
 def _metrics(comparison: Comparison) -> list[str]:
@@ -101,14 +120,14 @@ def _scores(comparison: Comparison, start: str, metric: str) -> str:
     table = comparison.table(start, metric)
     has_gap = REFERENCE in comparison.strategies
     heads = ["strategy", metric, *([f"{REFERENCE} − it", "p"] if has_gap else []), "n"]
-    heads += ["epochs", "seconds", "peak MB", "lines"]
+    heads += ["failed", "epochs", "seconds", "peak MB", "lines"]
     rows = []
     for row in table.to_dict("records"):
         mean = Mean(row["score"], row["error"], row["n"])
         gap = Mean(row["difference"], row["difference_error"], row["n"])
         paired = ["–" if math.isnan(gap.value) else str(gap), _number(row["p"], 3)]
         cells = [row["strategy"], str(mean), *(paired if has_gap else []), str(row["n"])]
-        cells += [_number(row["epochs"], 0), _number(row["seconds"], 1)]
+        cells += [str(row["failed"]), _number(row["epochs"], 0), _number(row["seconds"], 1)]
         rows.append([*cells, _number(row["memory"], 0), str(row["lines"])])
     return _table(heads, rows)
 
@@ -117,14 +136,14 @@ def _regret(comparison: Comparison) -> str:
     where = comparison.about["random_starts"] or comparison.starts
     rows = [
         [row["strategy"], str(Mean(row["regret"], row["error"], row["n"]))]
-        + [_number(row["worst"], 4), str(row["n"])]
+        + [_number(row["worst"], 4), str(row["n"]), str(row["failed"])]
         for row in comparison.regret().to_dict("records")
     ]
     head = (
-        f"By how much {comparison.metric} is worse than the best known mean, "
+        f"By how much {comparison.metric} is worse than the best score of any cell, "
         f"{comparison.best_known:.4f}; starts: {', '.join(where)}."
     )
-    return f"{head}\n\n{_table(['strategy', 'regret', 'worst', 'n'], rows)}"
+    return f"{head}\n\n{_table(['strategy', 'regret', 'worst', 'n', 'failed'], rows)}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

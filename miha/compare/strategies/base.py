@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import sys
-import textwrap
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import FunctionType
+from typing import TYPE_CHECKING, ClassVar
 
 from miha.compare.configurations import ConfigurationSpace
+from miha.compare.lines import lines_with_helpers
 
 if TYPE_CHECKING:
     import keras
@@ -48,53 +47,18 @@ class Strategy(ABC):
 
     @property
     def lines(self) -> int:
-        """Lines of code of `run` and of the methods that it uses, without documentation."""
+        """Lines of code of `run` and of what it uses beside it, without documentation."""
         kinds = [kind for kind in type(self).__mro__ if Strategy in kind.__mro__[1:]]
-        return sum(
-            lines_of(method)
+        methods = [
+            method
             for kind in kinds
             for name, method in vars(kind).items()
-            if inspect.isfunction(method) and name not in NOT_COUNTED
-        )
+            if isinstance(method, FunctionType) and name != "obstacle" and name[:2] != "__"
+        ]
+        return lines_with_helpers(methods, but=Strategy)
 
 
 def _is_installed(module: str) -> bool:
     if module in sys.modules:  # Some replace themselves by an object without a specification.
         return sys.modules[module] is not None
     return find_spec(module) is not None
-
-
-NOT_COUNTED = (
-    "obstacle",
-    "__init__",
-    "__repr__",
-    "__eq__",
-    "__hash__",
-    "__setattr__",
-    "__delattr__",
-)
-"""Methods that a comparison needs, and not a user of the library."""
-
-
-def lines_of(thing: Any) -> int:
-    """Count the lines of a function that hold code; docstrings, comments and blanks do not count.
-
-    Args:
-        thing: A function; one that was typed into an interpreter has no source, and counts 0.
-    """
-    try:
-        source = textwrap.dedent(inspect.getsource(thing))
-    except (OSError, TypeError):
-        return 0
-    code = ast.parse(source)
-    without = {line for node in ast.walk(code) for line in _documentation(node)}
-    texts = enumerate(map(str.strip, source.splitlines()), start=1)
-    return sum(1 for n, text in texts if n not in without and text and text[0] != "#")
-
-
-def _documentation(node: ast.AST) -> range:
-    """Return the lines of a statement that is nothing but a text."""
-    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
-        return range(0)
-    is_text = isinstance(node.value.value, str)
-    return range(node.lineno, (node.end_lineno or node.lineno) + 1) if is_text else range(0)

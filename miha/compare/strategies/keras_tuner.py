@@ -49,7 +49,7 @@ class KerasTuner(Strategy):
             hypermodel=self.family(tuning, task),
             hyperparameters=self.declare(tuning, task),
             objective=tuning.Objective(task.monitor, task.mode),
-            seed=task.seed,
+            seed=task.seed + 1,  # It takes 0 for none.
             max_consecutive_failed_trials=MANY,  # A loss that is not finite counts as one.
             directory=str(task.folder),
             project_name="tuner",
@@ -64,17 +64,19 @@ class KerasTuner(Strategy):
 
     def family(self, tuning: Any, task: Task) -> Any:
         """Return the hypermodel: it builds networks until the budget is spent."""
-        trials: dict[Genome, int] = {task.start: 0}
+        trials: dict[Genome, int] = {}  # Those that were trained: the first build never is.
 
         class Family(tuning.HyperModel):  # type: ignore[misc]
             def build(self, hp: Any) -> Any:
                 if task.meter.is_over:
                     raise tuning.errors.FatalError("The budget is spent.")
                 genome = task.space.genome(hp.values)
-                return task.build(genome, trials.setdefault(genome, len(trials)))
+                return task.build(genome, trials.get(genome, len(trials)))
 
             def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-                size = task.arguments(task.space.genome(hp.values))["batch_size"]
+                genome = task.space.genome(hp.values)
+                trials.setdefault(genome, len(trials))
+                size = task.arguments(genome)["batch_size"]
                 return model.fit(*args, batch_size=size, **kwargs)
 
         return Family()

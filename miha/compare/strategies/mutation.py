@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from miha.api import MIHA
 from miha.archive import read
@@ -14,10 +16,12 @@ from miha.compare.configurations import ConfigurationSpace
 from miha.compare.strategies.base import Strategy
 from miha.errors import ArgumentError
 from miha.fitness import LevelAndSlope
+from miha.mutations.base import Mutation
 from miha.mutations.batch import BatchSizeMutation
 from miha.mutations.layers import ActivationMutation
-from miha.records import Epoch, Network, Schedule
+from miha.records import Epoch, Genome, Network, Schedule
 from miha.records import Task as Training
+from miha.space import Space
 
 if TYPE_CHECKING:
     import keras
@@ -45,7 +49,11 @@ class Miha(Strategy):
     def run(self, task: Task) -> keras.Model:
         """Run MIHA, and return its network with the best monitored value."""
         start, watch = task.start, Watch(task)
-        arguments = {"monitor": task.monitor, "mutations": mutations(task.space), **self.options}
+        arguments: dict[str, Any] = {"monitor": task.monitor, "mode": task.mode}
+        arguments["mutations"] = mutations(task.space)
+        if not task.space.slots:
+            arguments["restarts"] = 0  # They would choose activations, which nobody else does here.
+        arguments |= self.options
         run = MIHA(
             task.network(start),
             task.x,
@@ -99,9 +107,31 @@ class Watch(Callback):
             self.archive = network.archive
 
 
-def mutations(space: ConfigurationSpace) -> list[str]:
+class NeighbourMutation(BatchSizeMutation):
+    """Exchanges the batch size for the next smaller or larger one that all strategies choose from.
+
+    Among powers of two that is MIHA's own mutation: it halves or doubles.
+
+    Args:
+        sizes: Those of the space.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.sizes = tuple(sizes)
+
+    def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
+        """Return a genome with a neighbouring batch size; see `Mutation.mutate`."""
+        smaller = [size for size in self.sizes if size < genome.batch_size]
+        larger = [s for s in self.sizes if genome.batch_size < s <= space.batch_size[1]]
+        others = [*smaller[-1:], *larger[:1]]
+        return genome.replace(batch_size=others[rng.integers(len(others))]) if others else None
+
+
+def mutations(space: ConfigurationSpace) -> list[str | Mutation]:
     """Return the mutations of what all strategies choose: not of what MIHA alone could change."""
-    names = ["optimizer", "learning_rate", "batch_size"]
+    names: list[str | Mutation] = ["optimizer", "learning_rate"]
+    names.append(NeighbourMutation(space.batch_sizes))
     names += ["activation"] if space.slots else []
     return names + (["activations"] if len(space.slots) > 1 else [])
 
@@ -146,6 +176,7 @@ class Miha2021(Miha):
     options: Mapping[str, Any] = field(
         default_factory=lambda: {
             "monitor": "loss",
+            "mode": "min",
             "fitness": LevelAndSlope(recovery=True),
             "control": False,
             "restarts": 0,

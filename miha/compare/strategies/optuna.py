@@ -26,10 +26,13 @@ class OptunaMedian(Strategy):
 
     Attributes:
         trial_epochs: The most epochs of a trial; None: a tenth of the budget.
+        initial: Trials before the sampler learns, the start among them. By default Optuna would
+            take ten, which are nearly all trials of a small budget.
     """
 
     name: str = "Optuna (TPE, median)"
     trial_epochs: int | None = None
+    initial: int = 3
 
     needs = ("optuna", "optuna_integration")
 
@@ -54,7 +57,7 @@ class OptunaMedian(Strategy):
         study = optuna.create_study(
             study_name=f"seed {task.seed}",  # It decides Hyperband's brackets.
             direction="minimize" if task.mode == "min" else "maximize",
-            sampler=optuna.samplers.TPESampler(seed=task.seed),
+            sampler=optuna.samplers.TPESampler(seed=task.seed, n_startup_trials=self.initial),
             pruner=self.pruner(epochs),
         )
         study.enqueue_trial(task.space.values(task.start))

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.meter import BudgetSpent
-from miha.compare.strategies.base import Strategy, lines_of
+from miha.compare.strategies.base import Strategy
 from miha.compare.strategies.sampling import epochs_of_trial
 from miha.compare.task import seed_of
 from miha.optional import need
@@ -34,15 +34,20 @@ if TYPE_CHECKING:
     from miha.compare.task import Task
 
 
+TOGETHER = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""Lets several processes share a GPU's memory, which the first one would take as a whole."""
+
+
 @dataclass(frozen=True)
 class RayTune(Strategy):
     """What both schedulers share. Trials run in processes, one a core, and the start is the first.
 
     Attributes:
-        resources: What Ray reserves for each trial, e.g. ``{"cpu": 4, "gpu": 0.25}``.
+        resources: What Ray reserves for each trial, e.g. ``{"cpu": 4, "gpu": 0.25}``; None: a
+            core, and an equal share of the GPUs where there are any.
     """
 
-    resources: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1})
+    resources: Mapping[str, float] | None = None
 
     needs = ("ray", "ray.tune")
 
@@ -50,25 +55,27 @@ class RayTune(Strategy):
         """Tune until the budget is spent."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing leaves the machine.
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # The other one knows no silence.
+        os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # An interruption ends it.
         ray = need("ray", "compare")
         random.seed(seed_of(task.seed, 0))
         np.random.seed(seed_of(task.seed, 0))
         _send_by_value(ray, task.build_model)
         # Workers shall find what this process finds.
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **TOGETHER}
         ray.init(
             runtime_env={"env_vars": environment},
             **{"include_dashboard": False, "log_to_driver": False, "logging_level": "error"},
         )
         try:
-            results = self.tuner(task).fit()
+            shares = self.resources or shares_of(ray.cluster_resources())
+            results = self.tuner(task, shares).fit()
         finally:
             ray.shutdown()
         for error in results.errors:
             raise getattr(error, "cause", None) or error
         return task.best()
 
-    def tuner(self, task: Task) -> Any:
+    def tuner(self, task: Task, shares: Mapping[str, float]) -> Any:
         """Return Ray's tuner."""
         tune = need("ray.tune", "compare")
         search = need("ray.tune.search.basic_variant", "compare")
@@ -78,11 +85,11 @@ class RayTune(Strategy):
                 return task.meter.is_over
 
             def stop_all(self) -> bool:
-                return task.meter.is_over
+                return task.meter.is_settled  # Not while another trial is in its last epoch.
 
         starts = [task.space.values(task.start)]
         return tune.Tuner(
-            tune.with_resources(tune.with_parameters(train, task=task), dict(self.resources)),
+            tune.with_resources(tune.with_parameters(train, task=task), dict(shares)),
             param_space=self.distributions(tune, task.space),
             tune_config=tune.TuneConfig(
                 metric=task.monitor,
@@ -103,11 +110,6 @@ class RayTune(Strategy):
         """Return the space in Ray's words."""
         rates = tune.loguniform(*space.learning_rate)
         return {"learning_rate": rates} | {n: tune.choice(c) for n, c in space.choices.items()}
-
-    @property
-    def lines(self) -> int:
-        """Those of the class and of the functions that it sends to its workers."""
-        return super().lines + sum(map(lines_of, (train, save, restore)))
 
     @abstractmethod
     def trials_of(self, task: Task) -> int:
@@ -173,6 +175,17 @@ class RayAsha(RayTune):
         )
 
 
+def shares_of(cluster: Mapping[str, float]) -> dict[str, float]:
+    """Return a core of a machine, and what there is of its GPUs for each core.
+
+    Args:
+        cluster: How many of each Ray has found, by ``"CPU"`` and ``"GPU"``.
+    """
+    gpus = cluster.get("GPU", 0.0)
+    share = math.floor(1e4 * gpus / max(cluster.get("CPU", 1.0), gpus)) / 1e4  # As Ray counts.
+    return {"cpu": 1, "gpu": share} if gpus else {"cpu": 1}
+
+
 def _send_by_value(ray: Any, function: Any) -> None:
     """Send the functions of a script as they are: workers could not import them by its name."""
     name = getattr(function, "__module__", None)
@@ -187,18 +200,22 @@ def train(config: dict[str, Any], task: Task) -> None:
     """
     from ray import tune
 
+    worst = {task.monitor: math.inf if task.mode == "min" else -math.inf}
+    if task.meter.is_over and task.meter.taken:  # Others have spent it; a build takes seconds.
+        tune.report(worst)
+        return
     genome = task.space.genome(config)
     number = int(tune.get_context().get_trial_id().rsplit("_", 1)[-1])
-    model = task.build(genome, number)
-    first = restore(model, tune.get_checkpoint(), genome.optimizer)
+    network = task.build(genome, number)
+    first = restore(network, tune.get_checkpoint(), genome.optimizer)
     for epoch in itertools.count(first):
         try:
-            fitted = model.fit(**task.arguments(genome), initial_epoch=epoch, epochs=epoch + 1)
+            fitted = network.fit(**task.arguments(genome), initial_epoch=epoch, epochs=epoch + 1)
         except BudgetSpent:  # In another process. Ray takes no trial that reports nothing.
-            tune.report({task.monitor: math.inf if task.mode == "min" else -math.inf})
+            tune.report(worst)
             return
         with tempfile.TemporaryDirectory() as folder:
-            save(model, Path(folder), genome.optimizer, epoch + 1)
+            save(network, Path(folder), genome.optimizer, epoch + 1)
             value = float(fitted.history[task.monitor][-1])
             tune.report({task.monitor: value}, checkpoint=tune.Checkpoint.from_directory(folder))
 

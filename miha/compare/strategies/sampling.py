@@ -31,9 +31,9 @@ def epochs_of_trial(epochs: int, wish: int | None) -> int:
 class Sampling(Strategy):
     """What both searches share."""
 
-    def try_out(self, task: Task, genomes: Iterable[Genome], epochs: int) -> keras.Model:
-        """Train configurations one after another; return the best network."""
-        for trial, genome in enumerate(genomes):
+    def try_out(self, task: Task, trials: Iterable[tuple[Genome, int]]) -> keras.Model:
+        """Train configurations one after another, each so many epochs; return the best network."""
+        for trial, (genome, epochs) in enumerate(trials):
             if task.meter.is_over:
                 break
             model = task.build(genome, trial)
@@ -57,7 +57,8 @@ class RandomSearch(Sampling):
         rng = task.generator("random search")
         drawn = (task.space.draw(rng) for _ in itertools.count())
         epochs = epochs_of_trial(task.epochs, self.trial_epochs)
-        return self.try_out(task, itertools.chain([task.start], drawn), epochs)
+        genomes = itertools.chain([task.start], drawn)
+        return self.try_out(task, ((genome, epochs) for genome in genomes))
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ class GridSearch(Sampling):
         """Try out the grid, in an order drawn at random, as evenly as the budget allows."""
         grid = self._grid(task.space, task.start.batch_size)
         order = task.generator("grid search").permutation(len(grid))
-        epochs = task.epochs // len(grid)
-        return self.try_out(task, [grid[place] for place in order], epochs)
+        epochs, more = divmod(task.epochs, len(grid))  # The first ones train one more.
+        trials = [(grid[place], epochs + (n < more)) for n, place in enumerate(order)]
+        return self.try_out(task, trials)
 
     def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
         """Say that the budget is smaller than the grid, where it is."""
