@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from miha.errors import RunLockedError as RunLockedError
     from miha.errors import StorageError as StorageError
     from miha.errors import TrainerError as TrainerError
+    from miha.executors.ray import RayExecutor as RayExecutor
     from miha.fitness import LevelAndSlope as LevelAndSlope
     from miha.mutations.base import Mutation as Mutation
     from miha.mutations.batch import BatchSizeMutation as BatchSizeMutation
@@ -64,6 +65,7 @@ _HOMES = {
     "RunLockedError": "errors",
     "StorageError": "errors",
     "TrainerError": "errors",
+    "RayExecutor": "executors.ray",
     "LevelAndSlope": "fitness",
     "ActivationMutation": "mutations.layers",
     "ActivationsMutation": "mutations.layers",

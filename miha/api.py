@@ -15,7 +15,10 @@ from miha.budgets import check_budgets
 from miha.callbacks import Callback, notify
 from miha.choices import Choices, Compiler, Population, Wishes, described, settle
 from miha.errors import ArchiveError, MihaWarning, RunExistsError, RunStopped, StorageError
-from miha.executors.factory import make_executor
+from miha.executors.crew import Crew
+from miha.executors.factory import Where, choose_executor, make_cycle_trainer
+from miha.executors.protocol import Executor, Job, Workers
+from miha.executors.worker import signature
 from miha.fitness import Fitness, LevelAndSlope
 from miha.folder import START, Keep, RunFolder, new_folder
 from miha.identity import check_same, describe_run
@@ -38,6 +41,7 @@ from miha.training import Training
 if TYPE_CHECKING:
     import keras
 
+    from miha.trainer.blueprint import Blueprint
     from miha.trainer.protocol import Trainer, XlaTrainer
 
 
@@ -122,6 +126,9 @@ class MIHA:
         compiler: On TensorFlow ``"graph"``, the default, whose weights are those of `fit` bit for
             bit; ``"xla"``, which rounds otherwise and compiles each genome anew; or ``"auto"``:
             XLA for trainings so long that it is measured to pay.
+        executor: Where clones train: ``"local"``: in this process; ``"ray"`` or a
+            `miha.RayExecutor`: on workers of Ray, on this machine or on a cluster, with the same
+            numbers; or an executor of your own.
         callbacks: `Callback` objects that watch the run, and callbacks of Keras, which are
             called for the network itself, and for the clones that become it, as in `fit`.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
@@ -176,6 +183,7 @@ class MIHA:
         restore_best: bool = False,
         population: Population = "auto",
         compiler: Compiler | None = None,
+        executor: Where | Executor = "local",
         callbacks: Sequence[Callback | keras.callbacks.Callback] = (),
         verbose: int = 1,
     ) -> None:
@@ -186,6 +194,8 @@ class MIHA:
         checks.check_racing(racing, schedule)
         checks.check_choices(keep, mode, verbose, callbacks)
         checks.check_search(space, fitness)
+        self._executor = choose_executor(executor)
+        checks.check_population(population, self._executor is not None)
         wishes = None if mutations is None else resolve(mutations)
         self._keep: Keep = keep
         # Absolute: a callback may go elsewhere meanwhile.
@@ -212,27 +222,42 @@ class MIHA:
         batch_size = checks.choose_batch_size(
             batch_size, training.batch_size, training.rebatches, training.samples
         )
-        trainer = factory.make_trainer(
-            model,
-            *sources,
-            batch_size=batch_size,
-            validation_batch_size=checks.check_integer(
+        arguments: dict[str, Any] = {
+            "batch_size": batch_size,
+            "validation_batch_size": checks.check_integer(
                 "validation_batch_size",
                 batch_size if validation_batch_size is None else validation_batch_size,
                 1,
             ),
-            space=space or SearchSpace(),
-            shuffle=shuffle,
-            evaluate_training=monitor is None or monitor.startswith("eval_"),
-            seed=self.seed,
-            genes=[mutation.gene for mutation in wishes or ()],
-            with_mirror=any(map(is_keras_callback, callbacks)),
-        )
+            "space": space or SearchSpace(),
+            "shuffle": shuffle,
+            "evaluate_training": monitor is None or monitor.startswith("eval_"),
+            "seed": self.seed,
+            "genes": [mutation.gene for mutation in wishes or ()],
+        }
+        with_mirror = any(map(is_keras_callback, callbacks))
+        trainer = factory.make_trainer(model, *sources, **arguments, with_mirror=with_mirror)
         monitor, direction = checks.resolve_monitor(
             monitor or ("val_loss" if has_validation else "eval_loss"), mode, trainer.metrics
         )
         checks.check_ruler(monitor, trainer.space)
         self._trainer, self._start, self._genome = trainer, trainer.snapshot(), trainer.genome
+        self._blueprint: Blueprint | None = None
+        if self._executor is not None:
+            from miha.trainer.blueprint import blueprint
+
+            self._blueprint = blueprint(
+                model,
+                trainer,
+                sources,
+                self._executor.load_data,
+                {
+                    "class_weight": class_weight,
+                    "validation_split": validation_split,
+                    "room": data_memory,
+                },
+                arguments,
+            )
         self._plan = Plan(
             schedule=schedule,
             mutations=possible_mutations(
@@ -256,7 +281,9 @@ class MIHA:
         )
         watchers = join_keras_callbacks(callbacks, trainer)
         self._callbacks: list[Callback] = [*make_progress(verbose, monitor, budgets), *watchers]
-        self._wishes = Wishes(population, compiler)
+        # Clones that train together would round otherwise than those of workers.
+        alone = "sequential" if self._executor is not None and population == "auto" else population
+        self._wishes = Wishes(alone, compiler)
         self._wishes.check(trainer)
         # Now: neither the network nor a mutation of the user's is as it was after a run.
         self._description = describe_run(self._plan, trainer)
@@ -302,8 +329,10 @@ class MIHA:
         # Named only now: of two runs made in one second, both have a folder of their own.
         self._logs = self._logs or new_folder(Path("logs").absolute())
         folder = RunFolder(self._logs)
+        is_new = not folder.has_run
         folder.create()
-        with locked(folder.path), self._watched():
+        crew = Crew(self._executor, self._job)
+        with locked(folder.path), self._watched(), crew:
             self._description = settle(
                 folder,
                 self._description,
@@ -311,35 +340,52 @@ class MIHA:
                 self._trainer,
                 self._plan.schedule.pop_size,
             )
+            if is_new:  # Nothing is written where there is no place for the workers.
+                crew.begin()
             journal, past = open_run(folder, self._description, self._overwrite, self._check_room)
             recorder = Recorder(folder, journal, past, self._trainer)
             with run_log(folder.path / "run.log"), resumable(partial(self._progress, recorder)):
-                result = self._finished(recorder) if past.is_finished else self._run(recorder)
+                is_over = past.is_finished
+                result = self._finished(recorder) if is_over else self._run(recorder, crew)
                 notify(self._callbacks, Callback.on_run_end, result)
         return result
 
-    def _run(self, recorder: Recorder) -> Result:
+    def _run(self, recorder: Recorder, crew: Crew) -> Result:
         """Train what is not trained yet."""
+        workers = crew.begin()
         archive = self._trainer.export(self._start, self._genome)
         recorder.folder.write_archive(START, pack(archive, {"genome": self._genome.to_dict()}))
         self._begin(recorder)
         try:
-            self._loop(recorder).run(self._genome)
+            self._loop(recorder, workers).run(self._genome)
         except RunStopped as stop:
             say(str(stop))
             return self._result(recorder.folder, recorder.log, "interrupted")
         recorder.end()
         return self._finish(recorder.folder, recorder.log)
 
-    def _loop(self, recorder: Recorder) -> Loop:
+    def _loop(self, recorder: Recorder, workers: Workers | None) -> Loop:
         training = Training(self._plan, self._trainer, self._callbacks)
         space, start = self._trainer.space, self._start
         choices = Choices.described(self._description)
         # A run may go on with another backend, which has other ways.
         if choices.xla_from is not None and self._trainer.compiler == "graph":
             cast("XlaTrainer", self._trainer).compile_from(choices.xla_from)
-        executor = make_executor(training, choices.clones_at_once)
-        return Loop(self._plan, training, executor, space, start, recorder, self._callbacks)
+        trainings = recorder.log.trainings
+        cycles = make_cycle_trainer(training, choices.clones_at_once, workers, trainings)
+        return Loop(self._plan, training, cycles, space, start, recorder, self._callbacks)
+
+    def _job(self) -> Job:
+        """Return what workers in other processes need."""
+        return Job(
+            make_trainer=cast("Blueprint", self._blueprint),
+            seed=self.seed,
+            xla_from=Choices.described(self._description).xla_from,
+            pop_size=self._plan.candidates,
+            environment={"KERAS_BACKEND": self._trainer.backend},
+            signature=signature(self._trainer),
+            device=self._trainer.device,
+        )
 
     def _finished(self, recorder: Recorder) -> Result:
         """Return the result of a run that an earlier process has finished."""

@@ -59,6 +59,19 @@ def check_racing(racing: bool, schedule: Schedule) -> None:
         )
 
 
+def check_population(population: Any, is_away: bool) -> None:
+    """Raise where clones shall train in one program, and on several workers.
+
+    Raises:
+        ArgumentError: They shall.
+    """
+    if population == "fused" and is_away:
+        raise ArgumentError(
+            "`population` must not be 'fused' where clones train on workers, one on each. "
+            "Received: both. Leave `population` out, or set executor='local'."
+        )
+
+
 def check_integer(name: str, value: Any, low: int) -> int:
     """Return an integer of at least ``low``.
 

@@ -15,7 +15,7 @@ from miha.backtracking import backtracked, better, gap
 from miha.callbacks import Callback, notify
 from miha.crossover import mean, offspring
 from miha.errors import MihaError, MihaWarning
-from miha.executors.protocol import Executor
+from miha.executors.protocol import CycleTrainer
 from miha.fitness import fittest
 from miha.folder import START, archive_name
 from miha.judging import Apart, judged
@@ -48,7 +48,7 @@ class Loop:
 
     plan: Plan
     training: Training
-    executor: Executor
+    executor: CycleTrainer
     space: Space
     start: Snapshot
     recorder: Recorder

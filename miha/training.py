@@ -59,7 +59,9 @@ class Training:
             is_ours = isinstance(error, MihaError) and not isinstance(error, TrainerError)
             if task.phase != "clone" or is_ours:
                 raise
-            return _failed(task, parent, error)
+            text = f"{type(error).__name__}: {first_line(error)}"
+            story = "".join(traceback.format_exception(error))[-LONGEST_FAILURE:]
+            return failed(task, parent, text, story)
 
     def begin(self, task: Task) -> None:
         """Tell who watches that a training begins."""
@@ -196,15 +198,21 @@ def _must_go_back(network: Network) -> bool:
     return network.failure is not None and network.task.phase != "clone"
 
 
-def _failed(task: Task, parent: Network, error: Exception) -> Network:
-    """Return a clone that has lost: its story is told, its values are gone."""
+def failed(task: Task, parent: Network, text: str, story: str) -> Network:
+    """Return a clone that has lost: its story is told, its values are gone.
+
+    Args:
+        task: What it was to be.
+        parent: The network that it went on from.
+        text: What went wrong, in a sentence.
+        story: The traceback, or the same sentence.
+    """
     warnings.warn(
         f"Clone {task.clone} of cycle {task.cycle} ({task.genome}) failed and loses: "
-        f"{type(error).__name__}: {first_line(error)} The journal holds the traceback.",
+        f"{text} The journal holds the traceback.",
         MihaWarning,
         stacklevel=2,
     )
-    text = "".join(traceback.format_exception(error))[-LONGEST_FAILURE:]
     return Network(
         task=task,
         snapshot=None,
@@ -213,5 +221,5 @@ def _failed(task: Task, parent: Network, error: Exception) -> Network:
         value=math.nan,
         fitness=LOSES,
         parent=parent.archive,
-        failure=text,
+        failure=story,
     )

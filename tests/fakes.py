@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import math
+import pickle
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,9 @@ from miha import training as training_module
 from miha.archive import pack
 from miha.callbacks import Callback
 from miha.errors import TrainerError
-from miha.executors.fused import Fused
-from miha.executors.sequential import Sequential
+from miha.executors.factory import make_cycle_trainer
+from miha.executors.protocol import Job, Lost, Outcome, Workers
+from miha.executors.worker import Worker, signature
 from miha.fitness import LevelAndSlope
 from miha.folder import START, RunFolder, archive_name
 from miha.identity import describe_run
@@ -325,6 +327,69 @@ class FakePopulationTrainer(FakeTrainer):
         return Trained(trained, lambda: snapshot)
 
 
+def make_job(make_trainer: Callable[[], FakeTrainer] = FakeTrainer, pop_size: int = 6) -> Job:
+    """Return a job that can be sent if ``make_trainer`` can."""
+    trainer = make_trainer()
+    return Job(make_trainer, 0, None, pop_size, {}, signature(trainer), trainer.device)
+
+
+class FakeWorkers:
+    """Workers whose time is told, not measured; what is sent to them is pickled, as to others.
+
+    Args:
+        number: How many.
+        job: What they are for.
+        seconds: How long a task takes.
+        loses: What becomes of the worker of a task, by how often that has been begun.
+
+    Attributes:
+        begun: The tasks, in the order in which they were begun.
+        idle: Seconds that workers have been free while others were at work.
+    """
+
+    def __init__(
+        self,
+        number: int = 1,
+        job: Job | None = None,
+        seconds: Callable[[Task], float] = lambda task: 1.0,
+        loses: Callable[[Task, int], Lost | None] = lambda task, times: None,
+    ) -> None:
+        job = pickle.dumps(job or make_job())
+        self._workers = [Worker(pickle.loads(job)) for _ in range(number)]
+        self._number, self._seconds, self._loses = number, seconds, loses
+        self._busy: list[tuple[float, int, Worker, Task]] = []
+        self._now = self.idle = 0.0
+        self.begun: list[Task] = []
+        self.shared = 0
+
+    @property
+    def free(self) -> int:
+        return len(self._workers)
+
+    def share(self, parent: Genome, values: Snapshot) -> None:
+        self._values = pickle.dumps((parent, values))
+        self.shared += 1
+
+    def submit(self, number: int, task: Task) -> None:
+        self.begun.append(task)
+        end = self._now + self._seconds(task)
+        self._busy.append((end, number, self._workers.pop(), task))
+
+    def gather(self) -> list[tuple[int, Outcome | Lost]]:
+        first = min(self._busy, key=lambda work: work[:2])
+        self._busy.remove(first)
+        end, number, worker, task = first
+        self.idle += (end - self._now) * self.free
+        self._now = end
+        self._workers.append(worker)
+        lost = self._loses(task, self.begun.count(task))
+        sent = pickle.loads(pickle.dumps(task)), pickle.loads(self._values)
+        return [(number, lost or pickle.loads(pickle.dumps(worker.train(*sent))))]
+
+    def close(self) -> None:
+        self._workers = []
+
+
 @dataclass(frozen=True)
 class SmallLoop(Loop):
     """A loop whose parts tests reach by short names."""
@@ -355,7 +420,8 @@ def make_loop(
     trainer: FakeTrainer | None = None,
     callbacks: Sequence[Callback] = (),
     overwrite: bool = False,
-    at_once: int = 0,
+    at_once: int = 1,
+    workers: Workers | None = None,
     **changes: Any,
 ) -> SmallLoop:
     """Return a small run: m=2, n=2, k=1, c=2, pop_size=3 unless told otherwise."""
@@ -378,7 +444,7 @@ def make_loop(
     journal, past = open_run(folder, description, overwrite, lambda folder, done: None)
     recorder = Recorder(folder, journal, past, trainer)
     training = training_module.Training(plan, trainer, callbacks)
-    executor = Fused(training, trainer, at_once) if at_once else Sequential(training)
+    executor = make_cycle_trainer(training, at_once, workers, recorder.log.trainings)
     start = trainer.snapshot()
     return SmallLoop(plan, training, executor, trainer.space, start, recorder, callbacks)
 

@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 
 import pytest
+from executor_contract import Watching, story
 from fakes import GENOME, FakePopulationTrainer, FakeTrainer, make_loop, run
 
 from miha.callbacks import Callback
@@ -21,32 +22,6 @@ SCHEDULE = {"m": 1, "n": 2, "k": 1, "c": 2, "pop_size": 6}
 def together(path, trainer=None, at_once=8, **changes):
     trainer = trainer or FakePopulationTrainer()
     return make_loop(path, trainer, at_once=at_once, **{**SCHEDULE, **changes})
-
-
-def story(path):
-    result = load_run(path)
-    values = [path.read_bytes() for path in sorted(path.rglob("*.zip"))]
-    return (
-        result.state,
-        result.history.drop(columns="seconds").to_dict("split"),
-        result.lineage.to_dict("split"),
-        len(values),
-        [line["archive"] for line in Journal(path / "journal.jsonl").read() if "archive" in line],
-    )
-
-
-class Watching(Callback):
-    def __init__(self):
-        self.told = []
-
-    def on_training_begin(self, task):
-        self.told.append(("begin", task.archive))
-
-    def on_epoch_end(self, task, epoch):
-        self.told.append(("epoch", task.archive))
-
-    def on_training_end(self, network):
-        self.told.append(("end", network.task.archive))
 
 
 def test_together_and_one_by_one_tell_the_same_story_but_for_rounding(tmp_path):
@@ -83,7 +58,8 @@ def test_a_group_is_no_larger_than_there_is_memory_for(tmp_path):
 
 def test_networks_are_recorded_in_the_order_of_the_clones(tmp_path):
     run(together(tmp_path, mutations=[BatchSizeMutation(), LearningRateMutation()]))
-    clones = [name for name in story(tmp_path)[-1] if name.startswith("population")]
+    lines = Journal(tmp_path / "journal.jsonl").read()
+    clones = [line["archive"] for line in lines if line.get("phase") == "clone"]
     assert clones == [
         f"population/{cycle}_{clone}_model.zip" for cycle in (1, 2) for clone in range(6)
     ]

@@ -33,7 +33,7 @@ class Fused:
     def train(
         self, tasks: Sequence[Task], done: int, parent: Network, values: Snapshot
     ) -> Iterator[Network]:
-        """See `Executor`."""
+        """See `CycleTrainer`."""
         groups = {place: group for group in self._groups(tasks) for place in group}
         trained: dict[int, Trained | None] = {}
         for place in range(done, len(tasks)):

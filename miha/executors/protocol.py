@@ -1,14 +1,16 @@
-"""What an executor must do."""
+"""What an executor must do. `tests/executor_contract.py` holds the tests for every one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from miha.records import Network, Snapshot, Task
+from miha.records import Epoch, Genome, Network, Snapshot, Task
+from miha.trainer.protocol import Trainer
 
 
-class Executor(Protocol):
+class CycleTrainer(Protocol):
     """Trains the populations of a run."""
 
     def train(
@@ -28,4 +30,124 @@ class Executor(Protocol):
         Yields:
             The clones that are not recorded yet, in their order. What each holds in memory is
             let go of before the next one comes.
+        """
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker in another process needs to train the clones of a run.
+
+    Attributes:
+        make_trainer: Builds the live network; it can be sent.
+        seed: The run's.
+        xla_from: Epochs of the trainings that XLA compiles; None where there is no choice.
+        pop_size: Clones in a cycle: more workers would have nothing to do.
+        environment: Variables of the environment that the worker's process needs.
+        signature: What the trainer must be: that of the run's own.
+        device: Where the run's own network is trained, in words.
+    """
+
+    make_trainer: Callable[[], Trainer]
+    seed: int
+    xla_from: int | None
+    pop_size: int
+    environment: Mapping[str, str]
+    signature: Mapping[str, Any]
+    device: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the training of a clone failed.
+
+    Attributes:
+        text: In a sentence, the kind of error first.
+        traceback: The whole story.
+        ends_run: Whether it is no failure of the clone's own.
+    """
+
+    text: str
+    traceback: str
+    ends_run: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has become of a clone.
+
+    Attributes:
+        epochs: What it has trained.
+        snapshot: The values after it; None where it failed.
+        failure: Why it failed, if it did.
+    """
+
+    epochs: tuple[Epoch, ...]
+    snapshot: Snapshot | None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A clone whose worker is gone.
+
+    Attributes:
+        why: A sentence.
+        by_clone: Whether the clone may have been the cause; the loss of a machine is none of it.
+    """
+
+    why: str
+    by_clone: bool = True
+
+
+class Workers(Protocol):
+    """Workers in other processes, each of which trains one clone at a time."""
+
+    @property
+    def free(self) -> int:
+        """How many could begin a clone now."""
+
+    def share(self, parent: Genome, values: Snapshot) -> None:
+        """Send what the clones of a cycle begin with, once for all of them."""
+
+    def submit(self, number: int, task: Task) -> None:
+        """Have a free worker begin a clone.
+
+        Args:
+            number: What `gather` will call it.
+            task: What to train.
+        """
+
+    def gather(self) -> Sequence[tuple[int, Outcome | Lost]]:
+        """Wait until something has happened; return what has become of which clones.
+
+        It may be nothing: a worker has become free, say.
+
+        Raises:
+            MihaError: There are no workers, and will be none.
+        """
+
+    def close(self) -> None:
+        """End the workers, at work or not."""
+
+
+class Executor(Protocol):
+    """Where clones train, as `MIHA(executor=...)` takes it."""
+
+    @property
+    def load_data(self) -> Callable[[], Mapping[str, Any]] | None:
+        """What each worker loads the data by; None: it is sent."""
+
+    def check(self) -> None:
+        """Raise unless it can be used; nothing is started.
+
+        Raises:
+            ArgumentError: An argument of it breaks a rule.
+            MissingPackageError: It needs a package that is not installed.
+        """
+
+    def start(self, job: Job) -> Workers:
+        """Start the workers, and return when one at least has shown that it is ready.
+
+        Raises:
+            ArgumentError: There is no place for them, or the network cannot be sent.
         """

@@ -22,6 +22,6 @@ class Sequential:
     def train(
         self, tasks: Sequence[Task], done: int, parent: Network, values: Snapshot
     ) -> Iterator[Network]:
-        """See `Executor`."""
+        """See `CycleTrainer`."""
         for task in tasks[done:]:
             yield self.training.run(task, parent, values)

@@ -1,0 +1,112 @@
+"""What another process needs to build the trainer of a run once more."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from miha.errors import ArgumentError
+from miha.trainer.copies import from_bytes
+from miha.trainer.custom import custom_objects
+from miha.trainer.factory import make_trainer
+from miha.trainer.protocol import Trainer
+from miha.trainer.streams.opening import Source, open_data
+
+LOADED = ("x", "y", "sample_weight", "validation_data")
+"""What a user's `load_data` may return."""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Builds a trainer that equals the run's own.
+
+    Attributes:
+        network: The archive of the user's network, as the run's own trainer wrote it.
+        custom_objects: Classes and functions that Keras does not know by itself.
+        sources: Training and validation data; None where they are loaded.
+        load_data: Returns what `MIHA` was given as data; None where it is sent.
+        opening: The other arguments of `open_data`.
+        arguments: Those of `make_trainer`.
+        settings: Keras' own, as `keras_settings` returns them.
+    """
+
+    network: bytes
+    custom_objects: Mapping[str, Any]
+    sources: tuple[Source, Source | None] | None
+    load_data: Callable[[], Mapping[str, Any]] | None
+    opening: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    def __call__(self) -> Trainer:
+        """Build the trainer.
+
+        Raises:
+            ArgumentError: `load_data` returns something else than data.
+        """
+        _configure(self.settings)
+        with warnings.catch_warnings():
+            # An optimizer that has not trained yet has no state to load.
+            warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
+            # The user's own network: its Lambda layers are trusted.
+            model = from_bytes(self.network, dict(self.custom_objects), safe_mode=False)
+        return make_trainer(model, *self._data(model), **self.arguments)
+
+    def _data(self, model: keras.Model) -> tuple[Source, Source | None]:
+        if self.sources is not None:
+            return self.sources
+        loaded = None if self.load_data is None else self.load_data()
+        if not isinstance(loaded, Mapping) or "x" not in loaded or set(loaded) - set(LOADED):
+            raise ArgumentError(
+                f"`load_data` must return a dictionary of {list(LOADED)}, with 'x' at least. "
+                f"Received: {type(loaded)}. Return what MIHA was given."
+            )
+        return open_data(model, **loaded, **self.opening)
+
+
+def blueprint(
+    model: keras.Model,
+    trainer: Trainer,
+    sources: tuple[Source, Source | None],
+    load_data: Callable[[], Mapping[str, Any]] | None,
+    opening: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+) -> Blueprint:
+    """Return what builds a trainer once more.
+
+    Args:
+        model: The user's network.
+        trainer: Made of it, and not trained yet.
+        sources: Training and validation data.
+        load_data: What each worker loads them by; None: they are sent.
+        opening: The other arguments of `open_data`.
+        arguments: Those of `make_trainer`.
+    """
+    return Blueprint(
+        network=trainer.export(trainer.snapshot(), trainer.genome),
+        custom_objects=custom_objects(model),
+        sources=sources if load_data is None else None,
+        load_data=load_data,
+        opening=opening,
+        arguments=arguments,
+        settings=keras_settings(),
+    )
+
+
+def keras_settings() -> dict[str, Any]:
+    """Return the settings of Keras that decide what is computed."""
+    return {
+        "floatx": keras.config.floatx(),
+        "epsilon": keras.config.epsilon(),
+        "image_data_format": keras.config.image_data_format(),
+        "dtype_policy": keras.config.dtype_policy().name,
+    }
+
+
+def _configure(settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        getattr(keras.config, f"set_{name}")(value)
