@@ -1,18 +1,19 @@
 """A process that runs MIHA in a folder, its clones on Ray's workers or in itself.
 
-Usage: ``python ray_child.py FOLDER WORKERS [SECONDS]``: 0 workers: no Ray. Prints the workers'
-process ids when the run has begun. A clone's epoch takes ``SECONDS`` longer than it need.
+Usage: ``python ray_child.py FOLDER WORKERS [DATA]``; 0 workers: no Ray. ``DATA`` is "load_data"
+where each worker loads the data, "dataset" where it is what cannot be sent. Prints at the end what
+two equal runs have in common.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
+import keras
+from networks import convolutional, images
 
 import miha
 
@@ -20,53 +21,45 @@ RUN = {"m": 1, "n": 2, "k": 1, "c": 2, "pop_size": 4, "batch_size": 16, "seed": 
 SPACE = {"optimizers": ["adam", "sgd"], "activations": ["relu", "tanh"]}
 
 
-def search(folder, **changes):
+def data():
+    (x, y), validation = images(), images(32, seed=9)
+    return {"x": x, "y": y, "validation_data": validation}
+
+
+def dataset():
+    import tensorflow as tf
+
+    return {"x": tf.data.Dataset.from_tensor_slices(images()).batch(16)}
+
+
+def search(folder, workers, way):
     """Return a small search with Dropout, BatchNormalization and every mutation."""
-    from networks import convolutional, images
-
-    return miha.MIHA(
-        convolutional(),
-        *images(),
-        validation_data=images(32, seed=9),
-        logs=folder,
-        space=miha.SearchSpace(**SPACE),
-        **{**RUN, **changes},
-    )
+    load_data = data if way == "load_data" else None
+    executor = miha.RayExecutor(workers=workers, load_data=load_data) if workers else "local"
+    given = dataset() if way == "dataset" else data()
+    space = miha.SearchSpace(**SPACE)
+    return miha.MIHA(convolutional(), **given, logs=folder, space=space, executor=executor, **RUN)
 
 
-def values(folder):
-    """Return checksums of the values of each archive, however the archive was packed."""
+def summary(folder):
+    """Return what two equal runs have in common, the values of every archive among it."""
     result = miha.load_run(folder)
-    model = result.model
-    held = [np.array(v) for v in (*model.weights, *model.optimizer.variables)]
-    history = result.history.drop(columns="seconds")
-    sums = {}
-    for path in sorted(Path(folder).rglob("*.zip")):
-        network = miha.load(path)[0]
-        arrays = [np.array(v).tobytes() for v in (*network.weights, *network.optimizer.variables)]
-        sums[path.name] = hash_of(b"".join(arrays))
-    return json.dumps(
-        {
-            "history": history.to_json(),
-            "lineage": result.lineage.drop(columns="failure").to_json(),
-            "failures": result.lineage["failure"].notna().tolist(),
-            "values": hash_of(b"".join(v.tobytes() for v in held)),
-            "archives": sums,
-        }
-    )
+    return {
+        "state": result.state,
+        "history": result.history.drop(columns="seconds").to_json(),
+        "lineage": result.lineage.to_json(),
+        "values": {path.name: checksum(path) for path in sorted(Path(folder).rglob("*.zip"))},
+    }
 
 
-def hash_of(data):
-    import hashlib
-
-    return hashlib.sha256(data).hexdigest()
+def checksum(path):
+    network = miha.load(path)[0]
+    variables = [*network.weights, *network.optimizer.variables]
+    held = (keras.ops.convert_to_numpy(variable).tobytes() for variable in variables)
+    return hashlib.sha256(b"".join(held)).hexdigest()
 
 
 if __name__ == "__main__":
-    began = time.time()
-    folder, workers = sys.argv[1], int(sys.argv[2])
-    executor = miha.RayExecutor(workers=workers) if workers else "local"
-    search(folder, executor=executor).optimize()
-    print(time.time() - began, file=sys.stderr)
-    if os.environ.get("TELL"):
-        print(values(folder))
+    folder, workers, way = (*sys.argv[1:], "")[:3]
+    search(folder, int(workers), way).optimize()
+    print(json.dumps(summary(folder)))

@@ -20,6 +20,7 @@ from executor_contract import SCHEDULE, ExecutorContract, here, is_faster, story
 from fakes import GENOME, FakeTrainer, make_job, make_loop, run
 
 from miha import RayExecutor
+from miha.callbacks import Callback
 from miha.checks import check_population
 from miha.errors import ArgumentError, MihaError, MihaWarning
 from miha.executors.factory import choose_executor
@@ -296,3 +297,80 @@ def test_more_than_this_machine_has_is_refused(begin):
 def test_workers_that_never_come_end_the_run(begin):
     with pytest.raises(MihaError, match="ready within `start_timeout`, 2 s"):
         begin(cpus_per_clone=64, autoscaling=True, start_timeout=2)
+
+
+def sleeps(genome):
+    time.sleep(0.4)
+
+
+class Losing(Callback):
+    """Takes a machine away when the first clone of a cycle is in, others being at work."""
+
+    def __init__(self, take):
+        self._take = take
+
+    def on_training_end(self, network):
+        if network.task.clone == 0 and network.task.cycle == 1:
+            self._take()
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_lost_changes_nothing(tmp_path):
+    pytest.importorskip("ray", reason="pip install 'miha[ray]'")
+    from ray.cluster_utils import Cluster
+
+    run(here(tmp_path / "here"))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    executor = RayExecutor(address=cluster.address, start_timeout=60)
+    executor.check()
+    workers = executor.start(make_job(partial(FakeTrainer, fails=sleeps)))
+    try:
+        losing = Losing(lambda: cluster.remove_node(nodes[1], allow_graceful=False))
+        run(make_loop(tmp_path / "away", workers=workers, callbacks=[losing], **SCHEDULE))
+    finally:
+        workers.close()
+        cluster.shutdown()
+    assert story(tmp_path / "away") == story(tmp_path / "here")
+    assert values(tmp_path / "away") == values(tmp_path / "here")
+    assert "has lost its worker" in (tmp_path / "away" / "run.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What a run tells that had one core and no Ray."""
+    return told(child(tmp_path_factory.mktemp("alone") / "run", 0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_network_of_keras_becomes_the_same_on_any_number_of_workers(tmp_path, alone, workers):
+    assert told(child(tmp_path / "run", workers)) == alone
+
+
+@pytest.mark.slow
+def test_data_that_each_worker_loads_gives_the_same(tmp_path, alone):
+    assert told(child(tmp_path / "run", 1, "load_data")) == alone
+
+
+@pytest.mark.slow
+def test_a_dataset_that_cannot_be_sent_is_refused_before_anything_is_written(tmp_path):
+    process = child(tmp_path / "run", 1, "dataset")
+    errors = process.communicate(timeout=240)[1]
+    assert process.returncode == 1
+    assert "can be sent to another process" in errors and "load_data" in errors
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_goes_on_to_the_same_end(tmp_path, alone):
+    journal = tmp_path / "run" / "journal.jsonl"
+    for lines in (2, 8):
+        process = child(tmp_path / "run", 2)
+        while process.poll() is None and (
+            not journal.exists() or len(journal.read_text().splitlines()) < lines
+        ):
+            time.sleep(0.05)
+        process.kill()
+        process.communicate()
+    assert told(child(tmp_path / "run", 2)) == alone
