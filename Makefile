@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-all test-slow test-ray lint benchmark benchmark-population clean
+.PHONY: demo test test-all test-slow test-ray lint benchmark benchmark-population benchmark-ray clean
 
 demo: .venv/.examples  ## Train a small network on handwritten digits with the real method.
 	$(BIN)/python examples/quickstart.py
@@ -18,8 +18,8 @@ test-all: test .venv/.test,jax,torch  ## Run the trainers of Keras' other backen
 test-slow: .venv/.test  ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -m slow
 
-test-ray: .venv/.test,compare  ## Run the comparison with Ray Tune, which is large.
-	$(BIN)/python -m pytest -m "slow or not slow" tests/test_compare_ray.py
+test-ray: .venv/.test,compare,ray  ## Run what needs Ray, which is large.
+	$(BIN)/python -m pytest -m "slow or not slow" tests/test_compare_ray.py tests/test_ray.py
 
 lint: .venv/.dev  ## Check style and types.
 	$(BIN)/ruff check .
@@ -31,6 +31,9 @@ benchmark: .venv/.test  ## Compare with `fit`; set ARGS="--data mnist.npz" to re
 
 benchmark-population: .venv/.jax,benchmark  ## Train clones together, one after another, and alone.
 	$(BIN)/python benchmarks/population.py $(ARGS)
+
+benchmark-ray: .venv/.ray,benchmark  ## Train populations on two workers of Ray, and without.
+	$(BIN)/python benchmarks/ray_population.py $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
