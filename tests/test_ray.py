@@ -374,3 +374,20 @@ def test_a_driver_that_is_killed_goes_on_to_the_same_end(tmp_path, alone):
         process.kill()
         process.communicate()
     assert told(child(tmp_path / "run", 2)) == alone
+
+
+@pytest.mark.slow
+def test_the_example_and_the_benchmark_run(tmp_path):
+    root = CHILD.parents[1]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(root), *filter(None, sys.path)]),
+    }
+    for script in (["examples/ray_cluster.py", "--cycles", "1"], ["benchmarks/ray_population.py"]):
+        command = [sys.executable, str(root / script[0]), *script[1:]]
+        command += ["--quick"] if "benchmarks" in script[0] else ["--workers", "1"]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "Ended with" in done.stdout or "populations: local / two workers" in done.stdout
