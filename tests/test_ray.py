@@ -362,18 +362,33 @@ def test_a_dataset_that_cannot_be_sent_is_refused_before_anything_is_written(tmp
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+def until_journal_has(folder, lines, process):
+    """Wait until a run's journal has so many lines, or the run is over."""
+    journal = folder / "journal.jsonl"
+    while process.poll() is None:
+        if journal.exists() and len(journal.read_text().splitlines()) >= lines:
+            return
+        time.sleep(0.05)
+
+
 @pytest.mark.slow
 def test_a_driver_that_is_killed_goes_on_to_the_same_end(tmp_path, alone):
-    journal = tmp_path / "run" / "journal.jsonl"
     for lines in (2, 8):
         process = child(tmp_path / "run", 2)
-        while process.poll() is None and (
-            not journal.exists() or len(journal.read_text().splitlines()) < lines
-        ):
-            time.sleep(0.05)
+        until_journal_has(tmp_path / "run", lines, process)
         process.kill()
         process.communicate()
     assert told(child(tmp_path / "run", 2)) == alone
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_terminated_ends_in_order(tmp_path):
+    process = child(tmp_path / "run", 1)
+    until_journal_has(tmp_path / "run", 2, process)
+    process.terminate()
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Run the same script again with these `logs` to go on." in errors
 
 
 @pytest.mark.slow

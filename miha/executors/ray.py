@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 from numbers import Real
@@ -98,7 +101,8 @@ class RayExecutor:
         check_address(self._address)
         own = {"include_dashboard": False} if self._address in (None, "local") else {}
         try:
-            ray.init(self._address, log_to_driver=False, logging_level="error", **own)
+            with _same_sigterm():
+                ray.init(self._address, log_to_driver=False, logging_level="error", **own)
         except ConnectionError as error:
             raise unreachable(self._address, first_line(error)) from error
 
@@ -157,6 +161,17 @@ class RayExecutor:
                 "tf.data.Dataset, say), give RayExecutor(load_data=...), a function that makes it "
                 "in each worker; where it is a class or a function of yours, put it into a module."
             ) from error
+
+
+@contextlib.contextmanager
+def _same_sigterm() -> Iterator[None]:
+    """Leave SIGTERM to whom it was left before: Ray takes it for itself."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def check_address(address: str | None) -> None:
