@@ -303,7 +303,8 @@ class Network:
         fitness: Its fitness, if it was a clone.
         parent: Name of the archive that it was trained on from.
         failure: Why its training failed, if it did: a sentence, or an error's traceback.
-        seconds: Wall time of that training, what surrounds its epochs included.
+        seconds: Wall time of that training, what surrounds its epochs included; of a clone that
+            trained beside others on workers, the time since the one before it was in.
         restored: Name of the archive whose network its own archive holds instead: a better one
             of the run.
     """

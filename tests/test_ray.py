@@ -349,6 +349,19 @@ def test_a_network_of_keras_becomes_the_same_on_any_number_of_workers(tmp_path, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_give_the_same_on_a_worker(tmp_path, backend):
+    pytest.importorskip(backend)
+    flags = "--xla_cpu_multi_thread_eigen=false"  # As a worker of one core has it.
+    runs = (
+        child(tmp_path / f"{workers}", workers, KERAS_BACKEND=backend, XLA_FLAGS=flags)
+        for workers in (0, 1)
+    )
+    alone, away = map(told, runs)
+    assert away == alone
+
+
+@pytest.mark.slow
 def test_data_that_each_worker_loads_gives_the_same(tmp_path, alone):
     assert told(child(tmp_path / "run", 1, "load_data")) == alone
 
