@@ -9,7 +9,7 @@ from fakes import FakePopulationTrainer, FakeTrainer
 
 from miha.choices import Choices, Wishes, described, settle
 from miha.errors import ArgumentError, RunExistsError
-from miha.executors.factory import make_executor
+from miha.executors.factory import make_cycle_trainer
 from miha.executors.fused import Fused
 from miha.executors.sequential import Sequential
 from miha.folder import RunFolder
@@ -170,7 +170,7 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_was_begun(folder):
 
 def test_a_run_that_goes_on_with_another_backend_trains_as_that_can():
     trainers = (Device(), Device(obstacle="another backend"), FakeTrainer())
-    way = [make_executor(Training(None, trainer, ()), 8) for trainer in trainers]
+    way = [make_cycle_trainer(Training(None, trainer, ()), 8) for trainer in trainers]
     assert [type(executor) for executor in way] == [Fused, Sequential, Sequential]
 
 
