@@ -228,6 +228,32 @@ def test_a_worker_that_is_killed_changes_nothing(tmp_path, begin, number):
     assert "has lost its worker" in (tmp_path / "away" / "run.log").read_text()
 
 
+class Killing(Callback):
+    """Kills every worker while the winner of a cycle trains."""
+
+    def __init__(self, ray, workers):
+        self._ray, self._workers, self.killed = ray, workers, []
+
+    def on_training_begin(self, task):
+        if task.phase == "winner" and not self.killed:
+            self.killed = self._ray.get([actor.ping.remote() for actor in self._workers._idle])
+            for pid in self.killed:
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_while_they_wait_are_no_fault_of_a_clone(tmp_path, ray, begin):
+    run(here(tmp_path / "here", c=3))
+    workers = begin(workers=2)
+    killing = Killing(ray, workers)
+    changes = {**SCHEDULE, "c": 3, "callbacks": [killing]}
+    run(make_loop(tmp_path / "away", workers=workers, **changes))
+    assert len(killing.killed) == 2
+    assert story(tmp_path / "away") == story(tmp_path / "here")
+    log = (tmp_path / "away" / "run.log").read_text()
+    assert "while it had nothing to do" in log and "has lost its worker" not in log
+
+
 @pytest.mark.slow
 def test_a_clone_that_kills_its_worker_twice_has_failed(tmp_path, begin):
     workers = begin(partial(FakeTrainer, fails=kills_if_faster), workers=2)

@@ -20,6 +20,10 @@ MOST_FAILED_STARTS = 3
 """Workers in a row that may be gone before they are ready."""
 
 
+LONGEST_PING = 30.0
+"""Seconds that a worker with nothing to do may take to answer."""
+
+
 @dataclass(frozen=True)
 class Assignment:
     """A clone that a worker is at.
@@ -83,7 +87,9 @@ class Actors:
 
     def share(self, parent: Genome, values: Snapshot) -> None:
         """See `Workers`."""
+        self._last_seen = time.monotonic()
         self._shared = self._ray.put((parent, values))
+        self._replace_dead()
 
     def submit(self, number: int, task: Task) -> None:
         """See `Workers`."""
@@ -111,6 +117,20 @@ class Actors:
         self._busy, self._idle, self._starting, self._shared = {}, [], {}, None
         if self._is_own:
             self._ray.shutdown()
+
+    def _replace_dead(self) -> None:
+        """Replace workers that are gone since their last clone: no clone is to blame for that."""
+        pings = {actor.ping.remote(): actor for actor in self._idle}
+        self._idle = []
+        if pings:
+            self._ray.wait([*pings], num_returns=len(pings), timeout=LONGEST_PING)
+        for reference, actor in pings.items():
+            try:
+                self._ray.get(reference, timeout=0)
+                self._idle.append(actor)
+            except self._ray.exceptions.RayError:
+                say("A worker was gone, or did not answer, while it had nothing to do.")
+                self._replace(actor)
 
     def _hire(self) -> None:
         actor = self._make(self._job)

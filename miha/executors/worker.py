@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -29,6 +30,10 @@ class Worker:
         self._trainer = job.make_trainer()
         if job.xla_from is not None and self._trainer.compiler == "graph":
             cast(XlaTrainer, self._trainer).compile_from(job.xla_from)
+
+    def ping(self) -> int:
+        """Return the id of the process."""
+        return os.getpid()
 
     def describe(self) -> tuple[dict[str, Any], str]:
         """Return the trainer's signature, and where it trains."""
