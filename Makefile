@@ -19,7 +19,7 @@ test-slow: .venv/.test  ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -m slow
 
 test-ray: .venv/.test,compare,ray  ## Run what needs Ray, which is large.
-	$(BIN)/python -m pytest -m "slow or not slow" tests/test_compare_ray.py tests/test_ray.py
+	$(BIN)/python -m pytest -m "slow or not slow" tests/test_compare_ray.py tests/test_ray*.py
 
 lint: .venv/.dev  ## Check style and types.
 	$(BIN)/ruff check .

@@ -83,6 +83,8 @@ class RayExecutor:
         is_own = not ray.is_initialized()
         if is_own:
             self._connect(ray)
+        else:
+            self._check_in_use(ray.get_runtime_context().gcs_address)
         try:
             number = min(self._places(ray.nodes(), job.pop_size), job.pop_size)
             actors = Actors(ray, self._sent(ray, job), job, number, self._options(job), is_own)
@@ -105,6 +107,13 @@ class RayExecutor:
                 ray.init(self._address, log_to_driver=False, logging_level="error", **own)
         except ConnectionError as error:
             raise unreachable(self._address, first_line(error)) from error
+
+    def _check_in_use(self, used: str) -> None:
+        if self.address not in (None, "auto", "local", used):
+            raise ArgumentError(
+                f"`address` must be that of the Ray that this process uses already, {used!r}. "
+                f"Received: address={self.address!r}. Leave it out, or call ray.shutdown() first."
+            )
 
     def _places(self, nodes: list[Mapping[str, Any]], most: int) -> int:
         """Return how many workers there shall be.
