@@ -313,7 +313,10 @@ def regrets(rows: list[dict[str, Any]]) -> str:
         by_start = group["start"] + group["seed"].where(group["start"] == "random", 0).astype(str)
         plain = group["variant"].isin(["plain", "cosine"])
         best = group[plain].groupby([by_start, "variant"])["last"].mean().max()
-        regret = best - group[group["start"] == "random"].groupby("variant")["last"].mean()
+        wide = group[group["start"] == "random"].pivot(
+            index="seed", columns="variant", values="last"
+        )
+        regret = best - wide.dropna().mean()
         for name in [v for v in VARIANTS if v in regret]:
             share = f"{regret[name] / regret['plain']:.1%}"
             lines.append(f"| {task} | {sign * best:.4f} | {name} | {regret[name]:.4f} | {share} |")
