@@ -278,7 +278,7 @@ def test_the_output_layer_mutates_when_it_is_named(tmp_path):
     )
     model.compile("sgd", "mse")
     space = SearchSpace(layers=["out"])
-    changes = {"space": space, "mutations": ["activation"], "restarts": 0}
+    changes = {"space": space, "mutations": ["activation"], "restarts": 0, "rest": False}
     result = run_in(tmp_path / "run", model, **changes).optimize()
     assert result.lineage["change"].str.startswith("out: ").sum() == 4
 
