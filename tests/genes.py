@@ -154,8 +154,9 @@ class GenesContract:
 
     def test_every_mutation_can_change_this_network(self, make):
         trainer = make(noisy(), one_hot(), genes=BOTH)
-        for seed, (name, mutation) in enumerate(MUTATIONS.items()):
-            child = mutation().mutate(trainer.genome, trainer.space, rng(seed))
+        others = [name for name in MUTATIONS if name != "perturb"]  # Which changes weights alone.
+        for seed, name in enumerate(others):
+            child = MUTATIONS[name]().mutate(trainer.genome, trainer.space, rng(seed))
             assert child is not None and child != trainer.genome, name
 
     def test_noise_can_be_switched_off_and_on_again(self, make):

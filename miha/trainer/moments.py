@@ -18,7 +18,7 @@ def carry(before: Any, after: Any) -> None:
         before: The optimizer that has trained, without wrappers.
         after: The one that takes over, likewise; both built for the same variables.
     """
-    if type(before) not in ALIKE or type(after) not in ALIKE or before is after:
+    if not (_is_alike(before) and _is_alike(after)) or before is after:
         return
     after.iterations.assign(before.iterations)
     for name in ("_momentums", "_velocities", "_model_variables_moving_average"):
@@ -32,6 +32,12 @@ def carry(before: Any, after: Any) -> None:
         target.assign(source)
     if isinstance(after, keras.optimizers.Nadam):
         after._u_product.assign(_product(int(after.iterations)))
+
+
+def _is_alike(optimizer: Any) -> bool:
+    """Tell whether an optimizer is one of `ALIKE`: Keras' own, of a class for each backend."""
+    is_keras = type(optimizer).__module__.partition(".")[0] == "keras"
+    return is_keras and isinstance(optimizer, ALIKE)
 
 
 def _product(steps: int) -> float:
