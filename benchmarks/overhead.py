@@ -60,6 +60,7 @@ def with_miha(
         run = miha.MIHA(
             build(), *data, validation_data=validation, **vars(schedule),
             seed=0, logs=Path(folder) / "run", verbose=0, callbacks=callbacks, compiler=compiler,
+            rest=False,  # Every cycle has clones: what they cost is to be seen.
         )  # fmt: skip
         for callback in callbacks:
             callback.run = run
