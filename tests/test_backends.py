@@ -15,10 +15,9 @@ from miha.records import Genome
 
 def run(folder, network, data, **arguments):
     arguments = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 24} | arguments
+    arguments = {"seed": 3, "rest": False, "verbose": 0} | arguments
     x, y = data
-    return miha.MIHA(
-        network, x, y, validation_data=data, seed=3, logs=folder, verbose=0, **arguments
-    )
+    return miha.MIHA(network, x, y, validation_data=data, logs=folder, **arguments)
 
 
 LARGE = [pytest.param(kind, marks=pytest.mark.slow) for kind in LARGE_KINDS]

@@ -13,6 +13,7 @@ from miha.errors import MihaError
 from miha.story import Story
 
 SHORT = {"m": 2, "n": 2, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
+SHORT["rest"] = False  # So that the epochs of the main line are known.
 MAIN_LINE = 2 * 2 + 2 * (2 + 1)
 
 
