@@ -174,8 +174,12 @@ def everything(tmp_path_factory):
 
 
 @pytest.mark.parametrize("package", LIBRARIES)
-def test_the_libraries_are_there(package):
+def test_the_strategies_of_a_library_have_run_where_it_is_there(everything, package):
     pytest.importorskip(package, reason="pip install 'miha[compare]'")
+    comparison, _ = everything
+    for strategy in LIBRARIES[package]:
+        [cell] = comparison.of("mine", strategy.name)
+        assert cell.failure is None and cell.value is not None
 
 
 @pytest.mark.parametrize("name", [strategy.name for strategy in STRATEGIES])
