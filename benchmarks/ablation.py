@@ -249,7 +249,8 @@ def mutated(experiment: Experiment, data: Any, genome: Genome, seed: int, **chan
         result = miha.MIHA(
             build(experiment, genome, seed), x, y, validation_data=validation,
             batch_size=min(genome.batch_size, len(x)), **vars(experiment.schedule),
-            seed=seed, logs=Path(folder) / "run", verbose=0, keep="final", **changes,
+            seed=seed, logs=Path(folder) / "run", verbose=0, keep="final",
+            max_epochs=experiment.schedule.epochs, **changes,
         ).optimize()  # fmt: skip
     counts = result.lineage.groupby("gene")["selected"].agg(["size", "sum"])
     return [result.model, result.best_model], counts.T.astype(int).to_dict("list")

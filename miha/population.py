@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -18,10 +18,13 @@ Mutant = tuple[Genome, Change]
 ADAPTIVE = ("adam", "adamw", "nadam", "rmsprop", "adamax")
 """Optimizers whose default learning rate suits most networks: a restart has few epochs."""
 
+RATE = 0.001
+"""Keras' default learning rate of all of these."""
+
 RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish")
 """Activations under which a deep network learns from its first epochs: they do not saturate."""
 
-RESTART_BATCH_SIZES = (16, 32, 64)
+BATCH_SIZES = (32, 16, 64)
 
 
 def population(
@@ -45,26 +48,42 @@ def population(
     places = [generator(plan.seed, "clone", cycle, i, "mutation") for i in range(first, size)]
     mutants = distinct_mutants(genome, plan.mutations, space, rng, places, learned)
     if cycle <= plan.restarts and len(places) > 1:
-        mutants[-1] = restarted(genome, space, places[-1])
+        mutants[-1] = restarted(genome, space, cycle, places[-1])
     return [(genome, UNCHANGED)] * first + mutants
 
 
-def restarted(parent: Genome, space: Space, rng: np.random.Generator) -> Mutant:
-    """Draw a genome to begin anew with: an adaptive optimizer, one rectifier for all layers.
+def restarted(parent: Genome, space: Space, cycle: int, rng: np.random.Generator) -> Mutant:
+    """Return a genome to begin anew with: an adaptive optimizer, one rectifier for all layers.
+
+    In the first cycle it is what a textbook begins with, Adam at 0.001, relu and batches of 32, as
+    far as the space holds them and unless the network begins so itself; else it is drawn.
 
     Args:
         parent: The genome of the network that does not begin anew.
         space: What each gene may become.
+        cycle: 1 to c.
         rng: The only source of randomness.
     """
-    optimizers = [name for name in space.optimizers if name in ADAPTIVE] or list(space.optimizers)
     names = list(dict.fromkeys(name for names in space.slots.values() for name in names))
-    names = [name for name in names if name in RECTIFIERS] or names
     low, high = space.batch_size
-    sizes = [size for size in RESTART_BATCH_SIZES if low <= size <= high] or [parent.batch_size]
-    optimizer = optimizers[rng.integers(len(optimizers))]
-    child = space.with_optimizer(parent, optimizer)
-    child = child.replace(batch_size=sizes[rng.integers(len(sizes))])
-    if names:
-        child = with_activations(child, space, names[rng.integers(len(names))])
+    choices = [
+        _known(ADAPTIVE, space.optimizers) or list(space.optimizers),
+        [size for size in BATCH_SIZES if low <= size <= high] or [parent.batch_size],
+        _known(RECTIFIERS, names) or names or [""],
+    ]
+    child = _anew(parent, space, *(values[0] for values in choices))
+    if cycle > 1 or child == parent:
+        child = _anew(parent, space, *(values[rng.integers(len(values))] for values in choices))
     return child, Change("restart", f"fresh weights: {child}", "restart")
+
+
+def _known(wanted: Sequence[str], names: Iterable[str]) -> list[str]:
+    return [name for name in wanted if name in {*names}]
+
+
+def _anew(parent: Genome, space: Space, optimizer: str, size: int, activation: str) -> Genome:
+    child = space.with_optimizer(parent, optimizer).replace(batch_size=size)
+    if optimizer in ADAPTIVE and child.learning_rate is not None:
+        low, high = space.learning_rate
+        child = child.replace(learning_rate=min(max(RATE, low), high))
+    return with_activations(child, space, activation) if activation else child

@@ -53,11 +53,14 @@ def test_a_restart_takes_the_place_of_a_mutant_and_leaves_the_others_as_they_are
     assert draw()[:5] == draw(restarts=0)[:5]
 
 
-def test_a_restart_has_an_adaptive_optimizer_at_its_own_rate_and_one_rectifier():
+def restart(seed=0, parent=GENOME, space=SPACE, cycle=2):
+    return restarted(parent, space, cycle, np.random.default_rng(seed))
+
+
+def test_a_restart_has_an_adaptive_optimizer_at_its_default_rate_and_one_rectifier():
     for seed in range(20):
-        genome, change = restarted(GENOME, SPACE, np.random.default_rng(seed))
-        assert genome.optimizer in ADAPTIVE
-        assert genome.learning_rate == SPACE.optimizers[genome.optimizer]
+        genome, change = restart(seed)
+        assert (genome.optimizer in ADAPTIVE, genome.learning_rate) == (True, 0.001)
         name = dict(genome.activations)["hidden"]
         assert name in ("relu", "gelu")
         assert all(
@@ -66,17 +69,44 @@ def test_a_restart_has_an_adaptive_optimizer_at_its_own_rate_and_one_rectifier()
         assert change.gene == "restart" and str(genome) in change.text
 
 
+TEXTBOOK = replace(SPACE, optimizers=SPACE.optimizers | {"adam": 0.3}, batch_size=(8, 128))
+
+
+def test_the_first_restart_begins_as_a_textbook_does():
+    found = {restart(seed, space=TEXTBOOK, cycle=1)[0] for seed in range(20)}
+    (genome,) = found
+    assert (genome.optimizer, genome.learning_rate, genome.batch_size) == ("adam", 0.001, 32)
+    assert dict(genome.activations)["hidden"] == "relu"
+    assert len({restart(seed, space=TEXTBOOK)[0] for seed in range(20)}) > 5
+
+
+def test_a_network_that_begins_as_a_textbook_does_is_not_begun_so_again():
+    parent = restart(space=TEXTBOOK, cycle=1)[0]
+    found = {restart(seed, parent, TEXTBOOK, cycle=1)[0] for seed in range(20)}
+    assert len(found) > 5
+
+
+def test_a_restart_keeps_to_the_space():
+    space = replace(TEXTBOOK, learning_rate=(0.01, 0.1), batch_size=(48, 80))
+    found = [restart(seed, space=space, cycle=cycle)[0] for seed in range(9) for cycle in (1, 2)]
+    assert {(genome.learning_rate, genome.batch_size) for genome in found} == {(0.01, 64)}
+
+
+def test_a_restart_under_a_schedule_has_no_rate():
+    space = replace(SPACE, optimizers=dict.fromkeys(SPACE.optimizers))
+    assert restart(parent=GENOME.replace(learning_rate=None), space=space)[0].learning_rate is None
+
+
 def test_a_restart_without_rectifiers_takes_any_activation():
     space = replace(SPACE, slots={"hidden": ("tanh", "softsign"), "last": ("tanh",)})
     parent = GENOME.with_activation("hidden", "tanh").with_activation("last", "tanh")
-    drawn = (restarted(parent, space, np.random.default_rng(s))[0] for s in range(20))
+    drawn = (restart(seed, parent, space)[0] for seed in range(20))
     assert {dict(genome.activations)["hidden"] for genome in drawn} == {"tanh", "softsign"}
 
 
 def test_a_restart_without_adaptive_optimizers_takes_any():
     space = replace(SPACE, optimizers={"sgd": 0.005, "lion": 0.0005})
-    found = {restarted(GENOME, space, np.random.default_rng(s))[0].optimizer for s in range(20)}
-    assert found == {"sgd", "lion"}
+    assert {restart(seed, space=space)[0].optimizer for seed in range(20)} == {"sgd", "lion"}
 
 
 def entry(gene, fitness, cycle=1, genome=GENOME, parent="model/model_init.zip"):

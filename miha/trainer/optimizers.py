@@ -39,6 +39,12 @@ MOMENTUM = {
 EXTRA = {"sgd": {"momentum": 0.9}}
 """What an optimizer has beyond its Keras defaults: without momentum SGD is rarely used."""
 
+RATES = {"adadelta": 1.0, "adagrad": 0.01}
+"""Learning rates other than Keras' defaults, at which these two nearly stand still.
+
+Sources: M. Zeiler, "ADADELTA" (2012), whose rule has no other factor; PyTorch's default of Adagrad.
+"""
+
 
 def name_of(optimizer: Any) -> str:
     """Return the name that an optimizer has in a genome; wrappers are looked through."""
@@ -112,7 +118,8 @@ class Optimizers:
             return None
         if name == self.own_name:
             return short_decimal(inner(self._own).get_config()["learning_rate"])
-        return short_decimal(keras.optimizers.get(name).get_config()["learning_rate"])
+        default = RATES.get(name) or keras.optimizers.get(name).get_config()["learning_rate"]
+        return short_decimal(default)
 
     def beginning(self, name: str) -> dict[str, float]:
         """Return the momentum and the weight decay that an optimizer begins with, where it has any.
