@@ -40,7 +40,7 @@ class Experiment:
         loss: The loss, and metric whose value on the test data is reported.
         metric: Name of that metric.
         mode: Whether it is better small or large.
-        monitor: What MIHA compares clones by, and the best network of a training is the best in.
+        monitor: What the best network of a plain training is the best in, on the validation data.
         schedule: The epochs of MIHA; all others train as many.
     """
 
@@ -160,7 +160,7 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "cosine": None,
     "2021": {**OLD, "monitor": "loss"},
     "MIHA": {},
-    "by loss": {"monitor": "val_loss"},
+    "by accuracy": {"monitor": "val_accuracy"},
     "without restarts": {"restarts": 0},
     "without kept function": genes(
         miha.ActivationMutation(keep_function=False),
@@ -244,7 +244,6 @@ def plain(experiment: Experiment, data: Any, genome: Genome, seed: int, decays: 
 def mutated(experiment: Experiment, data: Any, genome: Genome, seed: int, **changes: Any) -> Any:
     """Run MIHA, and return the last network, the best on the validation data, and what won."""
     (x, y), validation, _ = data
-    changes = {"monitor": experiment.monitor, **changes}
     with tempfile.TemporaryDirectory() as folder:
         result = miha.MIHA(
             build(experiment, genome, seed), x, y, validation_data=validation,
@@ -278,6 +277,7 @@ def missing(args: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[tu
         range(2 * args.seeds), args.starts, args.variants, args.tasks
     ):
         is_wanted = seed < args.seeds or start == "random"
+        is_wanted &= variant != "by accuracy" or EXPERIMENTS[task].metric == "accuracy"
         if is_wanted and (task, start, variant, seed) not in known:
             yield task, start, variant, seed
 

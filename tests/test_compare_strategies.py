@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from families import SAMPLES, SEEN, START
 
+from miha import MIHA
 from miha.compare import (
     Comparison,
     CosineEarlyStopping,
@@ -386,6 +387,24 @@ def test_miha_is_told_how_a_value_of_the_users_own_is_better(tmp_path, strategy)
     )
     [cell] = comparison.cells
     assert cell.failure is None, cell.failure
+
+
+def test_miha_compares_its_clones_by_the_loss_whatever_picks_the_network(tmp_path, monkeypatch):
+    seen = []
+
+    class Spy(MIHA):
+        def optimize(self):
+            seen.append(super().optimize())
+            return seen[-1]
+
+    monkeypatch.setattr("miha.compare.strategies.mutation.MIHA", Spy)
+    compare(
+        *(families.build_with_gap, families.data(), [Miha(), Miha2021()]),
+        **{"starts": {"mine": START}, "space": SPACE, "epochs": 4, "seeds": 1, "isolate": False},
+        **{"monitor": "val_gap", "mode": "min", "metric_mode": "min"},
+        **{"logs": tmp_path, "verbose": 0},
+    )
+    assert [result.monitor for result in seen] == ["val_loss", "loss"]
 
 
 TEACHER = SearchSpace(

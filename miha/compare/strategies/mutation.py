@@ -36,6 +36,9 @@ SHARE_OF_ENDS = 0.1
 class Miha(Strategy):
     """One training of the start, whose hyperparameters mutate.
 
+    Its clones are compared as MIHA does by default, by ``val_loss``; of its networks, as of every
+    strategy's, the one that is best by the comparison's monitor is taken.
+
     Attributes:
         schedule: m, n, k, c and pop_size, which must train as many epochs as the budget; None:
             as MIHA's defaults, with as many cycles as the budget has room for.
@@ -49,8 +52,7 @@ class Miha(Strategy):
     def run(self, task: Task) -> keras.Model:
         """Run MIHA, and return its network with the best monitored value."""
         start, watch = task.start, Watch(task)
-        arguments: dict[str, Any] = {"monitor": task.monitor, "mode": task.mode}
-        arguments["mutations"] = mutations(task.space)
+        arguments: dict[str, Any] = {"mutations": mutations(task.space)}
         if not task.space.slots:
             arguments["restarts"] = 0  # They would choose activations, which nobody else does here.
         arguments |= self.options
