@@ -50,7 +50,7 @@ class SearchSpace:
             in the network such as ``"encoder/dense"``. None: every layer but the output layers.
         batch_size: Smallest and largest batch size. None: 8 to 512, widened to hold the
             network's own and cut at the number of samples.
-        learning_rate: Smallest and largest learning rate.
+        learning_rate: Smallest and largest learning rate; the network's own is what it is.
         momentum: Values of the momentum of SGD and RMSprop and of the ``beta_1`` of Adam and its
             like, between 0 and 1. What an optimizer begins with always belongs to them, as the
             network's own does to all lists below.

@@ -9,6 +9,8 @@ from networks import dense, images
 
 from miha.trainer.optimizers import Optimizers
 
+BOUNDS = (1e-6, 1.0)
+
 
 def test_what_was_set_beside_the_class_is_carried_over():
     own = keras.optimizers.Adam(
@@ -28,7 +30,17 @@ def test_going_back_to_the_own_class_brings_its_own_settings_back():
     optimizers.use("sgd")
     own = optimizers.use("adam")
     assert own.beta_1 == 0.8
-    assert optimizers.learning_rate("adam") == 0.002
+    assert optimizers.learning_rate("adam", BOUNDS) == 0.002
+
+
+def test_an_optimizer_begins_at_a_rate_at_which_it_moves_within_the_bounds():
+    optimizers = Optimizers(dense(keras.optimizers.Adam(0.5)))
+    rates = {name: optimizers.learning_rate(name, BOUNDS) for name in ("sgd", "nadam", "lion")}
+    assert rates == {"sgd": 0.01, "nadam": 0.001, "lion": 0.001}
+    assert optimizers.learning_rate("adadelta", BOUNDS) == 1.0
+    assert optimizers.learning_rate("adagrad", BOUNDS) == 0.01
+    narrow = {n: optimizers.learning_rate(n, (0.002, 0.005)) for n in ("sgd", "nadam", "adam")}
+    assert narrow == {"sgd": 0.005, "nadam": 0.002, "adam": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +81,7 @@ def test_a_schedule_goes_on_where_it_is_in_a_new_optimizer():
     model.fit(*images(), batch_size=16, epochs=1, verbose=0)
     rate = float(model.optimizer.learning_rate)
     adam = optimizers.start_fresh("adam")
-    assert optimizers.scheduled and optimizers.learning_rate("adam") is None
+    assert optimizers.scheduled and optimizers.learning_rate("adam", BOUNDS) is None
     assert float(adam.learning_rate) == pytest.approx(rate) == pytest.approx(0.05)
     average = adam._model_variables_moving_average[0]
     np.testing.assert_array_equal(average, model.trainable_variables[0])
@@ -81,5 +93,5 @@ def test_an_optimizer_of_the_users_own_is_kept():
 
     optimizers = Optimizers(dense(Careful(0.5)))
     assert optimizers.own_name == "careful"
-    assert optimizers.learning_rate("careful") == 0.5
+    assert optimizers.learning_rate("careful", BOUNDS) == 0.5
     assert isinstance(optimizers.start_fresh("careful"), Careful)

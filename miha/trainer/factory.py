@@ -181,7 +181,7 @@ def _resolve(
 ) -> Space:
     own = optimizers.Optimizers(live)
     names = dict.fromkeys([own.own_name, *(name.lower() for name in space.optimizers)])
-    rates = {name: own.learning_rate(name) for name in names}
+    rates = {name: own.learning_rate(name, space.learning_rate) for name in names}
     begins = {name: own.beginning(name) for name in names}
     return Space(
         optimizers=rates,

@@ -112,14 +112,19 @@ class Optimizers:
         self._fresh: dict[str, list[np.ndarray]] = {}
         self._begins: dict[str, dict[str, float]] = {}
 
-    def learning_rate(self, name: str) -> float | None:
-        """Return the learning rate that an optimizer begins with; None under a schedule."""
+    def learning_rate(self, name: str, bounds: tuple[float, float]) -> float | None:
+        """Return the learning rate that an optimizer begins with; None under a schedule.
+
+        Args:
+            name: The optimizer's.
+            bounds: Smallest and largest one for all but the user's own.
+        """
         if self.scheduled:
             return None
         if name == self.own_name:
             return short_decimal(inner(self._own).get_config()["learning_rate"])
         default = RATES.get(name) or keras.optimizers.get(name).get_config()["learning_rate"]
-        return short_decimal(default)
+        return min(max(short_decimal(default), bounds[0]), bounds[1])
 
     def beginning(self, name: str) -> dict[str, float]:
         """Return the momentum and the weight decay that an optimizer begins with, where it has any.
