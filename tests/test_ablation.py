@@ -1,0 +1,102 @@
+"""The ablation: its cells train alike, and its tables say what the cells do."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from miha.records import Schedule
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "ablation.py"
+
+
+@pytest.fixture(scope="module")
+def ablation():
+    spec = importlib.util.spec_from_file_location("ablation", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["ablation"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["ablation"]
+
+
+def digits(folder):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 784)).astype("float32"), rng.integers(10, size=60)
+    return (x[:32], y[:32]), (x[32:46], y[32:46]), (x[46:], y[46:])
+
+
+@pytest.fixture
+def run(ablation, monkeypatch, tmp_path, capsys):
+    toy = replace(ablation.EXPERIMENTS["mnist"], load=digits, schedule=Schedule(1, 1, 1, 1, 3))
+    monkeypatch.setattr(ablation, "EXPERIMENTS", {"mnist": toy})
+
+    def run(*variants):
+        out = tmp_path / "cells.jsonl"
+        command = ["ablation.py", "--data", str(tmp_path), "--out", str(out)]
+        command += ["--starts", "good", "random", "--seeds", "1", "--variants", *variants]
+        monkeypatch.setattr("sys.argv", command)
+        ablation.main()
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        return rows, capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.filterwarnings("ignore:There is no mutation of learning_rate")  # Of a cosine's.
+def test_an_ablation_goes_on_where_it_stopped_and_every_cell_is_told(run):
+    before, _ = run("plain", "MIHA")
+    rows, told = run("plain", "cosine", "MIHA", "with crossover")
+    assert rows[: len(before)] == before
+    places = [(row["start"], row["variant"], row["seed"]) for row in rows]
+    assert len(places) == len({*places}) == 12  # A random start more, as there are twice as many.
+    assert all(0 <= row["last"] <= 1 and 0 <= row["best"] <= 1 for row in rows)
+    assert told.count("| mnist | good | MIHA |") == 1
+    assert all(f"| {name} |" in told for name in ("plain", "cosine", "with crossover"))
+
+
+def test_all_variants_of_a_cell_begin_with_the_same_network(ablation):
+    experiment, genome = ablation.EXPERIMENTS["mnist"], ablation.start_of("random", 3)
+    first, second = (ablation.build(experiment, genome, 3, steps) for steps in (None, 90))
+    for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert ablation.start_of("random", 3) == genome != ablation.start_of("random", 4)
+
+
+def cells(task, start, **values):
+    names = {"two": "without rests"}
+    return [
+        {"task": task, "start": start, "variant": names.get(name, name), "seed": seed}
+        | {"last": value, "best": value}
+        for name, column in values.items()
+        for seed, value in enumerate(column)
+    ]
+
+
+def test_a_gain_is_paired_and_positive_where_miha_is_better(ablation):
+    rows = cells("lst", "good", MIHA=[0.1, 0.3], plain=[0.2, 0.5], two=[0.1, 0.2])
+    rows += cells("mnist", "good", MIHA=[0.9, 0.8], plain=[0.8, 0.7])
+    told = ablation.table(rows)
+    assert (
+        "| lst | good | plain | 0.3500 ± 0.1500 | 0.3500 ± 0.1500 | +0.1500 ± 0.0500 | 2 |" in told
+    )
+    assert "| lst | good | without rests | 0.1500 ± 0.0500 |" in told
+    assert "| -0.0500 ± 0.0500 | 2 |" in told
+    assert (
+        "| mnist | good | plain | 0.7500 ± 0.0500 | 0.7500 ± 0.0500 | +0.1000 ± 0.0000 | 2 |"
+        in told
+    )
+
+
+def test_a_regret_is_the_distance_to_the_best_plain_training(ablation):
+    rows = cells("mnist", "good", MIHA=[0.99, 0.99], plain=[0.9, 0.8])
+    rows += cells("mnist", "random", MIHA=[0.8, 0.7], plain=[0.5, 0.6])
+    told = ablation.regrets(rows)
+    assert "| mnist | 0.8500 | plain | 0.3000 | 100.0% |" in told
+    assert "| mnist | 0.8500 | MIHA | 0.1000 | 33.3% |" in told
