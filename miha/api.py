@@ -129,6 +129,10 @@ class MIHA:
         executor: Where clones train: ``"local"``: in this process; ``"ray"`` or a
             `miha.RayExecutor`: on workers of Ray, on this machine or on a cluster, with the same
             numbers; or an executor of your own.
+        asynchronous: Whether a cycle's winner is chosen, and trained on, when this share of the
+            population has come from the workers, the control included, and no clone waits for a
+            worker; True: 0.75. Those that are late train on; they are recorded, but no longer
+            compete. Which ones they are depends on the time that each takes.
         callbacks: `Callback` objects that watch the run, and callbacks of Keras, which are
             called for the network itself, and for the clones that become it, as in `fit`.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
@@ -184,6 +188,7 @@ class MIHA:
         population: Population = "auto",
         compiler: Compiler | None = None,
         executor: Where | Executor = "local",
+        asynchronous: bool | float = False,
         callbacks: Sequence[Callback | keras.callbacks.Callback] = (),
         verbose: int = 1,
     ) -> None:
@@ -196,6 +201,9 @@ class MIHA:
         checks.check_search(space, fitness)
         self._executor = choose_executor(executor)
         checks.check_population(population, self._executor is not None)
+        share = checks.check_asynchronous(
+            asynchronous, self._executor is not None, bool(racing), bool(crossover)
+        )
         wishes = None if mutations is None else resolve(mutations)
         self._keep: Keep = keep
         # Absolute: a callback may go elsewhere meanwhile.
@@ -277,6 +285,7 @@ class MIHA:
             anneal=bool(anneal),
             budgets=budgets,
             restore_best=bool(restore_best),
+            asynchronous=share,
             seed=self.seed,
         )
         watchers = join_keras_callbacks(callbacks, trainer)

@@ -16,6 +16,9 @@ from miha.randomness import generator
 from miha.records import Genome, Mode, Schedule
 from miha.space import SearchSpace, Space
 
+SHARE = 0.75
+"""Of a population, what must have come before an asynchronous run goes on, if not told."""
+
 
 def check_schedule(schedule: Schedule, control: bool) -> None:
     """Raise unless the schedule's numbers make a run.
@@ -70,6 +73,32 @@ def check_population(population: Any, is_away: bool) -> None:
             "`population` must not be 'fused' where clones train on workers, one on each. "
             "Received: both. Leave `population` out, or set executor='local'."
         )
+
+
+def check_asynchronous(
+    asynchronous: Any, is_away: bool, racing: bool, crossover: bool
+) -> float | None:
+    """Return the share of a population to wait for; None for all of it.
+
+    Raises:
+        ArgumentError: It is no share, or the run has nothing that could be late.
+    """
+    if asynchronous is False:
+        return None
+    share: Any = SHARE if asynchronous is True else asynchronous
+    if not isinstance(share, Real) or not 0 < float(share) < 1:
+        raise ArgumentError(
+            "`asynchronous` must be True, False, or the share of a population to wait for, above "
+            f"0 and below 1. Received: asynchronous={asynchronous!r}. True is {SHARE:g}."
+        )
+    others = {"executor='local'": not is_away, "racing=True": racing, "crossover=True": crossover}
+    if found := [name for name, is_so in others.items() if is_so]:
+        raise ArgumentError(
+            "`asynchronous` needs workers, each of which trains whole clones that are compared "
+            f"once. Received: asynchronous={asynchronous!r} with {' and '.join(found)}. Give "
+            "executor='ray', and leave racing and crossover out; or leave `asynchronous` out."
+        )
+    return float(share)
 
 
 def check_integer(name: str, value: Any, low: int) -> int:

@@ -75,10 +75,14 @@ def fittest(clones: Iterable[Network], count: int) -> list[Network]:
 
     Args:
         clones: Trained one after another as they are asked for.
-        count: How many to return at most; of equals, the first.
+        count: How many to return at most; of equals, the one with the lower number.
     """
     best: list[Network] = []
     for clone in clones:
         if clone.fitness is not None and clone.fitness > LOSES:
-            best = sorted([*best, clone], key=lambda c: c.fitness or 0.0, reverse=True)[:count]
+            best = sorted([*best, clone], key=_rank)[:count]
     return best
+
+
+def _rank(clone: Network) -> tuple[float, int]:
+    return -(clone.fitness or 0.0), clone.task.clone or 0

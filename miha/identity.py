@@ -44,6 +44,7 @@ def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
             "anneal": plan.anneal,
             "budgets": asdict(plan.budgets),
             "restore_best": plan.restore_best,
+            "asynchronous": plan.asynchronous,
             "space": asdict(trainer.space),
             "data": trainer.settings,
             "logged": list(trainer.metrics),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ class Logbook:
     Attributes:
         trainings: One entry for each finished training, in order.
         winners: The selected clone of each cycle; None if all had lost.
+        late: The clones of each cycle that had not come when it selected, in or not since.
         stopped: Why the run went to its end before its last cycle, if it did.
         is_finished: Whether the run has come to its end.
     """
@@ -33,6 +34,7 @@ class Logbook:
     winners: dict[int, int | None] = field(default_factory=dict)
     is_finished: bool = False
     stopped: str | None = None
+    late: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Logbook:
@@ -42,7 +44,7 @@ class Logbook:
             if entry["event"] == "training":
                 log.trainings.append(_with_numbers(entry))
             elif entry["event"] == "selection":
-                log.winners[entry["cycle"]] = entry["clone"]
+                log.select(entry["cycle"], entry["clone"], tuple(entry.get("late", ())))
             elif entry["event"] == "stop":
                 log.stopped = entry["reason"]
             elif entry["event"] == "end":
@@ -55,10 +57,20 @@ class Logbook:
         self.trainings.append(entry)
         return entry
 
-    def select(self, cycle: int, clone: int | None) -> Entry:
-        """Note which clone of a cycle was selected; return the journal's entry."""
+    def select(self, cycle: int, clone: int | None, late: tuple[int, ...] = ()) -> Entry:
+        """Note which clone of a cycle was selected; return the journal's entry.
+
+        Args:
+            cycle: 1 to c.
+            clone: None if all have lost.
+            late: The clones that had not come by then, and so did not compete.
+        """
         self.winners[cycle] = clone
-        return {"event": "selection", "cycle": cycle, "clone": clone}
+        entry = {"event": "selection", "cycle": cycle, "clone": clone}
+        if not late:
+            return entry
+        self.late[cycle] = late
+        return entry | {"late": list(late)}
 
     def stop(self, reason: str) -> Entry:
         """Note why no further cycle is begun; return the journal's entry."""
@@ -92,7 +104,17 @@ class Logbook:
 
     def copy(self) -> Logbook:
         """Return a copy that does not grow."""
-        return Logbook(list(self.trainings), dict(self.winners), self.is_finished, self.stopped)
+        return replace(
+            self, trainings=[*self.trainings], winners={**self.winners}, late={**self.late}
+        )
+
+    @property
+    def counted(self) -> list[Entry]:
+        """The trainings without the clones that were late: what a run decides by.
+
+        When a late clone comes is a matter of time, which no decision shall depend on.
+        """
+        return [entry for entry in self.trainings if not entry.get("late")]
 
     def clones(self, cycle: int) -> list[dict[str, Any]]:
         """Return the rows of the lineage of one cycle."""
@@ -115,19 +137,21 @@ class Logbook:
         restored = None if last is None else last.get("restored")
         return next((e for e in self.trainings if restored and e["archive"] == restored), last)
 
-    def best(self, mode: Mode, of_network: bool = False) -> Entry | None:
+    def best(self, mode: Mode, of_network: bool = False, counted: bool = False) -> Entry | None:
         """Return the entry with the best value, the first of equals.
 
         Args:
             mode: Whether a value is better small or large.
             of_network: Whether clones that were not selected are left out.
+            counted: Whether clones that were late are left out.
         """
         sign = 1 if mode == "min" else -1
-        finite = [entry for entry in self.trainings if math.isfinite(entry["value"])]
+        entries = self.counted if counted else self.trainings
+        finite = [entry for entry in entries if math.isfinite(entry["value"])]
         if of_network:
             finite = [entry for entry in finite if self._is_of_network(entry)]
         best = min(finite, key=lambda entry: sign * entry["value"], default=None)
-        return best or next(iter(self.trainings), None)
+        return best or next(iter(entries), None)
 
     def _is_of_network(self, entry: Entry) -> bool:
         return entry["phase"] != "clone" or bool(self.winners.get(entry["cycle"]) == entry["clone"])
@@ -144,7 +168,10 @@ class Logbook:
 
     @property
     def lineage(self) -> pd.DataFrame:
-        """One row for each clone: what changed, how fit it was, whether it was selected."""
+        """One row for each clone: what changed, how fit it was, whether it was selected.
+
+        In the order of cycles and clones, whenever they came.
+        """
         import pandas as pd
 
         return _typed(pd.DataFrame(self._lineage(), columns=list(_LINEAGE)))
@@ -163,8 +190,9 @@ class Logbook:
                 "value": entry["value"],
                 "parent": entry["parent"],
                 "failure": entry["failure"] and entry["failure"].strip().splitlines()[-1],
+                "late": bool(entry.get("late")),
             }
-            for entry in clones
+            for entry in sorted(clones, key=lambda entry: (entry["cycle"], entry["clone"]))
         ]
 
 
@@ -181,7 +209,7 @@ def _with_numbers(entry: Entry) -> Entry:
 _PLACE = ("phase", "cycle", "clone", "epoch")
 _LINEAGE = (
     *("cycle", "clone", "change", "fitness", "selected", "archive"),
-    *("gene", "value", "parent", "failure"),
+    *("gene", "value", "parent", "failure", "late"),
 )
 
 

@@ -8,13 +8,15 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 
 from miha import memory
 from miha.backtracking import backtracked, better, gap
 from miha.callbacks import Callback, notify
+from miha.competing import Populations, populations
 from miha.crossover import mean, offspring
 from miha.errors import MihaError, MihaWarning
+from miha.executors.asynchronous import Asynchronous
 from miha.executors.protocol import CycleTrainer
 from miha.fitness import fittest
 from miha.folder import START, archive_name
@@ -48,7 +50,7 @@ class Loop:
 
     plan: Plan
     training: Training
-    executor: CycleTrainer
+    executor: CycleTrainer | Asynchronous
     space: Space
     start: Snapshot
     recorder: Recorder
@@ -63,7 +65,12 @@ class Loop:
                 if self._is_over(cycle, network):
                     break
                 network, best = self._cycle(network, best, cycle)
+            self._populations.finish()
             return self._train(self._last_task(network.genome), network)
+
+    @cached_property
+    def _populations(self) -> Populations:
+        return populations(self.recorder, self.executor, self._record, self.plan.asynchronous)
 
     def _is_over(self, cycle: int, network: Network) -> bool:
         """Tell whether there is no further cycle: all are done, or a budget says so."""
@@ -82,7 +89,7 @@ class Loop:
         """Train a population and its winner; return the network to go on from, and the best."""
         plan, schedule = self.plan, self.plan.schedule
         log = self.recorder.log
-        paid = payments(log.trainings, log.winners, schedule, plan.mode) if plan.rest else {}
+        paid = payments(log, schedule, plan.mode) if plan.rest else {}
         rests = plan.rest and is_rest(cycle, paid)
         winner = parent if rests else self._winner(parent, cycle)
         task = self._task("winner", winner.genome, cycle)
@@ -105,13 +112,14 @@ class Loop:
         """Train a population and return the fittest, whom control and restart may displace."""
         apart, log = Apart(), self.recorder.log
         ranked = fittest(apart.watch(self._competitors(parent, cycle)), count)
-        logs = life(log.trainings, log.winners, cycle)
+        logs = life(log.counted, log.winners, cycle)
         logs += [epoch.logs for epoch in apart.control.epochs] if apart.control else []
         return judged(ranked, apart, list(map(self.training.value, logs)), self.plan, cycle)
 
     def _competitors(self, parent: Network, cycle: int) -> Iterator[Network]:
         """Train a population; where it races, those that are behind only begin."""
-        race, clones = self.plan.race, self._clones(parent, cycle)
+        race, tasks = self.plan.race, list(self._population(parent, cycle))
+        clones = self._populations.train(tasks, parent)
         if race is None:
             yield from clones
             return
@@ -121,19 +129,6 @@ class Loop:
             change = replace(clone.task.change, text=text, transition="inherit")
             task = self._task("clone", clone.genome, cycle, number, change)
             yield self._train(replace(task, epochs=race.final), clone)
-
-    def _clones(self, parent: Network, cycle: int) -> Iterator[Network]:
-        """Yield the clones of a cycle after their training, unless that is done already."""
-        tasks = list(self._population(parent, cycle))
-        done = 0
-        while done < len(tasks) and (clone := self.recorder.recall(tasks[done])) is not None:
-            done += 1
-            yield clone
-        if done < len(tasks):
-            began, values = time.perf_counter(), self.recorder.values(parent)
-            for clone in self.executor.train(tasks, done, parent, values):
-                yield self._record(clone, began)
-                began = time.perf_counter()
 
     def _offspring(
         self, fitter: Network, other: Network, parent: Genome, cycle: int
@@ -148,7 +143,7 @@ class Loop:
 
     def _population(self, parent: Network, cycle: int) -> Iterator[Task]:
         """Yield the training of each clone, the control first."""
-        done = self.recorder.log.trainings
+        done = self.recorder.log.counted
         clones = population(self.plan, parent.genome, self.space, cycle, done)
         epochs = self.plan.schedule.n if self.plan.race is None else self.plan.race.heat
         for clone, (genome, change) in enumerate(clones):
@@ -193,7 +188,7 @@ class Loop:
 
     def _select(self, cycle: int, winner: Network) -> None:
         clone = winner.task.clone if winner.task.cycle == cycle else None
-        if not self.recorder.select(cycle, clone):
+        if not self.recorder.select(cycle, clone, self._populations.late):
             return
         memory.release()
         notify(self.callbacks, Callback.on_cycle_end, cycle, self.recorder.log.clones(cycle))

@@ -122,7 +122,19 @@ def _last_networks(entries: Sequence[Entry]) -> list[int]:
     """Return where the network's last own training is, and the clones after it."""
     trainings = [i for i, entry in enumerate(entries) if entry["event"] == "training"]
     own = [i for i in trainings if entries[i]["phase"] != "clone"]
-    return [i for i in trainings if i >= max(own, default=0)]
+    return [
+        i for i in trainings if i >= max(own, default=0) and not entries[i].get("late")
+    ] + _parents_of_late(entries)
+
+
+def _parents_of_late(entries: Sequence[Entry]) -> list[int]:
+    """Return where the networks are that clones go on from which were late and have not come."""
+    log = Logbook.of(entries)
+    there = {(entry["cycle"], entry["clone"]) for entry in log.trainings}
+    waiting = {c for c, late in log.late.items() if not there.issuperset((c, i) for i in late)}
+    clones = [entry for entry in log.trainings if entry["phase"] == "clone"]
+    names = {entry["parent"] for entry in clones if entry["cycle"] in waiting}
+    return [i for i, entry in enumerate(entries) if entry.get("archive") in names]
 
 
 def _best_networks(entries: Sequence[Entry], arguments: Mapping[str, Any]) -> list[int]:

@@ -18,13 +18,15 @@ def trials(log: Logbook) -> Iterator[Trial]:
     here, ahead = 0, 0  # Where the main line is, and where it will be with the selected clone.
     ways, cycle, seconds = _ways(log), dict[str | None, Trial](), 0.0
     placed: list[Trial] = []
+    begins: dict[int, int] = {}  # Of each cycle's population; a late clone comes after the winner.
     for entry in log.trainings:
         is_clone = entry["phase"] == "clone"
         here = here if is_clone else max(here, ahead)
         # A clone may go on from another one of its cycle.
         base = cycle.get(_parents(entry)[0]) if is_clone else None
+        start = begins.setdefault(entry["cycle"], here) if is_clone else here
         trial = replace(
-            _trial(entry, here if base is None else base.end),
+            _trial(entry, start if base is None else base.end),
             after=seconds,
             selected=is_clone and log.winners.get(entry["cycle"]) == entry["clone"],
             is_on_main_line=not is_clone or id(entry) in ways,
@@ -110,6 +112,7 @@ def _trial(entry: Entry, start: int) -> Trial:
         selected=False,
         is_on_main_line=False,
         is_settled=False,
+        late=bool(entry.get("late")),
         failure=failure.strip().splitlines()[-1] if failure and failure.strip() else failure,
     )
 
@@ -139,6 +142,7 @@ def _base(clones: Sequence[tuple[Trial, float]], known: Mapping[str | None, floa
         clones: Those that have trained side by side, each with its fitness.
         known: Gains of the clones that they go on from, by archive.
     """
+    clones = [(trial, fitness) for trial, fitness in clones if not trial.late] or clones
     unchanged = [fitness for trial, fitness in clones if trial.gene == NO_GENE]
     kept = [f - known[t.parents[0]] for t, f in clones if t.goes_on and t.parents[0] in known]
     return _mean(unchanged or kept[:1] or [fitness for _, fitness in clones])

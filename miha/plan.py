@@ -38,6 +38,8 @@ class Plan:
         anneal: Whether the learning rate falls to zero in the last training.
         budgets: What may end it before its last cycle.
         restore_best: Whether the run ends with its best network instead of its last one.
+        asynchronous: The share of a population that must have come before the run goes on; None:
+            all of it.
         seed: Decides every random draw.
     """
 
@@ -58,6 +60,7 @@ class Plan:
     anneal: bool = False
     budgets: Budgets = Budgets()
     restore_best: bool = False
+    asynchronous: float | None = None
 
     @property
     def longest(self) -> LongestSchedule:

@@ -85,6 +85,7 @@ class Lines(Callback):
         """Say how a training went."""
         self._done += network.task.epochs
         change = f", {network.task.change.text}" if network.task.phase == "clone" else ""
+        change += ", late" if network.late else ""
         self._say(
             f"{self._count} {place(network.task)}{change}: {self._monitor} {network.value:.4g}"
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from miha.archive import pack, read
 from miha.folder import RunFolder
-from miha.journal import Journal
+from miha.journal import Entry, Journal
 from miha.logbook import Logbook, write_tables
 from miha.records import Network, Snapshot, Task
 from miha.trainer.protocol import Trainer
@@ -40,6 +40,7 @@ class Recorder:
         self._trainer = trainer
         self._writer = Writer()
         self._read: tuple[str | None, Snapshot] | None = None
+        self._recalled = 0
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -53,12 +54,41 @@ class Recorder:
         Raises:
             JournalError: The journal tells of another training in its place.
         """
-        entry = self.past.find(len(self.log.trainings), task)
+        self.pass_late()
+        entry = self.past.find(self._recalled, task)
         if entry is None:
             return None
+        self._recalled += 1
         network = Network.recalled(task, entry)
         self.log.add(network)
         return network
+
+    def recall_next(self, tasks: Sequence[Task]) -> Network | None:
+        """Return the clone of a population that came next, where clones are recorded as they come.
+
+        Args:
+            tasks: The whole population's.
+
+        Raises:
+            JournalError: The journal tells of another training in its place.
+        """
+        self.pass_late()
+        entry = self._next
+        if entry is None or entry["phase"] != "clone" or entry["clone"] not in range(len(tasks)):
+            return None
+        return self.recall(tasks[entry["clone"]])
+
+    def pass_late(self) -> None:
+        """Take over the recorded clones that came late and stand next in the journal."""
+        while (entry := self._next) is not None and entry.get("late"):
+            self._recalled += 1
+            self.log.trainings.append(entry)
+
+    @property
+    def _next(self) -> Entry | None:
+        """The first recorded training that is not recalled yet."""
+        there = self._recalled < len(self.past.trainings)
+        return self.past.trainings[self._recalled] if there else None
 
     def values(self, network: Network) -> Snapshot:
         """Return a network's values; those of a recalled one are in its archive.
@@ -93,9 +123,15 @@ class Recorder:
 
         self._writer.submit(write)
 
-    def select(self, cycle: int, clone: int | None) -> bool:
-        """Have a cycle's winner journalled, None if all clones lost; tell whether that is new."""
-        entry = self.log.select(cycle, clone)
+    def select(self, cycle: int, clone: int | None, late: tuple[int, ...] = ()) -> bool:
+        """Have a cycle's winner journalled, None if all clones lost; tell whether that is new.
+
+        Args:
+            cycle: 1 to c.
+            clone: The winner's number.
+            late: The clones that have not come yet.
+        """
+        entry = self.log.select(cycle, clone, late)
         if cycle in self.past.winners:
             return False
         self._writer.submit(partial(self._journal.append, entry))

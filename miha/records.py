@@ -304,9 +304,11 @@ class Network:
         parent: Name of the archive that it was trained on from.
         failure: Why its training failed, if it did: a sentence, or an error's traceback.
         seconds: Wall time of that training, what surrounds its epochs included; of a clone that
-            trained beside others on workers, the time since the one before it was in.
+            trained beside others on workers, the time since the one before it was in; 0 of a late
+            one, for which nothing waited.
         restored: Name of the archive whose network its own archive holds instead: a better one
             of the run.
+        late: Whether it is a clone that came when its cycle had selected, and did not compete.
     """
 
     task: Task
@@ -320,6 +322,7 @@ class Network:
     failure: str | None = None
     seconds: float | None = None
     restored: str | None = None
+    late: bool = False
 
     @property
     def genome(self) -> Genome:
@@ -334,7 +337,7 @@ class Network:
     def describe(self) -> dict[str, Any]:
         """Return all but the values: what the journal and the archive say of it."""
         task = self.task
-        return {
+        return ({"late": True} if self.late else {}) | {
             "phase": task.phase,
             "cycle": task.cycle,
             "clone": task.clone,
@@ -369,4 +372,5 @@ class Network:
             failure=entry["failure"],
             seconds=entry.get("seconds"),
             restored=entry.get("restored"),
+            late=entry.get("late", False),
         )

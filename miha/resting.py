@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from miha.logbook import Logbook
 from miha.overtaking import CAUTION
 from miha.records import Mode, Schedule
 from miha.stages import clones_by_cycle, stages
@@ -34,12 +35,7 @@ def is_rest(cycle: int, paid: Mapping[int, bool]) -> bool:
     return rest > 0
 
 
-def payments(
-    trainings: Iterable[Entry],
-    winners: Mapping[int, int | None],
-    schedule: Schedule,
-    mode: Mode,
-) -> dict[int, bool]:
+def payments(log: Logbook, schedule: Schedule, mode: Mode) -> dict[int, bool]:
     """Tell of each cycle that had a population whether that has paid.
 
     It has where its winner, if it goes on to gain on the unchanged control at half the pace of its
@@ -47,19 +43,21 @@ def payments(
     control's pace, in the epochs that the other clones took; and where the winner began anew.
 
     Args:
-        trainings: The journal's entries.
-        winners: The selected clone of each cycle.
+        log: What has happened; clones that were late count with the epochs that they were to have.
         schedule: How many epochs are left after a cycle.
         mode: Whether values are better small or large.
     """
-    clones, sign = clones_by_cycle(trainings), 1 if mode == "min" else -1
+    clones, sign = clones_by_cycle(log.counted), 1 if mode == "min" else -1
+    late = {cycle: len(numbers) * schedule.n for cycle, numbers in log.late.items()}
     return {
-        cycle: _has_paid(clones.get(cycle, []), won, schedule.epochs_left(cycle), sign)
-        for cycle, won in winners.items()
+        cycle: _has_paid(
+            clones.get(cycle, []), won, schedule.epochs_left(cycle), sign, late.get(cycle, 0)
+        )
+        for cycle, won in log.winners.items()
     }
 
 
-def _has_paid(clones: Sequence[Entry], won: int | None, left: int, sign: int) -> bool:
+def _has_paid(clones: Sequence[Entry], won: int | None, left: int, sign: int, late: int) -> bool:
     way = stages(clones, won)
     control = next((clone for clone in clones if clone["change"]["gene"] == "none"), None)
     if not way or all(stage["change"]["gene"] == "none" for stage in way):
@@ -69,7 +67,7 @@ def _has_paid(clones: Sequence[Entry], won: int | None, left: int, sign: int) ->
     if control is None or is_anew or not math.isfinite(control["value"]):
         return True
     gain = sign * float(control["value"] - first["value"]) / len(first["epochs"])
-    others = sum(len(clone["epochs"]) for clone in clones) - len(control["epochs"])
+    others = late + sum(len(clone["epochs"]) for clone in clones) - len(control["epochs"])
     return gain * left / CAUTION > max(0.0, others * _pace(control, sign))
 
 

@@ -46,6 +46,7 @@ def describe_training(network: Network, monitor: str) -> None:
     cycle = "" if task.cycle is None else f" cycle {task.cycle}"
     clone = "" if task.clone is None else f" clone {task.clone}"
     fitness = "" if network.fitness is None else f", fitness {network.fitness:.5g}"
+    fitness += ", late" if network.late else ""
     say(
         f"{task.phase}{cycle}{clone}: {task.change.text}, {len(network.epochs)} epochs, "
         f"{monitor} {network.value:.5g}{fitness} -> {task.archive}"

@@ -19,7 +19,8 @@ def stop_reason(plan: Plan, log: Logbook, cycle: int, network: Network) -> str |
 
     Args:
         plan: What the run does.
-        log: What has happened so far: the whole of the cycles before.
+        log: What has happened so far: the whole of the cycles before. Clones that were late
+            are passed over: only their epochs count.
         cycle: 1 to c; c + 1 after the last one, when only the target can be reached.
         network: The network that the cycle would begin with.
     """
@@ -32,7 +33,7 @@ def stop_reason(plan: Plan, log: Logbook, cycle: int, network: Network) -> str |
 
 def is_at_target(plan: Plan, log: Logbook) -> bool:
     """Tell whether a network of the run has reached the target."""
-    best, target = log.best(plan.mode), plan.budgets.target
+    best, target = log.best(plan.mode, counted=True), plan.budgets.target
     if best is None or target is None or not isfinite(best["value"]):
         return False
     return bool(best["value"] <= target if plan.mode == "min" else best["value"] >= target)
@@ -41,7 +42,7 @@ def is_at_target(plan: Plan, log: Logbook) -> bool:
 def _target(plan: Plan, log: Logbook) -> str | None:
     if not is_at_target(plan, log):
         return None
-    best = log.best(plan.mode) or {}
+    best = log.best(plan.mode, counted=True) or {}
     return f"{plan.monitor} {best['value']:.5g} has reached target={plan.budgets.target:g}."
 
 
@@ -50,7 +51,9 @@ def _epochs(plan: Plan, log: Logbook, cycle: int) -> str | None:
     if limit is None:
         return None
     # A clone that failed with an error does not tell how far it had come.
-    trained = sum(len(e["epochs"]) or plan.schedule.n * bool(e["failure"]) for e in log.trainings)
+    trained = sum(len(e["epochs"]) or plan.schedule.n * bool(e["failure"]) for e in log.counted)
+    # Late ones, whether they have come or not.
+    trained += plan.schedule.n * sum(map(len, log.late.values()))
     if cycle <= plan.longest.c and trained + most + m <= limit:
         return None
     return (
@@ -60,7 +63,7 @@ def _epochs(plan: Plan, log: Logbook, cycle: int) -> str | None:
 
 
 def _patience(plan: Plan, log: Logbook, cycle: int) -> str | None:
-    best, patience = log.best(plan.mode), plan.budgets.patience
+    best, patience = log.best(plan.mode, counted=True), plan.budgets.patience
     if best is None or patience is None or cycle - 1 - (best["cycle"] or 0) < patience:
         return None
     return f"{plan.monitor} has not become better than {best['value']:.5g}: patience={patience}."
@@ -71,14 +74,14 @@ def _seconds(plan: Plan, log: Logbook, cycle: int, network: Network) -> str | No
     if limit is None:
         return None
     pace = _pace(log, network.archive)
-    before = [entry for entry in log.trainings if entry["cycle"] == cycle - 1]
+    before = [entry for entry in log.counted if entry["cycle"] == cycle - 1]
     next_cycle, last = s.epochs_of_cycle * pace, s.m * pace
     if before:
         # A network with smaller batches than the one before makes a slower cycle.
         slower = max(1.0, pace / max(_pace(log, before[0]["parent"]), 1e-9))
         was = sum(map(seconds, before))
         next_cycle = min(slower * was, max(was, next_cycle))
-    used = sum(map(seconds, log.trainings))
+    used = sum(map(seconds, log.counted))
     if used + next_cycle + last <= limit:
         return None
     return (

@@ -136,6 +136,8 @@ def _course(story: Story) -> str:
         said.append(f"{_times(len(story.rests))} the network trained alone for a whole cycle.")
     if story.returns:
         said.append(f"{_times(len(story.returns))} the run went back to its best network.")
+    if late := sum(clone.late for clone in story.clones):
+        said.append(f"{late} of {len(story.clones)} clones came late, and did not compete.")
     if failed:
         said.append(f"{failed} of {len(story.clones)} clones failed.")
     return " ".join(said)

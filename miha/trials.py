@@ -45,6 +45,7 @@ class Trial:
         selected: Whether it is the clone that its cycle selected.
         is_on_main_line: Whether the network itself has gone this way.
         is_settled: Whether its cycle has selected: nothing that is said of it here changes then.
+        late: Whether it is a clone that came when its cycle had selected, and did not compete.
         failure: The last line of why it failed, if it did.
     """
 
@@ -68,6 +69,7 @@ class Trial:
     selected: bool
     is_on_main_line: bool
     is_settled: bool
+    late: bool
     failure: str | None
 
     @property

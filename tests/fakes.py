@@ -357,7 +357,7 @@ class FakeWorkers:
         job = pickle.dumps(job or make_job())
         self._workers = [Worker(pickle.loads(job)) for _ in range(number)]
         self._number, self._seconds, self._loses = number, seconds, loses
-        self._busy: list[tuple[float, int, Worker, Task]] = []
+        self._busy: list[tuple[float, int, Worker, Task, bytes]] = []
         self._now = self.idle = 0.0
         self.begun: list[Task] = []
         self.shared = 0
@@ -366,24 +366,24 @@ class FakeWorkers:
     def free(self) -> int:
         return len(self._workers)
 
-    def share(self, parent: Genome, values: Snapshot) -> None:
-        self._values = pickle.dumps((parent, values))
+    def share(self, parent: Genome, values: Snapshot) -> bytes:
         self.shared += 1
+        return pickle.dumps((parent, values))
 
-    def submit(self, number: int, task: Task) -> None:
+    def submit(self, number: int, task: Task, shared: bytes) -> None:
         self.begun.append(task)
         end = self._now + self._seconds(task)
-        self._busy.append((end, number, self._workers.pop(), task))
+        self._busy.append((end, number, self._workers.pop(), task, shared))
 
     def gather(self) -> list[tuple[int, Outcome | Lost]]:
         first = min(self._busy, key=lambda work: work[:2])
         self._busy.remove(first)
-        end, number, worker, task = first
+        end, number, worker, task, shared = first
         self.idle += (end - self._now) * self.free
         self._now = end
         self._workers.append(worker)
         lost = self._loses(task, self.begun.count(task))
-        sent = pickle.loads(pickle.dumps(task)), pickle.loads(self._values)
+        sent = pickle.loads(pickle.dumps(task)), pickle.loads(shared)
         return [(number, lost or pickle.loads(pickle.dumps(worker.train(*sent))))]
 
     def close(self) -> None:

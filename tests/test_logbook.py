@@ -16,7 +16,7 @@ from miha.records import Change
 
 LINEAGE = [
     *("cycle", "clone", "change", "fitness", "selected", "archive"),
-    *("gene", "value", "parent", "failure"),
+    *("gene", "value", "parent", "failure", "late"),
 ]
 
 

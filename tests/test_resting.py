@@ -5,6 +5,7 @@ import math
 import pytest
 from fakes import FakeTrainer, make_loop, run
 
+from miha.logbook import Logbook
 from miha.records import Schedule
 from miha.resting import is_rest, payments
 
@@ -64,28 +65,32 @@ def clone(number, gene, value, start=1.0, parent="model/model_init.zip"):
 def test_a_population_pays_where_its_winner_is_worth_its_epochs(value, won, paid):
     clones = [clone(0, "none", 0.9), clone(1, "batch_size", value), clone(2, "restart", 0.95)]
     clones[0]["value"] = 0.9
-    assert payments(clones, {1: won}, SCHEDULE, "min") == {1: paid}
+    assert payments(Logbook(clones, {1: won}), SCHEDULE, "min") == {1: paid}
     for entry in clones:
         entry |= {"value": -entry["value"], "start": -entry["start"]}
-    assert payments(clones, {1: won}, SCHEDULE, "max") == {1: paid}
+    assert payments(Logbook(clones, {1: won}), SCHEDULE, "max") == {1: paid}
 
 
 @pytest.mark.parametrize(("base", "paid"), [(0, False), (1, True), (2, True)])
 def test_a_clone_that_goes_on_has_paid_as_what_it_began_as(base, paid):
     clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.6), clone(2, "restart", 0.95)]
     last = clone(3, "none", 0.5, parent=clones[base]["archive"])
-    assert payments([*clones, last], {1: 3}, SCHEDULE, "min") == {1: paid}
+    assert payments(Logbook([*clones, last], {1: 3}), SCHEDULE, "min") == {1: paid}
 
 
 def test_a_small_gain_pays_where_the_network_has_come_to_a_halt():
     clones = [clone(0, "none", 1.0), clone(1, "batch_size", 0.99)]
-    assert payments(clones, {1: 1}, SCHEDULE, "min") == {1: True}
-    assert payments([{**c, "start": None} for c in clones], {1: 1}, SCHEDULE, "min") == {1: True}
+    assert payments(Logbook(clones, {1: 1}), SCHEDULE, "min") == {1: True}
+    assert payments(Logbook([{**c, "start": None} for c in clones], {1: 1}), SCHEDULE, "min") == {
+        1: True
+    }
 
 
 @pytest.mark.parametrize("clones", [[], [clone(0, "none", math.nan)]])
 def test_a_winner_without_a_control_to_compare_with_has_paid(clones):
-    assert payments([*clones, clone(1, "batch_size", 5.0)], {1: 1}, SCHEDULE, "min") == {1: True}
+    assert payments(Logbook([*clones, clone(1, "batch_size", 5.0)], {1: 1}), SCHEDULE, "min") == {
+        1: True
+    }
 
 
 def good_start(path, **changes):

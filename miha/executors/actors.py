@@ -66,7 +66,6 @@ class Actors:
         self._idle: list[Any] = []
         self._busy: dict[Any, Assignment] = {}
         self._failed_starts = 0
-        self._shared: Any = None
         self._start_timeout = self._timeout = float("inf")
         self._last_seen = time.monotonic()
 
@@ -85,16 +84,16 @@ class Actors:
         """See `Workers`."""
         return len(self._idle)
 
-    def share(self, parent: Genome, values: Snapshot) -> None:
+    def share(self, parent: Genome, values: Snapshot) -> Any:
         """See `Workers`."""
         self._last_seen = time.monotonic()
-        self._shared = self._ray.put((parent, values))
         self._replace_dead()
+        return self._ray.put((parent, values))
 
-    def submit(self, number: int, task: Task) -> None:
+    def submit(self, number: int, task: Task, shared: Any) -> None:
         """See `Workers`."""
         actor = self._idle.pop()
-        reference = actor.train.remote(task, self._shared)
+        reference = actor.train.remote(task, shared)
         self._busy[reference] = Assignment(actor, number, time.monotonic())
 
     def gather(self) -> Sequence[tuple[int, Outcome | Lost]]:
@@ -114,7 +113,7 @@ class Actors:
         at_work = (a.actor for a in self._busy.values())
         for actor in [*at_work, *self._idle, *self._starting.values()]:
             self._end(actor)
-        self._busy, self._idle, self._starting, self._shared = {}, [], {}, None
+        self._busy, self._idle, self._starting = {}, [], {}
         if self._is_own:
             self._ray.shutdown()
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from miha.errors import ArgumentError
+from miha.executors.asynchronous import Asynchronous
 from miha.executors.distributed import Distributed
 from miha.executors.fused import Fused
 from miha.executors.protocol import CycleTrainer, Executor, Workers
@@ -44,7 +45,7 @@ def make_cycle_trainer(
     clones_at_once: int,
     workers: Workers | None = None,
     trainings: Sequence[Mapping[str, Any]] = (),
-) -> CycleTrainer:
+) -> CycleTrainer | Asynchronous:
     """Return what trains populations.
 
     Args:
@@ -53,6 +54,8 @@ def make_cycle_trainer(
         workers: What trains clones in other processes, or None.
         trainings: The journal's entries so far.
     """
+    if workers is not None and training.plan.asynchronous is not None:
+        return Asynchronous(training, workers, trainings)
     if workers is not None:
         return Distributed(training, workers, trainings)
     # A run may go on with another backend, which has other ways.

@@ -106,15 +106,20 @@ class Workers(Protocol):
     def free(self) -> int:
         """How many could begin a clone now."""
 
-    def share(self, parent: Genome, values: Snapshot) -> None:
-        """Send what the clones of a cycle begin with, once for all of them."""
+    def share(self, parent: Genome, values: Snapshot) -> Any:
+        """Send what the clones of a cycle begin with, once for all of them.
 
-    def submit(self, number: int, task: Task) -> None:
+        Returns:
+            What `submit` takes; the values are let go of with it.
+        """
+
+    def submit(self, number: int, task: Task, shared: Any) -> None:
         """Have a free worker begin a clone.
 
         Args:
             number: What `gather` will call it.
             task: What to train.
+            shared: What `share` has returned for its cycle.
         """
 
     def gather(self) -> Sequence[tuple[int, Outcome | Lost]]:

@@ -152,7 +152,8 @@ def _trial(
 def _attributes(clone: Trial) -> dict[str, Any]:
     names = ("cycle", "clone", "change", "gene", "fitness", "gain", "selected", "archive")
     found: dict[str, Any] = plain({name: getattr(clone, name) for name in names})
-    return found | ({"failure": clone.failure} if clone.failure else {})
+    late = {"late": True} if clone.late else {}
+    return found | late | ({"failure": clone.failure} if clone.failure else {})
 
 
 def _distributions(kinds: Any, story: Story) -> dict[str, Any]:

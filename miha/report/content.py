@@ -133,7 +133,7 @@ def _row(clone: Trial, genes: list[str], prefix: str, there: set[str]) -> list[A
         _finite(clone.value),
         _finite(clone.fitness),
         _finite(clone.gain),
-        "selected" if clone.selected else "",
+        "selected" if clone.selected else "late" if clone.late else "",
         {"text": archive or "", "link": link},
         *(_cell(clone.genes.get(name)) for name in genes),
         round(clone.seconds, 3),

@@ -10,7 +10,7 @@ from miha.visualization.theme import number, safe, signed
 def describe(story: Story, trial: Trial) -> str:
     """Return a training in words, one thing a line."""
     lines = [
-        f"<b>{safe(trial.name)}</b>{' (selected)' if trial.selected else ''}",
+        f"<b>{safe(trial.name)}</b>{_mark(trial)}",
         safe(trial.change) if trial.is_clone else f"{len(trial.logs)} epochs",
         f"{safe(story.monitor)} {number(trial.value)}",
     ]
@@ -19,3 +19,8 @@ def describe(story: Story, trial: Trial) -> str:
     if trial.failure:
         lines.append(safe(trial.failure, 100))
     return "<br>".join(lines)
+
+
+def _mark(trial: Trial) -> str:
+    late = " (late: it did not compete)" if trial.late else ""
+    return " (selected)" if trial.selected else late
