@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeWorkers
 from networks import images
 
-from miha import MIHA, ArgumentError, SearchSpace, load
+from miha import MIHA, ArgumentError, RunExistsError, SearchSpace, load
 from miha.executors.worker import Worker, differences
 
 VALIDATION = images(32, seed=9)
@@ -36,8 +36,8 @@ def network():
 class Elsewhere:
     """An executor whose workers hold the network that they were sent, and not the run's own."""
 
-    def __init__(self, load_data=None, error=None):
-        self.load_data, self.error, self.jobs = load_data, error, []
+    def __init__(self, load_data=None, error=None, seconds=lambda task: 10.0 - task.clone):
+        self.load_data, self.error, self.seconds, self.jobs = load_data, error, seconds, []
 
     def check(self):
         pass
@@ -46,7 +46,7 @@ class Elsewhere:
         if self.error:
             raise self.error
         self.jobs.append(job)
-        self.workers = FakeWorkers(2, job, seconds=lambda task: 10.0 - task.clone)
+        self.workers = FakeWorkers(2, job, seconds=self.seconds)
         return self.workers
 
 
@@ -134,6 +134,28 @@ def test_data_is_loaded_as_a_dictionary(tmp_path):
 def test_clones_on_workers_do_not_train_in_one_program(tmp_path):
     with pytest.raises(ArgumentError, match="`population` must not be 'fused'"):
         search(tmp_path / "run", Elsewhere(), population="fused")
+
+
+def test_a_run_that_does_not_wait_for_late_clones_is_whole(tmp_path):
+    stops = keras.callbacks.EarlyStopping("val_loss", patience=100)
+    executor = Elsewhere(seconds=lambda task: 30.0 if task.clone == 2 else 1.0 + task.clone)
+    result = search(
+        tmp_path / "run", executor, asynchronous=0.5, pop_size=4, callbacks=[stops]
+    ).optimize()
+    lineage = result.lineage
+    assert lineage.groupby("cycle")["late"].sum().tolist() == [1, 1]
+    assert not lineage.query("clone == 0")["late"].any()
+    assert lineage.groupby("cycle")["selected"].sum().tolist() == [1, 1]
+    assert len(result.history) == 2 + 2 * (4 + 1)
+    again = search(tmp_path / "run", Elsewhere(), asynchronous=0.5, pop_size=4).optimize()
+    assert again.lineage.equals(lineage)
+    with pytest.raises(RunExistsError, match="arguments.asynchronous is 0.5 and not None"):
+        search(tmp_path / "run", Elsewhere(), pop_size=4)
+
+
+def test_without_workers_nothing_is_late(tmp_path):
+    with pytest.raises(ArgumentError, match="`asynchronous` needs workers.*executor='local'"):
+        search(tmp_path / "run", asynchronous=True)
 
 
 def test_the_precision_of_the_network_is_that_of_the_workers(tmp_path):

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 from executor_contract import AsynchronousContract, decisions, whole
@@ -20,6 +26,7 @@ from miha.journal import Journal
 from miha.reader import load_run
 from miha.records import UNCHANGED, Change, Network, Task
 
+CHILD = Path(__file__).with_name("late_child.py")
 SCHEDULE = {"m": 1, "n": 2, "k": 1, "c": 5, "pop_size": 8}
 
 
@@ -132,7 +139,7 @@ def test_a_target_that_a_late_clone_reaches_does_not_end_the_run(tmp_path, best)
     target = Budgets(target=(first + second) / 2)
     run(away(tmp_path / "in", asynchronous=None, budgets=target, c=3))
     assert "has reached target" in load_run(tmp_path / "in").stopped
-    run(away(tmp_path / "late", seconds=only_late(number), budgets=target, c=1))
+    run(away(tmp_path / "late", seconds=only_late(number), budgets=target, c=1, k=0))
     result = load_run(tmp_path / "late")
     assert result.lineage["late"][number] and result.stopped is None
 
@@ -253,6 +260,27 @@ def test_figures_and_page_tell_late_clones(tmp_path):
     assert sum("late" in row for row in shown["table"]["rows"]) == late
     assert all("figure" in figure or figure["name"] == "importance" for figure in shown["figures"])
     json.dumps(shown, allow_nan=False)
+
+
+def test_a_run_that_is_killed_again_and_again_keeps_to_its_decisions(tmp_path):
+    folder, kept, kills = tmp_path / "run", [], 0
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    begin = partial(subprocess.Popen, [sys.executable, CHILD, folder], env=environment)
+    for lines in (4, 13, 21, 30, 41):
+        process = begin()
+        journal = folder / "journal.jsonl"
+        while process.poll() is None:
+            if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
+                process.kill()
+            time.sleep(0.002)
+        kills += process.wait() == -signal.SIGKILL
+        found = decisions(folder)
+        assert found[: len(kept)] == kept
+        kept = found
+    assert kills >= 4
+    assert begin().wait() == 0
+    assert decisions(folder)[: len(kept)] == kept
+    assert whole(folder) == [] and any(load_run(folder)._log.late.values())
 
 
 @pytest.mark.parametrize("value", [0, 1, 1.5, -0.5, "yes", float("nan"), None])

@@ -16,7 +16,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from executor_contract import SCHEDULE, ExecutorContract, here, is_faster, story, values
+from executor_contract import (
+    SCHEDULE,
+    AsynchronousContract,
+    ExecutorContract,
+    decisions,
+    here,
+    is_faster,
+    story,
+    values,
+    whole,
+)
 from fakes import GENOME, FakeTrainer, make_job, make_loop, run
 
 from miha import RayExecutor
@@ -188,6 +198,13 @@ def begin(ray):
 @pytest.mark.slow
 class TestRay(ExecutorContract):
     @pytest.fixture(params=[1, 2])
+    def begin(self, begin, request):
+        return partial(begin, workers=request.param)
+
+
+@pytest.mark.slow
+class TestAsynchronousRay(AsynchronousContract):
+    @pytest.fixture(params=[2])
     def begin(self, begin, request):
         return partial(begin, workers=request.param)
 
@@ -387,6 +404,42 @@ def test_a_driver_that_is_killed_goes_on_to_the_same_end(tmp_path, alone):
         process.kill()
         process.communicate()
     assert told(child(tmp_path / "run", 2)) == alone
+
+
+@pytest.mark.slow
+def test_an_asynchronous_driver_that_is_killed_keeps_to_its_decisions(tmp_path):
+    kept = []
+    for lines in (5, 9):
+        process = child(tmp_path / "run", 2, "asynchronous")
+        until_journal_has(tmp_path / "run", lines, process)
+        process.kill()
+        process.communicate()
+        found = decisions(tmp_path / "run")
+        assert found[: len(kept)] == kept
+        kept = found
+    assert kept
+    told(child(tmp_path / "run", 2, "asynchronous"))
+    assert decisions(tmp_path / "run")[: len(kept)] == kept
+    assert whole(tmp_path / "run") == []
+
+
+def slow_and_killed(folder, genome):
+    """Be late with one genome, and kill the worker that is first at it."""
+    if genome.batch_size != GENOME.batch_size:
+        time.sleep(1.5)
+        killed_once(folder, genome)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_at_a_late_clone_changes_no_clone(tmp_path, begin):
+    run(here(tmp_path / "here", c=1))
+    workers = begin(partial(FakeTrainer, fails=partial(slow_and_killed, tmp_path)), workers=2)
+    run(make_loop(tmp_path / "away", workers=workers, asynchronous=0.5, **{**SCHEDULE, "c": 1}))
+    assert (tmp_path / "done").exists()
+    columns = ["clone", "change", "fitness", "value", "failure"]
+    tables = [load_run(tmp_path / name).lineage[columns] for name in ("here", "away")]
+    assert tables[0].equals(tables[1])
+    assert "has lost its worker" in (tmp_path / "away" / "run.log").read_text()
 
 
 @pytest.mark.slow
