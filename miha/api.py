@@ -216,6 +216,7 @@ class MIHA:
 
         from miha.trainer import factory
         from miha.trainer.following import join_keras_callbacks
+        from miha.trainer.replicas import replicas
         from miha.trainer.streams.opening import open_data
 
         if data_memory is not None:
@@ -242,6 +243,7 @@ class MIHA:
             "evaluate_training": monitor is None or monitor.startswith("eval_"),
             "seed": self.seed,
             "genes": [mutation.gene for mutation in wishes or ()],
+            "batch_multiple": replicas(model),
         }
         with_mirror = any(map(is_keras_callback, callbacks))
         trainer = factory.make_trainer(model, *sources, **arguments, with_mirror=with_mirror)

@@ -66,9 +66,10 @@ def restarted(parent: Genome, space: Space, cycle: int, rng: np.random.Generator
     """
     names = list(dict.fromkeys(name for names in space.slots.values() for name in names))
     low, high = space.batch_size
+    sizes = [s for s in BATCH_SIZES if low <= s <= high and s % space.batch_multiple == 0]
     choices = [
         _known(ADAPTIVE, space.optimizers) or list(space.optimizers),
-        [size for size in BATCH_SIZES if low <= size <= high] or [parent.batch_size],
+        sizes or [parent.batch_size],
         _known(RECTIFIERS, names) or names or [""],
     ]
     child = _anew(parent, space, *(values[0] for values in choices))

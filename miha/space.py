@@ -105,6 +105,7 @@ class Space:
         noise: Standard deviations that each GaussianNoise layer may have, its own first.
         losses: Names that the loss may have, the network's own first; empty where it stays.
         label_smoothing: Values it may have, the network's own first; empty where it stays.
+        batch_multiple: What every batch size is a multiple of.
     """
 
     optimizers: Mapping[str, float | None]
@@ -117,6 +118,7 @@ class Space:
     noise: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     losses: tuple[str, ...] = ()
     label_smoothing: tuple[float, ...] = ()
+    batch_multiple: int = 1
 
     def with_optimizer(self, genome: Genome, name: str) -> Genome:
         """Return a genome with another optimizer, which begins with what is its own."""
@@ -134,7 +136,7 @@ def values_of(own: float, others: Sequence[float]) -> tuple[float, ...]:
 
 
 def batch_size_bounds(
-    wish: tuple[int, int] | None, batch_size: int, samples: int
+    wish: tuple[int, int] | None, batch_size: int, samples: int, multiple: int = 1
 ) -> tuple[int, int]:
     """Resolve the bounds of the batch size for one data set.
 
@@ -142,12 +144,14 @@ def batch_size_bounds(
         wish: The user's bounds, or None.
         batch_size: The network's own, 1 to ``samples``.
         samples: Training samples.
+        multiple: What every batch size is a multiple of, the network's own among them.
 
     Returns:
         Smallest and largest batch size, the network's own between them.
     """
     low, high = wish or DEFAULT_BATCH_SIZES
-    return min(low, batch_size), min(max(high, batch_size), samples)
+    low, high = min(low, batch_size), min(max(high, batch_size), samples)
+    return -(-low // multiple) * multiple, high // multiple * multiple
 
 
 def _check_names(name: str, values: Sequence[str]) -> None:

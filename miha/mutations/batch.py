@@ -33,5 +33,6 @@ class BatchSizeMutation(Mutation):
         """Return a genome with a larger or smaller batch size; see `Mutation.mutate`."""
         size, (low, high) = genome.batch_size, space.batch_size
         steps = (size - self.step, size + self.step) if self.step else (size // 2, size * 2)
-        others = [s for s in (min(max(s, low), high) for s in steps) if s != size]
+        even = [step - step % space.batch_multiple for step in steps]
+        others = [s for s in (min(max(s, low), high) for s in even) if s != size]
         return genome.replace(batch_size=others[rng.integers(len(others))]) if others else None

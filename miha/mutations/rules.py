@@ -42,6 +42,8 @@ def _optimizer_rules(genome: Genome, child: Genome, space: Space) -> dict[str, b
             (rate is None) == (genome.learning_rate is None)
         ),
         f"an integer batch size of 1 to {space.batch_size[1]}": is_size,
+        f"a batch size that is a multiple of {space.batch_multiple}, the number of devices that a "
+        "batch is shared out to": not is_size or size % space.batch_multiple == 0,
         **_number_rule("momentum", child.momentum, space.momentum.get(name, ())),
         **_number_rule("weight_decay", child.weight_decay, space.weight_decay.get(name, ())),
         **_number_rule("loss", child.loss, space.losses),

@@ -22,7 +22,7 @@ class Choice:
     @property
     def chosen(self) -> Any:
         """What is chosen, read from the device."""
-        return self.options[int(self.index)]
+        return self.options[int(keras.ops.convert_to_numpy(self.index))]
 
     def choose(self, option: Any) -> None:
         """Choose an option."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -22,6 +23,7 @@ from miha.trainer.fingerprint import fingerprint
 from miha.trainer.losses import find_loss, losses_for, smoothings_for
 from miha.trainer.noise import Noise, choose_noise, noise_in
 from miha.trainer.protocol import Trainer
+from miha.trainer.replicas import check_divisible, replicas, strategy_of
 from miha.trainer.streams.stream import Stream
 from miha.trainer.surgery import Slot
 from miha.trainer.tensors import to_tensor
@@ -31,8 +33,12 @@ TRAINERS = {
     "tensorflow": ("tensorflow", "TensorFlowTrainer"),
     "jax": ("jax", "JaxTrainer"),
     "torch": ("torch", "TorchTrainer"),
+    "mirrored": ("mirrored", "MirroredTrainer"),
 }
-"""Module and class of the trainer for each backend of Keras; imported when it is needed."""
+"""Module and class of the trainer for each backend of Keras; imported when it is needed.
+
+And of networks that were built in a `tf.distribute.MirroredStrategy`.
+"""
 
 
 def make_trainer(
@@ -48,6 +54,7 @@ def make_trainer(
     genes: Collection[str] = (),
     slots_named: Sequence[str] | None = None,
     with_mirror: bool = False,
+    batch_multiple: int | None = None,
 ) -> Trainer:
     """Copy the user's network and make a trainer for the copy.
 
@@ -65,6 +72,8 @@ def make_trainer(
         slots_named: Names of the activation slots that may change, instead of the user's choice
             of layers.
         with_mirror: Whether callbacks of Keras will want a network to look at.
+        batch_multiple: What every batch size is a multiple of; by default the number of devices
+            that the user has batches shared out to.
 
     Returns:
         A trainer for the backend that Keras runs on.
@@ -73,53 +82,68 @@ def make_trainer(
         ArgumentError: The network, or the search space for it, breaks a rule.
     """
     _check_backend()
-    check_network(model, _trainer_class().foreign_state)
+    kind = _trainer_class(model)
+    multiple = replicas(model) if batch_multiple is None else batch_multiple
+    check_divisible("batch_size", batch_size, multiple)
+    check_divisible("validation_batch_size", validation_batch_size, multiple)
+    check_network(model, kind.foreign_state)
     optimizers.check_names(space.optimizers)
     space = replace(space, activations=slots.check_activations(space.activations))
     known, batch = custom_objects(model), _batch(training)
     built = model if model.built else copies.build_from(model, batch[0], seed)
-    live = copies.copy(built, known)
-    copies.check_same_function(built, live, batch[0])
-    metrics = _probe(live, batch)
+    with _scope(model):
+        live = copies.copy(built, known)
+        copies.check_same_function(built, live, batch[0])
+        metrics = _probe(live, batch, kind)
     with keras.device("cpu"):
         plain = copies.copy(built, known)
         chosen = slots.choose_slots(plain, space, known, batch[0], slots_named)
         noisy = choose_noise(plain, known)
         seen = copies.copy(built, known) if with_mirror else None
     if seen is not None:
-        _probe(seen, batch)  # Its metrics are built thereby, which callbacks ask for.
+        _probe(seen, batch, kind)  # Its metrics are built thereby, which callbacks ask for.
     mutable, noise = slots.slots_in(live, chosen), noise_in(live, noisy)
     loss = find_loss(live) if set(genes) & {*OF_THE_LOSS} else None
     evaluation = training.for_evaluation() if evaluate_training else None
     evaluation = evaluation if validation is None else validation
     prefix = "eval_" if validation is None else "val_"
     evaluated = metrics if evaluation is not None else {}
-    return _trainer_class()(
-        network=live,
-        slots=mutable,
-        noise=noise,
-        loss=loss,
-        space=replace(
-            _resolve(_for_batches(space, training), live, mutable, batch_size, training.samples),
+    sizes = _for_batches(space, training)
+    arguments: dict[str, Any] = {
+        "network": live,
+        "slots": mutable,
+        "noise": noise,
+        "loss": loss,
+        "data": training,
+        "evaluation": evaluation,
+        "settings": Settings(batch_size, validation_batch_size, prefix, shuffle),
+        "metrics": metrics | {prefix + name: mode for name, mode in evaluated.items()},
+        "exporter": Exporter(plain, slots.slots_in(plain, chosen), noisy, loss, known),
+        "fresh": FreshValues(plain, batch[0], known),
+        "fingerprint": fingerprint(built, training, validation),
+        "mirror": seen and Exporter(seen, slots.slots_in(seen, chosen), noisy, loss, known),
+    }
+    with _scope(model):
+        resolved = replace(
+            _resolve(sizes, live, mutable, batch_size, training.samples, multiple),
             dropout=_amounts("dropout", noise, space.dropout),
             noise=_amounts("noise", noise, space.noise),
             losses=losses_for(loss, space) if "loss" in genes else (),
             label_smoothing=smoothings_for(loss, space) if "label_smoothing" in genes else (),
-        ),
-        data=training,
-        evaluation=evaluation,
-        settings=Settings(batch_size, validation_batch_size, prefix, shuffle),
-        metrics=metrics | {prefix + name: mode for name, mode in evaluated.items()},
-        exporter=Exporter(plain, slots.slots_in(plain, chosen), noisy, loss, known),
-        fresh=FreshValues(plain, batch[0], known),
-        fingerprint=fingerprint(built, training, validation),
-        mirror=seen and Exporter(seen, slots.slots_in(seen, chosen), noisy, loss, known),
-    )
+        )
+        return kind(space=resolved, **arguments)
 
 
-def _trainer_class() -> type[KerasTrainer]:
-    """Return the trainer for the backend that Keras runs on."""
-    module, name = TRAINERS[keras.backend.backend()]
+def _scope(model: keras.Model) -> Any:
+    """Return what the trained copy is made in: the strategy that the user's was made in."""
+    strategy = strategy_of(model)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
+def _trainer_class(model: keras.Model) -> type[KerasTrainer]:
+    """Return the trainer for a network on the backend that Keras runs on."""
+    is_mirrored = strategy_of(model) is not None
+    module, name = TRAINERS["mirrored" if is_mirrored else keras.backend.backend()]
     found: type[KerasTrainer] = getattr(import_module(f"miha.trainer.{module}"), name)
     return found
 
@@ -147,11 +171,13 @@ def _batch(training: data.Data | Stream) -> tuple[Any, ...]:
     return tuple(data.map_arrays(to_tensor, part) for part in (few.x, few.y, few.sample_weight))
 
 
-def _probe(network: keras.Model, batch: tuple[Any, ...]) -> dict[str, Mode | None]:
+def _probe(
+    network: keras.Model, batch: tuple[Any, ...], kind: type[KerasTrainer]
+) -> dict[str, Mode | None]:
     """Take a test step, to learn what is logged and whether network and data fit together."""
     try:
         with copies.untouched(network):
-            logs = _trainer_class().probe(network, keras.utils.pack_x_y_sample_weight(*batch))
+            logs = kind.probe(network, keras.utils.pack_x_y_sample_weight(*batch))
     except Exception as error:
         shapes = [tuple(array.shape) for array in keras.tree.flatten(batch) if array is not None]
         raise ArgumentError(
@@ -177,7 +203,12 @@ def _mode(network: keras.Model, name: str) -> Mode | None:
 
 
 def _resolve(
-    space: SearchSpace, live: keras.Model, chosen: list[Slot], batch_size: int, samples: int
+    space: SearchSpace,
+    live: keras.Model,
+    chosen: list[Slot],
+    batch_size: int,
+    samples: int,
+    multiple: int,
 ) -> Space:
     own = optimizers.Optimizers(live)
     names = dict.fromkeys([own.own_name, *(name.lower() for name in space.optimizers)])
@@ -186,10 +217,11 @@ def _resolve(
     return Space(
         optimizers=rates,
         slots={slot.name: tuple(slot.branches(space.activations)) for slot in chosen},
-        batch_size=batch_size_bounds(space.batch_size, batch_size, samples),
+        batch_size=batch_size_bounds(space.batch_size, batch_size, samples, multiple),
         learning_rate=space.learning_rate,
         momentum=_numbers("momentum", begins, space.momentum),
         weight_decay=_numbers("weight_decay", begins, space.weight_decay),
+        batch_multiple=multiple,
     )
 
 

@@ -73,7 +73,7 @@ def _is_told_elsewhere(thing: Any) -> bool:
 def _trained_slots(network: keras.Model) -> tuple[np.ndarray, ...]:
     """Return the state of an optimizer that has trained; a fresh one may not be built yet."""
     optimizer = network.optimizer
-    trained = optimizer.built and int(inner(optimizer).iterations) > 0
+    trained = optimizer.built and keras.ops.convert_to_numpy(inner(optimizer).iterations) > 0
     return values(optimizer.variables) if trained else ()
 
 

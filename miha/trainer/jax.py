@@ -17,12 +17,15 @@ from miha.records import Epoch, Genome, Snapshot
 from miha.trainer import loops, room
 from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.cache import keep_programs
+from miha.trainer.data import Data
 from miha.trainer.elementwise import choose
 from miha.trainer.loops import Logs, in_batches
 from miha.trainer.optimizers import name_of
 from miha.trainer.population import Clones, padded, stack
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Origin, Trained, Way
+from miha.trainer.sharding import Sharding
+from miha.trainer.streams.stream import Stream
 
 MEASURED = 32
 """Steps that are taken to measure which way is the faster one."""
@@ -40,6 +43,8 @@ class JaxTrainer(KerasTrainer):
     is_padded = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        distribution = keras.distribution.distribution()
+        self._sharding = None if distribution is None else Sharding(distribution)
         super().__init__(*args, **kwargs)
         keep_programs()
         self._programs = Programs(lambda loop: getattr(loop, "_cache_size", int)())
@@ -50,7 +55,9 @@ class JaxTrainer(KerasTrainer):
     def device(self) -> str:
         """See `Trainer`."""
         kinds = ", ".join(dict.fromkeys(device.device_kind for device in jax.devices()))
-        return f"JAX {jax.__version__} on {'CPU' if kinds == 'cpu' else kinds}"
+        name = f"JAX {jax.__version__} on {'CPU' if kinds == 'cpu' else kinds}"
+        parts = 1 if self._sharding is None else self._sharding.devices
+        return f"{name}, batches shared out to {parts} devices" if parts > 1 else name
 
     @property
     def traces(self) -> int:
@@ -83,6 +90,8 @@ class JaxTrainer(KerasTrainer):
         """See `Trainer`."""
         if way != "fused":
             return super().obstacle(way)
+        if self._sharding is not None:
+            return "its batches are shared out to several devices (`keras.distribution`)"
         if self._streams:
             return "the data is streamed"
         if self._is_eager:
@@ -147,7 +156,7 @@ class JaxTrainer(KerasTrainer):
         indices = [choice.index.value for choice in self._choices]
         variables = self._variables(kind)
         state = tuple([variable.value for variable in group] for group in variables)
-        loop, data = self._loop(kind, batch_size), self._sources[kind]
+        loop, data = self._loop(kind, batch_size), self._spread(self._sources[kind])
         # One program for all parts of a stream: the places after the last are not looked at.
         places = jnp.asarray(np.pad(order, (0, _samples(data) - len(order))))
         logs: Logs
@@ -156,6 +165,15 @@ class JaxTrainer(KerasTrainer):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
         return logs
+
+    def _hold(self, kind: Kind, source: Data | Stream) -> None:
+        super()._hold(kind, source)
+        if kind in self._sources:
+            self._sources[kind] = self._spread(self._sources[kind])
+
+    def _spread(self, data: Any) -> Any:
+        """Bring data to every device that takes a part of each batch; what is there, stays."""
+        return data if self._sharding is None else self._sharding.spread(data)
 
     def _variables(self, kind: Kind) -> tuple[list[Any], ...]:
         """Return the variables of a step's state, in Keras' order."""
@@ -173,10 +191,11 @@ class JaxTrainer(KerasTrainer):
         """Return the compiled loop; `train_step` binds the optimizer when it is traced."""
         step = self._network.train_step if kind == "train" else self._network.test_step
         alone = loops.eager_loop if self._is_eager else loops.compiled_loop
-        make = loops.fused_loop if clones else alone
+        arguments = (step, self._choices, batch_size, kind == "test")
         key = self._key(kind, batch_size, clones)
-        choices = self._choices
-        return self._programs.get(key, lambda: make(step, choices, batch_size, kind == "test"))
+        if clones:
+            return self._programs.get(key, lambda: loops.fused_loop(*arguments))
+        return self._programs.get(key, lambda: alone(*arguments, self._sharding))
 
     def _stacked(
         self,

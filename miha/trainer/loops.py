@@ -14,6 +14,7 @@ from jax import numpy as jnp
 from miha.trainer.base import goes_on
 from miha.trainer.choices import Choice
 from miha.trainer.pace import Pace
+from miha.trainer.sharding import Sharding
 
 State = tuple[list[Any], ...]
 """Values of a network's variables, as Keras' stateless steps take them."""
@@ -55,7 +56,13 @@ def in_batches(
     return take(rest, len(rest), 0, 1) if len(rest) and is_next(logs) else logs
 
 
-def compiled_loop(step: Step, choices: Sequence[Choice], batch_size: int, never_stops: bool) -> Any:
+def compiled_loop(
+    step: Step,
+    choices: Sequence[Choice],
+    batch_size: int,
+    never_stops: bool,
+    sharding: Sharding | None = None,
+) -> Any:
     """Return a program that takes steps of one batch size.
 
     Args:
@@ -63,6 +70,7 @@ def compiled_loop(step: Step, choices: Sequence[Choice], batch_size: int, never_
         choices: The activations that are chosen at run time.
         batch_size: Samples a step.
         never_stops: Whether to go on where a loss is not finite.
+        sharding: How batches are shared out to several devices.
 
     Returns:
         ``(state, data, indices, order, start, stop) -> (logs, state)`` after the last step;
@@ -72,7 +80,7 @@ def compiled_loop(step: Step, choices: Sequence[Choice], batch_size: int, never_
     def loop(state: State, data: Any, indices: Any, order: Any, start: Any, stop: Any) -> Any:
         def take(place: Any, state: State) -> tuple[Logs, State]:
             with chosen(choices, indices):
-                return step(state, _batch(data, order, place, batch_size))
+                return step(state, share_out(_batch(data, order, place, batch_size)))
 
         def is_next(carried: Any) -> Any:
             place, logs, _ = carried
@@ -82,10 +90,18 @@ def compiled_loop(step: Step, choices: Sequence[Choice], batch_size: int, never_
         _, logs, state = lax.while_loop(is_next, lambda c: (c[0] + 1, *take(c[0], c[2])), carried)
         return logs, state
 
-    return jax.jit(loop)
+    share_out = _sharing_out(sharding)
+    # Else the compiler might leave parts of the state on each device.
+    return jax.jit(loop, out_shardings=None if sharding is None else (None, sharding.whole))
 
 
-def eager_loop(step: Step, choices: Sequence[Choice], batch_size: int, never_stops: bool) -> Any:
+def eager_loop(
+    step: Step,
+    choices: Sequence[Choice],
+    batch_size: int,
+    never_stops: bool,
+    sharding: Sharding | None = None,
+) -> Any:
     """Return `compiled_loop` left uncompiled, as the user's `compile` asked."""
 
     def loop(state: State, data: Any, indices: Any, order: Any, start: int, stop: int) -> Any:
@@ -93,11 +109,13 @@ def eager_loop(step: Step, choices: Sequence[Choice], batch_size: int, never_sto
         for place in range(start, stop):
             part = order[place * batch_size : (place + 1) * batch_size]
             with chosen(choices, indices):
-                logs, state = step(state, jax.tree.map(lambda array, p=part: array[p], data))
+                batch = jax.tree.map(lambda array, p=part: array[p], data)
+                logs, state = step(state, share_out(batch))
             if not (never_stops or goes_on(logs)):
                 break
         return logs, state
 
+    share_out = _sharing_out(sharding)
     return loop
 
 
@@ -156,6 +174,10 @@ def step_of_many(step: Step, choices: Sequence[Choice]) -> Callable[..., tuple[L
 def select(alive: Any, new: Any, old: Any) -> Any:
     """Choose between two stacks of values for each clone."""
     return jnp.where(alive.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+
+def _sharing_out(sharding: Sharding | None) -> Callable[[Any], Any]:
+    return (lambda batch: batch) if sharding is None else sharding.share_out
 
 
 def _batch(data: Any, order: Any, place: Any, batch_size: int) -> Any:

@@ -31,7 +31,7 @@ def carry(before: Any, after: Any) -> None:
     ):
         target.assign(source)
     if isinstance(after, keras.optimizers.Nadam):
-        after._u_product.assign(_product(int(after.iterations)))
+        after._u_product.assign(_product(int(keras.ops.convert_to_numpy(after.iterations))))
 
 
 def _is_alike(optimizer: Any) -> bool:

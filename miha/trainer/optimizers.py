@@ -216,7 +216,9 @@ class Optimizers:
         return optimizer
 
     def _fresh_state(self, optimizer: Any) -> list[np.ndarray]:
-        if int(inner(optimizer).iterations) > 0:  # The user has trained with it already.
+        if (
+            keras.ops.convert_to_numpy(inner(optimizer).iterations) > 0
+        ):  # The user has trained with it already.
             config = keras.optimizers.serialize(optimizer)
             optimizer = keras.optimizers.deserialize(config, self._custom_objects)
             optimizer = self._built(optimizer)
