@@ -203,6 +203,8 @@ def _check(trainer: Trainer, schedule: HyperparameterSchedule) -> None:
                 [slot for slot, _ in genome.activations] == list(space.slots)
                 and all(name in space.slots[slot] for slot, name in genome.activations)
             ),
+            f"batch sizes that are multiples of {space.batch_multiple}, the number of devices that "
+            "a batch is shared out to": genome.batch_size % space.batch_multiple == 0,
         }
         broken = next((rule for rule, is_kept in rules.items() if not is_kept), None)
         if broken is not None:

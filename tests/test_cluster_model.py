@@ -11,7 +11,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
-from cluster_model import Costs, cycle, draw, makespan, row, waiting  # noqa: E402
+from cluster_model import Costs, cycle, draw, idle, makespan, row, waiting  # noqa: E402
 
 
 def test_one_worker_trains_for_all_and_many_for_the_longest():
@@ -23,6 +23,19 @@ def test_one_worker_trains_for_all_and_many_for_the_longest():
 def test_the_order_of_clones_decides_how_long_workers_wait():
     assert makespan([1.0, 1.0, 2.0], 2) == 3.0
     assert makespan([2.0, 1.0, 1.0], 2) == 2.0
+
+
+def test_workers_of_an_asynchronous_run_do_not_wait_for_the_last_clones():
+    # The second worker has nothing to do for 3 s in the first cycle, and 2 s while winners train.
+    assert idle([[4.0, 1.0], [1.0, 1.0]], 2, winner=1.0) == 1 - 7 / (2 * 6)
+    # It takes the first clone of the second cycle after the winner's second, and then the other.
+    assert idle([[4.0, 1.0], [1.0, 1.0]], 2, winner=1.0, share=0.5) == 1 - 7 / (2 * 4)
+    assert idle([[2.0, 2.0], [2.0, 2.0]], 2) == 0.0
+
+
+def test_a_share_does_not_count_before_every_clone_is_begun():
+    assert idle([[1.0, 1.0, 1.0], [3.0]], 1, share=0.1) == 0.0
+    assert idle([[1.0, 5.0, 1.0], [3.0]], 2, share=0.1) == idle([[1.0, 5.0, 1.0, 3.0]], 2)
 
 
 def test_a_cycle_is_sending_training_and_the_winner():
