@@ -374,6 +374,21 @@ def test_other_backends_give_the_same_on_a_worker(tmp_path, backend):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_clones_on_a_worker_and_batches_shared_out_here_go_together(tmp_path, backend):
+    pytest.importorskip(backend)
+    script = CHILD.with_name("parallel_child.py")
+    path = os.pathsep.join([str(CHILD.parent), *filter(None, sys.path)])
+    environment = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, script, backend, "ray", tmp_path]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == {"state": "finished", "failures": []}
+    log = (tmp_path / "run" / "run.log").read_text()
+    assert "batches shared out to 2 devices" in log and "Clones train on" in log
+
+
+@pytest.mark.slow
 def test_data_that_each_worker_loads_gives_the_same(tmp_path, alone):
     assert told(child(tmp_path / "run", 1, "load_data")) == alone
 

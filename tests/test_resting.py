@@ -71,6 +71,16 @@ def test_a_population_pays_where_its_winner_is_worth_its_epochs(value, won, paid
     assert payments(Logbook(clones, {1: won}), SCHEDULE, "max") == {1: paid}
 
 
+def test_a_population_must_be_worth_the_epochs_of_its_late_clones_too():
+    clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.7)]
+    clones[0]["value"] = 0.9
+    paid = [payments(Logbook(clones, {1: 1}, late=late), SCHEDULE, "min")[1] for late in
+            ({}, {1: tuple(range(2, 30))})]  # fmt: skip
+    assert paid == [True, False]
+    late = {**clone(2, "restart", 0.1), "late": True}
+    assert payments(Logbook([*clones, late], {1: 1}), SCHEDULE, "min") == {1: True}
+
+
 @pytest.mark.parametrize(("base", "paid"), [(0, False), (1, True), (2, True)])
 def test_a_clone_that_goes_on_has_paid_as_what_it_began_as(base, paid):
     clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.6), clone(2, "restart", 0.95)]

@@ -34,11 +34,11 @@ def strategy_of(model: keras.Model) -> Any:
         return None
     import tensorflow as tf
 
-    strategy = model.distribute_strategy
+    strategy = getattr(model, "distribute_strategy", None)  # What is no network is told later.
     if isinstance(strategy, tf.distribute.MirroredStrategy):
         return strategy
     # What TensorFlow has where there is none; it has no public name.
-    if type(strategy).__name__ != "_DefaultDistributionStrategy":
+    if strategy is not None and type(strategy).__name__ != "_DefaultDistributionStrategy":
         raise ArgumentError(
             "A network may be built in the scope of a `tf.distribute.MirroredStrategy`, and of no "
             f"other strategy. Received: {type(strategy).__name__}. Build it in such a scope, or in "
