@@ -108,30 +108,31 @@ def make_trainer(
     evaluation = evaluation if validation is None else validation
     prefix = "eval_" if validation is None else "val_"
     evaluated = metrics if evaluation is not None else {}
-    sizes = _for_batches(space, training)
-    arguments: dict[str, Any] = {
-        "network": live,
-        "slots": mutable,
-        "noise": noise,
-        "loss": loss,
-        "data": training,
-        "evaluation": evaluation,
-        "settings": Settings(batch_size, validation_batch_size, prefix, shuffle),
-        "metrics": metrics | {prefix + name: mode for name, mode in evaluated.items()},
-        "exporter": Exporter(plain, slots.slots_in(plain, chosen), noisy, loss, known),
-        "fresh": FreshValues(plain, batch[0], known),
-        "fingerprint": fingerprint(built, training, validation),
-        "mirror": seen and Exporter(seen, slots.slots_in(seen, chosen), noisy, loss, known),
-    }
+    exporter = Exporter(plain, slots.slots_in(plain, chosen), noisy, loss, known)
+    mirror = seen and Exporter(seen, slots.slots_in(seen, chosen), noisy, loss, known)
+    fresh, sizes = FreshValues(plain, batch[0], known), _for_batches(space, training)
     with _scope(model):
-        resolved = replace(
-            _resolve(sizes, live, mutable, batch_size, training.samples, multiple),
-            dropout=_amounts("dropout", noise, space.dropout),
-            noise=_amounts("noise", noise, space.noise),
-            losses=losses_for(loss, space) if "loss" in genes else (),
-            label_smoothing=smoothings_for(loss, space) if "label_smoothing" in genes else (),
+        return kind(
+            network=live,
+            slots=mutable,
+            noise=noise,
+            loss=loss,
+            space=replace(
+                _resolve(sizes, live, mutable, batch_size, training.samples, multiple),
+                dropout=_amounts("dropout", noise, space.dropout),
+                noise=_amounts("noise", noise, space.noise),
+                losses=losses_for(loss, space) if "loss" in genes else (),
+                label_smoothing=smoothings_for(loss, space) if "label_smoothing" in genes else (),
+            ),
+            data=training,
+            evaluation=evaluation,
+            settings=Settings(batch_size, validation_batch_size, prefix, shuffle),
+            metrics=metrics | {prefix + name: mode for name, mode in evaluated.items()},
+            exporter=exporter,
+            fresh=fresh,
+            fingerprint=fingerprint(built, training, validation),
+            mirror=mirror,
         )
-        return kind(space=resolved, **arguments)
 
 
 def _scope(model: keras.Model) -> Any:
