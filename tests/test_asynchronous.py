@@ -182,6 +182,29 @@ def test_a_run_cut_at_any_line_goes_on_to_the_same_decisions(tmp_path, ends):
         shutil.rmtree(path)
 
 
+def test_a_late_clone_whose_parent_is_gone_is_trained_anew_with_all_that_followed(tmp_path):
+    run(away(tmp_path, c=2))
+    entries = Journal(tmp_path / "journal.jsonl").read()
+    winner = next(i for i, entry in enumerate(entries) if entry.get("phase") == "winner")
+    assert entries[winner - 1]["event"] == "selection" and entries[winner - 1]["late"]
+    Journal(tmp_path / "journal.jsonl").cut(winner + 1)
+    (tmp_path / entries[1]["parent"]).unlink()
+    with pytest.warns(MihaWarning, match="model_init.zip', which the run goes on from, is missing"):
+        run(away(tmp_path, c=2))
+    assert whole(tmp_path) == []
+
+
+def test_a_damaged_late_clone_changes_no_decision(tmp_path):
+    run(away(tmp_path))
+    entries = Journal(tmp_path / "journal.jsonl").read()
+    late = next(i for i, entry in enumerate(entries) if is_late(entry))
+    (tmp_path / entries[late]["archive"]).unlink()
+    Journal(tmp_path / "journal.jsonl").cut(late + 1)
+    kept = decisions(tmp_path)
+    run(away(tmp_path))
+    assert decisions(tmp_path)[: len(kept)] == kept and whole(tmp_path) == []
+
+
 def test_a_finished_run_returns_as_it_was(tmp_path):
     run(away(tmp_path))
     before = (tmp_path / "journal.jsonl").read_bytes()
