@@ -306,6 +306,25 @@ def test_a_run_that_is_killed_again_and_again_keeps_to_its_decisions(tmp_path):
     assert whole(folder) == [] and any(load_run(folder)._log.late.values())
 
 
+@pytest.mark.parametrize("control", [True, False])
+def test_what_is_exported_while_a_run_grows_is_what_is_exported_at_its_end(tmp_path, control):
+    pytest.importorskip("optuna")
+    from miha.integrations.optuna import to_optuna
+    from miha.story import Story
+
+    run(away(tmp_path, control=control))
+    journal = tmp_path / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for count in (12, 21, 33, len(lines)):
+        journal.write_bytes(b"".join(lines[:count]))
+        study = to_optuna(load_run(tmp_path), f"sqlite:///{tmp_path}/study.db", target="gain")
+    clones = {(c.cycle, c.clone): c for c in Story.of(load_run(tmp_path)).clones}
+    trials = {(t.user_attrs["cycle"], t.user_attrs["clone"]): t for t in study.trials}
+    assert len(study.trials) == len(clones) == 40 and set(trials) == set(clones)
+    assert all(trials[place].value == pytest.approx(clones[place].gain) for place in clones)
+    assert all(trials[p].user_attrs.get("late", False) == clones[p].late for p in clones)
+
+
 @pytest.mark.parametrize("value", [0, 1, 1.5, -0.5, "yes", float("nan"), None])
 def test_a_share_is_above_0_and_below_1(value):
     with pytest.raises(ArgumentError, match="`asynchronous` must be True, False, or the share"):
