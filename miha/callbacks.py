@@ -47,7 +47,8 @@ class Callback:
 
         Args:
             cycle: 1 to c.
-            clones: One row of the lineage for each clone; ``"selected"`` marks the winner.
+            clones: One row of the lineage for each clone; ``"selected"`` marks the winner. Those
+                that are late are not among them yet.
         """
 
     def on_run_end(self, result: Result) -> None:
