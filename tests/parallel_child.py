@@ -177,6 +177,7 @@ def numbers():
         "parts": max(SEEN),
         "device": looked.device,
         "multiple": looked.space.batch_multiple,
+        "logged": list(looked.metrics),
         "refused": refusals(),
     }
 

@@ -62,6 +62,12 @@ def test_every_device_takes_a_part_of_a_batch(numbers):
     assert numbers["device"].endswith("batches shared out to 2 devices")
 
 
+def test_values_are_logged_in_the_order_of_one_device_alone(numbers):
+    """Workers compare the names of what is logged, and have one device."""
+    names = ["loss", "accuracy"] if numbers["backend"] == "tensorflow" else ["accuracy", "loss"]
+    assert numbers["logged"] == [*names, *(f"val_{name}" for name in names)]
+
+
 def test_what_cannot_be_shared_out_is_refused(numbers):
     refused = numbers["refused"]
     rule = "must be a multiple of the number of devices that a batch is shared out to, 2."

@@ -50,10 +50,10 @@ class MirroredTrainer(TensorFlowTrainer):
 
     @classmethod
     def probe(cls, network: keras.Model, batch: Any) -> Mapping[str, Any]:
-        """See `KerasTrainer`."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        logs: Mapping[str, Any] = network.test_on_batch(x, y, sample_weight, return_dict=True)
-        return logs
+        """See `KerasTrainer`; names come in the order in which one device alone logs them."""
+        strategy = network.distribute_strategy
+        logs = strategy.run(network.test_step, args=(batch,))
+        return {name: strategy.experimental_local_results(v)[0] for name, v in logs.items()}
 
     def restore(self, snapshot: Snapshot) -> None:
         """See `Trainer`; an optimizer may be made."""
