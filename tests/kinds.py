@@ -30,13 +30,28 @@ class OwnLoss(keras.Model):
         return ops.mean(loss) + 0.1 * ops.mean(y_pred**2)
 
 
+@keras.saving.register_keras_serializable("miha_kinds")
+class Placed(layers.Layer):
+    """Adds to each word what its place means; the words' mask goes on."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.places = layers.Embedding(6, 8)
+        self.supports_masking = True
+
+    def build(self, shape):
+        self.places.build(shape[1:2])
+
+    def call(self, inputs):
+        return inputs + self.places(ops.arange(6))
+
+
 def attention():
     """Two embeddings, attention with a dropout of its own, a loss that the network computes."""
     keras.utils.set_random_seed(10)
     inputs = keras.Input((6,), dtype="int32")
-    places = layers.Embedding(6, 8, name="places")(ops.arange(6))
     words = layers.Embedding(20, 8, mask_zero=True, name="words")(inputs)
-    hidden = layers.LayerNormalization()(words + places)
+    hidden = layers.LayerNormalization()(Placed()(words))
     attended = layers.MultiHeadAttention(2, 4, dropout=0.1)(hidden, hidden, use_causal_mask=True)
     hidden = layers.LayerNormalization()(layers.Add()([hidden, attended]))
     hidden = layers.Dense(8, activation="gelu", name="forward")(hidden)

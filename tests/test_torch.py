@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import keras
 import pytest
 import torch
@@ -12,7 +14,22 @@ from networks import images
 from miha import ArgumentError
 
 
+class Loader(torch.utils.data.DataLoader):
+    """Draws from a generator of its own."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, generator=torch.Generator(), **options)
+
+
 class TestTorchTrainer(TrainerContract):
+    @contextlib.contextmanager
+    def exactly(self):
+        # The loader that `fit` makes draws from PyTorch's generator, as a Dropout without a seed
+        # does, which then drops others.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.utils.data, "DataLoader", Loader)
+            yield
+
     @pytest.fixture
     def make(self):
         return make_contract_trainer

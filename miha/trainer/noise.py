@@ -75,12 +75,14 @@ class Noise:
     def _call(self, choice: Choice, inputs: Any, training: bool | None = False) -> Any:
         if not training:
             return inputs
-        # Drawn once, here: a branch must not change variables.
-        seed = _Drawn(self.layer.seed_generator)
+        seed = self.layer.seed_generator
+        if keras.backend.backend() != "torch":
+            # Drawn once, here: where a choice is compiled, a branch must not change variables.
+            seed = _Drawn(seed)
         branches = [partial(self._call_with, amount, seed) for amount in choice.options]
         return keras.ops.switch(choice.index, branches, inputs)
 
-    def _call_with(self, amount: float, seed: _Drawn, inputs: Any) -> Any:
+    def _call_with(self, amount: float, seed: Any, inputs: Any) -> Any:
         """Call Keras' own layer, as it is with another amount."""
         with _having(self.layer, {self.attribute: amount, "seed_generator": seed}):
             return type(self.layer).call(self.layer, inputs, training=True)
@@ -94,8 +96,7 @@ class _Drawn(keras.random.SeedGenerator):  # type: ignore[misc]
     """
 
     def __init__(self, generator: keras.random.SeedGenerator) -> None:
-        # Without the state that a generator has. PyTorch's dropout looks at the initial seed.
-        self._initial_seed = generator._initial_seed
+        # Without the state that a generator has.
         self._seed = generator.next()
 
     def next(self, ordered: bool = True) -> Any:
