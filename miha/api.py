@@ -125,7 +125,8 @@ class MIHA:
             together on a GPU with enough memory where that is measured to be faster.
         compiler: On TensorFlow ``"graph"``, the default, whose weights are those of `fit` bit for
             bit; ``"xla"``, which rounds otherwise and compiles each genome anew; or ``"auto"``:
-            XLA for trainings so long that it is measured to pay.
+            XLA for trainings so long that it is measured to pay. A network that was compiled with
+            ``jit_compile=True`` has chosen already.
         executor: Where clones train: ``"local"``: in this process; ``"ray"`` or a
             `miha.RayExecutor`: on workers of Ray, on this machine or on a cluster, with the same
             numbers; or an executor of your own.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from contract import make_contract_trainer, rng, train
 from networks import convolutional, dense, images
 
 import miha
-from miha.errors import ArgumentError
+from miha.errors import ArgumentError, MihaWarning
 
 
 def trainer_of(network, **changes):
@@ -74,6 +76,65 @@ def test_both_ways_are_measured_and_the_graph_is_used_on():
     before = trainer.traces
     trainer.train(1, rng(), rng(), lambda epoch: None)
     assert trainer.traces <= before + 1  # The evaluation.
+
+
+def asking_for_xla(network=dense):
+    model = network()
+    model.compile("adam", model.loss, metrics=["accuracy"], jit_compile=True)
+    return model
+
+
+def with_dropout():
+    keras.utils.set_random_seed(8)
+    stack = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dropout(0.2, seed=1)]
+    stack += [keras.layers.Dense(8, activation="gelu"), keras.layers.BatchNormalization()]
+    model = keras.Sequential([*stack, keras.layers.Dense(2, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def test_a_network_that_asks_for_xla_gets_the_values_that_fit_gives_it_bit_for_bit():
+    (x, y), model = images(), asking_for_xla(with_dropout)
+    trainer = trainer_of(model, batch_size=20, shuffle=False)
+    epochs = train(trainer, 2, noise=False)
+    evaluated = {"validation_data": images(40), "validation_batch_size": 20}
+    history = model.fit(x, y, 20, 2, shuffle=False, verbose=0, **evaluated).history
+    variables = (*model.variables, *model.optimizer.variables)
+    for ours, theirs in zip(values(trainer), variables, strict=True):
+        np.testing.assert_array_equal(ours, keras.ops.convert_to_numpy(theirs))
+    for name, logged in history.items():
+        assert [epoch.logs[name] for epoch in epochs] == logged
+    graph = trainer_of(with_dropout(), batch_size=20, shuffle=False)
+    train(graph, 2, noise=False)
+    pairs = zip(values(graph), values(trainer), strict=True)
+    assert any((a != b).any() for a, b in pairs)  # It has been another program.
+
+
+def test_a_network_that_asks_for_xla_has_a_program_for_each_genome_and_keeps_it():
+    trainer = trainer_of(asking_for_xla(), batch_size=24)
+    start, own, ends = trainer.snapshot(), trainer.genome, []
+    slot = own.activations[0][0]
+    for genome in (own, own.with_activation(slot, "tanh"), own.replace(learning_rate=0.01), own):
+        trainer.restore(start)
+        trainer.express(genome)
+        ends.append((train(trainer, 1)[-1].logs["loss"], trainer.traces))
+    losses, traces = zip(*ends, strict=True)
+    assert losses[0] == losses[3] and len(set(losses)) == 3
+    assert traces == (2, 4, 4, 4)  # Training and evaluation.
+
+
+def test_a_network_that_asks_for_xla_leaves_nothing_to_choose(tmp_path):
+    result = search(tmp_path / "run", asking_for_xla(), compiler="auto", m=1, c=0).optimize()
+    assert json.loads((tmp_path / "run/run.json").read_text())["choices"]["compiler"] == "xla"
+    assert result.model.jit_compile
+    with pytest.raises(ArgumentError, match=r"'graph', but XLA compiles .*`jit_compile=True`"):
+        search(tmp_path / "other", asking_for_xla(), compiler="graph")
+
+
+def test_convolutions_are_not_compiled_by_xla_on_a_cpu_and_a_warning_says_so():
+    with pytest.warns(MihaWarning, match="`jit_compile=True`.* not followed: it takes minutes"):
+        trainer = trainer_of(asking_for_xla(convolutional))
+    assert trainer.compiler == "graph"
 
 
 SHORT = {"m": 3, "n": 1, "k": 1, "c": 1, "pop_size": 3, "batch_size": 24, "seed": 3, "verbose": 0}

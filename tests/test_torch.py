@@ -9,9 +9,9 @@ import pytest
 import torch
 from contract import TrainerContract, make_contract_trainer, rng
 from genes import GenesContract
-from networks import images
+from networks import dense, images
 
-from miha import ArgumentError
+from miha import ArgumentError, MihaWarning
 
 
 class Loader(torch.utils.data.DataLoader):
@@ -61,4 +61,11 @@ def test_buffers_of_pytorch_are_refused_by_name():
     model = keras.Sequential([*layers, keras.layers.Dense(2, activation="softmax")])
     model.compile("adam", "sparse_categorical_crossentropy")
     with pytest.raises(ArgumentError, match=r"running_mean.*BatchNormalization"):
+        make_contract_trainer(model, images())
+
+
+def test_that_nothing_is_compiled_is_said_where_it_was_asked_for():
+    model = dense()
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=True)
+    with pytest.warns(MihaWarning, match="`jit_compile=True`.* is not followed: on PyTorch"):
         make_contract_trainer(model, images())

@@ -22,7 +22,12 @@ def leaves(data: Any) -> list[Any]:
 
 
 def loop_over(
-    step: Step, structure: Any, spec: list[tf.TensorSpec], goes_on: Step, run_eagerly: bool
+    step: Step,
+    structure: Any,
+    spec: list[tf.TensorSpec],
+    goes_on: Step,
+    run_eagerly: bool,
+    jit_compile: bool,
 ) -> Any:
     """Return a function that takes a step on each batch of an order of samples.
 
@@ -32,6 +37,7 @@ def loop_over(
         spec: What the tensors in it may look like.
         goes_on: Whether another step is to follow, from the logs of the last one.
         run_eagerly: Whether to leave everything uncompiled, as the user's `compile` asked.
+        jit_compile: Whether XLA compiles each step, as the user's `compile` asked.
 
     Returns:
         ``(tensors, order, batch_size) -> logs`` after the last step; one graph for every batch
@@ -51,7 +57,7 @@ def loop_over(
 
     if run_eagerly:
         return eager_loop
-    compiled = _compiled(step)
+    compiled = _compiled(step, jit_compile)
 
     def graph_loop(data: list[Any], order: Any, size: Any) -> Any:
         specs = iter(spec)
@@ -81,7 +87,7 @@ def xla_loop_over(step: Step, data: Any, goes_on: Step, batch_size: int) -> Any:
     Returns:
         ``(order, start, stop) -> logs`` after the last step.
     """
-    compiled = _compiled(step)
+    compiled = _compiled(step, jit_compile=False)  # The loop is compiled, and the step with it.
     spec = mapped(lambda a: tf.TensorSpec((batch_size, *a.shape[1:]), a.dtype), data)
 
     def loop(order: Any, start: Any, stop: Any) -> Any:
@@ -100,10 +106,12 @@ def xla_loop_over(step: Step, data: Any, goes_on: Step, batch_size: int) -> Any:
     return tf.function(loop, jit_compile=True, autograph=False)
 
 
-def _compiled(step: Step) -> Any:
+def _compiled(step: Step, jit_compile: bool) -> Any:
     # Not converted by AutoGraph: `fit` does not either.
     return tf.function(
-        lambda batch: tf.nest.map_structure(tf.convert_to_tensor, step(batch)), autograph=False
+        lambda batch: tf.nest.map_structure(tf.convert_to_tensor, step(batch)),
+        autograph=False,
+        jit_compile=jit_compile or None,
     )
 
 

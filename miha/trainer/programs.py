@@ -39,6 +39,11 @@ class Programs:
         self._programs.move_to_end(key)
         return self._programs[key]
 
+    def forget(self, is_meant: Callable[[Any], bool]) -> None:
+        """Let go of some programs, by what they were made for."""
+        for key in [key for key in self._programs if is_meant(key)]:
+            self._forgotten += self._count(self._programs.pop(key))
+
     def pace(self, key: Hashable) -> Pace:
         """Return how many steps of a program to take at once."""
         return self._paces.setdefault(key, Pace())

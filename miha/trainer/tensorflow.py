@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from miha.errors import MihaWarning
 from miha.records import Epoch
 from miha.trainer.admission import held
 from miha.trainer.base import KerasTrainer, Kind, goes_on
@@ -40,19 +42,20 @@ class TensorFlowTrainer(KerasTrainer):
     honoured, and its weights are those of `fit`, bit for bit. Activations and their like are
     chosen at run time; each optimizer class has a trace of its own, made when it is first needed.
     Long trainings can be compiled by XLA instead, which rounds otherwise: a program for each
-    genome.
+    genome. Where the user's `compile` asked for XLA, it compiles each step, as in `fit`.
     """
 
     number = GraphNumber
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._loops: dict[str, Any] = {}
+        self._loops = Programs(lambda loop: getattr(loop, "experimental_get_tracing_count", int)())
         self._xla = Programs(lambda loop: loop.experimental_get_tracing_count())
         self._xla_from: float = math.inf
         self._is_xla = False
         self._specs: dict[Kind, Any] = {}
         self._paces: dict[Kind, Pace] = defaultdict(Pace)
+        self._is_jit = self._obeys_jit()
 
     @property
     def device(self) -> str:
@@ -65,14 +68,14 @@ class TensorFlowTrainer(KerasTrainer):
     @property
     def traces(self) -> int:
         """How many traces of epochs and evaluations there are."""
-        loops = [] if self._network.run_eagerly else self._loops.values()
-        traced: int = sum(loop.experimental_get_tracing_count() for loop in loops)
-        return traced + self._xla.compiled
+        return self._loops.compiled + self._xla.compiled
 
     @property
     def compiler(self) -> str:
         """See `Trainer`."""
-        return "eager" if self._network.run_eagerly else "graph"
+        if self._network.run_eagerly:
+            return "eager"
+        return "xla" if self._is_jit else "graph"
 
     def obstacle(self, way: Way) -> str | None:
         """See `Trainer`."""
@@ -80,6 +83,8 @@ class TensorFlowTrainer(KerasTrainer):
             return super().obstacle(way)
         if self._network.run_eagerly:
             return "the network is not compiled (`run_eagerly=True`)"
+        if self._is_jit:
+            return "XLA compiles the network (`jit_compile=True`)"
         if way == "graph":
             return None
         if self._streams:
@@ -87,11 +92,33 @@ class TensorFlowTrainer(KerasTrainer):
         layers = self._network._flatten_layers()
         if not all(layer.supports_jit for layer in layers):
             return "a layer of the network does not support it (`supports_jit=False`)"
-        has_gpu = tf.config.list_physical_devices("GPU")
+        return self._slow()
+
+    def _slow(self) -> str | None:
+        """Tell what XLA takes too long to compile."""
+        layers = self._network._flatten_layers()
         slow = [layer.name for layer in layers if isinstance(layer, CONVOLUTIONS)]
-        if slow and not has_gpu:
-            return f"it takes minutes to compile a convolution ({slow[0]!r}) for the CPU"
-        return None
+        if not slow or tf.config.list_physical_devices("GPU"):
+            return None
+        return f"it takes minutes to compile a convolution ({slow[0]!r}) for the CPU"
+
+    def _obeys_jit(self) -> bool:
+        """Tell whether XLA compiles each step, as the user's `compile` asked; else say why not.
+
+        On a GPU nobody need have asked: it is Keras' own choice there, made for one network.
+        """
+        network, has_gpu = self._network, tf.config.list_physical_devices("GPU")
+        if has_gpu or network.run_eagerly or not network.jit_compile:
+            return False
+        slow = self._slow()
+        if slow:
+            warnings.warn(
+                f"`jit_compile=True` of {network.name!r} is not followed: {slow}, and each genome "
+                "needs a program of its own. The weights are those of `fit` without it.",
+                MihaWarning,
+                stacklevel=2,
+            )
+        return not slow
 
     def compile_from(self, epochs: int) -> None:
         """See `XlaTrainer`."""
@@ -153,8 +180,7 @@ class TensorFlowTrainer(KerasTrainer):
     def _xla_steps(self, order: np.ndarray, batch_size: int) -> tuple[int, dict[str, Any]]:
         """Take the steps whose batches are full; return how many samples that were."""
         places, full = tf.constant(order, tf.int64), len(order) // batch_size
-        chosen = tuple(switch.chosen for switch in self._switches.values())
-        key = (name_of(self._network.optimizer), batch_size, chosen, len(order))
+        key = (name_of(self._network.optimizer), batch_size, self._chosen, len(order))
         loop = self._xla.get(key, lambda: self._xla_loop(batch_size))
         pace, done, logs = self._xla.pace(key), 0, dict[str, Any]()
         with self._fixed():  # For the first call, which traces.
@@ -168,6 +194,10 @@ class TensorFlowTrainer(KerasTrainer):
     def _xla_loop(self, batch_size: int) -> Any:
         step, data = self._network.train_step, self._sources["train"]
         return xla_loop_over(step, data, _GOES_ON["train"], batch_size)
+
+    @property
+    def _chosen(self) -> tuple[str, ...]:
+        return tuple(switch.chosen for switch in self._switches.values())
 
     @contextlib.contextmanager
     def _fixed(self) -> Iterator[None]:
@@ -184,21 +214,27 @@ class TensorFlowTrainer(KerasTrainer):
 
     def _loop(self, kind: Kind) -> Any:
         """Return the steps of an epoch; `train_step` binds the optimizer when it is traced."""
-        network, is_training = self._network, kind == "train"
-        spec = self._spec(kind)
-        name = f"train {name_of(network.optimizer)}" if is_training else kind
-        if name not in self._loops:
-            step = network.train_step if is_training else network.test_step
-            self._loops[name] = loop_over(
-                step,
-                self._structure(kind),
-                spec,
-                _GOES_ON[kind],
-                network.run_eagerly,
-            )
+        spec, optimizer = self._spec(kind), name_of(self._network.optimizer)
+        # XLA takes long to compile a choice: there, each genome has a program.
+        fixed = self._chosen if self._is_jit else ()
+        key = (kind, optimizer if kind == "train" else None, fixed)
+        loop = self._loops.get(key, lambda: self._made_loop(kind, spec))
+        if self._network.run_eagerly:
+            return loop
         # Called as a whole, TensorFlow would warn of many functions of one name being traced.
-        loop = self._loops[name]
-        return loop if network.run_eagerly else loop.get_concrete_function()
+        with self._fixed() if self._is_jit else contextlib.nullcontext():
+            return loop.get_concrete_function()
+
+    def _made_loop(self, kind: Kind, spec: list[tf.TensorSpec]) -> Any:
+        network = self._network
+        return loop_over(
+            network.train_step if kind == "train" else network.test_step,
+            self._structure(kind),
+            spec,
+            _GOES_ON[kind],
+            network.run_eagerly,
+            self._is_jit,
+        )
 
     def _structure(self, kind: Kind) -> Any:
         return mapped(lambda _: True, self._sources[kind])
@@ -209,7 +245,7 @@ class TensorFlowTrainer(KerasTrainer):
         known = self._specs.get(kind, found)
         wider = [a.most_specific_common_supertype([b]) for a, b in zip(known, found, strict=True)]
         if wider != known:  # Batches of another shape: traced anew, for any shape.
-            self._loops = {n: v for n, v in self._loops.items() if n.split()[0] != kind}
+            self._loops.forget(lambda key: key[0] == kind)
         self._specs[kind] = wider
         return wider
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import torch
 
+from miha.errors import MihaWarning
 from miha.records import Epoch
 from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.data import map_arrays
@@ -22,6 +24,16 @@ class TorchTrainer(KerasTrainer):
     """
 
     number = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self._network.jit_compile:  # Only where the user asked for it.
+            warnings.warn(
+                f"`jit_compile=True` of {self._network.name!r} is not followed: on PyTorch, MIHA "
+                "compiles nothing. The weights are those of `fit` without it.",
+                MihaWarning,
+                stacklevel=2,
+            )
 
     @property
     def device(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,10 +52,14 @@ def fed(
 
 
 def _ready(parts: Iterator[Part], is_padded: bool) -> Generator[Fed, None, None]:
-    for part in parts:
-        # Room for one step more than there is: XLA rounds a loop of a single step otherwise.
-        missing = part.capacity + part.batch_size - part.data.samples if is_padded else 0
-        yield Fed(_tensors(part, missing), part.data.samples, part.batch_size)
+    # Not a loop: its variable would hold a part for as long as the next one is read.
+    yield from map(partial(_to_device, is_padded=is_padded), parts)
+
+
+def _to_device(part: Part, is_padded: bool) -> Fed:
+    # Room for one step more than there is: XLA rounds a loop of a single step otherwise.
+    missing = part.capacity + part.batch_size - part.data.samples if is_padded else 0
+    return Fed(_tensors(part, missing), part.data.samples, part.batch_size)
 
 
 def _tensors(part: Part, missing: int) -> Any:

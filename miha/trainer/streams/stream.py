@@ -102,7 +102,9 @@ class Stream(abc.ABC):
         try:
             for part in self._parts(batch_size, order, shuffle):
                 found += part.data.samples
-                yield Part(self._checked(part.data), part.batch_size, part.capacity)
+                checked = [Part(self._checked(part.data), part.batch_size, part.capacity)]
+                del part  # Not held while it is trained on: a part may be large.
+                yield checked.pop()
         except Exception as error:
             if isinstance(error, MihaError) and not isinstance(error, ArgumentError):
                 raise
