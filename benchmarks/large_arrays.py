@@ -4,10 +4,11 @@
     python benchmarks/large_arrays.py --gigabytes 20
     python benchmarks/large_arrays.py --gigabytes 20 --kinds hdf5 chunked --limit 2
 
-Trains a small network by the whole method on one array of pictures: a memory-mapped `.npy`, HDF5 in
-one piece, HDF5 in chunks. Each run is a process of its own, whose resident memory is watched: all of
-it, libraries and the pages of files included. The files are sparse, so they take up little of the
-disk, but every value is read, checked and trained on. Fails where a run takes more than --limit.
+Trains a small network by the whole method on one array of pictures: a memory-mapped `.npy`, HDF5
+in one piece, HDF5 in chunks. Each run is a process of its own, whose resident memory is watched:
+all of it, libraries and the pages of files included. The files are sparse, so they take up little
+of the disk, but every value is read, checked and trained on. Fails where a run takes more than
+--limit.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-SIDE = 512
+SIDE = 128
 SAMPLE_BYTES = 4 * SIDE**2
 
 
@@ -94,7 +95,7 @@ def status() -> dict[str, float]:
     return {name.rstrip(":"): int(value) / 1000 for name, value, _ in values}
 
 
-def train(kind: str, path: str) -> dict[str, float]:
+def train(kind: str, path: str) -> dict[str, Any]:
     """Run the method on an array; return the most memory of this process, in megabytes."""
     watch = Watch()
     watch.start()
@@ -112,11 +113,13 @@ def train(kind: str, path: str) -> dict[str, float]:
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     with tempfile.TemporaryDirectory() as folder:
         result = miha.MIHA(
-            model, x, y, validation_split=0.02, m=1, n=1, k=1, c=1, pop_size=2, seed=0,
-            data_memory=500_000_000, logs=Path(folder) / "run", verbose=0,
+            model, x, y, validation_split=0.02, m=1, n=1, k=1, c=1, pop_size=2, seed=1,
+            mutations=["batch_size"], data_memory=500_000_000, logs=Path(folder) / "run",
+            verbose=0,
         ).optimize()  # fmt: skip
     watch.ended.set()
-    return {"epochs": len(result.history), "VmHWM": status()["VmHWM"], **watch.most}
+    about = {"epochs": len(result.history), "changes": [str(c) for c in result.lineage["change"]]}
+    return about | {"VmHWM": status()["VmHWM"], **watch.most}
 
 
 def main() -> None:

@@ -233,6 +233,7 @@ def test_both_ways_are_measured_without_their_compilation():
 
 
 SHORT = {"m": 1, "n": 2, "k": 1, "c": 2, "pop_size": 4, "batch_size": 24, "seed": 3, "verbose": 0}
+SHORT |= {"rest": False}  # Every cycle has clones.
 
 
 def search(folder, model=None, **changes):
