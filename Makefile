@@ -15,8 +15,9 @@ test-all: test .venv/.test,jax,torch  ## Run the trainers of Keras' other backen
 	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_jax*.py tests/test_backends.py tests/test_streams.py
 	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_torch.py tests/test_backends.py tests/test_streams.py
 
-test-slow: .venv/.test  ## Run the tests that take minutes.
+test-slow: .venv/.test,jax  ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -m slow
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -m slow tests/test_backends.py
 
 test-ray: .venv/.test,compare,ray  ## Run what needs Ray, which is large.
 	$(BIN)/python -m pytest -m "slow or not slow" tests/test_compare_ray.py tests/test_ray*.py
