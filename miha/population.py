@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def restarted(parent: Genome, space: Space, cycle: int, rng: np.random.Generator
     names = list(dict.fromkeys(name for names in space.slots.values() for name in names))
     low, high = space.batch_size
     sizes = [s for s in BATCH_SIZES if low <= s <= high and s % space.batch_multiple == 0]
-    choices = [
+    choices: list[list[Any]] = [
         _known(ADAPTIVE, space.optimizers) or list(space.optimizers),
         sizes or [parent.batch_size],
         _known(RECTIFIERS, names) or names or [""],
