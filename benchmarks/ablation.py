@@ -179,6 +179,7 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "twice the margin": {"margin": 2.0},
     "without rests": {"rest": False},
     "without backtracking": {"backtrack": None},
+    "with early backtracking": {"backtrack": 0.05},
     "without annealing": {"anneal": False},
     "with recovery": {"fitness": miha.LevelAndSlope(recovery=True)},
     "level only": {"fitness": miha.LevelAndSlope(slope_weight=0.0)},

@@ -107,8 +107,9 @@ class MIHA:
             before, a mutant must be better than the control to be selected; 0: by any gain.
         rest: Whether, after a population that was not worth its epochs, a cycle trains the network
             alone for all epochs of its population; after each further one running, more cycles.
-        backtrack: The share, such as 0.05, by which the network's monitored value may be worse
-            than the best one of the run before it is given up for that one; None: never.
+        backtrack: The share by which the network's monitored value may be worse than the best
+            one of the run before it is given up for that one: 1 where it is twice as large, or has
+            diverged; None: never.
         anneal: Whether the learning rate falls along a cosine in the last m epochs.
         max_seconds: Seconds that the run may train, of all its processes. No cycle is begun that
             would leave, by the epochs measured so far, too little for itself and the last m.
@@ -179,7 +180,7 @@ class MIHA:
         adaptive: bool = False,
         margin: float = 1.0,
         rest: bool = True,
-        backtrack: float | None = 0.05,
+        backtrack: float | None = 1.0,
         anneal: bool = True,
         max_seconds: float | None = None,
         max_epochs: int | None = None,
