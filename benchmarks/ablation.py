@@ -295,11 +295,31 @@ def table(rows: list[dict[str, Any]]) -> str:
         sign = 1 if EXPERIMENTS[str(task)].mode == "max" else -1
         for name in [v for v in VARIANTS if v in wide["last"]]:
             last, best = wide["last"][name].dropna(), wide["best"][name].dropna()
-            gain = sign * (wide["last"].get("MIHA", np.nan) - last).dropna()
-            told = "" if name == "MIHA" or gain.empty else f"{gain.mean():+.4f} ± {gain.sem():.4f}"
+            told = "" if name == "MIHA" else _gain(wide["last"], name, sign)
             means = [f"{column.mean():.4f} ± {column.sem():.4f}" for column in (last, best)]
             lines.append(f"| {' | '.join([task, start, name, *means, told, str(len(last))])} |")
     return "\n".join(lines)
+
+
+def gains(rows: list[dict[str, Any]]) -> str:
+    """Return MIHA's gain over each variant as Markdown: a column for each task and start."""
+    columns = {}
+    for (task, start), group in pd.DataFrame(rows).groupby(["task", "start"], sort=False):
+        wide = group.pivot_table(index="seed", columns="variant", values="last")
+        sign = 1 if EXPERIMENTS[str(task)].mode == "max" else -1
+        others = [name for name in VARIANTS if name in wide and name != "MIHA"]
+        columns[f"{task}, {start}"] = {name: _gain(wide, name, sign) for name in others}
+    found = [name for name in VARIANTS if any(name in column for column in columns.values())]
+    lines = [f"| variant | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    for name in found:
+        lines.append(f"| {name} | {' | '.join(c.get(name, '') for c in columns.values())} |")
+    return "\n".join(lines)
+
+
+def _gain(values: pd.DataFrame, name: str, sign: int) -> str:
+    """Return the mean of the paired differences of MIHA and a variant, and its standard error."""
+    gain = sign * (values.get("MIHA", np.nan) - values[name]).dropna()
+    return "" if gain.empty else f"{gain.mean():+.4f} ± {gain.sem():.4f}"
 
 
 def regrets(rows: list[dict[str, Any]]) -> str:
@@ -343,7 +363,7 @@ def main() -> None:
         print(json.dumps(rows[-1]), flush=True)
         with args.out.open("a") as file:
             file.write(json.dumps(rows[-1]) + "\n")
-    print(table(rows), regrets(rows), sep="\n\n")
+    print(table(rows), gains(rows), regrets(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

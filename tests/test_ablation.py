@@ -94,6 +94,15 @@ def test_a_gain_is_paired_and_positive_where_miha_is_better(ablation):
     )
 
 
+def test_gains_have_a_row_a_variant_and_a_column_a_task_and_start(ablation):
+    rows = cells("lst", "good", MIHA=[0.1, 0.3], plain=[0.2, 0.5])
+    rows += cells("mnist", "poor", MIHA=[0.9, 0.8], two=[0.8, 0.9])
+    head, _, plain, two = ablation.gains(rows).splitlines()
+    assert head == "| variant | lst, good | mnist, poor |"
+    assert plain == "| plain | +0.1500 ± 0.0500 |  |"
+    assert two == "| without rests |  | +0.0000 ± 0.1000 |"
+
+
 def test_a_regret_is_the_distance_to_the_best_plain_training(ablation):
     rows = cells("mnist", "good", MIHA=[0.99, 0.99], plain=[0.9, 0.8])
     rows += cells("mnist", "random", MIHA=[0.8, 0.7], plain=[0.5, 0.6])
