@@ -17,6 +17,7 @@ from miha import MIHA, Callback, MihaError, MihaWarning, RunExistsError, Storage
 from miha.journal import Journal
 
 SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
+SHORT["rest"] = False  # Two cycles with a population each.
 
 
 def start(folder, model=None, **changes):

@@ -53,7 +53,8 @@ class TimedTrainer(FakeTrainer):
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("miha.loop.time", clock)
+    for module in ("miha.loop", "miha.competing"):
+        monkeypatch.setattr(f"{module}.time", clock)
     return clock
 
 
