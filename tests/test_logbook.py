@@ -90,6 +90,7 @@ def test_the_lineage_has_one_row_for_each_clone():
             "value": 0.5,
             "parent": "model/model_init.zip",
             "failure": None,
+            "late": False,
         },
         {
             "cycle": 1,
@@ -102,6 +103,7 @@ def test_the_lineage_has_one_row_for_each_clone():
             "value": 0.4,
             "parent": "model/model_init.zip",
             "failure": None,
+            "late": False,
         },
     ]
 

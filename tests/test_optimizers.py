@@ -53,6 +53,18 @@ def test_accumulation_scaling_and_clipping_are_carried_over(settings):
     assert optimizers.use("adam").get_config()[name] == value
 
 
+def test_moments_and_their_age_are_handed_on_where_gradients_accumulate():
+    model = dense(keras.optimizers.Adam(gradient_accumulation_steps=2))
+    optimizers = Optimizers(model)
+    optimizers.use("adam")
+    model.fit(*images(), batch_size=16, epochs=1, verbose=0)
+    before = model.optimizer
+    after = optimizers.start_fresh("nadam")
+    assert after is model.optimizer is not before
+    assert int(after._iterations) == int(before._iterations) > int(after.iterations) > 0
+    np.testing.assert_array_equal(after._momentums[0], before._momentums[0])
+
+
 def test_the_weight_decay_of_adamw_belongs_to_its_class():
     assert Optimizers(dense("adamw")).use("sgd").weight_decay is None
 

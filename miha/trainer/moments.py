@@ -20,7 +20,8 @@ def carry(before: Any, after: Any) -> None:
     """
     if not (_is_alike(before) and _is_alike(after)) or before is after:
         return
-    after.iterations.assign(before.iterations)
+    # All batches: `iterations` counts those whose gradients are not accumulated alone.
+    after._iterations.assign(before._iterations)
     for name in ("_momentums", "_velocities", "_model_variables_moving_average"):
         pairs = zip(getattr(before, name, ()), getattr(after, name, ()), strict=False)
         for source, target in pairs:
