@@ -339,7 +339,7 @@ def regrets(rows: list[dict[str, Any]]) -> str:
             index="seed", columns="variant", values="last"
         )
         regret = best - wide.dropna().mean()
-        for name in [v for v in VARIANTS if v in regret]:
+        for name in [v for v in VARIANTS if v in regret and "plain" in regret]:
             share = f"{regret[name] / regret['plain']:.1%}"
             lines.append(f"| {task} | {sign * best:.4f} | {name} | {regret[name]:.4f} | {share} |")
     return "\n".join(lines)
