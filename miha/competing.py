@@ -11,8 +11,7 @@ from miha.executors.asynchronous import Asynchronous
 from miha.executors.protocol import CycleTrainer
 from miha.fitness import LOSES
 from miha.recorder import Recorder
-from miha.records import Network, Task
-from miha.trials import NO_GENE
+from miha.records import UNCHANGED, Network, Task
 
 Record = Callable[[Network, float], Network]
 """Records a network whose training began at a time of `time.perf_counter`; returns it, timed."""
@@ -171,7 +170,7 @@ class Poll:
     def add(self, clone: Network) -> None:
         """Note one that has come."""
         self.missing = [task for task in self.missing if task.clone != clone.task.clone]
-        is_mutant = clone.task.change.gene != NO_GENE
+        is_mutant = clone.task.change.gene != UNCHANGED.gene
         self._has_mutant |= is_mutant and clone.fitness is not None and clone.fitness > LOSES
 
     def is_closed(self, waiting: Sequence[Task]) -> bool:
@@ -183,6 +182,6 @@ class Poll:
         if not self.missing:
             return True
         has_begun = not any(task in waiting for task in self.missing)
-        has_control = all(task.change.gene != NO_GENE for task in self.missing)
+        has_control = all(task.change.gene != UNCHANGED.gene for task in self.missing)
         is_share = len(self.missing) <= self._most_missing
         return has_begun and has_control and self._has_mutant and is_share

@@ -106,7 +106,8 @@ def test_a_second_optimizer_in_a_list(tmp_path):
 def test_a_loss_scaled_optimizer_is_one(tmp_path):
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())
     model = network(layers.Dense(4), optimizer=scaled)
-    miha.MIHA(model, X, Y, validation_data=(X, Y), logs=tmp_path / "run", **SHORT)
+    run = miha.MIHA(model, X, Y, validation_data=(X, Y), logs=tmp_path / "run", **SHORT)
+    assert run.genome.optimizer == "adam"
 
 
 class Uncompiled(keras.Model):
@@ -176,7 +177,9 @@ def test_a_lambda_in_the_compilation_that_uses_what_is_around_it(tmp_path, place
 
 def test_a_lambda_that_uses_its_arguments_and_builtins_is_admitted(tmp_path):
     model = network(layers.Lambda(lambda x: x * float(abs(-2)), output_shape=(6,)))
-    miha.MIHA(model, X, Y, validation_data=(X, Y), logs=tmp_path / "run", **SHORT)
+    run = miha.MIHA(model, X, Y, validation_data=(X, Y), logs=tmp_path / "run", **SHORT)
+    loaded = run.trainer.load(run.trainer.export(run.trainer.snapshot(), run.genome))
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
 
 
 def powered(power):
@@ -195,7 +198,9 @@ def test_two_losses_of_one_name(tmp_path):
 def test_one_function_in_two_places_is_one(tmp_path):
     model = keras.Sequential([keras.Input((6,)), layers.Dense(1)])
     model.compile("adam", away, metrics=[away, Powered()])
-    miha.MIHA(model, X, X[:, :1], validation_data=(X, X[:, :1]), logs=tmp_path / "run", **SHORT)
+    data = {"validation_data": (X, X[:, :1]), "logs": tmp_path / "run"}
+    run = miha.MIHA(model, X, X[:, :1], **data, **SHORT)
+    assert {"loss", "away", "val_away"} <= {*run.trainer.metrics}
 
 
 class Nameless(keras.losses.Loss):

@@ -9,7 +9,7 @@ from typing import Any
 from miha.executors.durations import expected_seconds
 from miha.executors.line import Line
 from miha.executors.protocol import Workers
-from miha.records import Network, Snapshot, Task
+from miha.records import UNCHANGED, Network, Snapshot, Task
 from miha.training import Training
 
 
@@ -49,7 +49,9 @@ class Asynchronous:
             values: The parent's.
         """
         expected = expected_seconds(self._trainings)
-        order = sorted(tasks, key=lambda task: (task.change.gene != "none", -expected(task)))
+        order = sorted(
+            tasks, key=lambda task: (task.change.gene != UNCHANGED.gene, -expected(task))
+        )
         self._line.add(order, parent, values)
 
     def take(self, cycle: int | None) -> Network:

@@ -20,7 +20,7 @@ from miha.trainer.base import KerasTrainer, Settings
 from miha.trainer.custom import custom_objects
 from miha.trainer.exporter import Exporter
 from miha.trainer.fingerprint import fingerprint
-from miha.trainer.losses import find_loss, losses_for, smoothings_for
+from miha.trainer.losses import LossSlot, find_loss, losses_for, smoothings_for
 from miha.trainer.noise import Noise, choose_noise, noise_in
 from miha.trainer.protocol import Trainer
 from miha.trainer.replicas import check_divisible, replicas, strategy_of
@@ -117,12 +117,9 @@ def make_trainer(
             slots=mutable,
             noise=noise,
             loss=loss,
-            space=replace(
+            space=_with_amounts(
                 _resolve(sizes, live, mutable, batch_size, training.samples, multiple),
-                dropout=_amounts("dropout", noise, space.dropout),
-                noise=_amounts("noise", noise, space.noise),
-                losses=losses_for(loss, space) if "loss" in genes else (),
-                label_smoothing=smoothings_for(loss, space) if "label_smoothing" in genes else (),
+                *(space, noise, loss, genes),
             ),
             data=training,
             evaluation=evaluation,
@@ -231,6 +228,23 @@ def _numbers(
 ) -> dict[str, tuple[float, ...]]:
     """Return the values of a number for each optimizer that has one."""
     return {n: values_of(own[gene], others) for n, own in begins.items() if gene in own}
+
+
+def _with_amounts(
+    resolved: Space,
+    space: SearchSpace,
+    noise: list[Noise],
+    loss: LossSlot | None,
+    genes: Collection[str],
+) -> Space:
+    """Return a resolved space with what noise and loss of the network may become."""
+    return replace(
+        resolved,
+        dropout=_amounts("dropout", noise, space.dropout),
+        noise=_amounts("noise", noise, space.noise),
+        losses=losses_for(loss, space) if "loss" in genes else (),
+        label_smoothing=smoothings_for(loss, space) if "label_smoothing" in genes else (),
+    )
 
 
 def _amounts(
