@@ -27,6 +27,7 @@ from miha.keras_callbacks import is_keras_callback
 from miha.lock import locked
 from miha.logbook import Logbook
 from miha.loop import Loop
+from miha.material import gather
 from miha.mutations import Mutation, resolve
 from miha.opening import choose_seed, open_run
 from miha.plan import Plan, possible_mutations
@@ -202,10 +203,11 @@ class MIHA:
         checks.check_choices(keep, mode, verbose, callbacks)
         checks.check_search(space, fitness)
         self._executor = choose_executor(executor)
-        checks.check_population(population, self._executor is not None)
-        share = checks.check_asynchronous(
-            asynchronous, self._executor is not None, bool(racing), bool(crossover)
-        )
+        is_away = self._executor is not None
+        checks.check_population(population, is_away)
+        share = checks.check_asynchronous(asynchronous, is_away, bool(racing), bool(crossover))
+        if data_memory is not None:
+            checks.check_integer("data_memory", data_memory, 0)
         wishes = None if mutations is None else resolve(mutations)
         self._keep: Keep = keep
         # Absolute: a callback may go elsewhere meanwhile.
@@ -216,64 +218,33 @@ class MIHA:
             folder.check_free()
         self.seed = choose_seed(seed, folder, overwrite)
 
-        from miha.trainer import factory
-        from miha.trainer.following import join_keras_callbacks
-        from miha.trainer.replicas import replicas
-        from miha.trainer.streams.opening import open_data
-
-        if data_memory is not None:
-            checks.check_integer("data_memory", data_memory, 0)
-        sources = open_data(
+        material = gather(
             model,
-            *(x, y, sample_weight, class_weight, validation_data, validation_split),
-            room=data_memory,
+            {"x": x, "y": y, "sample_weight": sample_weight, "validation_data": validation_data},
+            {
+                "class_weight": class_weight,
+                "validation_split": validation_split,
+                "room": data_memory,
+            },
+            *(batch_size, validation_batch_size, monitor),
+            with_mirror=any(map(is_keras_callback, callbacks)),
+            space=space or SearchSpace(),
+            shuffle=shuffle,
+            seed=self.seed,
+            genes=[mutation.gene for mutation in wishes or ()],
         )
-        has_validation = sources[1] is not None
-        training = sources[0]
-        batch_size = checks.choose_batch_size(
-            batch_size, training.batch_size, training.rebatches, training.samples
-        )
-        arguments: dict[str, Any] = {
-            "batch_size": batch_size,
-            "validation_batch_size": checks.check_integer(
-                "validation_batch_size",
-                batch_size if validation_batch_size is None else validation_batch_size,
-                1,
-            ),
-            "space": space or SearchSpace(),
-            "shuffle": shuffle,
-            "evaluate_training": monitor is None or monitor.startswith("eval_"),
-            "seed": self.seed,
-            "genes": [mutation.gene for mutation in wishes or ()],
-            "batch_multiple": replicas(model),
-        }
-        with_mirror = any(map(is_keras_callback, callbacks))
-        trainer = factory.make_trainer(model, *sources, **arguments, with_mirror=with_mirror)
+        trainer = material.trainer
         monitor, direction = checks.resolve_monitor(
-            monitor or ("val_loss" if has_validation else "eval_loss"), mode, trainer.metrics
+            monitor or material.monitor, mode, trainer.metrics
         )
         checks.check_ruler(monitor, trainer.space)
         self._trainer, self._start, self._genome = trainer, trainer.snapshot(), trainer.genome
-        self._blueprint: Blueprint | None = None
-        if self._executor is not None:
-            from miha.trainer.blueprint import blueprint
-
-            self._blueprint = blueprint(
-                model,
-                trainer,
-                sources,
-                self._executor.load_data,
-                {
-                    "class_weight": class_weight,
-                    "validation_split": validation_split,
-                    "room": data_memory,
-                },
-                arguments,
-            )
+        self._blueprint = self._executor and material.blueprint(self._executor)
         self._plan = Plan(
             schedule=schedule,
             mutations=possible_mutations(
-                wishes, trainer.genome, trainer.space, has_validation, training.rebatches
+                *(wishes, trainer.genome, trainer.space),
+                *(material.has_validation, material.rebatches),
             ),
             fitness=fitness or LevelAndSlope(),
             monitor=monitor,
@@ -292,10 +263,9 @@ class MIHA:
             asynchronous=share,
             seed=self.seed,
         )
-        watchers = join_keras_callbacks(callbacks, trainer)
-        self._callbacks: list[Callback] = [*make_progress(verbose, monitor, budgets), *watchers]
+        self._callbacks = self._watchers(callbacks, verbose)
         # Clones that train together would round otherwise than those of workers.
-        alone = "sequential" if self._executor is not None and population == "auto" else population
+        alone = "sequential" if is_away and population == "auto" else population
         self._wishes = Wishes(alone, compiler)
         self._wishes.check(trainer)
         # Now: neither the network nor a mutation of the user's is as it was after a run.
@@ -453,6 +423,15 @@ class MIHA:
         total, folder = self._plan.longest.trainings, str(recorder.folder.path)
         most = "at most " if self._plan.is_open else ""
         return f"{recorder.written} of {most}{total} trainings are on the disk, in {folder!r}."
+
+    def _watchers(
+        self, callbacks: Sequence[Callback | keras.callbacks.Callback], verbose: int
+    ) -> list[Callback]:
+        """Return who watches the run: a progress bar, and what the user gives."""
+        from miha.trainer.following import join_keras_callbacks
+
+        progress = make_progress(verbose, self._plan.monitor, self._plan.budgets)
+        return [*progress, *join_keras_callbacks(callbacks, self._trainer)]
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:

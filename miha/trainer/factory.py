@@ -81,9 +81,7 @@ def make_trainer(
     Raises:
         ArgumentError: The network, or the search space for it, breaks a rule.
     """
-    _check_backend()
-    kind = _trainer_class(model)
-    multiple = replicas(model) if batch_multiple is None else batch_multiple
+    kind, multiple = _trainer_class(model), batch_multiple or replicas(model)
     check_divisible("batch_size", batch_size, multiple)
     check_divisible("validation_batch_size", validation_batch_size, multiple)
     check_network(model, kind.foreign_state)
@@ -92,35 +90,31 @@ def make_trainer(
     known, batch = custom_objects(model), _batch(training)
     built = model if model.built else copies.build_from(model, batch[0], seed)
     with _scope(model):
-        live = copies.copy(built, known)
-        copies.check_same_function(built, live, batch[0])
-        metrics = _probe(live, batch, kind)
+        live, metrics = _live(built, batch, kind, known)
     with keras.device("cpu"):
         plain = copies.copy(built, known)
         chosen = slots.choose_slots(plain, space, known, batch[0], slots_named)
         noisy = choose_noise(plain, known)
-        seen = copies.copy(built, known) if with_mirror else None
-    if seen is not None:
-        _probe(seen, batch, kind)  # Its metrics are built thereby, which callbacks ask for.
-    mutable, noise = slots.slots_in(live, chosen), noise_in(live, noisy)
     loss = find_loss(live) if set(genes) & {*OF_THE_LOSS} else None
-    evaluation = training.for_evaluation() if evaluate_training else None
-    evaluation = evaluation if validation is None else validation
-    prefix = "eval_" if validation is None else "val_"
+
+    def exporter_of(network: keras.Model) -> Exporter:
+        return Exporter(network, slots.slots_in(network, chosen), noisy, loss, known)
+
+    exporter, fresh = exporter_of(plain), FreshValues(plain, batch[0], known)
+    mirror = exporter_of(_seen(built, batch, kind, known)) if with_mirror else None
+    evaluation, prefix = _evaluation(training, validation, evaluate_training)
     evaluated = metrics if evaluation is not None else {}
-    exporter = Exporter(plain, slots.slots_in(plain, chosen), noisy, loss, known)
-    mirror = seen and Exporter(seen, slots.slots_in(seen, chosen), noisy, loss, known)
-    fresh, sizes = FreshValues(plain, batch[0], known), _for_batches(space, training)
+    mutable, noise = slots.slots_in(live, chosen), noise_in(live, noisy)
+    resolved = _resolve(
+        _for_batches(space, training), live, mutable, batch_size, training.samples, multiple
+    )
     with _scope(model):
         return kind(
             network=live,
             slots=mutable,
             noise=noise,
             loss=loss,
-            space=_with_amounts(
-                _resolve(sizes, live, mutable, batch_size, training.samples, multiple),
-                *(space, noise, loss, genes),
-            ),
+            space=_with_amounts(resolved, space, noise, loss, genes),
             data=training,
             evaluation=evaluation,
             settings=Settings(batch_size, validation_batch_size, prefix, shuffle),
@@ -132,6 +126,34 @@ def make_trainer(
         )
 
 
+def _live(
+    built: keras.Model, batch: tuple[Any, ...], kind: type[KerasTrainer], known: dict[str, Any]
+) -> tuple[keras.Model, dict[str, Mode | None]]:
+    """Return the copy that is trained, and what it logs with the direction that is better."""
+    live = copies.copy(built, known)
+    copies.check_same_function(built, live, batch[0])
+    return live, _probe(live, batch, kind)
+
+
+def _seen(
+    built: keras.Model, batch: tuple[Any, ...], kind: type[KerasTrainer], known: dict[str, Any]
+) -> keras.Model:
+    """Return the copy that callbacks of Keras look at; they ask for metrics, which are built."""
+    with keras.device("cpu"):
+        seen = copies.copy(built, known)
+    _probe(seen, batch, kind)
+    return seen
+
+
+def _evaluation(
+    training: data.Data | Stream, validation: data.Data | Stream | None, evaluate_training: bool
+) -> tuple[data.Data | Stream | None, str]:
+    """Return what the network is evaluated on after each epoch, and how its values are named."""
+    if validation is not None:
+        return validation, "val_"
+    return training.for_evaluation() if evaluate_training else None, "eval_"
+
+
 def _scope(model: keras.Model) -> Any:
     """Return what the trained copy is made in: the strategy that the user's was made in."""
     strategy = strategy_of(model)
@@ -140,6 +162,7 @@ def _scope(model: keras.Model) -> Any:
 
 def _trainer_class(model: keras.Model) -> type[KerasTrainer]:
     """Return the trainer for a network on the backend that Keras runs on."""
+    _check_backend()
     is_mirrored = strategy_of(model) is not None
     module, name = TRAINERS["mirrored" if is_mirrored else keras.backend.backend()]
     found: type[KerasTrainer] = getattr(import_module(f"miha.trainer.{module}"), name)
