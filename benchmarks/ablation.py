@@ -154,7 +154,15 @@ def genes(*others: str | miha.Mutation, without: tuple[str, ...] = ()) -> dict[s
     return {"mutations": [*kept, *others]}
 
 
+def level_of_all_epochs(curve: miha.Curve) -> float:
+    """Return a fitness: the mean of a clone's values, a curve smoothed as much as may be."""
+    return float(np.mean(curve.values)) * (-1 if curve.mode == "min" else 1)
+
+
 ACTIVATIONS = ("activation", "activations")
+LONGER = {"n": 4, "k": 4, "c": 3}
+"""Half as many cycles, twice as long; where a task has no epochs for three, there are two."""
+
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "plain": None,
     "cosine": None,
@@ -183,6 +191,9 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "without annealing": {"anneal": False},
     "with recovery": {"fitness": miha.LevelAndSlope(recovery=True)},
     "level only": {"fitness": miha.LevelAndSlope(slope_weight=0.0)},
+    "smoothed curve": {"fitness": level_of_all_epochs},
+    "longer cycles": LONGER,
+    "with racing in longer cycles": {**LONGER, "racing": True},
     "with crossover": {"crossover": True},
     "with racing": {"racing": True},
     "with choice that learns": {"adaptive": True},
@@ -248,9 +259,9 @@ def mutated(experiment: Experiment, data: Any, genome: Genome, seed: int, **chan
     with tempfile.TemporaryDirectory() as folder:
         result = miha.MIHA(
             build(experiment, genome, seed), x, y, validation_data=validation,
-            batch_size=min(genome.batch_size, len(x)), **vars(experiment.schedule),
+            batch_size=min(genome.batch_size, len(x)),
             seed=seed, logs=Path(folder) / "run", verbose=0, keep="final",
-            max_epochs=experiment.schedule.epochs, **changes,
+            max_epochs=experiment.schedule.epochs, **{**vars(experiment.schedule), **changes},
         ).optimize()  # fmt: skip
     counts = result.lineage.groupby("gene")["selected"].agg(["size", "sum"])
     return [result.model, result.best_model], counts.T.astype(int).to_dict("list")
@@ -275,9 +286,9 @@ def missing(args: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[tu
     """Yield the cells that are not done yet, seed by seed."""
     known = {(row["task"], row["start"], row["variant"], row["seed"]) for row in done}
     for seed, start, variant, task in itertools.product(
-        range(2 * args.seeds), args.starts, args.variants, args.tasks
+        range(max(args.seeds, args.random)), args.starts, args.variants, args.tasks
     ):
-        is_wanted = seed < args.seeds or start == "random"
+        is_wanted = seed < (args.random if start == "random" else args.seeds)
         is_wanted &= variant != "by accuracy" or EXPERIMENTS[task].metric == "accuracy"
         if is_wanted and (task, start, variant, seed) not in known:
             yield task, start, variant, seed
@@ -352,7 +363,8 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
     parser.add_argument("--starts", nargs="+", default=["good", "poor", "random"])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
-    parser.add_argument("--seeds", type=int, default=5, help="of random starts, twice as many")
+    parser.add_argument("--seeds", type=int, default=5, help="of the good and the poor start")
+    parser.add_argument("--random", type=int, default=10, help="how many random starts")
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.touch()

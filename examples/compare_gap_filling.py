@@ -76,10 +76,13 @@ def synthetic() -> dict[str, np.ndarray]:
     return data
 
 
-def load(path: str | None, objects: int | None):
+def load(path: str | None, objects: int):
     data = dict(np.load(path)) if path else synthetic()
     targets = np.concatenate([data["y_test"], data["gap_test"]], axis=-1)
-    training = data["x_train"][:objects], data["y_train"][:objects]
+    # Spread over the file, which has one city after another.
+    windows = len(data["x_train"])
+    places = np.linspace(0, windows - 1, min(objects, windows)).astype(int)
+    training = data["x_train"][places], data["y_train"][places]
     return training, (data["x_val"], data["y_val"]), (data["x_test"], targets)
 
 

@@ -47,7 +47,10 @@ def synthetic() -> dict[str, np.ndarray]:
 
 # 1. The data.
 data = dict(np.load(args.data)) if args.data else synthetic()
-x, y = data["x_train"][: args.objects], data["y_train"][: args.objects]
+windows = len(data["x_train"])
+# Spread over the file, which has one city after another.
+places = np.linspace(0, windows - 1, min(args.objects or windows, windows)).astype(int)
+x, y = data["x_train"][places], data["y_train"][places]
 validation_data = data["x_val"], data["y_val"]
 
 # 2. The network, from a good or a poor start.
