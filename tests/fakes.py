@@ -257,7 +257,10 @@ class FakePopulationTrainer(FakeTrainer):
 
     Attributes:
         groups: The genomes of each group.
+        alone: Transitions of clones that train in none.
     """
+
+    alone: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -268,6 +271,9 @@ class FakePopulationTrainer(FakeTrainer):
         self.groups: list[list[Genome]] = []
         self.together = 1.5
         self._breaks = breaks
+
+    def goes_alone(self, parent: Genome, genome: Genome, transition: str) -> bool:
+        return transition in self.alone
 
     def obstacle(self, way: str) -> str | None:
         return None

@@ -13,8 +13,9 @@ from fakes import GENOME, FakePopulationTrainer, FakeTrainer, make_loop, run
 from miha.callbacks import Callback
 from miha.errors import MihaError, MihaWarning, TrainerError
 from miha.journal import Journal
-from miha.mutations import BatchSizeMutation, LearningRateMutation
+from miha.mutations import ActivationMutation, BatchSizeMutation, LearningRateMutation
 from miha.reader import load_run
+from miha.records import Genome
 
 SCHEDULE = {"m": 1, "n": 2, "k": 1, "c": 2, "pop_size": 6}
 
@@ -48,6 +49,24 @@ def test_clones_of_one_optimizer_and_batch_size_train_together_and_no_others(tmp
     assert len(kinds) > len(expected) > 0
     for group in loop.trainer.groups:
         assert len({(genome.optimizer, genome.batch_size) for genome in group}) == 1
+
+
+def test_a_clone_that_goes_alone_joins_no_group(tmp_path):
+    trainer = FakePopulationTrainer()
+    trainer.alone = ("keep_function",)
+    loop = together(
+        tmp_path, trainer, c=6, mutations=[LearningRateMutation(), ActivationMutation()]
+    )
+    run(loop)
+    ways = {
+        str(Genome.from_dict(entry["genome"])): entry["change"]["transition"]
+        for entry in loop.log.trainings
+        if entry["phase"] == "clone"
+    }
+    grouped = {str(genome) for group in trainer.groups for genome in group}
+    alone = {text for text, way in ways.items() if way == "keep_function"}
+    assert alone and grouped
+    assert not grouped & alone
 
 
 def test_a_group_is_no_larger_than_there_is_memory_for(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import pytest
+from blends import BlendContract
 from contract import TrainerContract, make_contract_trainer, train
 from genes import GenesContract
 from kinds import LARGE_KINDS
@@ -27,6 +28,12 @@ class TestJaxTrainer(TrainerContract):
         # BatchNormalization.
         return 1e-3 if network in NORMALIZED else 1e-6
 
+    @pytest.fixture
+    def make(self):
+        return make_contract_trainer
+
+
+class TestJaxBlends(BlendContract):
     @pytest.fixture
     def make(self):
         return make_contract_trainer

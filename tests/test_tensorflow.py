@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from blends import BlendContract
 from contract import TrainerContract, make_contract_trainer, train
 from genes import GenesContract
 from networks import convolutional, dense, images
@@ -28,6 +29,12 @@ class TestTensorFlowTrainer(TrainerContract):
         finally:
             options({"disable_meta_optimizer": False})
 
+    @pytest.fixture
+    def make(self):
+        return make_contract_trainer
+
+
+class TestTensorFlowBlends(BlendContract):
     @pytest.fixture
     def make(self):
         return make_contract_trainer

@@ -7,6 +7,7 @@ import contextlib
 import keras
 import pytest
 import torch
+from blends import BlendContract
 from contract import TrainerContract, make_contract_trainer, rng
 from genes import GenesContract
 from networks import dense, images
@@ -30,6 +31,12 @@ class TestTorchTrainer(TrainerContract):
             patch.setattr(torch.utils.data, "DataLoader", Loader)
             yield
 
+    @pytest.fixture
+    def make(self):
+        return make_contract_trainer
+
+
+class TestTorchBlends(BlendContract):
     @pytest.fixture
     def make(self):
         return make_contract_trainer

@@ -6,6 +6,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from miha.errors import MihaError, MihaWarning, TrainerError, first_line
 from miha.records import Epoch, Network, Snapshot, Task
@@ -34,7 +35,7 @@ class Fused:
         self, tasks: Sequence[Task], done: int, parent: Network, values: Snapshot
     ) -> Iterator[Network]:
         """See `CycleTrainer`."""
-        groups = {place: group for group in self._groups(tasks) for place in group}
+        groups = {place: group for group in self._groups(tasks, parent) for place in group}
         trained: dict[int, Trained | None] = {}
         for place in range(done, len(tasks)):
             if place not in trained:
@@ -45,11 +46,14 @@ class Fused:
             else:
                 yield self.training.judge(tasks[place], parent, clone.epochs, clone.snapshot())
 
-    def _groups(self, tasks: Sequence[Task]) -> Iterator[list[int]]:
+    def _groups(self, tasks: Sequence[Task], parent: Network) -> Iterator[list[int]]:
         """Yield the places of the clones that train together."""
-        kinds = defaultdict[tuple[str, int], list[int]](list)
+        kinds = defaultdict[tuple[Any, ...], list[int]](list)
         for place, task in enumerate(tasks):
-            kinds[task.genome.optimizer, task.genome.batch_size].append(place)
+            genome, transition = task.genome, task.change.transition
+            is_alone = self.trainer.goes_alone(parent.genome, genome, transition)
+            own = (place,) if is_alone else ()
+            kinds[genome.optimizer, genome.batch_size, *own].append(place)
         for places in kinds.values():
             for start in range(0, len(places), self.at_once):
                 yield places[start : start + self.at_once]

@@ -189,6 +189,7 @@ class KerasTrainer(LiveNetwork, abc.ABC):
             while len(trained) < epochs and all(map(_is_finite, trained[-1:])):
                 anneal(len(trained))
                 trained.append(self._epoch(order))
+                self._blend.end()
                 on_epoch(trained[-1])
         return tuple(trained)
 
@@ -233,7 +234,7 @@ class KerasTrainer(LiveNetwork, abc.ABC):
 
     def _epoch(self, order: np.random.Generator) -> Epoch:
         start = time.perf_counter()
-        return Epoch(self._epoch_logs(order, self._steps), time.perf_counter() - start)
+        return Epoch(self._epoch_logs(order, self._staged), time.perf_counter() - start)
 
     def _epoch_logs(self, order: np.random.Generator, steps: Steps) -> dict[str, Any]:
         """Train and evaluate once; return what both have logged."""
@@ -243,6 +244,20 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         permutation = order.permutation(samples) if self._settings.shuffle else samples
         logs = self._logs("train", permutation, self._batch_size, steps)
         return logs | self._evaluated(steps)
+
+    def _staged(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
+        """Take steps; where activations blend, those of one stage after another."""
+        if kind == "test":
+            return self._steps(kind, order, batch_size)
+        logs: Mapping[str, Any] = {}
+        try:
+            for part in self._blend.parts(order, batch_size, -(-self._samples // batch_size)):
+                logs = self._steps(kind, part, batch_size)
+                if not goes_on(logs):
+                    break
+        finally:
+            self._blend.pause()
+        return logs
 
     def _evaluated(self, steps: Steps) -> dict[str, Any]:
         size, samples = self._settings.validation_batch_size, np.arange(self._evaluation_samples)
@@ -275,7 +290,7 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         with contextlib.closing(self._fed(kind, batch_size, order)) as parts:
             for part in parts:
                 self._sources[kind] = part.tensors
-                logs = self._steps(kind, np.arange(part.samples), part.batch_size)
+                logs = self._staged(kind, np.arange(part.samples), part.batch_size)
                 if kind == "train" and not goes_on(logs):
                     break
         self._sources.pop(kind, None)

@@ -82,6 +82,21 @@ def exchange(
         rescaling.undo()
 
 
+def unfoldable(network: keras.Model, slots: Mapping[str, Slot]) -> set[str]:
+    """Return the slots whose exchange no weights around them can make up for.
+
+    Args:
+        network: The live network.
+        slots: Its activation slots, by name.
+    """
+    graph = Graph(network)
+    return {name for name, slot in slots.items() if _around(graph, slot) is None}
+
+
+def _around(graph: Graph, slot: Slot) -> Surroundings | None:
+    return None if slot.is_recurrent else graph.around(slot.layer)
+
+
 def _watched(
     network: keras.Model, switches: Mapping[str, Switch], x: Any
 ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
@@ -133,7 +148,7 @@ def _folds(
     """Return what is to be folded where, for every slot whose surroundings allow it."""
     graph, found = Graph(network), []
     for name, rows in inputs.items():
-        around = None if slots[name].is_recurrent else graph.around(slots[name].layer)
+        around = _around(graph, slots[name])
         if around is not None:
             old, new = (_numpy(switches[name], n) for n in (switches[name].chosen, wanted[name]))
             found.append((around, fitted(old, new, rows, *_freedoms(around))))

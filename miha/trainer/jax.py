@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from jax import numpy as jnp
 
-from miha.records import Epoch, Genome, Snapshot
+from miha.records import Epoch, Genome, Snapshot, Transition
 from miha.trainer import loops, room
 from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.cache import keep_programs
@@ -109,6 +109,11 @@ class JaxTrainer(KerasTrainer):
             number //= 2
         return number
 
+    def goes_alone(self, parent: Genome, genome: Genome, transition: Transition) -> bool:
+        """See `PopulationTrainer`; in a group, a clone would take the steps of every activation."""
+        old = dict(set(parent.activations) - set(genome.activations))
+        return transition == "keep_function" and bool(self._blend.changed(old))
+
     def measure(self, clones: int) -> dict[str, float]:
         """See `PopulationTrainer`."""
         size, order = self._batch_size, np.arange(self._samples)
@@ -185,6 +190,7 @@ class JaxTrainer(KerasTrainer):
     def _key(self, kind: Kind, batch_size: int, clones: int = 0) -> tuple[str, int, int]:
         """Return what a program is made for; the network alone is no clone."""
         name = f"train {name_of(self._network.optimizer)}" if kind == "train" else kind
+        name += " blending" * self._blend.is_on
         return name, batch_size, clones
 
     def _loop(self, kind: Kind, batch_size: int, clones: int = 0) -> Any:

@@ -14,9 +14,10 @@ from miha.errors import TrainerError
 from miha.records import Genome, Snapshot, Transition
 from miha.space import Space
 from miha.trainer import transitions
+from miha.trainer.blending import Blend
 from miha.trainer.choices import Choice, Number
 from miha.trainer.copies import values
-from miha.trainer.folding import exchange
+from miha.trainer.folding import exchange, unfoldable
 from miha.trainer.losses import LossSlot, Variant
 from miha.trainer.noise import Noise
 from miha.trainer.optimizers import Optimizers, name_of, short_decimal
@@ -58,6 +59,8 @@ class LiveNetwork(abc.ABC):
         self._network = network
         self._slots = {slot.name: slot for slot in slots}
         self._switches = {slot.name: _install(slot, space.slots[slot.name]) for slot in slots}
+        rigid = unfoldable(network, self._slots)
+        self._blend = Blend({n: switch for n, switch in self._switches.items() if n in rigid})
         amounts = {**space.dropout, **space.noise}
         self._noise = {place.name: place.install(amounts[place.name]) for place in noise}
         self._own_loss = loss
@@ -98,7 +101,7 @@ class LiveNetwork(abc.ABC):
         """All that is chosen at run time, in an order that stays."""
         loss = [] if self._loss is None else [self._loss]
         places = (*self._switches.values(), *self._noise.values())
-        return [*places, *self._numbers.values(), *loss]
+        return [*places, *self._numbers.values(), *self._blend.choices, *loss]
 
     def snapshot(self) -> Snapshot:
         """See `Trainer`."""
@@ -108,6 +111,7 @@ class LiveNetwork(abc.ABC):
 
     def restore(self, snapshot: Snapshot) -> None:
         """See `Trainer`."""
+        self._blend.end()
         optimizer = self._optimizers.use(snapshot.optimizer)
         _assign(self._network.variables, snapshot.variables)
         _assign(optimizer.variables, snapshot.slots)
@@ -139,8 +143,11 @@ class LiveNetwork(abc.ABC):
     ) -> None:
         """Change the live network's values as a transition asks."""
         network = self._network
+        self._blend.end()
         if transition == "keep_function":
-            exchange(network, self._slots, self._switches, dict(genome.activations), self._few)
+            wanted, old = dict(genome.activations), dict(self.genome.activations)
+            exchange(network, self._slots, self._switches, wanted, self._few)
+            self._blend.begin({n: old[n] for n, name in wanted.items() if name != old[n]})
         elif transition in ("restart", "perturb"):
             change = getattr(transitions, transition)
             change(network, self._fresh.draw(rng or np.random.default_rng()))

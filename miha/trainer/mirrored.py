@@ -101,6 +101,7 @@ class MirroredTrainer(TensorFlowTrainer):
         """Return Keras' function that takes steps; it binds the optimizer when it is traced."""
         network, is_training = self._network, kind == "train"
         name = f"train {name_of(network.optimizer)}" if is_training else kind
+        name += " blending" * self._blend.is_on
         if name not in self._functions:
             make = network.make_train_function if is_training else network.make_test_function
             make(force=True)

@@ -208,6 +208,9 @@ class PopulationTrainer(Trainer, Protocol):
             1 if not even two.
         """
 
+    def goes_alone(self, parent: Genome, genome: Genome, transition: Transition) -> bool:
+        """Tell whether a clone can train in no group: its activations blend for an epoch."""
+
     def measure(self, clones: int) -> dict[str, float]:
         """Take a few steps of one clone and of several; the network has learnt something after.
 

@@ -79,6 +79,8 @@ class Switch(Choice):
     Attributes:
         seen: What it is called with, where a list is there to take it.
         choose_by: Applies the function of an index; a trainer may know a better way.
+        past: The activation that it blends with; None where it does not.
+        share: Gives its own share then, as a tensor of a dtype.
     """
 
     def __init__(self, branches: dict[str, Activation]) -> None:
@@ -86,13 +88,22 @@ class Switch(Choice):
         self.functions = list(branches.values())
         self.seen: list[Any] | None = None
         self.choose_by: Callable[..., Any] = keras.ops.switch
+        self.past: Choice | None = None
+        self.share: Callable[[Any], Any] | None = None
 
     def __call__(self, values: Any) -> Any:
         """Apply the chosen activation."""
         if self.seen is not None:
             self.seen.append(values)
+        chosen = self._apply(self, values)
+        if self.past is None or self.share is None:
+            return chosen
+        past = self._apply(self.past, values)
+        return past + self.share(past.dtype) * (chosen - past)
+
+    def _apply(self, choice: Choice, values: Any) -> Any:
         # Outside of a program, JAX takes no variable of Keras' for a number.
-        index = keras.ops.convert_to_tensor(self.index)
+        index = keras.ops.convert_to_tensor(choice.index)
         return self.choose_by(index, self.functions, values)
 
 

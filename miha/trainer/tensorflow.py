@@ -18,6 +18,7 @@ from miha.errors import MihaWarning
 from miha.records import Epoch
 from miha.trainer.admission import held
 from miha.trainer.base import KerasTrainer, Kind, goes_on
+from miha.trainer.blending import Blend
 from miha.trainer.graphs import Step, leaves, loop_over, mapped, xla_loop_over
 from miha.trainer.lookup import GraphNumber
 from miha.trainer.optimizers import name_of
@@ -56,6 +57,8 @@ class TensorFlowTrainer(KerasTrainer):
         self._specs: dict[Kind, Any] = {}
         self._paces: dict[Kind, Pace] = defaultdict(Pace)
         self._is_jit = self._obeys_jit()
+        if self._is_jit:  # Each genome has a program, and each blend would need two.
+            self._blend = Blend({})
 
     @property
     def device(self) -> str:
@@ -168,7 +171,7 @@ class TensorFlowTrainer(KerasTrainer):
         loop, size, pace = self._loop(kind), tf.constant(batch_size, tf.int64), self._paces[kind]
         data = leaves(self._sources[kind])
         done, logs = 0, dict[str, Any]()
-        if kind == "train" and self._is_xla:
+        if kind == "train" and self._is_xla and not self._blend.is_on:
             done, logs = self._xla_steps(order, batch_size)
         while done < len(order) and _GOES_ON[kind](logs):
             part = order[done : done + pace.steps * batch_size]
@@ -217,7 +220,7 @@ class TensorFlowTrainer(KerasTrainer):
         spec, optimizer = self._spec(kind), name_of(self._network.optimizer)
         # XLA takes long to compile a choice: there, each genome has a program.
         fixed = self._chosen if self._is_jit else ()
-        key = (kind, optimizer if kind == "train" else None, fixed)
+        key = (kind, optimizer if kind == "train" else None, fixed, self._blend.is_on)
         loop = self._loops.get(key, lambda: self._made_loop(kind, spec))
         if self._network.run_eagerly:
             return loop
