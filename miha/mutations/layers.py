@@ -16,7 +16,8 @@ class ActivationMutation(Mutation):
     """Exchanges the activation of one randomly chosen layer.
 
     Args:
-        keep_function: Whether the weights around it make up for the exchange, as far as they can.
+        keep_function: Whether the exchange keeps the network's function as far as it can: the
+            weights around make up for it, or the clone's first epoch blends both.
         weight: See `Mutation`; by default half of the others', since activations have two.
     """
 
