@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from blends import exchanged, skipping
 from contract import assert_equal, rng
 from networks import branched, branched_data, convolutional, dense, images
 from sources import Listed, Pairs, dataset, in_hdf5, loader, mapped
@@ -112,6 +113,16 @@ def test_arrays_larger_than_the_device_train_as_those_on_it(kind, tmp_path):
         snapshot, logs = trained(trainer)
         assert_alike(snapshot, expected[0])
         assert_logged_alike(logs, expected[1])
+
+
+def test_activations_blend_over_an_epoch_however_many_parts_that_has(tmp_path):
+    ends = []
+    for room in (10**9, 100):
+        trainer = trainer_of(skipping(), *mapped(tmp_path, *images(100)), room=room)
+        trainer.express(exchanged(trainer, "tanh"), "keep_function")
+        ends.append(trained(trainer))
+    assert_alike(ends[0][0], ends[1][0])
+    assert_logged_alike(ends[0][1], ends[1][1])
 
 
 def test_the_validation_split_and_weights_of_large_arrays_are_those_of_arrays(tmp_path):
