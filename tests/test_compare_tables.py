@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -219,3 +220,16 @@ def test_twelve_strategies_look_different():
 def test_how_a_value_is_better_is_told_by_its_name(name, mode):
     assert direction("mode", name, "auto") == mode
     assert direction("mode", name, "max") == "max"
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist-good", "lst", "cifar"])
+def test_published_tables_say_what_the_published_cells_do(name):
+    docs = Path(__file__).parents[1] / "docs"
+    comparison = Comparison.load(docs / "results" / f"{name}.json")
+    lines = (docs / "results.md").read_text(encoding="utf-8").splitlines()
+    for start in comparison.starts:
+        for strategy in comparison.strategies:
+            scores = comparison.scores(start, strategy)
+            assert len(scores) >= 5
+            mean = Mean.of(list(scores.values()))
+            assert any(line.startswith(f"| {strategy} | {mean} |") for line in lines)
