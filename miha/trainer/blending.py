@@ -26,9 +26,6 @@ class Blend:
 
     Args:
         switches: Those that may blend, by slot.
-
-    Attributes:
-        is_on: Whether a step that is traced now mixes activations.
     """
 
     def __init__(self, switches: Mapping[str, Switch]) -> None:
@@ -37,7 +34,13 @@ class Blend:
         self._stage = Choice(range(STAGES))
         self._is_begun = False
         self._done = 0
-        self.is_on = False
+        for switch in switches.values():
+            switch.share = self._share
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a step that is traced now mixes activations."""
+        return any(switch.past is not None for switch in self._switches.values())
 
     @property
     def choices(self) -> list[Choice]:
@@ -92,10 +95,8 @@ class Blend:
         self._mix(stage < STAGES - 1)
 
     def _mix(self, is_on: bool) -> None:
-        self.is_on = is_on
         for name, switch in self._switches.items():
             switch.past = self._old[name] if is_on else None
-            switch.share = self._share
 
     def _share(self, dtype: Any) -> Any:
         """Return the share of the new activations."""
