@@ -9,7 +9,7 @@ demo: .venv/.examples  ## Train a small network on handwritten digits with the r
 	$(BIN)/python examples/quickstart.py
 
 test: .venv/.test  ## Run the tests that CI runs.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: test .venv/.test,jax,torch  ## Run the trainers of Keras' other backends as well.
 	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_jax*.py tests/test_backends.py tests/test_streams.py

@@ -144,7 +144,10 @@ class Module(tf.Module):
         self.variable = variable
 
 
-@pytest.mark.parametrize("hold", [lambda v: v, lambda v: [v], lambda v: {"a": v}, Module], ids=str)
+HOLDS = {"alone": lambda v: v, "list": lambda v: [v], "dict": lambda v: {"a": v}, "module": Module}
+
+
+@pytest.mark.parametrize("hold", HOLDS.values(), ids=HOLDS)
 def test_variables_that_keras_does_not_know(tmp_path, hold):
     model = network(Foreign(hold, name="foreign"))
     assert "['foreign.mean of TensorFlow']" in refuse(tmp_path, model)
