@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from miha.acceptance import WINDOW, accepted, noise
-from miha.overtaking import overtakes
+from miha.overtaking import is_in_vain, overtakes
 from miha.plan import Plan
 from miha.records import Network
 
@@ -45,6 +45,10 @@ def judged(
 ) -> list[Network]:
     """Return the fittest clones, with the control or a restart before them where that is due.
 
+    Where there is a control, a restart wins if it is expected to overtake the network, and by its
+    fitness only against a network that has trained in vain: a fresh network often has a lower
+    validation loss than one that overfits, and knows less.
+
     Args:
         ranked: The fittest clones, the best first.
         apart: The control and the restart among all clones.
@@ -53,14 +57,16 @@ def judged(
         cycle: 1 to c.
     """
     control, restart = apart.control, apart.restart
-    if control is None or not ranked:
+    others = [clone for clone in ranked if clone is not restart]
+    if control is None or not others:
         return ranked
+    competing = ranked if is_in_vain(life, plan.mode) else others
     if plan.margin:
         bar = plan.margin * noise(life[-WINDOW:])
-        ranked = accepted(ranked, control, bar, plan.mode)
+        competing = accepted(competing, control, bar, plan.mode)
     left = plan.schedule.epochs_left(cycle)
     if restart is None or not math.isfinite(restart.value):
-        return ranked
+        return competing
     if not overtakes(life, restart.value, apart.age, left, plan.mode):
-        return ranked
-    return [restart, *(clone for clone in ranked if clone is not restart)][: len(ranked)]
+        return competing
+    return [restart, *(clone for clone in competing if clone is not restart)]

@@ -111,10 +111,11 @@ class Loop:
     def _ranked(self, parent: Network, cycle: int, count: int) -> list[Network]:
         """Train a population and return the fittest, whom control and restart may displace."""
         apart, log = Apart(), self.recorder.log
-        ranked = fittest(apart.watch(self._competitors(parent, cycle)), count)
+        ranked = fittest(apart.watch(self._competitors(parent, cycle)), count + 1)
         logs = life(log.counted, log.winners, cycle)
         logs += [epoch.logs for epoch in apart.control.epochs] if apart.control else []
-        return judged(ranked, apart, list(map(self.training.value, logs)), self.plan, cycle)
+        values = list(map(self.training.value, logs))
+        return judged(ranked, apart, values, self.plan, cycle)[:count]
 
     def _competitors(self, parent: Network, cycle: int) -> Iterator[Network]:
         """Train a population; where it races, those that are behind only begin."""

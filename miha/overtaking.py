@@ -29,3 +29,14 @@ def overtakes(life: Sequence[float], value: float, age: int, left: int, mode: Mo
     reached = next(as_good, len(life))
     pace = reached / age / CAUTION
     return reached + left * pace > len(life) + left
+
+
+def is_in_vain(life: Sequence[float], mode: Mode) -> bool:
+    """Tell whether a network is worse than it was after its first epoch, or has diverged.
+
+    Args:
+        life: The network's values, from its first epoch on.
+        mode: Whether values are better small or large.
+    """
+    sign = 1 if mode == "min" else -1
+    return not (life and sign * life[-1] <= sign * life[0])

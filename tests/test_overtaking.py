@@ -5,7 +5,7 @@ import math
 import pytest
 from fakes import FakeTrainer, make_loop, run
 
-from miha.overtaking import overtakes
+from miha.overtaking import is_in_vain, overtakes
 from miha.stages import life, stages
 
 LIFE = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.25]
@@ -33,16 +33,19 @@ def test_values_that_diverged_are_never_as_good():
 CLONES = {1: 4.2, 2: 4.25}
 
 
-def _run(path, values, c=5, n=1, **changes):
-    """Run a network that learns slowly, with the values of some trainings by their number."""
-    beginning = iter([5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 4.4, 4.3])
+SLOW = [5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 4.4, 4.3]
 
-    class Slow(FakeTrainer):
+
+def _run(path, values, c=5, n=1, first=SLOW, **changes):
+    """Run a network with the values of its first epochs and of some trainings by their number."""
+    beginning = iter(first)
+
+    class Scripted(FakeTrainer):
         def _logs(self):
             logs = super()._logs()
             return logs | ({"val_loss": next(beginning)} if len(self.trainings) == 1 else {})
 
-    trainer = Slow(script={number: {"val_loss": value} for number, value in values.items()})
+    trainer = Scripted(script={number: {"val_loss": value} for number, value in values.items()})
     loop = make_loop(path, trainer, m=8, n=n, c=c, restarts=1, **changes)
     run(loop)
     return loop.log
@@ -51,6 +54,32 @@ def _run(path, values, c=5, n=1, **changes):
 def test_a_restart_behind_is_selected_where_it_is_expected_to_overtake(tmp_path):
     assert _run(tmp_path / "near", CLONES | {3: 4.35}).winners[1] == 2
     assert _run(tmp_path / "far", CLONES | {3: 4.95}).winners[1] == 0
+
+
+@pytest.mark.parametrize(("epoch_1", "winner"), [(5.0, 0), (2.5, 2)])
+def test_a_restart_wins_by_its_fitness_only_against_a_network_in_vain(tmp_path, epoch_1, winner):
+    """The network has overfitted: it was at 2.0, and is at 3.1."""
+    first = [epoch_1, 2.0, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0]
+    log = _run(tmp_path, {1: 3.1, 2: 3.2, 3: 2.6}, first=first)
+    fitness = [e["fitness"] for e in log.trainings if e["cycle"] == 1 and e["phase"] == "clone"]
+    assert max(fitness) == fitness[2] and log.winners[1] == winner
+
+
+def test_two_that_join_are_no_restart_unless_that_wins(tmp_path):
+    values, first = {1: 3.1, 2: 3.0, 3: 2.6}, [5.0, 2.0, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0]
+    log = _run(tmp_path, values, first=first, crossover=True, c=1)
+    joined = [e for e in log.trainings if e["phase"] == "clone" and e["clone"] > 2]
+    parents = {e["parent"] if isinstance(e["parent"], str) else tuple(e["parent"]) for e in joined}
+    assert joined and not any("1_2_model" in str(parent) for parent in parents)
+
+
+@pytest.mark.parametrize(
+    ("life", "expected"),
+    [([1.0, 0.5, 0.9], False), ([1.0, 0.5, 1.1], True), ([1.0, math.nan], True), ([], True)],
+)
+def test_a_network_has_trained_in_vain_where_it_is_worse_than_after_an_epoch(life, expected):
+    assert is_in_vain(life, "min") is expected
+    assert is_in_vain([-value for value in life], "max") is expected
 
 
 def test_the_life_of_a_network_begins_with_its_restart(tmp_path):
