@@ -15,7 +15,8 @@ def overtakes(life: Sequence[float], value: float, age: int, left: int, mode: Mo
 
     After so few epochs it is seldom better than a network that has trained for many. But where it
     is already as good as the network was at several times its age, it learns as many times faster;
-    it is taken where half of that pace, to the end, would bring it further.
+    it is taken where half of that pace, to the end, would bring it further, and where the network
+    was never as good.
 
     Args:
         life: The network's values, from its first epoch to the unchanged control's last.
@@ -26,7 +27,9 @@ def overtakes(life: Sequence[float], value: float, age: int, left: int, mode: Mo
     """
     sign = 1 if mode == "min" else -1
     as_good = (i for i, earlier in enumerate(life, 1) if sign * earlier <= sign * value)
-    reached = next(as_good, len(life))
+    reached = next(as_good, None)
+    if reached is None:
+        return True
     pace = reached / age / CAUTION
     return reached + left * pace > len(life) + left
 

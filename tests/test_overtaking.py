@@ -26,6 +26,11 @@ def test_a_restart_overtakes_where_it_learns_much_faster_and_time_is_left(value,
     assert overtakes([-v for v in LIFE], -value, 2, left, "max") is expected
 
 
+def test_a_restart_that_is_better_than_the_network_ever_was_needs_no_pace():
+    assert overtakes([1.0, 0.9, 0.8], 0.7, 2, 20, "min")
+    assert not overtakes([1.0, 0.9, 0.8], 0.8, 2, 20, "min")
+
+
 def test_values_that_diverged_are_never_as_good():
     assert overtakes([math.nan] * 10, 0.5, 2, 20, "min")
 
