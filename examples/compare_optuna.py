@@ -2,7 +2,7 @@
 
     python examples/compare_optuna.py                               # data through Keras
     python examples/compare_optuna.py --data mnist.npz --objects 2000 --epochs 100
-    python examples/compare_optuna.py --data mnist.npz --strategies plain optuna miha
+    python examples/compare_optuna.py --data mnist.npz --strategies plain optuna miha miha-xla
 
 The first 10,000 objects, of which 15 % validate. Every strategy trains as many epochs; the network
 that its validation accuracy picks is scored on all test objects, and on the first 500 as in MIHA's
@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from miha import Genome, SearchSpace
-from miha.compare import CATALOGUE, compare
+from miha.compare import CATALOGUE, Miha, compare
 
 SPACE = SearchSpace(layers=["hidden"], learning_rate=(1e-4, 1e-1), batch_size=(8, 256))
 STARTS = {
@@ -24,6 +24,7 @@ STARTS = {
     "poor": Genome("sgd", 0.01, 128, (("hidden", "sigmoid"),)),
     "random": None,  # Another one for each seed: a user does not know theirs.
 }
+XLA = {"miha-xla": Miha("MIHA, compiled by XLA", options={"compiler": "xla"})}
 
 
 def build(genome: Genome) -> keras.Model:
@@ -62,14 +63,15 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
     parser.add_argument("--objects", type=int, default=10_000, help="objects to learn from")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--strategies", nargs="+", default=list(CATALOGUE), choices=CATALOGUE)
+    parser.add_argument("--strategies", nargs="+", default=list(CATALOGUE),
+                        choices=[*CATALOGUE, *XLA])  # fmt: skip
     parser.add_argument("--starts", nargs="+", default=list(STARTS), choices=STARTS)
     parser.add_argument("--logs", default="logs/compare_optuna")
     args = parser.parse_args()
     comparison = compare(
         build,
         load(args.data, args.objects),
-        args.strategies,
+        [XLA.get(name, name) for name in args.strategies],
         starts={name: STARTS[name] for name in args.starts},
         space=SPACE,
         epochs=args.epochs,
