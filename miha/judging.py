@@ -6,42 +6,35 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from miha.acceptance import WINDOW, accepted, noise
+from miha.fitness import LOSES
 from miha.overtaking import is_in_vain, overtakes
 from miha.plan import Plan
 from miha.records import Network
 
 
 class Apart:
-    """The control and the restart of a population, noted as they pass by."""
+    """The control and the restart of a population, noted as they pass by.
+
+    Attributes:
+        control: The unchanged clone; None where there is none.
+        restart: The clone that began anew; None where there is none.
+    """
 
     def __init__(self) -> None:
-        self._stages: dict[str, list[Network]] = {"none": [], "restart": []}
+        self.control: Network | None = None
+        self.restart: Network | None = None
 
     def watch(self, clones: Iterable[Network]) -> Iterator[Network]:
         """Yield clones as they come."""
         for clone in clones:
-            if clone.task.change.gene in self._stages:
-                self._stages[clone.task.change.gene].append(clone)
+            gene = clone.task.change.gene
+            self.control = clone if gene == "none" else self.control
+            self.restart = clone if gene == "restart" else self.restart
             yield clone
-
-    @property
-    def control(self) -> Network | None:
-        """The unchanged clone, after its last training."""
-        return next(reversed(self._stages["none"]), None)
-
-    @property
-    def restart(self) -> Network | None:
-        """The clone that began anew, after its last training."""
-        return next(reversed(self._stages["restart"]), None)
-
-    @property
-    def age(self) -> int:
-        """Epochs that the restart has trained."""
-        return sum(len(stage.epochs) for stage in self._stages["restart"])
 
 
 def judged(
-    ranked: list[Network], apart: Apart, life: Sequence[float], plan: Plan, cycle: int
+    ranked: list[Network], apart: Apart, life: Sequence[float], age: int, plan: Plan, cycle: int
 ) -> list[Network]:
     """Return the fittest clones, with the control or a restart before them where that is due.
 
@@ -53,6 +46,7 @@ def judged(
         ranked: The fittest clones, the best first.
         apart: The control and the restart among all clones.
         life: The network's values since it last began anew, to the control's last.
+        age: Epochs that the restart has trained.
         plan: What the run does.
         cycle: 1 to c.
     """
@@ -60,13 +54,14 @@ def judged(
     others = [clone for clone in ranked if clone is not restart]
     if control is None or not others:
         return ranked
-    competing = ranked if is_in_vain(life, plan.mode) else others
+    has_failed = not math.isfinite(control.value)
+    competing = ranked if has_failed or is_in_vain(life, plan.mode) else others
     if plan.margin:
         bar = plan.margin * noise(life[-WINDOW:])
         competing = accepted(competing, control, bar, plan.mode)
     left = plan.schedule.epochs_left(cycle)
-    if restart is None or not math.isfinite(restart.value):
+    if restart is None or restart.fitness is None or restart.fitness <= LOSES:
         return competing
-    if not overtakes(life, restart.value, apart.age, left, plan.mode):
+    if not overtakes(life, restart.value, age, left, plan.mode):
         return competing
     return [restart, *(clone for clone in competing if clone is not restart)]

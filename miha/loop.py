@@ -29,7 +29,7 @@ from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Ta
 from miha.resting import is_rest, payments
 from miha.runlog import describe_training, say
 from miha.space import Space
-from miha.stages import life
+from miha.stages import clones_by_cycle, epochs_of, life
 from miha.stopping import is_at_target, stop_reason
 from miha.training import Training
 
@@ -101,7 +101,7 @@ class Loop:
     def _winner(self, parent: Network, cycle: int) -> Network:
         """Train a population of clones and return the fittest; the parent if all have lost."""
         ranked = self._ranked(parent, cycle, 2 if self.plan.crossover else 1)
-        if len(ranked) == 2:
+        if len(ranked) == 2 and ranked[0].task.change.gene != "restart":
             children = self._offspring(ranked[0], ranked[1], parent.genome, cycle)
             ranked = fittest(children, 1) or ranked
         winner = ranked[0] if ranked else parent
@@ -112,10 +112,10 @@ class Loop:
         """Train a population and return the fittest, whom control and restart may displace."""
         apart, log = Apart(), self.recorder.log
         ranked = fittest(apart.watch(self._competitors(parent, cycle)), count + 1)
-        logs = life(log.counted, log.winners, cycle)
-        logs += [epoch.logs for epoch in apart.control.epochs] if apart.control else []
-        values = list(map(self.training.value, logs))
-        return judged(ranked, apart, values, self.plan, cycle)[:count]
+        clones = clones_by_cycle(log.counted)[cycle]
+        logs = life(log.counted, log.winners, cycle) + epochs_of(clones, apart.control)
+        values, age = list(map(self.training.value, logs)), len(epochs_of(clones, apart.restart))
+        return judged(ranked, apart, values, age, self.plan, cycle)[:count]
 
     def _competitors(self, parent: Network, cycle: int) -> Iterator[Network]:
         """Train a population; where it races, those that are behind only begin."""

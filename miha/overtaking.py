@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from miha.records import Mode
@@ -42,4 +43,5 @@ def is_in_vain(life: Sequence[float], mode: Mode) -> bool:
         mode: Whether values are better small or large.
     """
     sign = 1 if mode == "min" else -1
-    return not (life and sign * life[-1] <= sign * life[0])
+    first = next(filter(math.isfinite, life), None)
+    return first is None or not sign * life[-1] <= sign * first

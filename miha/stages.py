@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from miha.records import Network
+
 Entry = Mapping[str, Any]
 
 
@@ -27,6 +29,17 @@ def stages(clones: Iterable[Entry], number: int | None) -> list[Entry]:
         name = parent[0] if isinstance(parent, list) else parent
         found = next((c for c in clones if name is not None and c["archive"] == name), None)
     return way
+
+
+def epochs_of(clones: Iterable[Entry], clone: Network | None) -> list[Mapping[str, Any]]:
+    """Return what was logged after each epoch of a clone, in all its stages.
+
+    Args:
+        clones: The journal's entries of its cycle's clones.
+        clone: None has none.
+    """
+    way = stages(clones, None if clone is None else clone.task.clone)
+    return [epoch for stage in way for epoch in stage["epochs"]]
 
 
 def clones_by_cycle(trainings: Iterable[Entry]) -> dict[int, list[Entry]]:

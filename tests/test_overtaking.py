@@ -80,11 +80,30 @@ def test_two_that_join_are_no_restart_unless_that_wins(tmp_path):
 
 @pytest.mark.parametrize(
     ("life", "expected"),
-    [([1.0, 0.5, 0.9], False), ([1.0, 0.5, 1.1], True), ([1.0, math.nan], True), ([], True)],
+    [
+        ([1.0, 0.5, 0.9], False),
+        ([1.0, 0.5, 1.1], True),
+        ([1.0, math.nan], True),
+        ([math.nan, 1.0, 0.9], False),
+        ([math.nan], True),
+        ([], True),
+    ],
 )
 def test_a_network_has_trained_in_vain_where_it_is_worse_than_after_an_epoch(life, expected):
     assert is_in_vain(life, "min") is expected
     assert is_in_vain([-value for value in life], "max") is expected
+
+
+def test_a_restart_that_wins_does_not_have_to_defend_itself_in_a_crossing(tmp_path):
+    log = _run(tmp_path, CLONES | {3: 4.35}, crossover=True, c=1)
+    assert log.winners[1] == 2
+    assert [e["clone"] for e in log.trainings if e["phase"] == "clone"] == [0, 1, 2]
+
+
+def test_a_restart_wins_against_a_control_that_failed(tmp_path):
+    """It is behind the network's past, and alone with a mutant that is worse."""
+    log = _run(tmp_path, {1: math.nan, 2: 4.9, 3: 4.8})
+    assert log.winners[1] == 2
 
 
 def test_the_life_of_a_network_begins_with_its_restart(tmp_path):
@@ -105,3 +124,11 @@ def test_a_restart_that_races_is_the_beginning_of_a_life_too(tmp_path):
     assert life(log.trainings, log.winners, 2) == [
         epoch for e in (*way, *line) for epoch in e["epochs"]
     ]
+
+
+def test_a_restart_that_races_is_as_old_as_both_its_stages(tmp_path):
+    """After two epochs it is as good as the network after four: after one, that were fast."""
+    log = _run(tmp_path, {5: 1.0, 6: 4.72}, n=2, racing=True, pop_size=4)
+    clones = {e["clone"]: e for e in log.trainings if e["cycle"] == 1 and e["phase"] == "clone"}
+    assert [e["value"] for e in clones.values() if e["change"]["gene"] == "restart"] == [1.0, 4.72]
+    assert clones[log.winners[1]]["change"]["gene"] != "restart"
