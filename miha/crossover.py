@@ -54,7 +54,8 @@ def offspring(fitter: Network, other: Network, parent: Genome) -> Iterator[Offsp
     """
     yield Offspring(fitter, fitter.genome, Change("none", f"{_name(fitter)} goes on"))
     yield Offspring(other, other.genome, Change("none", f"{_name(other)} goes on"))
-    if {"restart", "perturb"} & {fitter.task.change.transition, other.task.change.transition}:
+    changes = (fitter.task.change, other.task.change)  # After a race, the gene alone tells.
+    if {"restart", "perturb"} & {word for c in changes for word in (c.transition, c.gene)}:
         return
     genome = joined(fitter.genome, other.genome, parent)
     if genome not in (fitter.genome, other.genome):

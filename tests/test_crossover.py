@@ -66,6 +66,14 @@ def test_a_restart_and_a_mutant_have_nothing_to_join():
     assert len(list(offspring(clone(1, ADAM, transition="restart"), clone(2, GELU), GENOME))) == 2
 
 
+@pytest.mark.parametrize("gene", ["restart", "perturb"])
+def test_nor_has_one_that_raced(gene):
+    raced = clone(1, ADAM, transition="inherit")
+    change = replace(raced.task.change, gene=gene)
+    raced = replace(raced, task=replace(raced.task, change=change))
+    assert len(list(offspring(raced, clone(2, GELU), GENOME))) == 2
+
+
 def test_the_mean_is_of_floats_only():
     first, second = (
         Snapshot((np.full(3, v, "float32"), np.array([s])), "sgd", (np.array(s),))
