@@ -35,13 +35,16 @@ class Nursery:
                 text=True,
             )
 
-    def run(self, folder, patience: float, number: int = signal.SIGKILL) -> int:
-        """Run in a folder; send the child a signal some seconds after the run has begun."""
+    def run(self, folder, patience: float, number: int = signal.SIGKILL, file: str = "") -> int:
+        """Run in a folder; send the child a signal some seconds after it, or a file, is there."""
         self._process.stdin.write(f"{folder}\n")
         self._process.stdin.flush()
         word, pid = self._process.stdout.readline().split()
         if word == "ended":
             return int(pid)
+        deadline = time.monotonic() + 60
+        while file and not (folder / file).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
         time.sleep(patience)
         with contextlib.suppress(ProcessLookupError):  # It has come to its end.
             os.kill(int(pid), number)
@@ -91,7 +94,7 @@ def test_a_run_killed_forty_times_ends_as_one_never_interrupted(tmp_path, nurser
 )
 def test_a_run_that_is_asked_to_stop_says_how_it_goes_on(tmp_path, nursery, whole, number, status):
     folder = tmp_path / "run"
-    assert nursery.run(folder, 0.4, number) == status
+    assert nursery.run(folder, 0.1, number, file="run.log") == status
     said = [line for line in nursery.errors.read_text().splitlines() if "Stopped." in line]
     assert "Run the same script again" in said[-1]
     assert str(folder) in said[-1]
