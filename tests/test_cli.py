@@ -158,10 +158,15 @@ def test_text_of_a_run_is_no_markup_on_the_terminal(capsys, tmp_path):
     assert "[red]run" in call(capsys, "list", tmp_path)[1]
 
 
-@pytest.mark.skipif(
-    signal.getsignal(signal.SIGINT) == signal.SIG_IGN, reason="this shell ignores SIGINT"
-)
-def test_watch_serves_until_it_is_interrupted(runs):
+@pytest.fixture
+def heeded():
+    """A child inherits that SIGINT is ignored, as some shells have it, but no handler."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_watch_serves_until_it_is_interrupted(runs, heeded):
     pytest.importorskip("plotly")
     with start("watch", runs / "mnist") as process:
         line = process.stdout.readline()
