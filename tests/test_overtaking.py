@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
-from fakes import FakeTrainer, make_loop, run
+from fakes import FakeTrainer, make_loop, make_network, run
 
+from miha.fitness import LevelAndSlope, fittest
+from miha.judging import Apart, judged
 from miha.overtaking import is_in_vain, overtakes
+from miha.plan import Plan
+from miha.records import Change, Schedule
 from miha.stages import life, stages
 
 LIFE = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.25]
@@ -131,3 +136,16 @@ def test_a_restart_that_races_is_as_old_as_both_its_stages(tmp_path):
     clones = {e["clone"]: e for e in log.trainings if e["cycle"] == 1 and e["phase"] == "clone"}
     assert [e["value"] for e in clones.values() if e["change"]["gene"] == "restart"] == [1.0, 4.72]
     assert clones[log.winners[1]]["change"]["gene"] != "restart"
+
+
+def test_a_control_that_never_trained_bars_no_restart():
+    """The network's life ends with its parent's value, which does not tell that it goes on well."""
+    control = replace(make_network(clone=0), epochs=(), value=math.nan)
+    mutant = make_network(clone=1, change=Change("gene", "", "inherit"), fitness=-0.6)
+    restart = make_network(clone=2, change=Change("restart", "", "restart"), fitness=-0.5)
+    restart, apart = replace(restart, value=0.5), Apart()
+    ranked = fittest(apart.watch([control, mutant, restart]), 2)
+    plan = Plan(Schedule(1, 1, 1, 2, 3), (), LevelAndSlope(), "val_loss", "min", True, 0)
+    assert judged(ranked, apart, [1.0, 0.3, 0.4], 3, plan, 1)[0] is restart
+    apart.control = make_network(clone=0)
+    assert judged(ranked, apart, [1.0, 0.3, 0.4], 3, plan, 1)[0] is mutant
