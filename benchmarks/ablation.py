@@ -15,7 +15,8 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +54,21 @@ class Experiment:
     schedule: Schedule
 
 
-def digits(folder: Path) -> tuple[Arrays, Arrays, Arrays]:
-    """Return MNIST-10k, of whose training objects 2,000; 1,500 to validate, 10,000 to test."""
-    return _images(folder / "mnist.npz", (784,))
+def digits(folder: Path, count: int = 2_000) -> tuple[Arrays, Arrays, Arrays]:
+    """Return MNIST-10k, of whose training objects so many; 1,500 to validate, 10,000 to test."""
+    return _images(folder / "mnist.npz", (784,), count)
 
 
 def photographs(folder: Path) -> tuple[Arrays, Arrays, Arrays]:
     """Return CIFAR-12k, of whose training objects 2,000; 1,500 to validate, 2,000 to test."""
-    return _images(folder / "cifar10_12k.npz", (32, 32, 3))
+    return _images(folder / "cifar10_12k.npz", (32, 32, 3), 2_000)
 
 
-def _images(path: Path, shape: tuple[int, ...]) -> tuple[Arrays, Arrays, Arrays]:
+def _images(path: Path, shape: tuple[int, ...], count: int) -> tuple[Arrays, Arrays, Arrays]:
     with np.load(path) as file:
         x, y, x_test, y_test = (file[name] for name in ("x_train", "y_train", "x_test", "y_test"))
     x, x_test = ((part.reshape(-1, *shape) / 255).astype("float32") for part in (x, x_test))
-    train, validation = slice(2_000), slice(8_500, 10_000)
+    train, validation = slice(count), slice(8_500, 10_000)
     return (x[train], y[train]), (x[validation], y[validation]), (x_test, y_test)
 
 
@@ -130,6 +131,7 @@ EXPERIMENTS = {
         Schedule(6, 2, 2, 4, 5),
     ),
 }
+EXPERIMENTS["mnist-10k"] = replace(EXPERIMENTS["mnist"], load=partial(digits, count=8_500))
 
 OLD = {
     "fitness": miha.LevelAndSlope(recovery=True),
