@@ -196,16 +196,22 @@ class MIHA:
         verbose: int = 1,
     ) -> None:
         schedule = Schedule(m, n, k, c, pop_size)
-        checks.check_schedule(schedule, control)
-        budgets = check_budgets(max_seconds, max_epochs, patience, target, schedule)
-        checks.check_crossover(crossover, pop_size)
-        checks.check_racing(racing, schedule)
-        checks.check_choices(keep, mode, verbose, callbacks)
-        checks.check_search(space, fitness)
         self._executor = choose_executor(executor)
         is_away = self._executor is not None
+        search = checks.check_switches(
+            *(schedule, is_away, restarts, margin, backtrack, asynchronous),
+            control=control,
+            crossover=crossover,
+            racing=racing,
+            adaptive=adaptive,
+            rest=rest,
+            anneal=anneal,
+            restore_best=restore_best,
+        )
+        budgets = check_budgets(max_seconds, max_epochs, patience, target, schedule)
+        checks.check_choices(keep, mode, verbose, callbacks)
+        checks.check_search(space, fitness)
         checks.check_population(population, is_away)
-        share = checks.check_asynchronous(asynchronous, is_away, bool(racing), bool(crossover))
         if data_memory is not None:
             checks.check_integer("data_memory", data_memory, 0)
         wishes = None if mutations is None else resolve(mutations)
@@ -249,18 +255,8 @@ class MIHA:
             fitness=fitness or LevelAndSlope(),
             monitor=monitor,
             mode=direction,
-            control=control,
-            restarts=checks.check_integer("restarts", restarts, 0),
-            crossover=bool(crossover),
-            racing=bool(racing),
-            adaptive=bool(adaptive),
-            margin=checks.check_share("margin", margin) or 0.0,
-            rest=bool(rest),
-            backtrack=checks.check_share("backtrack", backtrack),
-            anneal=bool(anneal),
             budgets=budgets,
-            restore_best=bool(restore_best),
-            asynchronous=share,
+            **search,
             seed=self.seed,
         )
         self._callbacks = self._watchers(callbacks, verbose)

@@ -20,6 +20,41 @@ SHARE = 0.75
 """Of a population, what must have come before an asynchronous run goes on, if not told."""
 
 
+def check_switches(
+    schedule: Schedule,
+    is_away: bool,
+    restarts: Any,
+    margin: Any,
+    backtrack: Any,
+    asynchronous: Any,
+    **parts: Any,
+) -> dict[str, Any]:
+    """Return which parts of the search are on, and how much of them, as a `Plan` takes them.
+
+    Args:
+        schedule: The run's.
+        is_away: Whether clones train on workers.
+        restarts: In how many cycles a clone begins anew.
+        margin: By how many times its noise a mutant must be better than the control.
+        backtrack: The share by which the network may be worse than the best one, or None.
+        asynchronous: The share of a population that a cycle waits for, or whether it does.
+        parts: Those that are on or off.
+
+    Raises:
+        ArgumentError: One is not what it must be, or does not go with another one.
+    """
+    on = {name: bool(value) for name, value in parts.items()}
+    check_schedule(schedule, on["control"])
+    check_crossover(on["crossover"], schedule.pop_size)
+    check_racing(on["racing"], schedule)
+    return on | {
+        "restarts": check_integer("restarts", restarts, 0),
+        "margin": check_share("margin", margin) or 0.0,
+        "backtrack": check_share("backtrack", backtrack),
+        "asynchronous": check_asynchronous(asynchronous, is_away, on["racing"], on["crossover"]),
+    }
+
+
 def check_schedule(schedule: Schedule, control: bool) -> None:
     """Raise unless the schedule's numbers make a run.
 

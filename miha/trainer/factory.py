@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -87,30 +87,19 @@ def make_trainer(
     check_network(model, kind.foreign_state)
     optimizers.check_names(space.optimizers)
     space = replace(space, activations=slots.check_activations(space.activations))
-    known, batch = custom_objects(model), _batch(training)
-    built = model if model.built else copies.build_from(model, batch[0], seed)
-    with _scope(model):
-        live, metrics = _live(built, batch, kind, known)
-    with keras.device("cpu"):
-        plain = copies.copy(built, known)
-        chosen = slots.choose_slots(plain, space, known, batch[0], slots_named)
-        noisy = choose_noise(plain, known)
-    loss = find_loss(live) if set(genes) & {*OF_THE_LOSS} else None
-
-    def exporter_of(network: keras.Model) -> Exporter:
-        return Exporter(network, slots.slots_in(network, chosen), noisy, loss, known)
-
-    exporter, fresh = exporter_of(plain), FreshValues(plain, batch[0], known)
-    mirror = exporter_of(_seen(built, batch, kind, known)) if with_mirror else None
+    made = _copies(model, kind, _batch(training), space, slots_named, seed)
+    loss = find_loss(made.live) if set(genes) & {*OF_THE_LOSS} else None
     evaluation, prefix = _evaluation(training, validation, evaluate_training)
-    evaluated = metrics if evaluation is not None else {}
-    mutable, noise = slots.slots_in(live, chosen), noise_in(live, noisy)
-    resolved = _resolve(
-        _for_batches(space, training), live, mutable, batch_size, training.samples, multiple
-    )
+    evaluated = made.metrics if evaluation is not None else {}
+    mutable, noise = slots.slots_in(made.live, made.slots), noise_in(made.live, made.noise)
+    own = mutable, batch_size, training.samples, multiple
+    resolved = _resolve(_for_batches(space, training), made.live, *own)
+    exporter = _exporter(made.plain, made, loss)
+    fresh = FreshValues(made.plain, made.batch[0], made.known)
+    mirror = _exporter(_seen(made, kind), made, loss) if with_mirror else None
     with _scope(model):
         return kind(
-            network=live,
+            network=made.live,
             slots=mutable,
             noise=noise,
             loss=loss,
@@ -118,12 +107,60 @@ def make_trainer(
             data=training,
             evaluation=evaluation,
             settings=Settings(batch_size, validation_batch_size, prefix, shuffle),
-            metrics=metrics | {prefix + name: mode for name, mode in evaluated.items()},
+            metrics=made.metrics | {prefix + name: mode for name, mode in evaluated.items()},
             exporter=exporter,
             fresh=fresh,
-            fingerprint=fingerprint(built, training, validation),
+            fingerprint=fingerprint(made.built, training, validation),
             mirror=mirror,
         )
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """The user's network, and copies of it.
+
+    Attributes:
+        built: The user's, or a copy with weights where it had none yet.
+        live: The copy that is trained.
+        metrics: What that logs, with the direction that is better.
+        plain: The copy that is saved.
+        known: Objects of the user's own that are needed to load a copy.
+        batch: A few samples.
+        slots: Places of the activations that may mutate, with their names.
+        noise: The same of the layers whose noise may mutate.
+    """
+
+    built: keras.Model
+    live: keras.Model
+    metrics: dict[str, Mode | None]
+    plain: keras.Model
+    known: dict[str, Any]
+    batch: tuple[Any, ...]
+    slots: dict[int, str]
+    noise: dict[int, str]
+
+
+def _copies(
+    model: keras.Model,
+    kind: type[KerasTrainer],
+    batch: tuple[Any, ...],
+    space: SearchSpace,
+    slots_named: Sequence[str] | None,
+    seed: int,
+) -> _Copies:
+    known = custom_objects(model)
+    built = model if model.built else copies.build_from(model, batch[0], seed)
+    with _scope(model):
+        live, metrics = _live(built, batch, kind, known)
+    with keras.device("cpu"):
+        plain = copies.copy(built, known)
+        chosen = slots.choose_slots(plain, space, known, batch[0], slots_named)
+        noisy = choose_noise(plain, known)
+    return _Copies(built, live, metrics, plain, known, batch, chosen, noisy)
+
+
+def _exporter(network: keras.Model, made: _Copies, loss: LossSlot | None) -> Exporter:
+    return Exporter(network, slots.slots_in(network, made.slots), made.noise, loss, made.known)
 
 
 def _live(
@@ -135,13 +172,11 @@ def _live(
     return live, _probe(live, batch, kind)
 
 
-def _seen(
-    built: keras.Model, batch: tuple[Any, ...], kind: type[KerasTrainer], known: dict[str, Any]
-) -> keras.Model:
+def _seen(made: _Copies, kind: type[KerasTrainer]) -> keras.Model:
     """Return the copy that callbacks of Keras look at; they ask for metrics, which are built."""
     with keras.device("cpu"):
-        seen = copies.copy(built, known)
-    _probe(seen, batch, kind)
+        seen = copies.copy(made.built, made.known)
+    _probe(seen, made.batch, kind)
     return seen
 
 
