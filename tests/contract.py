@@ -202,6 +202,14 @@ class TrainerContract:
             np.testing.assert_array_equal(value, old)
         assert trainer.snapshot().slots[0] == before[0] > 0
 
+    @pytest.mark.parametrize("transition", ["restart", "perturb"])
+    def test_values_that_begin_anew_have_no_moments_of_the_old_ones(self, make, transition):
+        trainer = make(dense(), images())
+        train(trainer)
+        trainer.express(trainer.genome.replace(optimizer="adamw"), transition, rng())
+        iterations, _, *moments = trainer.snapshot().slots
+        assert iterations == 0 and not any(value.any() for value in moments)
+
     def test_an_exchanged_activation_can_keep_the_networks_function(self, make):
         x, y = images()
         distances = {}

@@ -151,7 +151,7 @@ class LiveNetwork(abc.ABC):
         elif transition in ("restart", "perturb"):
             change = getattr(transitions, transition)
             change(network, self._fresh.draw(rng or np.random.default_rng()))
-            self._optimizers.start_fresh(genome.optimizer)
+            self._optimizers.start_fresh(genome.optimizer, carries=False)
 
     def _check_expressed(self, genome: Genome) -> None:
         found, rate = self.genome, genome.learning_rate

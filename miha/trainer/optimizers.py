@@ -180,16 +180,20 @@ class Optimizers:
         self._model.optimizer = self._made[name]
         return self._made[name]
 
-    def start_fresh(self, name: str) -> Any:
+    def start_fresh(self, name: str, carries: bool = True) -> Any:
         """Make an optimizer the network's, with the state that a new one has.
 
-        Moments that mean the same in the one before are carried over.
+        Args:
+            name: The optimizer's.
+            carries: Whether moments that mean the same in the one before are carried over: not
+                where they are those of other weights.
         """
         before = self._model.optimizer
         optimizer = self.use(name)
         for variable, value in zip(optimizer.variables, self._fresh[name], strict=True):
             variable.assign(value)
-        carry(inner(before), inner(optimizer))
+        if carries:
+            carry(inner(before), inner(optimizer))
         if self.scheduled:
             self._continue_schedule(inner(before), inner(optimizer))
         return optimizer
@@ -219,8 +223,9 @@ class Optimizers:
         if (
             keras.ops.convert_to_numpy(inner(optimizer).iterations) > 0
         ):  # The user has trained with it already.
-            config = keras.optimizers.serialize(optimizer)
-            optimizer = keras.optimizers.deserialize(config, self._custom_objects)
+            config, kind = keras.optimizers.serialize(optimizer), type(inner(optimizer))
+            known = {**(self._custom_objects or {}), kind.__name__: kind}
+            optimizer = keras.optimizers.deserialize(config, known)
             optimizer = self._built(optimizer)
         return [_small(np.array(keras.ops.convert_to_numpy(v))) for v in optimizer.variables]
 
