@@ -90,6 +90,101 @@ class Adversaries(keras.Model):
         return self.critic(inputs)
 
 
+class Frozen(keras.Model):
+    """A network of a class of its own, of which somebody else freezes a part."""
+
+    def __init__(self, freezes=False, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden = layers.Dense(4, activation="relu", name="hidden")
+        self.last = layers.Dense(2, activation="softmax", name="last")
+        self.hidden.trainable = not freezes
+        self.freezes = freezes
+
+    def get_config(self):
+        return {**super().get_config(), "freezes": self.freezes}
+
+    def call(self, inputs):
+        return self.last(self.hidden(inputs))
+
+
+@pytest.mark.parametrize("part", ["layer", "variable"])
+def test_what_is_frozen_but_would_not_be_when_loaded(tmp_path, part):
+    model = Frozen()
+    model(X[:1])
+    frozen = model.hidden if part == "layer" else model.hidden.kernel
+    frozen.trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    why = refuse(tmp_path, model)
+    assert "hidden/kernel' is frozen, and is otherwise when loaded" in why
+
+
+def test_what_is_frozen_before_it_is_built(tmp_path):
+    model = Frozen()
+    model.hidden.trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    assert "layer 'hidden' is frozen, and is otherwise when" in refuse(tmp_path, model)
+
+
+def test_attention_that_is_frozen(tmp_path):
+    inputs = keras.Input((3, 2))
+    attention = layers.MultiHeadAttention(1, 2, name="attends")
+    x = layers.Flatten()(attention(inputs, inputs))
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
+    attention.trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    why = refuse(tmp_path, model, X.reshape(32, 3, 2))
+    assert "is frozen, and is otherwise when loaded" in why and "such as attention" in why
+
+
+def test_a_network_that_is_frozen_as_a_whole_but_for_its_last_layer_is_admitted(tmp_path):
+    base = keras.Sequential([keras.Input((6,)), layers.Dense(4), layers.BatchNormalization()])
+    base.trainable = False
+    model = network(base)
+    assert len(model.trainable_variables) == 2
+    result = miha.MIHA(model, X, Y, validation_data=(X, Y), logs=tmp_path, **SHORT).optimize()
+    assert len(result.model.trainable_variables) == 2
+
+
+def test_what_is_frozen_by_its_class_stays_frozen(tmp_path):
+    model = Frozen(freezes=True)
+    model(X[:1])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    before = np.array(model.hidden.kernel)
+    result = miha.MIHA(model, X, Y, validation_data=(X, Y), logs=tmp_path, **SHORT).optimize()
+    np.testing.assert_array_equal(result.model.hidden.kernel, before)
+
+
+def test_variables_that_are_excluded_from_weight_decay(tmp_path):
+    optimizer = keras.optimizers.AdamW()
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    why = refuse(tmp_path, network(layers.Dense(4, name="hidden"), optimizer=optimizer))
+    assert "hidden/bias' is excluded from weight decay, and is not when loaded" in why
+
+
+def test_nothing_is_lost_where_nothing_decays(tmp_path):
+    optimizer = keras.optimizers.Adam()
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model = network(layers.Dense(4), optimizer=optimizer)
+    miha.MIHA(model, X, Y, validation_data=(X, Y), logs=tmp_path, **SHORT)
+
+
+class Excludes(keras.optimizers.AdamW):
+    """An optimizer that spares the biases by itself."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.exclude_from_weight_decay(var_names=["bias"])
+
+
+@pytest.mark.parametrize("is_fit", [True, False])
+def test_an_optimizer_that_excludes_by_itself_is_admitted(tmp_path, is_fit):
+    model = network(layers.Dense(4), optimizer=Excludes(weight_decay=0.5))
+    if is_fit:
+        model.fit(X, Y, verbose=0)
+    result = miha.MIHA(model, X, Y, validation_data=(X, Y), logs=tmp_path, **SHORT).optimize()
+    assert len(result.history) == 5
+
+
 def test_a_second_optimizer(tmp_path):
     model = Adversaries()
     model(X[:1])

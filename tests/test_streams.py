@@ -16,6 +16,7 @@ from miha import MihaWarning, SearchSpace
 from miha.checks import choose_batch_size
 from miha.trainer.data import Data
 from miha.trainer.factory import make_trainer
+from miha.trainer.streams.first import first_inputs, how_many
 from miha.trainer.streams.indexed import Indexed
 from miha.trainer.streams.opening import open_data
 from miha.trainer.streams.stream import seed_of
@@ -327,3 +328,67 @@ def test_evaluations_are_of_the_same_samples_each_time():
     trainer.express(trainer.genome.replace(learning_rate=1e-30))
     logs = trained(trainer, 3)[1]
     assert len({epoch["eval_loss"] for epoch in logs}) == 1
+
+
+@pytest.mark.parametrize("kind", [*LARGE, *REBATCHED])
+def test_an_activation_is_exchanged_for_streams_as_for_arrays(kind, tmp_path):
+    """The exchange looks at the first samples, which are more than a stream's first part has."""
+    x, y = images(100)
+    source = LARGE[kind](tmp_path, x, y) if kind in LARGE else (REBATCHED[kind](x, y),)
+    ours, theirs = trainer_of(dense(), *source, room=100), trainer_of(dense(), x, y)
+    for trainer in (ours, theirs):
+        trainer.express(exchanged(trainer, "tanh"), "keep_function")
+    assert_alike(ours.snapshot(), theirs.snapshot())
+
+
+def test_a_dataset_is_not_told_of_an_epoch_when_its_first_samples_are_looked_at():
+    told = []
+
+    class Told(Pairs):
+        def on_epoch_begin(self):
+            told.append("begin")
+
+    with pytest.warns(miha.MihaWarning, match="with an `on_epoch_begin`"):
+        trainer = trainer_of(dense(), Told(*images(100)))
+    trainer.express(exchanged(trainer, "tanh"), "keep_function")
+    assert not told
+
+
+def test_the_first_samples_end_where_others_have_another_shape():
+    class Growing(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            width = 4 if index < 2 else 5
+            return np.full((2, width, 1), index, "float32"), np.zeros((2, 1), "float32")
+
+    model = keras.Sequential([keras.Input((None, 1)), keras.layers.GlobalAveragePooling1D()])
+    model.compile("sgd", "mse")
+    stream, _ = open_data(model, Growing(), validation_data=None)
+    assert first_inputs(stream, 2).shape == (4, 4, 1)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "HDF5 in one piece", "a dataset in batches"])
+def test_the_first_samples_of_many_parts_are_those_of_arrays(kind, tmp_path):
+    x, y = images(300)
+    source = LARGE[kind](tmp_path, x, y) if kind in LARGE else (REBATCHED[kind](x, y),)
+    stream, _ = open_data(dense(), *source, validation_data=None, room=0)
+    assert next(stream.parts(4, None, False)).data.samples < 256
+    np.testing.assert_array_equal(first_inputs(stream, 4), x[:256])
+
+
+def test_of_large_samples_few_are_looked_at():
+    assert how_many(np.zeros((2, 8, 8, 1))) == 256
+    assert how_many({"a": np.zeros((2, 256, 256, 3)), "b": None}) == 21
+    assert how_many([np.zeros((2, 2**20)), np.zeros((2, 2**20))]) == 8
+
+
+def test_an_input_that_is_left_out_is_so_among_the_first_samples():
+    data = Data({"a": np.arange(300.0)[:, None], "b": None})
+    assert first_inputs(data, 4)["b"] is None and len(first_inputs(data, 4)["a"]) == 256
+
+
+def test_arrays_that_are_evaluated_on_as_well_are_held_once():
+    trainer = trainer_of(dense(), *images(100), evaluate_training=True)
+    assert trainer._sources["test"] is trainer._sources["train"]

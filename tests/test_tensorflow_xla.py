@@ -191,3 +191,26 @@ def test_a_fused_population_needs_jax(tmp_path):
     with pytest.raises(ArgumentError, match="population='fused', but the backend 'tensorflow'"):
         search(tmp_path / "run", dense(), population="fused")
     assert keras.backend.backend() == "tensorflow"
+
+
+def test_xla_is_left_alone_where_a_run_goes_on_with_its_data_streamed(tmp_path):
+    x, y = images(100)
+    arguments = {"validation_data": images(40), "batch_size": 24, "c": 1, "m": 2, "seed": 1}
+    arguments |= {"n": 1, "k": 1, "pop_size": 2, "verbose": 0, "compiler": "xla"}
+    arguments |= {"mutations": ["batch_size"], "restarts": 0, "logs": tmp_path / "run"}
+
+    class Stops(miha.Callback):
+        def on_training_end(self, network):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        miha.MIHA(dense(), x, y, callbacks=[Stops()], **arguments).optimize()
+    arguments["compiler"] = "auto"
+    again = miha.MIHA(dense(), x, y, data_memory=0, **arguments)
+    with pytest.warns(MihaWarning, match="XLA is not used as before: the data is streamed"):
+        again.optimize()
+    arguments |= {"logs": tmp_path / "whole", "compiler": "graph"}
+    whole = miha.MIHA(dense(), x, y, **arguments).optimize()
+    assert again.optimize().history["val_loss"].tolist() == pytest.approx(
+        whole.history["val_loss"].tolist(), rel=1e-3
+    )

@@ -24,15 +24,13 @@ from miha.trainer.noise import Noise
 from miha.trainer.optimizers import inner
 from miha.trainer.protocol import Way
 from miha.trainer.streams.feed import Fed, fed
+from miha.trainer.streams.first import first_inputs
 from miha.trainer.streams.stream import Stream
 from miha.trainer.surgery import Slot
 from miha.trainer.tensors import to_tensor
 
 Kind = Literal["train", "test"]
 """Which of Keras' steps: `train_step` or `test_step`."""
-
-FEW = 256
-"""Samples that an exchanged activation is fitted on."""
 
 Steps = Callable[[Kind, np.ndarray, int], Mapping[str, Any]]
 """Takes a step on each batch of an order of samples; see `KerasTrainer._steps`."""
@@ -227,10 +225,7 @@ class KerasTrainer(LiveNetwork, abc.ABC):
     @cached_property
     def _few(self) -> Any:
         """Some inputs, the same each time."""
-        data = self._data
-        if isinstance(data, Stream):
-            data = next(data.parts(self._settings.batch_size, None, False)).data
-        return map_arrays(to_tensor, data.take(slice(FEW)).x)
+        return map_arrays(to_tensor, first_inputs(self._data, self._settings.batch_size))
 
     def _epoch(self, order: np.random.Generator) -> Epoch:
         start = time.perf_counter()
@@ -278,6 +273,8 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         """Bring arrays to the device; a stream is brought part by part."""
         if isinstance(source, Stream):
             self._streams[kind] = source
+        elif source is self._data and "train" in self._sources:
+            self._sources[kind] = self._sources["train"]
         else:
             self._sources[kind] = map_arrays(to_tensor, source.packed)
 

@@ -21,6 +21,7 @@ from keras.src.saving import saving_lib
 
 from miha.errors import ArgumentError, first_line
 from miha.trainer.custom import culprit, custom_objects, is_custom
+from miha.trainer.optimizers import inner
 
 
 def to_bytes(model: keras.Model) -> bytes:
@@ -50,6 +51,7 @@ def rebuild(model: keras.Model, known: dict[str, Any]) -> keras.Model:
     """Return what an archive of a network would be loaded as, seed states included."""
     twin = reload(model, known)
     _check_held(twin, model)
+    _check_frozen(twin, model)
     _assign(twin.variables, model.variables)
     return twin
 
@@ -77,6 +79,7 @@ def copy(model: keras.Model, known: dict[str, Any]) -> keras.Model:
         twin = rebuild(model, known)
         _check_compiled(twin)
         _restore_loss_scaling(twin, model)
+        _check_exclusions(twin, model)
         if model.optimizer.built:
             _assign(twin.optimizer.variables, model.optimizer.variables)
     except Exception as error:
@@ -163,6 +166,7 @@ def build_from(model: keras.Model, x: Any, seed: int) -> keras.Model:
             known = custom_objects(model)
             twin = keras.saving.deserialize_keras_object(config, known, safe_mode=False)
             twin(x)
+        _check_flags(model, twin)
         _copy_built_layers(model, twin)
     except Exception as error:
         raise ArgumentError(
@@ -199,18 +203,15 @@ def _find_again() -> None:
     global_state.set_global_attribute("saving_attr_skiplist_Optimizer", remembered)
 
 
+def _layers(network: keras.Model) -> list[Any]:
+    """Return a network's layers but inputs: a Sequential gets one when it is built."""
+    layers = network._flatten_layers(include_self=False)
+    return [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
+
+
 def _copy_built_layers(model: keras.Model, twin: keras.Model) -> None:
     """Copy what the layers of an unbuilt network hold already: adapted or pretrained ones."""
-    sources, targets = (
-        # A Sequential gets its input layer when it is built.
-        [
-            layer
-            for layer in network._flatten_layers(False)
-            if not isinstance(layer, keras.layers.InputLayer)
-        ]
-        for network in (model, twin)
-    )
-    for source, target in zip(sources, targets, strict=True):
+    for source, target in zip(*map(_layers, (model, twin)), strict=True):
         if source.built:
             store: dict[str, Any] = {}
             source.save_own_variables(store)
@@ -219,6 +220,17 @@ def _copy_built_layers(model: keras.Model, twin: keras.Model) -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     source.save_assets(folder)
                     target.load_assets(folder)
+
+
+def _check_flags(model: keras.Model, twin: keras.Model) -> None:
+    """Raise unless the layers of an unbuilt network are frozen in its copy, too."""
+    for source, target in zip(*map(_layers, (model, twin)), strict=True):
+        if source.trainable != target.trainable:
+            raise ValueError(
+                f"layer {source.name!r} is {'trained' if source.trainable else 'frozen'}, and is "
+                "otherwise when the network is made from its configuration: set `trainable` in "
+                "the constructor of your class."
+            )
 
 
 def _check_held(twin: keras.Model, model: keras.Model) -> None:
@@ -230,6 +242,42 @@ def _check_held(twin: keras.Model, model: keras.Model) -> None:
                 raise ValueError(
                     f"{weight.path!r} has another value when loaded; does its layer save it?"
                 )
+
+
+def _check_frozen(twin: keras.Model, model: keras.Model) -> None:
+    """Raise unless what is frozen is so when loaded: Keras archives no flag of a layer's layers."""
+    if len(twin.variables) == len(model.variables):
+        trained, loaded = ({id(v) for v in n.trainable_variables} for n in (model, twin))
+        for held, found in zip(model.variables, twin.variables, strict=True):
+            if (id(held) in trained) != (id(found) in loaded):
+                how = "frozen" if id(found) in loaded else "trained"
+                raise ValueError(
+                    f"{held.path!r} is {how}, and is otherwise when loaded: Keras does not store "
+                    "that of a single weight, nor of layers within a layer such as attention. "
+                    "Freeze whole layers of a functional network, or do it in the constructor of "
+                    "a class of your own."
+                )
+
+
+def _check_exclusions(twin: keras.Model, model: keras.Model) -> None:
+    """Raise unless a weight that does not decay does not when loaded."""
+    optimizers = [inner(network.optimizer) for network in (model, twin)]
+    if optimizers[0].weight_decay is None:
+        return
+    for held, found in zip(model.trainable_variables, twin.trainable_variables, strict=True):
+        if _is_excluded(optimizers[0], held) and not _is_excluded(optimizers[1], found):
+            raise ValueError(
+                f"{held.path!r} is excluded from weight decay, and is not when loaded. Call "
+                "`exclude_from_weight_decay` in the constructor of an optimizer of your own."
+            )
+
+
+def _is_excluded(optimizer: Any, variable: Any) -> bool:
+    """Tell whether an optimizer leaves a variable without weight decay, as Keras decides it."""
+    names = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    keys: set[Any] = getattr(optimizer, "_exclude_from_weight_decay", set())
+    is_named = names is not None and names.search(variable.name) is not None
+    return is_named or optimizer._var_key(variable) in keys
 
 
 def _is_equal(first: np.ndarray, second: np.ndarray) -> bool:

@@ -125,7 +125,11 @@ class TensorFlowTrainer(KerasTrainer):
 
     def compile_from(self, epochs: int) -> None:
         """See `XlaTrainer`."""
-        self._xla_from = epochs
+        obstacle = self.obstacle("xla")
+        if obstacle is None:
+            self._xla_from = epochs
+        else:  # The run was begun where there was none: its data was held, say.
+            warnings.warn(f"XLA is not used as before: {obstacle}.", MihaWarning, stacklevel=2)
 
     def measure_xla(self) -> dict[str, float]:
         """See `XlaTrainer`."""

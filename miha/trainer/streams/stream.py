@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ class Stream(abc.ABC):
 
     def parts(
         self, batch_size: int, order: np.random.Generator | None, shuffle: bool
-    ) -> Iterator[Part]:
+    ) -> Generator[Part, None, None]:
         """Yield the parts of an epoch.
 
         Args:
