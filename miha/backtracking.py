@@ -1,4 +1,8 @@
-"""Back to the best network of a run, when the present one has become clearly worse."""
+"""Back to the best network of a run, when the present one has become clearly worse.
+
+Against the greed of short trials, which V. Dalibard and M. Jaderberg describe in "Faster
+Improvement Rate Population Based Training" (2021).
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 from miha.fitness import LOSES
 from miha.mutations import Mutation
 from miha.records import Genome
+from miha.stages import begun, clones_by_cycle, stages
 
 Entry = Mapping[str, Any]
 Payment = tuple[str, int, bool]
@@ -16,6 +17,9 @@ Payment = tuple[str, int, bool]
 
 DISCOUNT = 0.8
 """Weight of a cycle beside the next one: what pays changes while a network learns."""
+
+OLDEST = 40
+"""Cycles after which a payment weighs too little to be looked up."""
 
 FLOOR = 0.3
 """Share of the draws that all mutations have alike, whatever they have paid."""
@@ -29,9 +33,9 @@ def learned_weights(
 ) -> list[float]:
     """Return how often each mutation is to be drawn, from what it has paid so far.
 
-    A clone pays where it is fitter than the control of its cycle, or than the cycle's mean where
-    there is none. A mutation's share of successes, discounted by their age, is its probability
-    but for a floor: probability matching.
+    A clone pays where it is fitter than the control when both have trained side by side last, or
+    than the population's mean where there is none. A mutation's share of successes, discounted by
+    their age, is its probability but for a floor: probability matching.
 
     Source: A. Fialho, L. Da Costa, M. Schoenauer and M. Sebag, "Analyzing bandit-based adaptive
     operator selection mechanisms" (2010).
@@ -78,14 +82,21 @@ def learned_welcome(
     return welcome
 
 
-def new_values(parent: Genome, child: Genome) -> set[str]:
-    """Return what is new in a genome, in words such as "optimizer adam" and "batch_size larger"."""
+_OF_THE_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")
+
+
+def new_values(parent: Genome, child: Genome) -> list[str]:
+    """Return what is new in a genome, in words such as "optimizer adam" and "batch_size larger".
+
+    The numbers that an exchanged optimizer brings along are not told: nobody has drawn them.
+    """
     found: set[str] = set()
-    for name in (field.name for field in fields(Genome)):
+    brought = _OF_THE_OPTIMIZER if child.optimizer != parent.optimizer else ()
+    for name in (field.name for field in fields(Genome) if field.name not in brought):
         before, after = getattr(parent, name), getattr(child, name)
         pairs = zip(before, after, strict=True) if isinstance(after, tuple) else [(before, after)]
         found |= {f"{name} {_become(*pair)}" for pair in pairs if pair[0] != pair[1]}
-    return found
+    return sorted(found)  # In an order, so that sums over them are the same in every process.
 
 
 def _become(before: Any, after: Any) -> str:
@@ -112,31 +123,66 @@ def tried(trainings: Iterable[Entry], parent: Genome, cycle: int) -> set[Genome]
         parent: The genome that clones are to be made of.
         cycle: The cycle to draw for; entries of it and of later ones do not count.
     """
-    clones = [
-        e for e in trainings if e["phase"] == "clone" and cycle - MEMORY <= e["cycle"] < cycle
-    ]
-    same = parent.to_dict()
-    cycles = {e["cycle"] for e in clones if e["change"]["gene"] == "none" and e["genome"] == same}
-    found = {Genome.from_dict(e["genome"]) for e in clones if e["cycle"] in cycles}
+    recent = (clones for at, clones in _before(trainings, cycle) if at >= cycle - MEMORY)
+    beside = (begun(clones) for clones in recent)
+    found = {
+        Genome.from_dict(clone["genome"])
+        for clones in beside
+        if any(_is(clone, "none") and clone["genome"] == parent.to_dict() for clone in clones)
+        for clone in clones
+        if not _is(clone, "restart")  # Its fresh weights have lost, not the change.
+    }
     return found - {parent}
 
 
 def _outcomes(trainings: Iterable[Entry], cycle: int) -> Iterator[tuple[Entry, bool]]:
-    """Yield every mutated clone of earlier cycles, and whether it paid."""
-    cycles: dict[int, list[Entry]] = {}
-    for entry in trainings:
-        if entry["phase"] == "clone" and entry["cycle"] < cycle:
-            cycles.setdefault(entry["cycle"], []).append(entry)
-    for clones in cycles.values():
-        bar = _bar(clones)
-        yield from ((e, _fitness(e) > bar) for e in clones if e["change"]["gene"] != "none")
+    """Yield every mutated clone of earlier cycles, and whether it paid.
+
+    Fresh weights aside: they are not compared by their fitness.
+    """
+    recent = (clones for at, clones in _before(trainings, cycle) if at >= cycle - OLDEST)
+    for clones in recent:
+        rounds = _rounds(clones)
+        control = next((c for c, entry in rounds[0].items() if _is(entry, "none")), None)
+        for number, first in rounds[0].items():
+            if number != control and not _is(first, "restart"):
+                yield first, _has_paid(rounds, number, control)
 
 
-def _bar(clones: Sequence[Entry]) -> float:
-    """Return the fitness above which a clone has paid."""
-    controls = [_fitness(e) for e in clones if e["change"]["gene"] == "none"]
-    finite = [f for f in map(_fitness, clones) if f > LOSES]
-    return controls[0] if controls else sum(finite) / max(len(finite), 1)
+def _before(trainings: Iterable[Entry], cycle: int) -> list[tuple[int, list[Entry]]]:
+    """Return the clones of each cycle before one."""
+    return [(at, clones) for at, clones in clones_by_cycle(trainings).items() if at < cycle]
+
+
+def _rounds(clones: Sequence[Entry]) -> list[dict[int, Entry]]:
+    """Return who trained side by side, by the number that each began with.
+
+    First the population, then those of it that went on alone: after a race, or to be joined.
+    """
+    rounds: list[dict[int, Entry]] = [{}]
+    for clone in clones:
+        way = stages(clones, clone["clone"])
+        first, depth = way[0], len(way) - 1
+        if all(_is(stage, "none") or _is(stage, first["change"]["gene"]) for stage in way):
+            rounds += [{} for _ in range(depth + 1 - len(rounds))]
+            rounds[depth].setdefault(first["clone"], clone)
+    return rounds
+
+
+def _has_paid(rounds: Sequence[Mapping[int, Entry]], number: int, control: int | None) -> bool:
+    """Tell whether a clone was fitter than the control when both had trained side by side last.
+
+    Than the mean of its population where there is no control.
+    """
+    if control is None:
+        finite = [f for f in map(_fitness, rounds[0].values()) if f > LOSES]
+        return _fitness(rounds[0][number]) > sum(finite) / max(len(finite), 1)
+    last = [r for r in rounds if number in r and control in r][-1]
+    return _fitness(last[number]) > _fitness(last[control])
+
+
+def _is(entry: Entry, gene: str) -> bool:
+    return bool(entry["change"]["gene"] == gene)
 
 
 def _fitness(entry: Entry) -> float:

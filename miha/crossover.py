@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from miha.mutations import describe
-from miha.records import Change, Genome, Network, Snapshot
+from miha.records import Change, Genome, Network, Snapshot, Transition
 
 _OPTIMIZER = ("optimizer", "learning_rate", "momentum", "weight_decay")
 """Genes that go together: a learning rate is one of its optimizer."""
@@ -38,7 +38,9 @@ class Offspring:
     is_soup: bool = False
 
 
-def offspring(fitter: Network, other: Network, parent: Genome) -> Iterator[Offspring]:
+def offspring(
+    fitter: Network, other: Network, parent: Genome, transitions: Sequence[Transition]
+) -> Iterator[Offspring]:
     """Yield who competes: both clones as they are, their child, and their mean.
 
     The child has the fitter one's values and both clones' changes; there is none where these
@@ -51,17 +53,17 @@ def offspring(fitter: Network, other: Network, parent: Genome) -> Iterator[Offsp
         fitter: The fittest clone.
         other: The second fittest.
         parent: The genome that both were made of.
+        transitions: How each of the two began: after a race, its own tells how it went on.
     """
     yield Offspring(fitter, fitter.genome, Change("none", f"{_name(fitter)} goes on"))
     yield Offspring(other, other.genome, Change("none", f"{_name(other)} goes on"))
-    changes = (fitter.task.change, other.task.change)  # After a race, the gene alone tells.
-    if {"restart", "perturb"} & {word for c in changes for word in (c.transition, c.gene)}:
+    if {"restart", "perturb"} & {*transitions}:
         return
     genome = joined(fitter.genome, other.genome, parent)
     if genome not in (fitter.genome, other.genome):
         text = f"{_name(fitter)} with {_name(other)}'s {describe(fitter.genome, genome)}"
-        transition = other.task.change.transition
-        yield Offspring(fitter, genome, Change("crossover", text, transition, other.task.archive))
+        change = Change("crossover", text, transitions[1], other.task.archive)
+        yield Offspring(fitter, genome, change)
     if fitter.genome.activations == other.genome.activations:
         text = f"the mean of {_name(fitter)} and {_name(other)}"
         change = Change("soup", text, "inherit", other.task.archive)

@@ -59,9 +59,24 @@ def judged(
     if plan.margin:
         bar = plan.margin * noise(life[-WINDOW:])
         competing = accepted(competing, control, bar, plan.mode)
-    left = plan.schedule.epochs_left(cycle)
-    if restart is None or restart.fitness is None or restart.fitness <= LOSES:
-        return competing
-    if not overtakes(life, restart.value, age, left, plan.mode):
+    if restart is None or not is_ahead(restart, life, age, plan, cycle):
         return competing
     return [restart, *(clone for clone in competing if clone is not restart)]
+
+
+def is_ahead(
+    restart: Network | None, life: Sequence[float], age: int, plan: Plan, cycle: int
+) -> bool:
+    """Tell whether a restart has not lost, and is expected to overtake the network.
+
+    Args:
+        restart: The clone that began anew, if there is one.
+        life: The network's values since it last began anew, to the control's last.
+        age: Epochs that the restart has trained.
+        plan: What the run does.
+        cycle: 1 to c.
+    """
+    if restart is None or restart.fitness is None or restart.fitness <= LOSES:
+        return False
+    left = plan.longest.epochs_left(cycle)
+    return overtakes(life, restart.value, age, left, plan.mode)

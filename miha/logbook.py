@@ -189,6 +189,7 @@ class Logbook:
                 "gene": entry["change"]["gene"],
                 "value": entry["value"],
                 "parent": entry["parent"],
+                "mate": entry["change"].get("mate"),
                 "failure": entry["failure"] and entry["failure"].strip().splitlines()[-1],
                 "late": bool(entry.get("late")),
             }
@@ -209,7 +210,7 @@ def _with_numbers(entry: Entry) -> Entry:
 _PLACE = ("phase", "cycle", "clone", "epoch")
 _LINEAGE = (
     *("cycle", "clone", "change", "fitness", "selected", "archive"),
-    *("gene", "value", "parent", "failure", "late"),
+    *("gene", "value", "parent", "mate", "failure", "late"),
 )
 
 

@@ -1,4 +1,9 @@
-"""The method: one network is trained, and its hyperparameters mutate while it learns."""
+"""The method: one network is trained, and its hyperparameters mutate while it learns.
+
+Sources: M. Sarafanov, "Talking about Neural Architecture Search and own algorithm for optimizing
+neural network hyperparameters" (2021); M. Jaderberg et al., "Population Based Training of Neural
+Networks" (2017), whose population lives on, where this one is made anew in each cycle.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +25,16 @@ from miha.executors.asynchronous import Asynchronous
 from miha.executors.protocol import CycleTrainer
 from miha.fitness import fittest
 from miha.folder import START, archive_name
-from miha.judging import Apart, judged
+from miha.judging import Apart, is_ahead, judged
 from miha.plan import Plan
 from miha.population import population
-from miha.racing import finalists
+from miha.racing import Race, finalists
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
 from miha.resting import is_rest, payments
 from miha.runlog import describe_training, say
 from miha.space import Space
-from miha.stages import clones_by_cycle, epochs_of, life
+from miha.stages import clones_by_cycle, epochs_of, life, stages
 from miha.stopping import is_at_target, stop_reason
 from miha.training import Training
 
@@ -89,7 +94,7 @@ class Loop:
         """Train a population and its winner; return the network to go on from, and the best."""
         plan, schedule = self.plan, self.plan.schedule
         log = self.recorder.log
-        paid = payments(log, schedule, plan.mode) if plan.rest else {}
+        paid = payments(log, plan.longest, plan.mode) if plan.rest else {}
         rests = plan.rest and is_rest(cycle, paid)
         winner = parent if rests else self._winner(parent, cycle)
         task = self._task("winner", winner.genome, cycle)
@@ -110,12 +115,16 @@ class Loop:
 
     def _ranked(self, parent: Network, cycle: int, count: int) -> list[Network]:
         """Train a population and return the fittest, whom control and restart may displace."""
-        apart, log = Apart(), self.recorder.log
+        apart = Apart()
         ranked = fittest(apart.watch(self._competitors(parent, cycle)), count + 1)
+        return judged(ranked, apart, *self._past(apart, cycle), self.plan, cycle)[:count]
+
+    def _past(self, apart: Apart, cycle: int) -> tuple[list[float], int]:
+        """Return the network's values to the control's last, and the age of the restart."""
+        log = self.recorder.log
         clones = clones_by_cycle(log.counted)[cycle]
         logs = life(log.counted, log.winners, cycle) + epochs_of(clones, apart.control)
-        values, age = list(map(self.training.value, logs)), len(epochs_of(clones, apart.restart))
-        return judged(ranked, apart, values, age, self.plan, cycle)[:count]
+        return list(map(self.training.value, logs)), len(epochs_of(clones, apart.restart))
 
     def _competitors(self, parent: Network, cycle: int) -> Iterator[Network]:
         """Train a population; where it races, those that are behind only begin."""
@@ -124,12 +133,20 @@ class Loop:
         if race is None:
             yield from clones
             return
-        ranked = finalists(clones, race.finalists, self.plan.control)
-        for number, clone in enumerate(ranked, race.candidates):
+        for number, clone in enumerate(self._finalists(clones, race, cycle), race.candidates):
             text = f"clone {clone.task.clone} ({clone.task.change.text}) goes on"
             change = replace(clone.task.change, text=text, transition="inherit")
             task = self._task("clone", clone.genome, cycle, number, change)
             yield self._train(replace(task, epochs=race.final), clone)
+
+    def _finalists(self, clones: Iterator[Network], race: Race, cycle: int) -> list[Network]:
+        """Return the fittest of a heat, with the control and a restart that is to overtake it."""
+        heat = Apart()
+        ranked = fittest(heat.watch(clones), race.finalists)
+        past = self._past(heat, cycle)
+        is_seeded = heat.control is not None and is_ahead(heat.restart, *past, self.plan, cycle)
+        seeded = (heat.control, heat.restart if is_seeded else None)
+        return finalists(ranked, [c for c in seeded if c is not None], race.finalists)
 
     def _offspring(
         self, fitter: Network, other: Network, parent: Genome, cycle: int
@@ -137,7 +154,10 @@ class Loop:
         """Train the two fittest clones on, and what they make together."""
         race = self.plan.race
         first = self.plan.candidates + (0 if race is None else race.finalists)
-        for number, child in enumerate(offspring(fitter, other, parent), first):
+        clones = clones_by_cycle(self.recorder.log.counted)[cycle]
+        ways = [stages(clones, clone.task.clone) for clone in (fitter, other)]
+        transitions = [way[0]["change"]["transition"] for way in ways]
+        for number, child in enumerate(offspring(fitter, other, parent, transitions), first):
             task = self._task("clone", child.genome, cycle, number, child.change)
             both = (fitter, other) if child.is_soup else (child.base,)
             yield self._train(task, child.base, both)

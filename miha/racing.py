@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
 
 from miha.fitness import fittest
 from miha.records import Network, Schedule
@@ -54,16 +53,14 @@ def _survivors(candidates: int) -> int:
     return max(candidates // 2, 2)
 
 
-def finalists(clones: Iterable[Network], count: int, control: bool) -> list[Network]:
-    """Return the clones that train on, the fittest first; a control that has not lost among them.
+def finalists(ranked: Sequence[Network], seeded: Sequence[Network], count: int) -> list[Network]:
+    """Return the clones that train on: the fittest, and those that have a place for certain.
 
     Args:
-        clones: Trained one after another as they are asked for.
+        ranked: The ``count`` fittest of the heat, the best first.
+        seeded: Clones that train on however fit they are, unless they have lost: at most ``count``.
         count: How many train on.
-        control: Whether the first clone is the control.
     """
-    clones = iter(clones)
-    unchanged = fittest(islice(clones, int(control)), 1)
-    ranked = fittest(chain(unchanged, clones), count)
-    missing = [c for c in unchanged if not any(c is clone for clone in ranked)]
-    return [*ranked[: count - len(missing)], *missing]
+    alive = fittest(seeded, count)
+    others = [clone for clone in ranked if not any(clone is one for one in alive)]
+    return fittest([*alive, *others[: count - len(alive)]], count)

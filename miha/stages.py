@@ -25,10 +25,22 @@ def stages(clones: Iterable[Entry], number: int | None) -> list[Entry]:
     way: list[Entry] = []
     while found is not None and found not in way:
         way.insert(0, found)
-        parent = found["parent"]
-        name = parent[0] if isinstance(parent, list) else parent
+        name = _parent(found)
         found = next((c for c in clones if name is not None and c["archive"] == name), None)
     return way
+
+
+def _parent(entry: Entry) -> Any:
+    """Return the archive whose epochs a training goes on from, the first one of two."""
+    parent = entry["parent"]
+    return parent[0] if isinstance(parent, list) else parent
+
+
+def begun(clones: Iterable[Entry]) -> list[Entry]:
+    """Return those of one cycle's clones that went on from the network, not from another clone."""
+    clones = list(clones)
+    names = {clone["archive"] for clone in clones if clone["archive"] is not None}
+    return [clone for clone in clones if _parent(clone) not in names]
 
 
 def epochs_of(clones: Iterable[Entry], clone: Network | None) -> list[Mapping[str, Any]]:

@@ -70,12 +70,12 @@ def _patience(plan: Plan, log: Logbook, cycle: int) -> str | None:
 
 
 def _seconds(plan: Plan, log: Logbook, cycle: int, network: Network) -> str | None:
-    limit, s = plan.budgets.max_seconds, plan.schedule
+    limit, m = plan.budgets.max_seconds, plan.schedule.m
     if limit is None:
         return None
     pace = _pace(log, network.archive)
     before = [entry for entry in log.counted if entry["cycle"] == cycle - 1]
-    next_cycle, last = s.epochs_of_cycle * pace, s.m * pace
+    next_cycle, last = plan.epochs_of_cycle * pace, m * pace
     if before:
         # A network with smaller batches than the one before makes a slower cycle.
         slower = max(1.0, pace / max(_pace(log, before[0]["parent"]), 1e-9))

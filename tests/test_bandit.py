@@ -55,9 +55,42 @@ def test_entries_of_the_same_cycle_and_of_later_ones_do_not_count(cycle):
 
 def test_new_values_are_named_by_what_they_became():
     child = RICH.replace(optimizer="lion", batch_size=2).with_activation("last", "relu")
-    assert new_values(RICH, child) == {"optimizer lion", "batch_size smaller", "activations relu"}
-    assert new_values(child, RICH) == {"optimizer adamw", "batch_size larger", "activations tanh"}
-    assert new_values(RICH, RICH) == set()
+    assert new_values(RICH, child) == ["activations relu", "batch_size smaller", "optimizer lion"]
+    assert new_values(child, RICH) == ["activations tanh", "batch_size larger", "optimizer adamw"]
+    assert new_values(RICH, RICH) == []
+
+
+def test_the_numbers_that_an_exchanged_optimizer_brings_along_are_no_values_that_were_drawn():
+    slower = GENOME.replace(learning_rate=0.001)
+    assert new_values(GENOME, slower) == ["learning_rate smaller"]
+    assert new_values(GENOME, slower.replace(optimizer="adam")) == ["optimizer adam"]
+
+
+def raced(gene, heat, final, archive):
+    """Return the two entries of a clone that has gone on after a heat."""
+    return [entry(gene, heat, archive=archive), entry(gene, final, parent=archive)]
+
+
+def test_in_a_race_a_clone_pays_where_it_is_fitter_than_the_control_of_its_own_round():
+    done = raced("none", 0.0, 2.0, "a.zip") + [entry("batch_size", 0.1)]
+    weights = [
+        learned_weights(MUTATIONS, [*done, *raced("activation", 1.0, final, "b.zip")], 2)
+        for final in (1.5, 2.5)
+    ]
+    assert weights[0][0] < weights[0][1] and weights[1][0] == weights[1][1]
+
+
+def test_those_that_go_on_to_be_joined_are_measured_beside_the_control():
+    done = [entry("none", 0.0), entry("activation", -1.0, archive="a.zip")]
+    done += [entry("batch_size", 1.0, archive="b.zip")]
+    joining = [entry("none", 5.0, parent="a.zip"), entry("none", 6.0, parent="b.zip")]
+    joining += [entry("crossover", 9.0, parent="b.zip"), entry("soup", 9.0, parent=["b.zip", "a"])]
+    assert learned_weights(MUTATIONS, done + joining, 2) == learned_weights(MUTATIONS, done, 2)
+
+
+def test_a_restart_that_lost_says_nothing_of_its_values():
+    done = [START, entry("none", 0.0), entry("restart", -9.0, genome=LARGER)]
+    assert learned_welcome(done, GENOME, 2)(LARGER) == 0.5
 
 
 START = {**entry("initial", None, None), "phase": "initial", "archive": "model/model_init.zip"}

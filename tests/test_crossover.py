@@ -8,6 +8,7 @@ from fakes import GENOME, FakeTrainer, make_loop, make_network, run
 
 from miha.crossover import joined, mean, offspring
 from miha.errors import MihaError
+from miha.mutations import resolve
 from miha.records import Change, Snapshot
 
 FASTER = GENOME.replace(learning_rate=0.01)
@@ -40,9 +41,14 @@ def clone(number, genome, change="something", transition="inherit"):
     return replace(network, task=task)
 
 
+def children(fitter, other):
+    """Return what two clones make that did not race."""
+    return offspring(fitter, other, GENOME, [c.task.change.transition for c in (fitter, other)])
+
+
 def test_both_go_on_and_their_child_and_their_mean_compete():
     fitter, other = clone(2, LARGER, "larger"), clone(1, FASTER, "faster")
-    goes_on, other_goes_on, child, soup = offspring(fitter, other, GENOME)
+    goes_on, other_goes_on, child, soup = children(fitter, other)
     assert (goes_on.base, goes_on.genome, goes_on.change.gene) == (fitter, LARGER, "none")
     assert (other_goes_on.base, other_goes_on.genome) == (other, FASTER)
     assert (child.base, child.genome) == (fitter, LARGER.replace(learning_rate=0.01))
@@ -53,25 +59,40 @@ def test_both_go_on_and_their_child_and_their_mean_compete():
 
 
 def test_networks_of_other_activations_have_no_mean():
-    found = list(offspring(clone(2, GELU), clone(1, LARGER), GENOME))
+    found = list(children(clone(2, GELU), clone(1, LARGER)))
     assert [child.is_soup for child in found] == [False, False, False]
 
 
 def test_a_child_keeps_the_function_where_the_others_activation_was_exchanged_so():
-    *_, child = offspring(clone(1, LARGER), clone(2, GELU, transition="keep_function"), GENOME)
+    *_, child = children(clone(1, LARGER), clone(2, GELU, transition="keep_function"))
     assert child.change.transition == "keep_function"
 
 
 def test_a_restart_and_a_mutant_have_nothing_to_join():
-    assert len(list(offspring(clone(1, ADAM, transition="restart"), clone(2, GELU), GENOME))) == 2
+    assert len(list(children(clone(1, ADAM, transition="restart"), clone(2, GELU)))) == 2
 
 
-@pytest.mark.parametrize("gene", ["restart", "perturb"])
-def test_nor_has_one_that_raced(gene):
-    raced = clone(1, ADAM, transition="inherit")
-    change = replace(raced.task.change, gene=gene)
-    raced = replace(raced, task=replace(raced.task, change=change))
-    assert len(list(offspring(raced, clone(2, GELU), GENOME))) == 2
+@pytest.mark.parametrize("began", ["restart", "perturb"])
+def test_nor_has_one_that_raced(began):
+    both = clone(1, ADAM, transition="inherit"), clone(2, GELU)
+    assert len(list(offspring(*both, GENOME, [began, "inherit"]))) == 2
+
+
+def test_a_child_of_clones_that_raced_keeps_the_function_as_they_did(tmp_path):
+    loop = make_loop(
+        tmp_path, pop_size=6, n=2, c=6, racing=True, crossover=True,
+        mutations=resolve(["activation", "batch_size"]),
+    )  # fmt: skip
+    run(loop)
+    clones = {e["archive"]: e for e in loop.log.trainings if e["phase"] == "clone"}
+    children = [e for e in clones.values() if e["change"]["gene"] == "crossover"]
+    found = set()
+    for child in children:
+        mate = clones[child["change"]["mate"]]
+        began = clones.get(mate["parent"], mate)["change"]
+        assert child["change"]["transition"] == began["transition"]
+        found.add(began["transition"])
+    assert "keep_function" in found
 
 
 def test_the_mean_is_of_floats_only():

@@ -16,7 +16,7 @@ from miha.records import Change
 
 LINEAGE = [
     *("cycle", "clone", "change", "fitness", "selected", "archive"),
-    *("gene", "value", "parent", "failure", "late"),
+    *("gene", "value", "parent", "mate", "failure", "late"),
 ]
 
 
@@ -89,6 +89,7 @@ def test_the_lineage_has_one_row_for_each_clone():
             "gene": "none",
             "value": 0.5,
             "parent": "model/model_init.zip",
+            "mate": None,
             "failure": None,
             "late": False,
         },
@@ -102,6 +103,7 @@ def test_the_lineage_has_one_row_for_each_clone():
             "gene": "batch_size",
             "value": 0.4,
             "parent": "model/model_init.zip",
+            "mate": None,
             "failure": None,
             "late": False,
         },

@@ -548,7 +548,10 @@ def test_the_tables_are_whole_at_the_end(tmp_path):
 
 
 def check_tables(path, history, lineage):
-    for name, table in (("history", history), ("lineage", lineage.fillna({"failure": math.nan}))):
+    for name, table in (
+        ("history", history),
+        ("lineage", lineage.fillna({"failure": math.nan, "mate": math.nan})),
+    ):
         written = pd.read_csv(path / f"{name}.csv", dtype={"cycle": "Int64", "clone": "Int64"})
         pd.testing.assert_frame_equal(written, table, check_dtype=False)
 

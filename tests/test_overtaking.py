@@ -149,3 +149,22 @@ def test_a_control_that_never_trained_bars_no_restart():
     assert judged(ranked, apart, [1.0, 0.3, 0.4], 3, plan, 1)[0] is restart
     apart.control = make_network(clone=0)
     assert judged(ranked, apart, [1.0, 0.3, 0.4], 3, plan, 1)[0] is mutant
+
+
+def test_a_restart_that_is_behind_races_on_where_it_is_expected_to_overtake(tmp_path):
+    """In the heat it is the least fit, and at its pace ahead."""
+    heat = {1: 4.2, 2: 4.25, 3: 4.25, 4: 4.25, 5: 4.6}
+    log = _run(tmp_path / "near", heat | {6: 4.15, 7: 4.45}, n=2, racing=True, pop_size=4)
+    clones = [e for e in log.trainings if e["cycle"] == 1 and e["phase"] == "clone"]
+    assert [e["change"]["gene"] for e in clones[-2:]] == ["none", "restart"]
+    assert clones[-1]["clone"] == log.winners[1]
+    log = _run(tmp_path / "far", heat | {5: 4.95}, n=2, racing=True, pop_size=4)
+    clones = [e for e in log.trainings if e["cycle"] == 1 and e["phase"] == "clone"]
+    assert [e["change"]["gene"] for e in clones].count("restart") == 1
+
+
+def test_without_a_control_a_restart_races_on_by_its_fitness_alone(tmp_path):
+    heat = {1: 4.2, 2: 4.25, 3: 4.25, 4: 4.25, 5: 4.6}
+    log = _run(tmp_path, heat, n=2, racing=True, pop_size=4, control=False)
+    clones = [e for e in log.trainings if e["cycle"] == 1 and e["phase"] == "clone"]
+    assert [e["change"]["gene"] for e in clones].count("restart") == 1

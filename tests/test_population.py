@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -109,12 +110,16 @@ def test_a_restart_without_adaptive_optimizers_takes_any():
     assert {restart(seed, space=space)[0].optimizer for seed in range(20)} == {"sgd", "lion"}
 
 
-def entry(gene, fitness, cycle=1, genome=GENOME, parent="model/model_init.zip"):
+NUMBERS = itertools.count()
+
+
+def entry(gene, fitness, cycle=1, genome=GENOME, parent="model/model_init.zip", archive=None):
     return {
         "phase": "clone",
         "cycle": cycle,
+        "clone": next(NUMBERS),
         "parent": parent,
-        "archive": None,
+        "archive": archive,
         "genome": genome.to_dict(),
         "change": {"gene": gene},
         "fitness": fitness,
@@ -169,3 +174,21 @@ def test_a_small_population_tries_one_gene_but_once():
     for seed in range(20):
         genes = [change.gene for _, change in draw(3, seed=seed, **changes)]
         assert sorted(genes[1:]) == ["activation", "batch_size", "learning_rate", "optimizer"]
+
+
+def test_what_a_restart_lost_with_may_be_made_by_mutation():
+    first = [genome for genome, _ in draw(3)[1:]]
+    done = [
+        {**e, "change": {"gene": "restart"}} if e["change"]["gene"] != "none" else e
+        for e in lost_in(2, first)
+    ]
+    assert [genome for genome, _ in draw(3, done)[1:]] == first
+
+
+def test_a_clone_that_goes_on_is_no_control():
+    """Of a crossing: its genome is one that the parent's clones had."""
+    first = [genome for genome, _ in draw(3)[1:]]
+    other = GENOME.replace(batch_size=2)
+    done = [{**e, "archive": f"{i}.zip"} for i, e in enumerate(lost_in(2, first, other))]
+    done.append(entry("none", 0.0, 2, GENOME, parent="1.zip"))
+    assert [genome for genome, _ in draw(3, done)[1:]] == first

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from fakes import make_loop, make_network, run
 
-from miha.fitness import LOSES
+from miha.fitness import LOSES, fittest
 from miha.racing import Race, finalists, race
 from miha.records import Schedule
 
@@ -44,7 +44,8 @@ def clones(*scores):
     ],
 )
 def test_the_fittest_train_on_and_the_control_among_them(scores, control, expected):
-    found = finalists(clones(*scores), 2, control)
+    begun = clones(*scores)
+    found = finalists(fittest(begun, 2), begun[:1] if control else [], 2)
     assert [clone.task.clone for clone in found] == expected
 
 
