@@ -14,6 +14,7 @@ from miha.archive import largest_archive, pack, read
 from miha.budgets import check_budgets
 from miha.callbacks import Callback, notify
 from miha.choices import Choices, Compiler, Population, Wishes, described, settle
+from miha.crossover import MOST
 from miha.errors import ArchiveError, MihaWarning, RunExistsError, RunStopped, StorageError
 from miha.executors.crew import Crew
 from miha.executors.factory import Where, choose_executor, make_cycle_trainer
@@ -30,7 +31,7 @@ from miha.loop import Loop
 from miha.material import gather
 from miha.mutations import Mutation, resolve
 from miha.opening import choose_seed, open_run
-from miha.plan import Plan, possible_mutations
+from miha.plan import Plan, possible_mutations, warn_of_unused
 from miha.progress import announcement, make_progress
 from miha.recorder import Recorder
 from miha.records import Genome, Schedule
@@ -98,7 +99,8 @@ class MIHA:
         control: Whether clone 0 of each population stays unchanged.
         restarts: In how many cycles, from the first, the last clone begins anew: with fresh
             weights, an adaptive optimizer and one rectifier for all layers: Adam at 0.001, relu
-            and batches of 32 in the first, drawn in the others.
+            and batches of 32 in the first, drawn in the others. Never where that would leave no
+            mutant.
         crossover: Whether the two fittest clones of a cycle join: their child, and the mean of
             their weights where that makes sense, compete with both over n epochs more each.
         racing: Whether clones that are behind after half of their n epochs stop there, and their
@@ -208,13 +210,15 @@ class MIHA:
             anneal=anneal,
             restore_best=restore_best,
         )
-        budgets = check_budgets(max_seconds, max_epochs, patience, target, schedule)
+        further = MOST * search["crossover"]
+        budgets = check_budgets(max_seconds, max_epochs, patience, target, schedule, further)
         checks.check_choices(keep, mode, verbose, callbacks)
         checks.check_search(space, fitness)
         checks.check_population(population, is_away)
         if data_memory is not None:
             checks.check_integer("data_memory", data_memory, 0)
-        wishes = None if mutations is None else resolve(mutations)
+        wishes, space = None if mutations is None else resolve(mutations), space or SearchSpace()
+        warn_of_unused(wishes, space)
         self._keep: Keep = keep
         # Absolute: a callback may go elsewhere meanwhile.
         self._logs = None if logs is None else Path(logs).absolute()
@@ -234,7 +238,7 @@ class MIHA:
             },
             *(batch_size, validation_batch_size, monitor),
             with_mirror=any(map(is_keras_callback, callbacks)),
-            space=space or SearchSpace(),
+            space=space,
             shuffle=shuffle,
             seed=self.seed,
             genes=[mutation.gene for mutation in wishes or ()],

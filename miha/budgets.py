@@ -51,16 +51,29 @@ class Budgets:
 
 
 def check_budgets(
-    max_seconds: Any, max_epochs: Any, patience: Any, target: Any, schedule: Schedule
+    max_seconds: Any,
+    max_epochs: Any,
+    patience: Any,
+    target: Any,
+    schedule: Schedule,
+    further: int = 0,
 ) -> Budgets:
     """Return the budgets of a run.
+
+    Args:
+        max_seconds: See `Budgets`, as for the next three.
+        max_epochs: Of the run.
+        patience: Cycles.
+        target: A value.
+        schedule: The run's.
+        further: Clones of a cycle that may train beside a population: those that join.
 
     Raises:
         ArgumentError: One is no number, too small, or has no room for the run's two ends.
     """
     return Budgets(
         None if max_seconds is None else _seconds(max_seconds),
-        None if max_epochs is None else _epochs(max_epochs, schedule),
+        None if max_epochs is None else _epochs(max_epochs, schedule, further),
         None if patience is None else check_integer("patience", patience, 1),
         None if target is None else _number("target", target),
     )
@@ -85,17 +98,19 @@ def _seconds(max_seconds: Any) -> float:
     return value
 
 
-def _epochs(max_epochs: Any, schedule: Schedule) -> int:
+def _epochs(max_epochs: Any, schedule: Schedule, further: int) -> int:
     value, ends = check_integer("max_epochs", max_epochs, 1), 2 * schedule.m
+    cycle = schedule.epochs_of_cycle + further * schedule.n
     if value < ends:
         raise ArgumentError(
             f"`max_epochs` must be at least 2 m = {ends}: the first and the last training. "
             f"Received: max_epochs={max_epochs}. Raise it, or lower m."
         )
-    if schedule.c and value < ends + schedule.epochs_of_cycle:
+    if schedule.c and value < ends + cycle:
         warnings.warn(
             f"max_epochs={max_epochs} has no room for a cycle: 2 m = {ends}, and a cycle has "
-            f"{schedule.epochs_of_cycle} epochs. The network is trained without mutation.",
+            f"{'up to ' if further else ''}{cycle} epochs. The network is trained without "
+            "mutation.",
             MihaWarning,
             stacklevel=4,
         )

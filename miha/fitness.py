@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
-from miha.errors import MihaError
+from miha.errors import ArgumentError, MihaError
 from miha.records import Curve, Network
 
 Fitness = Callable[[Curve], float]
@@ -26,15 +28,33 @@ class LevelAndSlope:
     optimizing neural network hyperparameters" (2021), which names the two parts.
 
     Args:
-        level_weight: Weight of the last value.
-        slope_weight: Weight of the gain from the first to the last value.
+        level_weight: Weight of the last value, at least 0.
+        slope_weight: Weight of the gain from the first to the last value, at least 0; alone, it
+            compares clones by their rate of improvement.
         recovery: Whether the slope counts from a first value that is worse than the parent's, as
             in 2021. A clone that was thrown back is then rewarded for what it takes back.
+
+    Raises:
+        ArgumentError: A weight is negative, not finite or no number, or both are 0.
     """
 
     level_weight: float = 1.0
     slope_weight: float = 1.0
     recovery: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("level_weight", "slope_weight"):
+            value: Any = getattr(self, name)
+            if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+                raise ArgumentError(
+                    f"`{name}` must be a finite number >= 0. Received: {name}={value!r}. "
+                    "Where larger values are better, mode='max' says so."
+                )
+        if not self.level_weight and not self.slope_weight:
+            raise ArgumentError(
+                "`level_weight` or `slope_weight` must be positive, or no clone is fitter than "
+                "another. Received: 0 for both. The default is 1 for both."
+            )
 
     def __call__(self, curve: Curve) -> float:
         """Return the fitness of ``curve``."""

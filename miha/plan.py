@@ -13,7 +13,7 @@ from miha.fitness import Fitness
 from miha.mutations import MUTATIONS, Mutation, resolve
 from miha.racing import Race, race
 from miha.records import Genome, LongestSchedule, Mode, Schedule
-from miha.space import OF_THE_LOSS, Space
+from miha.space import OF_THE_LOSS, SearchSpace, Space
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,25 @@ def possible_mutations(
             text = f"There is no mutation of {mutation.gene}: {reasons[mutation.gene]}."
             warnings.warn(text, MihaWarning, stacklevel=3)
     return tuple(mutation for mutation in mutations if mutation.gene not in reasons)
+
+
+def warn_of_unused(wishes: Sequence[Mutation] | None, space: SearchSpace) -> None:
+    """Warn where the space lists losses, or amounts of smoothing, and neither mutates.
+
+    Args:
+        wishes: The mutations that the user asked for; None for the default ones.
+        space: The user's.
+    """
+    genes, default = {mutation.gene for mutation in wishes or ()}, SearchSpace()
+    for gene, name in {"loss": "losses", "label_smoothing": "label_smoothing"}.items():
+        values = getattr(space, name)
+        is_wish = values is not None and list(values) != list(getattr(default, name) or ())
+        if is_wish and gene not in genes:
+            warnings.warn(
+                f"`space.{name}` has no effect: {gene!r} mutates only where `mutations` names it.",
+                MihaWarning,
+                stacklevel=3,
+            )
 
 
 def default_names(has_validation: bool) -> list[str]:

@@ -277,6 +277,37 @@ def test_good_budgets_become_numbers_and_one_without_a_cycle_is_warned_of():
         check_budgets(None, 10, None, None, SCHEDULE)
 
 
+def test_a_budget_without_room_for_a_cycle_in_which_clones_join_is_warned_of():
+    with pytest.warns(MihaWarning, match="no room for a cycle: 2 m = 4, and a cycle has up to 15"):
+        check_budgets(None, 18, None, None, SCHEDULE, further=4)
+
+
+@pytest.mark.parametrize(("crossover", "expected"), [(False, True), (True, False)])
+def test_the_seconds_of_a_cycle_are_reckoned_with_clones_that_join(
+    tmp_path, clock, crossover, expected
+):
+    """2 + 7 + 2 s at least; up to 8 s more where four offspring compete."""
+    loop = budgeted(tmp_path, TimedTrainer(clock), max_seconds=18, crossover=crossover)
+    run(loop)
+    assert (cycles(loop) > 0) is expected
+    assert clock.now <= 18
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cycles_that_a_budget_has_no_room_for_change_nothing(tmp_path, seed):
+    """What a restart or a rest is worth depends on the epochs that are left."""
+    runs = []
+    for c in (6, 600):
+        loop = make_loop(
+            tmp_path / str(c), c=c, pop_size=4, restarts=4, margin=1.0, rest=True, seed=seed,
+            budgets=Budgets(max_epochs=4 + 6 * 9),
+        )  # fmt: skip
+        run(loop)
+        runs.append(loop.log)
+    assert runs[0].winners == runs[1].winners
+    assert [e["genome"] for e in runs[0].trainings] == [e["genome"] for e in runs[1].trainings]
+
+
 def test_other_budgets_make_another_run(tmp_path):
     run(budgeted(tmp_path, patience=2))
     with pytest.raises(FileExistsError, match=r"arguments\.budgets\.patience is 2 and not 3"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fakes import make_network
 
-from miha.errors import MihaError
+from miha.errors import ArgumentError, MihaError
 from miha.fitness import LOSES, LevelAndSlope, fittest, score
 from miha.records import Curve
 
@@ -136,3 +136,15 @@ def test_where_large_is_better_a_slope_does_not_count_recovery_either():
 
 def test_a_parent_without_a_value_caps_no_slope():
     assert LevelAndSlope()(Curve(float("nan"), (2.0, 1.0))) == pytest.approx(2.0 - 1.0 - 1.0)
+
+
+@pytest.mark.parametrize("name", ["level_weight", "slope_weight"])
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, "1", None])
+def test_a_weight_that_would_turn_the_search_round_is_refused(name, value):
+    with pytest.raises(ArgumentError, match=f"`{name}` must be a finite number >= 0. Received: "):
+        LevelAndSlope(**{name: value})
+
+
+def test_one_weight_of_two_must_be_positive():
+    with pytest.raises(ArgumentError, match="no clone is fitter than another"):
+        LevelAndSlope(level_weight=0, slope_weight=0)

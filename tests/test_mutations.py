@@ -408,7 +408,7 @@ def test_an_unknown_mutation_is_refused_by_name():
         resolve(["optimizer", "layers"])
 
 
-@pytest.mark.parametrize("weight", [0, -1, float("inf"), float("nan")])
+@pytest.mark.parametrize("weight", [0, -1, float("inf"), float("nan"), "2", None])
 def test_a_weight_must_be_positive_and_finite(weight):
     with pytest.raises(ArgumentError, match="`weight` must be positive and finite"):
         OptimizerMutation(weight=weight)
@@ -451,3 +451,33 @@ def test_a_change_is_described_in_words(changes, text):
 )
 def test_a_change_of_a_gene_that_not_every_network_has_is_described(changes, text):
     assert describe(RICH, RICH.replace(**changes)) == text
+
+
+@pytest.mark.parametrize("gene", ["none", "restart", "crossover", "soup", "", 3, None])
+def test_a_gene_needs_a_name_of_its_own(gene):
+    class Own(Same):
+        pass
+
+    Own.gene = gene
+    with pytest.raises(ArgumentError, match=r"`gene` must be a name .* Received: Own with"):
+        resolve([Own()])
+
+
+def test_a_mutation_of_the_users_own_may_leave_out_what_it_does_not_need():
+    class Bare(Mutation):
+        gene = "bare"
+
+        def __init__(self):
+            pass
+
+        def mutate(self, genome, space, rng):
+            return genome.replace(batch_size=2)
+
+    assert resolve([Bare()])[0].weight == 1.0
+
+    class Nameless(Mutation):
+        def mutate(self, genome, space, rng):
+            return None
+
+    with pytest.raises(ArgumentError, match="Nameless with gene=None"):
+        resolve([Nameless()])

@@ -10,7 +10,8 @@ from fakes import GENOME, RICH, RICH_SPACE, SPACE
 
 from miha.errors import MihaWarning
 from miha.mutations import resolve
-from miha.plan import possible_mutations
+from miha.plan import possible_mutations, warn_of_unused
+from miha.space import SearchSpace
 
 
 def genes(wishes, genome, space, has_validation=True):
@@ -67,3 +68,20 @@ def test_a_network_without_activations_is_told_of_by_default():
     with pytest.warns(MihaWarning, match="no mutation of activation"):
         found = genes(None, GENOME.replace(activations=()), replace(SPACE, slots={}))
     assert found == ["optimizer", "batch_size", "learning_rate"]
+
+
+@pytest.mark.parametrize(
+    ("gene", "values"),
+    [
+        ("loss", {"losses": ["huber"]}),
+        ("label_smoothing", {"label_smoothing": [0.3]}),
+    ],
+)
+def test_values_of_a_gene_that_does_not_mutate_are_warned_of(gene, values):
+    space = SearchSpace(**values)
+    with pytest.warns(MihaWarning, match=f"has no effect: '{gene}' mutates only where"):
+        warn_of_unused(None, space)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_unused(resolve([gene]), space)
+        warn_of_unused(None, SearchSpace(label_smoothing=[0.0, 0.05, 0.1, 0.2], momentum=[0.1]))

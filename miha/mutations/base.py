@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,9 +28,10 @@ class Mutation(ABC):
 
     gene: ClassVar[str]
     transition: Transition = "inherit"
+    weight: float = 1.0
 
     def __init__(self, weight: float = 1.0) -> None:
-        if not 0 < weight < float("inf"):
+        if not isinstance(weight, Real) or not 0 < float(weight) < float("inf"):
             raise ArgumentError(
                 f"`weight` must be positive and finite. Received: weight={weight!r}. "
                 "Leave the mutation out to switch it off."

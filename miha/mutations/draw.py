@@ -59,7 +59,7 @@ def resolve(mutations: Sequence[str | Mutation]) -> tuple[Mutation, ...]:
         One object each, in the same order.
 
     Raises:
-        ArgumentError: An item is neither.
+        ArgumentError: An item is neither, or does not say which gene it changes.
     """
     if isinstance(mutations, (str, Mutation)) or not mutations:
         raise ArgumentError(
@@ -83,6 +83,9 @@ class Learned:
     welcome: Callable[[Genome], float] | None = None
     tried: Collection[Genome] = ()
 
+
+RESERVED = ("none", "restart", "crossover", "soup")
+"""Names that a clone goes by where no mutation has changed it."""
 
 CHOICES = 3
 """Children that an operator draws where one of them is chosen by how welcome it is."""
@@ -200,6 +203,7 @@ def _order(
 
 def _resolve_one(mutation: str | Mutation) -> Mutation:
     if isinstance(mutation, Mutation):
+        _check_gene(mutation)
         return mutation
     if mutation not in MUTATIONS:
         raise ArgumentError(
@@ -207,6 +211,16 @@ def _resolve_one(mutation: str | Mutation) -> Mutation:
             f"Received: {mutation!r}."
         )
     return MUTATIONS[mutation]()
+
+
+def _check_gene(mutation: Mutation) -> None:
+    gene = getattr(mutation, "gene", None)
+    if not isinstance(gene, str) or not gene or gene in RESERVED:
+        raise ArgumentError(
+            "A mutation's `gene` must be a name for what it changes, other than those that a run "
+            f"gives itself, {list(RESERVED)}. Received: {type(mutation).__name__} with "
+            f"gene={gene!r}. Set it in the class: gene = 'my_gene'."
+        )
 
 
 def _chosen(
