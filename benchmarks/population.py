@@ -161,8 +161,13 @@ def timed(way: Callable[[], None], repeat: int) -> dict[str, Any]:
 @contextmanager
 def utilisation() -> Iterator[Callable[[], float]]:
     """Watch how busy the GPU is, or this process on the CPU's cores: 0 to 1."""
-    program, readings, ended = shutil.which("nvidia-smi"), [], threading.Event()
-    query = [program, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+    import jax
+
+    program = shutil.which("nvidia-smi") if jax.default_backend() == "gpu" else None
+    readings, ended = [], threading.Event()
+    card = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]  # What JAX takes first.
+    query = [program, f"--id={card}", "--query-gpu=utilization.gpu"]
+    query += ["--format=csv,noheader,nounits"]
 
     def watch() -> None:
         while not ended.wait(0.1):
