@@ -323,15 +323,14 @@ def gains(rows: list[dict[str, Any]]) -> str:
 
     There is a column for each task and start.
     """
-    columns = {}
+    columns = dict[str, dict[str, str]]()
     for (task, start), group in pd.DataFrame(rows).groupby(["task", "start"], sort=False):
         wide = group.pivot_table(index="seed", columns="variant", values="last")
         sign = 1 if EXPERIMENTS[str(task)].mode == "max" else -1
         others = [name for name in VARIANTS if name in wide and name != "MIHA"]
         seeds = {name: len(wide[["MIHA", name]].dropna()) for name in others if "MIHA" in wide}
-        columns[f"{task}, {start}"] = {
-            name: f"{_gain(wide, name, sign)} ({seeds[name]})" for name in others if seeds.get(name)
-        }
+        told = {n: f"{_gain(wide, n, sign)} ({seeds[n]})" for n in others if seeds.get(n)}
+        columns |= {f"{task}, {start}": told} if told else {}
     found = [name for name in VARIANTS if any(name in column for column in columns.values())]
     lines = [f"| variant | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     for name in found:
@@ -363,10 +362,10 @@ def regrets(rows: list[dict[str, Any]]) -> str:
         wide = group[group["start"] == "random"].pivot(
             index="seed", columns="variant", values="last"
         )
-        regret = best - wide.dropna().mean()
-        for name in [v for v in VARIANTS if v in regret and "plain" in regret]:
-            share = f"{regret[name] / regret['plain']:.1%}"
-            lines.append(f"| {task} | {sign * best:.4f} | {name} | {regret[name]:.4f} | {share} |")
+        for name in [v for v in VARIANTS if v in wide and "plain" in wide]:
+            of_plain, regret = (best - wide[["plain", name]].dropna().mean()).iloc[:2]
+            share = f"{regret / of_plain:.1%}"
+            lines.append(f"| {task} | {sign * best:.4f} | {name} | {regret:.4f} | {share} |")
     return "\n".join(lines)
 
 
