@@ -301,7 +301,7 @@ def translator():
     return _compiled(keras.Model([said, heard], outputs))
 
 
-def coloured(samples: int = 16, seed: int = 0):
+def coloured(samples: int = 32, seed: int = 0):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(samples, 32, 32, 3)).astype("float32")
     return x, rng.integers(2, size=samples)
