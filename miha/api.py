@@ -217,7 +217,8 @@ class MIHA:
         checks.check_population(population, is_away)
         if data_memory is not None:
             checks.check_integer("data_memory", data_memory, 0)
-        wishes, space = None if mutations is None else resolve(mutations), space or SearchSpace()
+        wishes = None if mutations is None else resolve(mutations)
+        space = space or SearchSpace()
         warn_of_unused(wishes, space)
         self._keep: Keep = keep
         # Absolute: a callback may go elsewhere meanwhile.

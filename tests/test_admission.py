@@ -165,7 +165,8 @@ def test_nothing_is_lost_where_nothing_decays(tmp_path):
     optimizer = keras.optimizers.Adam()
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     model = network(layers.Dense(4), optimizer=optimizer)
-    miha.MIHA(model, X, Y, validation_data=(X, Y), logs=tmp_path, **SHORT)
+    run = miha.MIHA(model, X, Y, validation_data=(X, Y), logs=tmp_path, **SHORT)
+    assert run.genome.optimizer == "adam" and run.genome.weight_decay is None
 
 
 class Excludes(keras.optimizers.AdamW):

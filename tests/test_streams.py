@@ -385,8 +385,18 @@ def test_of_large_samples_few_are_looked_at():
 
 
 def test_an_input_that_is_left_out_is_so_among_the_first_samples():
-    data = Data({"a": np.arange(300.0)[:, None], "b": None})
-    assert first_inputs(data, 4)["b"] is None and len(first_inputs(data, 4)["a"]) == 256
+    class WithoutB(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return {"a": np.full((2, 1), index, "float32"), "b": None}, np.zeros((2, 1), "float32")
+
+    held = first_inputs(Data({"a": np.arange(300.0)[:, None], "b": None}), 4)
+    assert held["b"] is None and len(held["a"]) == 256
+    stream, _ = open_data(dense(), WithoutB(), validation_data=None)
+    found = first_inputs(stream, 2)
+    assert found["b"] is None and found["a"].ravel().tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_arrays_that_are_evaluated_on_as_well_are_held_once():
