@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from miha.errors import ArchiveError
 from miha.members import FORMAT, MEMBER, checksums, genome, open_members, read_file
 from miha.members import describe as described
-from miha.plain import plain
 from miha.records import Genome, Snapshot
+from miha.utils.json_values import plain
 
 if TYPE_CHECKING:
     import keras

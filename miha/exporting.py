@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from miha.archive import load
 from miha.disk import placed
 from miha.errors import MihaError
-from miha.optional import need
 from miha.reader import load_run
 from miha.result import Result
+from miha.utils.optional import need
 
 if TYPE_CHECKING:
     import keras

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from miha.disk import free_bytes, megabytes, on_disk, write_whole
 from miha.errors import JournalError, RunExistsError, StorageError
-from miha.plain import plain
 from miha.records import Phase
+from miha.utils.json_values import plain
 
 Keep = Literal["all", "model", "final", "none"]
 

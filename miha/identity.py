@@ -11,12 +11,12 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from miha.code import digest, is_own
 from miha.errors import MihaWarning, RunExistsError
 from miha.folder import FORMAT, START, RunFolder
-from miha.plain import plain
 from miha.plan import Plan
 from miha.trainer.protocol import Trainer
+from miha.utils.code_digest import digest, is_own
+from miha.utils.json_values import plain
 
 IDENTITY = ("arguments", "choices", "seed", "genome", "fingerprint", "code")
 CIRCUMSTANCES = ("versions", "device")

@@ -12,7 +12,7 @@ from typing import Any
 
 from miha.disk import on_disk, sync_folder
 from miha.errors import JournalError
-from miha.plain import plain
+from miha.utils.json_values import plain
 
 Entry = Mapping[str, Any]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from miha.disk import write_whole
 from miha.errors import JournalError
 from miha.journal import Entry
-from miha.plain import numbers
 from miha.records import Genome, Mode, Network, Task
+from miha.utils.json_values import numbers
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
-from miha import memory
 from miha.backtracking import backtracked, better, gap
 from miha.callbacks import Callback, notify
 from miha.competing import Populations, populations
@@ -37,6 +36,7 @@ from miha.space import Space
 from miha.stages import clones_by_cycle, epochs_of, life, stages
 from miha.stopping import is_at_target, stop_reason
 from miha.training import Training
+from miha.utils import free_memory as memory
 
 
 @dataclass(frozen=True)

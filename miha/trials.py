@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from miha.plain import numbers
+from miha.utils.json_values import numbers
 
 WIDE = 10.0
 """From the ratio of the largest to the smallest on, numbers are best seen as logarithms."""

@@ -27,9 +27,9 @@ from miha.compare.store import settings_of
 from miha.compare.strategies.mutation import NeighbourMutation, Watch, mutations, schedule_of
 from miha.errors import ArgumentError, JournalError, MihaError, RunExistsError
 from miha.mutations.batch import BatchSizeMutation
-from miha.optional import MissingPackageError
 from miha.records import Genome
 from miha.space import SearchSpace
+from miha.utils.optional import MissingPackageError
 
 MIHA = Rival("MIHA", 0.8, 0.01)
 BOTH = (MIHA, Rival())

@@ -11,7 +11,7 @@ import pytest
 from miha.disk import write_whole
 from miha.errors import RunExistsError
 from miha.folder import RunFolder, archive_name
-from miha.plain import plain
+from miha.utils.json_values import plain
 
 
 def filled(path) -> RunFolder:

@@ -16,7 +16,6 @@ from fakes import GENOME, SPACE, FakeTrainer, make_loop, run
 from faults import Crash, Disk
 from test_resume import story
 
-from miha.code import digest
 from miha.errors import JournalError, MihaWarning, RunExistsError
 from miha.fitness import LevelAndSlope
 from miha.identity import describe_run
@@ -25,6 +24,7 @@ from miha.mutations import BatchSizeMutation, LearningRateMutation
 from miha.plan import Plan
 from miha.reader import load_run
 from miha.records import Schedule
+from miha.utils.code_digest import digest
 
 
 def last(curve):

@@ -11,8 +11,8 @@ import pytest
 from fakes import GENOME, make_network
 
 from miha.logbook import Logbook, write_tables
-from miha.plain import plain
 from miha.records import Change
+from miha.utils.json_values import plain
 
 LINEAGE = [
     *("cycle", "clone", "change", "fitness", "selected", "archive"),

@@ -18,10 +18,10 @@ from miha.fitness import LOSES
 from miha.folder import START
 from miha.journal import Journal
 from miha.mutations import BatchSizeMutation, Mutation
-from miha.plain import plain
 from miha.randomness import generator
 from miha.records import UNCHANGED, Genome
 from miha.trainer.protocol import Trainer
+from miha.utils.json_values import plain
 
 NAN = {"loss": math.nan}
 

@@ -38,8 +38,8 @@ from miha.executors.ray import check_address
 from miha.executors.threads import environment
 from miha.journal import Journal
 from miha.mutations import LearningRateMutation
-from miha.optional import MissingPackageError
 from miha.reader import load_run
+from miha.utils.optional import MissingPackageError
 
 CHILD = Path(__file__).with_name("ray_child.py")
 NODE = {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0}}

@@ -24,9 +24,9 @@ from miha.compare.directions import direction
 from miha.compare.plan import Plan
 from miha.compare.strategies.base import Strategy
 from miha.compare.task import BuildModel
-from miha.optional import need
 from miha.records import Genome
 from miha.space import SearchSpace
+from miha.utils.optional import need
 
 
 def evaluated(model: Any, x: Any, y: Any) -> Mapping[str, float]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
-from miha.code import is_own
+from miha.utils.code_digest import is_own
 
 HOME = "miha.compare.strategies"
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from miha.errors import MihaError
 from miha.lock import taking_turns
-from miha.plain import numbers, plain
 from miha.records import Genome, Mode
+from miha.utils.json_values import numbers, plain
 
 
 class BudgetSpent(MihaError):  # noqa: N818

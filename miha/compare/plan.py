@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from miha.code import digest
 from miha.compare.cells import Job, Score, failure_of, run_apart, run_here
 from miha.compare.checks import Data, checksum
 from miha.compare.comparison import Comparison
@@ -25,8 +24,9 @@ from miha.compare.store import Store, key_of
 from miha.compare.strategies.base import Strategy
 from miha.compare.task import BuildModel
 from miha.lock import locked
-from miha.plain import plain
 from miha.records import Genome
+from miha.utils.code_digest import digest
+from miha.utils.json_values import plain
 
 
 @dataclass(frozen=True)

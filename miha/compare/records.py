@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from miha.plain import numbers, plain
+from miha.utils.json_values import numbers, plain
 
 
 class Place(NamedTuple):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from miha.optional import need
 from miha.records import Mode
+from miha.utils.optional import need
 
 Scores = Mapping[int, float]
 """From a seed to a score."""

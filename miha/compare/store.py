@@ -10,12 +10,12 @@ from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any
 
-from miha.code import digest, is_own
 from miha.compare.cells import Job
 from miha.compare.records import Cell
 from miha.errors import RunExistsError
 from miha.journal import Journal
-from miha.plain import plain
+from miha.utils.code_digest import digest, is_own
+from miha.utils.json_values import plain
 
 CELLS = "cells.jsonl"
 

@@ -13,8 +13,8 @@ from miha.compare.records import Place
 from miha.compare.statistics import Mean
 from miha.disk import write_whole
 from miha.errors import first_line
-from miha.optional import MissingPackageError, need
-from miha.plain import plain
+from miha.utils.json_values import plain
+from miha.utils.optional import MissingPackageError, need
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

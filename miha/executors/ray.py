@@ -19,7 +19,7 @@ from miha.errors import ArgumentError, first_line
 from miha.executors.actors import Actors
 from miha.executors.protocol import Job, Workers
 from miha.executors.threads import environment
-from miha.optional import need
+from miha.utils.optional import need
 
 EXTRA = "ray"
 

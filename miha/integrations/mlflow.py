@@ -13,10 +13,10 @@ from miha.callbacks import Callback
 from miha.errors import MihaError
 from miha.folder import RunFolder
 from miha.integrations.times import began
-from miha.optional import need
 from miha.reader import load_run
 from miha.story import Story
 from miha.trials import Trial, flat, is_number
+from miha.utils.optional import need
 
 if TYPE_CHECKING:
     from miha.result import Result

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from miha.errors import MihaError
 from miha.integrations.times import began
-from miha.optional import need
-from miha.plain import plain
 from miha.story import Story
 from miha.trials import WIDE, Trial, is_number
+from miha.utils.json_values import plain
+from miha.utils.optional import need
 
 if TYPE_CHECKING:
     import optuna

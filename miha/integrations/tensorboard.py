@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from miha.callbacks import Callback
 from miha.disk import on_disk
 from miha.integrations.times import began
-from miha.optional import need
 from miha.reader import load_run
 from miha.story import Story
 from miha.trials import Trial, is_number
+from miha.utils.optional import need
 
 if TYPE_CHECKING:
     from miha.result import Result

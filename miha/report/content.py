@@ -13,11 +13,11 @@ from urllib.parse import quote
 from miha import visualization as figures
 from miha.errors import MihaError
 from miha.folder import RunFolder
-from miha.optional import need
-from miha.plain import plain
 from miha.story import Story
 from miha.summary import last_genes, short, starting_genes, summarize
 from miha.trials import NO_GENE, Trial
+from miha.utils.json_values import plain
+from miha.utils.optional import need
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.disk import placed, write_whole
-from miha.optional import need
 from miha.report.content import content
+from miha.utils.optional import need
 
 if TYPE_CHECKING:
     from miha.result import Result

@@ -13,13 +13,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from miha.code import digest
-from miha.plain import plain
 from miha.trainer.copies import values
 from miha.trainer.custom import custom_objects
 from miha.trainer.data import Data
 from miha.trainer.optimizers import inner
 from miha.trainer.streams.stream import Stream
+from miha.utils.code_digest import digest
+from miha.utils.json_values import plain
 
 _CONNECTIONS = ("input_layers", "output_layers", "keras_history")
 """Where a configuration names layers."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from miha.optional import need
+from miha.utils.optional import need
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from miha.compare.strategies.base import Strategy
 from miha.compare.strategies.sampling import epochs_of_trial
-from miha.optional import need
 from miha.records import Genome
+from miha.utils.optional import need
 
 if TYPE_CHECKING:
     import keras

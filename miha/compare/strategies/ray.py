@@ -26,7 +26,7 @@ from miha.compare.meter import BudgetSpent
 from miha.compare.strategies.base import Strategy
 from miha.compare.strategies.sampling import epochs_of_trial
 from miha.compare.task import seed_of
-from miha.optional import need
+from miha.utils.optional import need
 
 if TYPE_CHECKING:
     import keras

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from miha.plain import plain
+from miha.utils.json_values import plain
 
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
 
