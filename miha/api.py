@@ -21,12 +21,9 @@ from miha.executors.factory import Where, choose_executor, make_cycle_trainer
 from miha.executors.protocol import Executor, Job, Workers
 from miha.executors.worker import signature
 from miha.fitness import Fitness, LevelAndSlope
-from miha.folder import START, Keep, RunFolder, new_folder
 from miha.identity import check_same, describe_run
 from miha.interrupts import resumable
 from miha.keras_callbacks import is_keras_callback
-from miha.lock import locked
-from miha.logbook import Logbook
 from miha.loop import Loop
 from miha.material import gather
 from miha.mutations import Mutation, resolve
@@ -36,8 +33,11 @@ from miha.progress import announcement, make_progress
 from miha.recorder import Recorder
 from miha.records import Genome, Schedule
 from miha.result import Result
-from miha.runlog import run_log, say
 from miha.space import SearchSpace
+from miha.storage.folder import START, Keep, RunFolder, new_folder
+from miha.storage.lock import locked
+from miha.storage.logbook import Logbook
+from miha.storage.text_log import run_log, say
 from miha.training import Training
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import Any, get_args
 
 from miha.callbacks import Callback
 from miha.errors import ArgumentError
-from miha.folder import Keep
 from miha.keras_callbacks import check_keras_callback, is_keras_callback
 from miha.mutations import Mutation, mutate
 from miha.randomness import generator
 from miha.records import Genome, Mode, Schedule
 from miha.space import SearchSpace, Space
+from miha.storage.folder import Keep
 
 SHARE = 0.75
 """Of a population, what must have come before an asynchronous run goes on, if not told."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 from miha.errors import ArgumentError, JournalError, MihaWarning, RunExistsError, first_line
-from miha.folder import RunFolder
 from miha.identity import check_same
+from miha.storage.folder import RunFolder
 from miha.trainer.protocol import PopulationTrainer, Trainer, Way, XlaTrainer
 
 Population = Literal["auto", "fused", "sequential"]

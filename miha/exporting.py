@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.archive import load
-from miha.disk import placed
 from miha.errors import MihaError
 from miha.reader import load_run
 from miha.result import Result
+from miha.storage.disk import placed
 from miha.utils.optional import need
 
 if TYPE_CHECKING:

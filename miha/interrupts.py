@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from miha.runlog import warn
+from miha.storage.text_log import warn
 
 
 @contextlib.contextmanager

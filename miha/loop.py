@@ -23,7 +23,6 @@ from miha.errors import MihaError, MihaWarning
 from miha.executors.asynchronous import Asynchronous
 from miha.executors.protocol import CycleTrainer
 from miha.fitness import fittest
-from miha.folder import START, archive_name
 from miha.judging import Apart, is_ahead, judged
 from miha.plan import Plan
 from miha.population import population
@@ -31,10 +30,11 @@ from miha.racing import Race, finalists
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
 from miha.resting import is_rest, payments
-from miha.runlog import describe_training, say
 from miha.space import Space
 from miha.stages import clones_by_cycle, epochs_of, life, stages
 from miha.stopping import is_at_target, stop_reason
+from miha.storage.folder import START, archive_name
+from miha.storage.text_log import describe_training, say
 from miha.training import Training
 from miha.utils import free_memory as memory
 

@@ -9,11 +9,11 @@ from typing import Any
 from miha.archive import read
 from miha.checks import check_integer
 from miha.errors import ArchiveError, JournalError, MihaWarning, RunExistsError
-from miha.folder import RunFolder
 from miha.identity import check_same, warn_of_circumstances
-from miha.journal import Entry, Journal
-from miha.logbook import Logbook
 from miha.randomness import draw_seed
+from miha.storage.folder import RunFolder
+from miha.storage.journal import Entry, Journal
+from miha.storage.logbook import Logbook
 
 
 def choose_seed(seed: int | None, folder: RunFolder, overwrite: bool) -> int:

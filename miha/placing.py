@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from miha.journal import Entry
-from miha.logbook import Logbook
+from miha.storage.journal import Entry
+from miha.storage.logbook import Logbook
 from miha.trials import NO_GENE, Trial, as_number, flat
 
 

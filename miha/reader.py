@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from miha.archive import load
-from miha.folder import RunFolder
-from miha.journal import Journal
-from miha.lock import is_locked
-from miha.logbook import Logbook
 from miha.result import Result
+from miha.storage.folder import RunFolder
+from miha.storage.journal import Journal
+from miha.storage.lock import is_locked
+from miha.storage.logbook import Logbook
 
 
 def load_run(

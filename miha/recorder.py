@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from miha.archive import pack, read
-from miha.folder import RunFolder
-from miha.journal import Entry, Journal
-from miha.logbook import Logbook, write_tables
 from miha.records import Network, Snapshot, Task
+from miha.storage.folder import RunFolder
+from miha.storage.journal import Entry, Journal
+from miha.storage.logbook import Logbook, write_tables
+from miha.storage.writer import Writer
 from miha.trainer.protocol import Trainer
-from miha.writer import Writer
 
 
 class Recorder:

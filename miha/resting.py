@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from miha.logbook import Logbook
 from miha.overtaking import CAUTION
 from miha.records import Mode, Schedule
 from miha.stages import clones_by_cycle, stages
+from miha.storage.logbook import Logbook
 
 Entry = Mapping[str, Any]
 

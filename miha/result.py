@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import ArchiveError, MihaError, MihaWarning
-from miha.folder import RunFolder
-from miha.journal import Entry
-from miha.logbook import Logbook
 from miha.records import Genome, Mode
 from miha.showing import Showing
+from miha.storage.folder import RunFolder
+from miha.storage.journal import Entry
+from miha.storage.logbook import Logbook
 from miha.stretches import HyperparameterSchedule
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from miha.errors import JournalError
-from miha.folder import RunFolder
 from miha.reader import load_run
+from miha.storage.folder import RunFolder
 from miha.story import Story
 from miha.summary import summarize
 from miha.trials import Trial

@@ -8,10 +8,10 @@ from __future__ import annotations
 from math import isfinite
 from statistics import median
 
-from miha.journal import Entry
-from miha.logbook import Logbook
 from miha.plan import Plan
 from miha.records import Network
+from miha.storage.journal import Entry
+from miha.storage.logbook import Logbook
 
 
 def stop_reason(plan: Plan, log: Logbook, cycle: int, network: Network) -> str | None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from miha.checks import check_integer
-from miha.disk import write_whole
 from miha.errors import ArgumentError
-from miha.journal import Entry
 from miha.members import genome as read_genome
 from miha.records import Change, Genome, Phase, Task, Transition
+from miha.storage.disk import write_whole
+from miha.storage.journal import Entry
 
 FORMAT = 1
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from miha.folder import RunFolder
+from miha.storage.folder import RunFolder
 from miha.story import Story
 from miha.trials import NO_GENE, Trial, flat, is_number
 

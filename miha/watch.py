@@ -12,11 +12,11 @@ from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from miha.errors import MihaError
-from miha.lock import is_locked
 from miha.members import read_file
 from miha.reader import load_run
 from miha.report.content import SLOW, content
 from miha.report.page import page
+from miha.storage.lock import is_locked
 
 HOST = "127.0.0.1"
 

@@ -24,9 +24,7 @@ from miha.executors.factory import make_cycle_trainer
 from miha.executors.protocol import Job, Lost, Outcome, Workers
 from miha.executors.worker import Worker, signature
 from miha.fitness import LevelAndSlope
-from miha.folder import START, RunFolder, archive_name
 from miha.identity import describe_run
-from miha.logbook import Logbook
 from miha.loop import Loop
 from miha.mutations import resolve
 from miha.opening import open_run
@@ -43,8 +41,10 @@ from miha.records import (
     Task,
     Transition,
 )
-from miha.runlog import run_log
 from miha.space import Space
+from miha.storage.folder import START, RunFolder, archive_name
+from miha.storage.logbook import Logbook
+from miha.storage.text_log import run_log
 from miha.trainer.protocol import Trained
 
 GENOME = Genome("sgd", 0.005, 4, (("hidden", "relu"), ("last", "tanh")))

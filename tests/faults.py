@@ -7,7 +7,7 @@ import errno
 import os
 import pathlib
 
-MODULES = ("miha.disk", "miha.journal")
+MODULES = ("miha.storage.disk", "miha.storage.journal")
 
 
 class Crash(BaseException):

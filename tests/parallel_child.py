@@ -24,8 +24,8 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import miha  # noqa: E402
-from miha.journal import Journal  # noqa: E402
 from miha.space import SearchSpace  # noqa: E402
+from miha.storage.journal import Journal  # noqa: E402
 from miha.trainer.factory import make_trainer  # noqa: E402
 from miha.trainer.streams.opening import open_data  # noqa: E402
 

@@ -10,11 +10,11 @@ from typing import Any
 from fakes import GENOME, SPACE, FakeTrainer, make_loop, run
 
 from miha.errors import MihaWarning
-from miha.logbook import Logbook
 from miha.reader import load_run
 from miha.records import Genome
 from miha.result import Result
 from miha.space import Space
+from miha.storage.logbook import Logbook
 
 SCRIPT = "<script>document.title='hacked'</script>"
 """A layer's name that must be shown as it is."""

@@ -425,7 +425,7 @@ def test_bad_budgets_are_refused_and_good_ones_bound_the_epochs(tmp_path):
 
 
 def test_a_run_of_open_end_is_not_refused_for_the_room_that_it_might_need(tmp_path, monkeypatch):
-    monkeypatch.setattr("miha.folder.free_bytes", lambda path: 10**7)
+    monkeypatch.setattr("miha.storage.folder.free_bytes", lambda path: 10**7)
     with pytest.raises(StorageError, match="must have room"):
         run_in(tmp_path / "a", c=10**6).optimize()
     with pytest.warns(MihaWarning, match="may need less, but: .* must have room"):

@@ -14,7 +14,7 @@ from networks import convolutional, dense, images
 
 import miha
 from miha import MIHA, Callback, MihaError, MihaWarning, RunExistsError, StorageError
-from miha.journal import Journal
+from miha.storage.journal import Journal
 
 SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
 SHORT["rest"] = False  # Two cycles with a population each.
@@ -319,7 +319,7 @@ def test_a_clone_that_has_no_room_on_the_device_loses(tmp_path, monkeypatch):
 
 
 def test_a_run_without_room_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr("miha.folder.free_bytes", lambda path: 300_000)
+    monkeypatch.setattr("miha.storage.folder.free_bytes", lambda path: 300_000)
     watching = Watching()
     with pytest.raises(StorageError, match=r"about 0\.\d MB for 10 archives.*with 0\.3 MB free"):
         start(tmp_path / "run", callbacks=[watching]).optimize()
@@ -331,7 +331,8 @@ def test_a_run_without_room_is_refused_before_anything_is_trained(tmp_path, monk
 def test_the_room_asked_for_is_about_what_is_taken(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "miha.folder.RunFolder.check_room", lambda self, need, count: asked.append((need, count))
+        "miha.storage.folder.RunFolder.check_room",
+        lambda self, need, count: asked.append((need, count)),
     )
     result = search(tmp_path / "run").optimize()
     taken = sum(file.stat().st_size for file in result.run_dir.glob("*/*.zip"))

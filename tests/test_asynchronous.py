@@ -22,9 +22,9 @@ from miha.competing import Poll
 from miha.errors import ArgumentError, MihaError, MihaWarning
 from miha.executors.protocol import Lost
 from miha.fitness import LOSES
-from miha.journal import Journal
 from miha.reader import load_run
 from miha.records import UNCHANGED, Change, Network, Task
+from miha.storage.journal import Journal
 
 CHILD = Path(__file__).with_name("late_child.py")
 SCHEDULE = {"m": 1, "n": 2, "k": 1, "c": 5, "pop_size": 8}

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from miha.budgets import Budgets, check_budgets
 from miha.errors import ArgumentError, MihaWarning
-from miha.folder import FINAL
-from miha.journal import Journal
 from miha.progress import Bar, Lines, announcement
 from miha.reader import load_run
 from miha.records import Epoch, LongestSchedule, Schedule
+from miha.storage.folder import FINAL
+from miha.storage.journal import Journal
 
 SCHEDULE = Schedule(m=2, n=2, k=1, c=3, pop_size=3)
 CYCLE, ALL = 7, 25

@@ -12,8 +12,8 @@ from miha.errors import ArgumentError, RunExistsError
 from miha.executors.factory import make_cycle_trainer
 from miha.executors.fused import Fused
 from miha.executors.sequential import Sequential
-from miha.folder import RunFolder
 from miha.identity import check_same
+from miha.storage.folder import RunFolder
 from miha.training import Training
 
 

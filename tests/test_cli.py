@@ -15,8 +15,8 @@ from runs import SCRIPT, hostile, make_run, rested
 from test_import import imported
 
 from miha.cli import main
-from miha.journal import Journal
-from miha.lock import locked
+from miha.storage.journal import Journal
+from miha.storage.lock import locked
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from miha.disk import write_whole
 from miha.errors import StorageError
+from miha.storage.disk import write_whole
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])

@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from miha.disk import write_whole
 from miha.errors import RunExistsError
-from miha.folder import RunFolder, archive_name
+from miha.storage.disk import write_whole
+from miha.storage.folder import RunFolder, archive_name
 from miha.utils.json_values import plain
 
 

@@ -19,11 +19,11 @@ from test_resume import story
 from miha.errors import JournalError, MihaWarning, RunExistsError
 from miha.fitness import LevelAndSlope
 from miha.identity import describe_run
-from miha.journal import Journal
 from miha.mutations import BatchSizeMutation, LearningRateMutation
 from miha.plan import Plan
 from miha.reader import load_run
 from miha.records import Schedule
+from miha.storage.journal import Journal
 from miha.utils.code_digest import digest
 
 

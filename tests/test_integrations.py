@@ -13,9 +13,9 @@ from runs import SCRIPT, failing, hostile, make_run
 
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError
-from miha.folder import RunFolder
-from miha.journal import Journal
 from miha.reader import load_run
+from miha.storage.folder import RunFolder
+from miha.storage.journal import Journal
 from miha.story import Story
 
 # MLflow's own, of the SQLAlchemy that it uses.

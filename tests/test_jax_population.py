@@ -21,7 +21,7 @@ from networks import convolutional, custom_step, dense, images, recurrent
 
 import miha
 from miha.errors import ArgumentError
-from miha.journal import Journal
+from miha.storage.journal import Journal
 from miha.trainer.elementwise import choose
 from miha.trainer.population import padded
 from miha.trainer.programs import MOST_PROGRAMS, Programs

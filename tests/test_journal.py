@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miha.errors import JournalError, StorageError
-from miha.journal import Journal
+from miha.storage.journal import Journal
 
 ENTRIES = [
     {"event": "training", "value": 0.5, "genome": {"optimizer": "adam"}},

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from miha.errors import MihaWarning, RunExistsError, RunLockedError, StorageError
-from miha.lock import is_locked, locked, taking_turns
+from miha.storage.lock import is_locked, locked, taking_turns
 
 # Newer Pythons warn of forks beside threads; these children do nothing.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -101,7 +101,7 @@ def test_a_disk_without_locks_is_told_and_used(tmp_path, monkeypatch):
     def unsupported(descriptor, share):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("miha.lock._take", unsupported)
+    monkeypatch.setattr("miha.storage.lock._take", unsupported)
     with pytest.warns(MihaWarning, match="knows no locks"), locked(tmp_path):
         pass
 

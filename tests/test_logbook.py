@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from fakes import GENOME, make_network
 
-from miha.logbook import Logbook, write_tables
 from miha.records import Change
+from miha.storage.logbook import Logbook, write_tables
 from miha.utils.json_values import plain
 
 LINEAGE = [

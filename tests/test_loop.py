@@ -15,11 +15,11 @@ from miha.archive import describe
 from miha.callbacks import Callback
 from miha.errors import MihaError, MihaWarning, StorageError
 from miha.fitness import LOSES
-from miha.folder import START
-from miha.journal import Journal
 from miha.mutations import BatchSizeMutation, Mutation
 from miha.randomness import generator
 from miha.records import UNCHANGED, Genome
+from miha.storage.folder import START
+from miha.storage.journal import Journal
 from miha.trainer.protocol import Trainer
 from miha.utils.json_values import plain
 

@@ -36,9 +36,9 @@ from miha.errors import ArgumentError, MihaError, MihaWarning
 from miha.executors.factory import choose_executor
 from miha.executors.ray import check_address
 from miha.executors.threads import environment
-from miha.journal import Journal
 from miha.mutations import LearningRateMutation
 from miha.reader import load_run
+from miha.storage.journal import Journal
 from miha.utils.optional import MissingPackageError
 
 CHILD = Path(__file__).with_name("ray_child.py")

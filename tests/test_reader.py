@@ -10,10 +10,10 @@ from fakes import FakeTrainer, make_loop, run
 
 from miha.callbacks import Callback
 from miha.errors import JournalError, MihaError
-from miha.journal import Journal
-from miha.lock import locked
 from miha.reader import load_run
 from miha.records import Genome
+from miha.storage.journal import Journal
+from miha.storage.lock import locked
 
 
 def test_a_finished_run_tells_what_its_loop_did(tmp_path):

@@ -16,10 +16,10 @@ from runs import SCRIPT, failing, grown, hostile, make_run, raced, rested, spoil
 
 pytest.importorskip("plotly")
 from miha.errors import StorageError
-from miha.journal import Journal
 from miha.reader import load_run
 from miha.report.content import FIGURES, content
 from miha.report.page import page, write_report
+from miha.storage.journal import Journal
 from miha.story import Story
 from miha.summary import summarize
 

@@ -5,9 +5,9 @@ import math
 import pytest
 from fakes import FakeTrainer, make_loop, run
 
-from miha.logbook import Logbook
 from miha.records import Schedule
 from miha.resting import is_rest, payments
+from miha.storage.logbook import Logbook
 
 
 def rests(outcomes: str) -> str:

@@ -10,10 +10,10 @@ from faults import Crash, Disk
 
 from miha.archive import describe
 from miha.errors import MihaWarning
-from miha.folder import FINAL, RunFolder
-from miha.journal import Journal
 from miha.reader import load_run
 from miha.records import Genome
+from miha.storage.folder import FINAL, RunFolder
+from miha.storage.journal import Journal
 
 # The less trained, the worse the loss and the better this run.
 BACKWARDS = {"monitor": "loss", "mode": "max", "restore_best": True}

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from miha.callbacks import Callback
 from miha.errors import JournalError, MihaError, MihaWarning, StorageError
-from miha.folder import RunFolder
-from miha.journal import Journal
 from miha.mutations import BatchSizeMutation, Mutation
 from miha.reader import load_run
+from miha.storage.folder import RunFolder
+from miha.storage.journal import Journal
 
 SCHEDULE = {"m": 2, "n": 2, "k": 1, "c": 3, "pop_size": 3}
 

@@ -16,10 +16,10 @@ from test_resume import story
 
 from miha.archive import describe
 from miha.callbacks import Callback
-from miha.disk import free_bytes, write_whole
 from miha.errors import StorageError
-from miha.folder import RunFolder
-from miha.journal import Journal
+from miha.storage.disk import free_bytes, write_whole
+from miha.storage.folder import RunFolder
+from miha.storage.journal import Journal
 
 SCHEDULE = {"m": 2, "n": 2, "k": 1, "c": 3, "pop_size": 3}
 PADDING = 200_000

@@ -8,8 +8,8 @@ import pytest
 from fakes import make_loop, run
 from runs import failing, make_run, raced, rested, spoilt
 
-from miha.journal import Journal
 from miha.reader import load_run
+from miha.storage.journal import Journal
 from miha.story import Story
 from miha.trials import flat
 

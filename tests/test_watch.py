@@ -18,10 +18,10 @@ from runs import hostile, make_run
 pytest.importorskip("plotly")
 from miha.callbacks import Callback
 from miha.errors import JournalError
-from miha.journal import Journal
-from miha.lock import locked
 from miha.reader import load_run
 from miha.report.content import FIGURES, SLOW, content
+from miha.storage.journal import Journal
+from miha.storage.lock import locked
 from miha.watch import Watched, address, make_server
 
 

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 from fakes import until
 
-from miha.writer import Writer
+from miha.storage.writer import Writer
 
 
 def fail() -> None:

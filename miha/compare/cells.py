@@ -24,9 +24,9 @@ from miha.compare.meter import Meter, Point
 from miha.compare.records import Cell, Place
 from miha.compare.strategies.base import Strategy
 from miha.compare.task import BuildModel, Task
-from miha.disk import on_disk, write_whole
 from miha.errors import ArgumentError, MihaError, first_line
 from miha.records import Genome, Mode
+from miha.storage.disk import on_disk, write_whole
 
 if TYPE_CHECKING:
     import keras

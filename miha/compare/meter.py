@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from miha.errors import MihaError
-from miha.lock import taking_turns
 from miha.records import Genome, Mode
+from miha.storage.lock import taking_turns
 from miha.utils.json_values import numbers, plain
 
 

@@ -23,8 +23,8 @@ from miha.compare.records import Cell, Place
 from miha.compare.store import Store, key_of
 from miha.compare.strategies.base import Strategy
 from miha.compare.task import BuildModel
-from miha.lock import locked
 from miha.records import Genome
+from miha.storage.lock import locked
 from miha.utils.code_digest import digest
 from miha.utils.json_values import plain
 

@@ -13,7 +13,7 @@ from typing import Any
 from miha.compare.cells import Job
 from miha.compare.records import Cell
 from miha.errors import RunExistsError
-from miha.journal import Journal
+from miha.storage.journal import Journal
 from miha.utils.code_digest import digest, is_own
 from miha.utils.json_values import plain
 

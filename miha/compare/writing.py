@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from miha.compare.comparison import FILE, REFERENCE, Comparison
 from miha.compare.records import Place
 from miha.compare.statistics import Mean
-from miha.disk import write_whole
 from miha.errors import first_line
+from miha.storage.disk import write_whole
 from miha.utils.json_values import plain
 from miha.utils.optional import MissingPackageError, need
 

@@ -14,7 +14,7 @@ from miha.errors import ArgumentError, MihaError, first_line
 from miha.executors.protocol import Job, Lost, Outcome
 from miha.executors.worker import Worker, differences
 from miha.records import Genome, Snapshot, Task
-from miha.runlog import say, warn
+from miha.storage.text_log import say, warn
 
 MOST_FAILED_STARTS = 3
 """Workers in a row that may be gone before they are ready."""

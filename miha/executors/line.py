@@ -10,7 +10,7 @@ from typing import Any
 from miha.errors import MihaError
 from miha.executors.protocol import Failure, Lost, Outcome, Workers
 from miha.records import Network, Snapshot, Task
-from miha.runlog import warn
+from miha.storage.text_log import warn
 from miha.training import Training, failed
 
 MOST_LOSSES = 2

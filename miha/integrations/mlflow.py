@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from miha.callbacks import Callback
 from miha.errors import MihaError
-from miha.folder import RunFolder
 from miha.integrations.times import began
 from miha.reader import load_run
+from miha.storage.folder import RunFolder
 from miha.story import Story
 from miha.trials import Trial, flat, is_number
 from miha.utils.optional import need

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.callbacks import Callback
-from miha.disk import on_disk
 from miha.integrations.times import began
 from miha.reader import load_run
+from miha.storage.disk import on_disk
 from miha.story import Story
 from miha.trials import Trial, is_number
 from miha.utils.optional import need

@@ -6,7 +6,7 @@ import datetime
 from typing import TYPE_CHECKING
 
 from miha.errors import JournalError
-from miha.folder import RunFolder
+from miha.storage.folder import RunFolder
 
 if TYPE_CHECKING:
     from miha.result import Result

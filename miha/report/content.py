@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from miha import visualization as figures
 from miha.errors import MihaError
-from miha.folder import RunFolder
+from miha.storage.folder import RunFolder
 from miha.story import Story
 from miha.summary import last_genes, short, starting_genes, summarize
 from miha.trials import NO_GENE, Trial

@@ -12,8 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.disk import placed, write_whole
 from miha.report.content import content
+from miha.storage.disk import placed, write_whole
 from miha.utils.optional import need
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import keras
 from miha.archive import read
 from miha.callbacks import Callback
 from miha.errors import RunStopped
-from miha.journal import Journal
 from miha.keras_callbacks import is_keras_callback
-from miha.logbook import Logbook
 from miha.placing import trials
 from miha.records import Epoch, Genome, Network, Schedule, Snapshot, Task
+from miha.storage.journal import Journal
+from miha.storage.logbook import Logbook
 from miha.trainer.protocol import Mirror, Trainer
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from miha.disk import on_disk
 from miha.errors import MihaWarning, RunLockedError
+from miha.storage.disk import on_disk
 
 NAME = ".lock"
 

@@ -11,9 +11,9 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
-from miha.disk import free_bytes, megabytes, on_disk, write_whole
 from miha.errors import JournalError, RunExistsError, StorageError
 from miha.records import Phase
+from miha.storage.disk import free_bytes, megabytes, on_disk, write_whole
 from miha.utils.json_values import plain
 
 Keep = Literal["all", "model", "final", "none"]

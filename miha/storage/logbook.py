@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.disk import write_whole
 from miha.errors import JournalError
-from miha.journal import Entry
 from miha.records import Genome, Mode, Network, Task
+from miha.storage.disk import write_whole
+from miha.storage.journal import Entry
 from miha.utils.json_values import numbers
 
 if TYPE_CHECKING:

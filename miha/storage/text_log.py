@@ -8,8 +8,8 @@ from pathlib import Path
 
 from loguru import logger
 
-from miha.disk import on_disk
 from miha.records import Network
+from miha.storage.disk import on_disk
 
 SEVERITY = 8
 """Below DEBUG: loguru's default handler leaves the terminal to the progress bar."""

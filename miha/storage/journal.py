@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from miha.disk import on_disk, sync_folder
 from miha.errors import JournalError
+from miha.storage.disk import on_disk, sync_folder
 from miha.utils.json_values import plain
 
 Entry = Mapping[str, Any]
