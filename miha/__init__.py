@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from miha.api import MIHA as MIHA
-    from miha.archive import describe as describe
-    from miha.archive import load as load
+    from miha.archive.archive import describe as describe
+    from miha.archive.archive import load as load
     from miha.batches import Batches as Batches
     from miha.callbacks import Callback as Callback
     from miha.errors import ArchiveError as ArchiveError
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 # Loaded when first used, so that `import miha` is fast.
 _HOMES = {
     "MIHA": "api",
-    "describe": "archive",
-    "load": "archive",
+    "describe": "archive.archive",
+    "load": "archive.archive",
     "Batches": "batches",
     "Callback": "callbacks",
     "ArchiveError": "errors",

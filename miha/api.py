@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from miha import checks
-from miha.archive import largest_archive, pack, read
+from miha.archive.archive import largest_archive, pack, read
 from miha.budgets import check_budgets
 from miha.callbacks import Callback, notify
 from miha.choices import Choices, Compiler, Population, Wishes, described, settle

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.archive import load
+from miha.archive.archive import load
 from miha.errors import MihaError
 from miha.reader import load_run
 from miha.result import Result

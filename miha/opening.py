@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from miha.archive import read
+from miha.archive.archive import read
 from miha.checks import check_integer
 from miha.errors import ArchiveError, JournalError, MihaWarning, RunExistsError
 from miha.identity import check_same, warn_of_circumstances

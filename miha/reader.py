@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from miha.archive import load
+from miha.archive.archive import load
 from miha.result import Result
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Journal

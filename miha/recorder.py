@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from miha.archive import pack, read
+from miha.archive.archive import pack, read
 from miha.records import Network, Snapshot, Task
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Entry, Journal

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from miha.archive.members import genome as read_genome
 from miha.checks import check_integer
 from miha.errors import ArgumentError
-from miha.members import genome as read_genome
 from miha.records import Change, Genome, Phase, Task, Transition
 from miha.storage.disk import write_whole
 from miha.storage.journal import Entry

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from miha.archive.members import read_file
 from miha.errors import MihaError
-from miha.members import read_file
 from miha.reader import load_run
 from miha.report.content import SLOW, content
 from miha.report.page import page

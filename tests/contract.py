@@ -16,7 +16,7 @@ import pytest
 from kinds import KINDS, LARGE_KINDS
 from networks import GALLERY, convolutional, custom_step, dense, images
 
-from miha.archive import pack
+from miha.archive.archive import pack
 from miha.mutations import MUTATIONS
 from miha.records import Epoch, Genome
 from miha.space import OPTIMIZERS, SearchSpace

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from miha import training as training_module
-from miha.archive import pack
+from miha.archive.archive import pack
 from miha.callbacks import Callback
 from miha.errors import TrainerError
 from miha.executors.factory import make_cycle_trainer

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from miha.archive import pack
+from miha.archive.archive import pack
 from miha.records import Genome
 from miha.trainer.copies import to_bytes
 

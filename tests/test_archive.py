@@ -16,9 +16,9 @@ import zipfile
 import pytest
 from fakes import GENOME, RICH, FakeTrainer, make_network
 
-from miha.archive import describe, pack, read
+from miha.archive.archive import describe, pack, read
+from miha.archive.members import LARGEST_JSON, MEMBER
 from miha.errors import ArchiveError
-from miha.members import LARGEST_JSON, MEMBER
 from miha.records import Genome
 
 

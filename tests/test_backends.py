@@ -9,7 +9,7 @@ from kinds import KINDS, LARGE_KINDS, OWN
 from networks import GALLERY, images
 
 import miha
-from miha.archive import pack
+from miha.archive.archive import pack
 from miha.records import Genome
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from fakes import GENOME, SPACE, FakeTrainer, make_loop, run, until
 
-from miha.archive import describe
+from miha.archive.archive import describe
 from miha.callbacks import Callback
 from miha.errors import MihaError, MihaWarning, StorageError
 from miha.fitness import LOSES

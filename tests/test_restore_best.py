@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeTrainer, make_loop, run
 from faults import Crash, Disk
 
-from miha.archive import describe
+from miha.archive.archive import describe
 from miha.errors import MihaWarning
 from miha.reader import load_run
 from miha.records import Genome

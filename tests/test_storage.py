@@ -14,7 +14,7 @@ import pytest
 from fakes import FakeTrainer, make_loop, run
 from test_resume import story
 
-from miha.archive import describe
+from miha.archive.archive import describe
 from miha.callbacks import Callback
 from miha.errors import StorageError
 from miha.storage.disk import free_bytes, write_whole

@@ -30,10 +30,10 @@ from strangers import (
 )
 
 import miha
+from miha.archive.hdf5 import check_weights
+from miha.archive.memory_limit import MOST_TENSORS, budget
+from miha.archive.vetting import Vetting, _find
 from miha.errors import ArchiveError
-from miha.trainer.budget import MOST_TENSORS, budget
-from miha.trainer.hdf5 import check_weights
-from miha.trainer.vetting import Vetting, _find
 
 
 class Scale(layers.Layer):

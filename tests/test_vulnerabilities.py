@@ -33,8 +33,8 @@ from strangers import (
 )
 
 import miha
+from miha.archive.archive import vetting
 from miha.errors import ArchiveError
-from miha.trainer import vetting
 from miha.trainer.copies import from_bytes
 
 LOOKUPS = ("StringLookup", "IntegerLookup", "TextVectorization")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from miha.archive import read
+from miha.archive.archive import read
 from miha.callbacks import Callback
 from miha.errors import RunStopped
 from miha.keras_callbacks import is_keras_callback

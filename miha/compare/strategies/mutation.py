@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from miha.api import MIHA
-from miha.archive import read
+from miha.archive.archive import read
 from miha.callbacks import Callback
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.strategies.base import Strategy

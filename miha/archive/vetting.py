@@ -13,11 +13,11 @@ from typing import Any
 
 import keras
 
-from miha.members import CONFIG, WEIGHTS, parse
-from miha.trainer.budget import budget
+from miha.archive.hdf5 import check_weights
+from miha.archive.members import CONFIG, WEIGHTS, parse
+from miha.archive.memory_limit import budget
 from miha.trainer.copies import from_bytes
 from miha.trainer.custom import KINDS
-from miha.trainer.hdf5 import check_weights
 
 _KINDS = (*KINDS, keras.Operation, keras.dtype_policies.DTypePolicyMap, keras.random.SeedGenerator)
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from miha.archive.members import FORMAT, MEMBER, checksums, genome, open_members, read_file
+from miha.archive.members import describe as described
 from miha.errors import ArchiveError
-from miha.members import FORMAT, MEMBER, checksums, genome, open_members, read_file
-from miha.members import describe as described
 from miha.records import Genome, Snapshot
 from miha.utils.json_values import plain
 
@@ -105,7 +105,7 @@ def load(
             or Keras refuses it.
     """
     description, data, members = _open(Path(path))
-    from miha.trainer.vetting import load_vetted
+    from miha.archive.vetting import load_vetted
 
     try:
         # Anything but False means safe: to Keras, None is a third value.
