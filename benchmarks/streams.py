@@ -22,9 +22,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from miha.data.opening import open_data
 from miha.space import SearchSpace
 from miha.trainer.factory import make_trainer
-from miha.trainer.streams.opening import open_data
 
 BATCH_SIZE, FEATURES = 32, 784
 

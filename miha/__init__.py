@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from miha.api import MIHA as MIHA
     from miha.archive.archive import describe as describe
     from miha.archive.archive import load as load
-    from miha.batches import Batches as Batches
     from miha.callbacks import Callback as Callback
+    from miha.data.batches import Batches as Batches
     from miha.errors import ArchiveError as ArchiveError
     from miha.errors import ArgumentError as ArgumentError
     from miha.errors import JournalError as JournalError
@@ -54,7 +54,7 @@ _HOMES = {
     "MIHA": "api",
     "describe": "archive.archive",
     "load": "archive.archive",
-    "Batches": "batches",
+    "Batches": "data.batches",
     "Callback": "callbacks",
     "ArchiveError": "errors",
     "ArgumentError": "errors",

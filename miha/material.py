@@ -12,9 +12,9 @@ from miha.executors.protocol import Executor
 if TYPE_CHECKING:
     import keras
 
+    from miha.data.opening import Source
     from miha.trainer.blueprint import Blueprint
     from miha.trainer.protocol import Trainer
-    from miha.trainer.streams.opening import Source
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ def gather(
     Raises:
         ArgumentError: The data, the network, or the search space for it, breaks a rule.
     """
+    from miha.data.opening import open_data
     from miha.trainer.factory import make_trainer
     from miha.trainer.replicas import replicas
-    from miha.trainer.streams.opening import open_data
 
     sources = open_data(model, **data, **opening)
     size, evaluated = _batch_sizes(sources[0], batch_size, validation_batch_size)

@@ -17,10 +17,10 @@ from kinds import KINDS, LARGE_KINDS
 from networks import GALLERY, convolutional, custom_step, dense, images
 
 from miha.archive.archive import pack
+from miha.data.arrays import prepare
 from miha.mutations import MUTATIONS
 from miha.records import Epoch, Genome
 from miha.space import OPTIMIZERS, SearchSpace
-from miha.trainer.data import prepare
 from miha.trainer.factory import make_trainer
 
 SPECIAL = {

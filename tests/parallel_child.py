@@ -24,10 +24,10 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import miha  # noqa: E402
+from miha.data.opening import open_data  # noqa: E402
 from miha.space import SearchSpace  # noqa: E402
 from miha.storage.journal import Journal  # noqa: E402
 from miha.trainer.factory import make_trainer  # noqa: E402
-from miha.trainer.streams.opening import open_data  # noqa: E402
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(75, 8)).astype("float32"), RNG.integers(3, size=75)

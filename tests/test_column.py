@@ -7,7 +7,7 @@ import pytest
 from contract import rng
 from sources import in_hdf5, mapped
 
-from miha.trainer.streams.column import Column, is_on_disk
+from miha.data.column import Column, is_on_disk
 
 VALUES = rng().normal(size=(5000, 3))
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from miha import ArgumentError
-from miha.trainer.data import prepare
+from miha.data.arrays import prepare
 
 X, Y = np.arange(40.0).reshape(10, 4), np.arange(10) % 3
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from networks import GALLERY, convolutional, dense, images
 
-from miha.trainer import data
+from miha.data import arrays as data
 from miha.trainer.copies import from_bytes, to_bytes
 from miha.trainer.custom import custom_objects
 from miha.trainer.fingerprint import fingerprint

@@ -13,10 +13,10 @@ from sources import Listed, Pairs, dataset, mapped
 
 import miha
 from miha import ArgumentError, MihaError
-from miha.trainer.data import Data
-from miha.trainer.streams.blocks import cut, shuffled
-from miha.trainer.streams.opening import open_data
-from miha.trainer.streams.prefetch import prefetched
+from miha.data.arrays import Data
+from miha.data.blocks import cut, shuffled
+from miha.data.opening import open_data
+from miha.data.prefetch import prefetched
 
 
 def endless():

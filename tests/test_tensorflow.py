@@ -13,8 +13,8 @@ from contract import TrainerContract, make_contract_trainer, train
 from genes import GenesContract
 from networks import convolutional, dense, images
 
+from miha.data.arrays import prepare
 from miha.space import OPTIMIZERS, SearchSpace
-from miha.trainer.data import prepare
 from miha.trainer.factory import make_trainer
 
 

@@ -13,21 +13,21 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from miha.data.arrays import Data, map_arrays
+from miha.data.feed import Fed, fed
+from miha.data.first import first_inputs
+from miha.data.stream import Stream
+from miha.data.tensors import to_tensor
 from miha.records import Epoch, Genome, Mode, Snapshot
 from miha.space import Space
 from miha.trainer import transitions
-from miha.trainer.data import Data, map_arrays
 from miha.trainer.exporter import Exporter
 from miha.trainer.living import LiveNetwork
 from miha.trainer.losses import LossSlot
 from miha.trainer.noise import Noise
 from miha.trainer.optimizers import inner
 from miha.trainer.protocol import Way
-from miha.trainer.streams.feed import Fed, fed
-from miha.trainer.streams.first import first_inputs
-from miha.trainer.streams.stream import Stream
 from miha.trainer.surgery import Slot
-from miha.trainer.tensors import to_tensor
 
 Kind = Literal["train", "test"]
 """Which of Keras' steps: `train_step` or `test_step`."""

@@ -9,12 +9,12 @@ from typing import Any
 
 import keras
 
+from miha.data.opening import Source, open_data
 from miha.errors import ArgumentError
 from miha.trainer.copies import from_bytes
 from miha.trainer.custom import custom_objects
 from miha.trainer.factory import make_trainer
 from miha.trainer.protocol import Trainer
-from miha.trainer.streams.opening import Source, open_data
 
 LOADED = ("x", "y", "sample_weight", "validation_data")
 """What a user's `load_data` may return."""

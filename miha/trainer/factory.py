@@ -11,10 +11,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from miha.data import arrays as data
+from miha.data.stream import Stream
+from miha.data.tensors import to_tensor
 from miha.errors import ArgumentError, first_line
 from miha.records import Mode
 from miha.space import OF_THE_LOSS, SearchSpace, Space, batch_size_bounds, values_of
-from miha.trainer import copies, data, optimizers, slots
+from miha.trainer import copies, optimizers, slots
 from miha.trainer.admission import check_network
 from miha.trainer.base import KerasTrainer, Settings
 from miha.trainer.custom import custom_objects
@@ -24,9 +27,7 @@ from miha.trainer.losses import LossSlot, find_loss, losses_for, smoothings_for
 from miha.trainer.noise import Noise, choose_noise, noise_in
 from miha.trainer.protocol import Trainer
 from miha.trainer.replicas import check_divisible, replicas, strategy_of
-from miha.trainer.streams.stream import Stream
 from miha.trainer.surgery import Slot
-from miha.trainer.tensors import to_tensor
 from miha.trainer.transitions import FreshValues
 
 TRAINERS = {

@@ -13,11 +13,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from miha.data.arrays import Data
+from miha.data.stream import Stream
 from miha.trainer.copies import values
 from miha.trainer.custom import custom_objects
-from miha.trainer.data import Data
 from miha.trainer.optimizers import inner
-from miha.trainer.streams.stream import Stream
 from miha.utils.code_digest import digest
 from miha.utils.json_values import plain
 

@@ -13,11 +13,12 @@ import keras
 import numpy as np
 from jax import numpy as jnp
 
+from miha.data.arrays import Data
+from miha.data.stream import Stream
 from miha.records import Epoch, Genome, Snapshot, Transition
 from miha.trainer import loops, room
 from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.cache import keep_programs
-from miha.trainer.data import Data
 from miha.trainer.elementwise import choose
 from miha.trainer.loops import Logs, in_batches
 from miha.trainer.optimizers import name_of
@@ -25,7 +26,6 @@ from miha.trainer.population import Clones, padded, stack
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Origin, Trained, Way
 from miha.trainer.sharding import Sharding
-from miha.trainer.streams.stream import Stream
 
 MEASURED = 32
 """Steps that are taken to measure which way is the faster one."""

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import torch
 
+from miha.data.arrays import map_arrays
 from miha.errors import MihaWarning
 from miha.records import Epoch
 from miha.trainer.base import KerasTrainer, Kind, goes_on
-from miha.trainer.data import map_arrays
 
 
 class TorchTrainer(KerasTrainer):

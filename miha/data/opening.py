@@ -8,13 +8,13 @@ from typing import Any
 
 import keras
 
+from miha.data import free_space as memory
+from miha.data.arrays import Data, map_arrays, prepare, split_border, unpack_validation
+from miha.data.column import is_on_disk
+from miha.data.indexed import Indexed
+from miha.data.iterables import Iterable
+from miha.data.stream import Stream
 from miha.errors import ArgumentError
-from miha.trainer.data import Data, map_arrays, prepare, split_border, unpack_validation
-from miha.trainer.streams import memory
-from miha.trainer.streams.column import is_on_disk
-from miha.trainer.streams.indexed import Indexed
-from miha.trainer.streams.iterables import Iterable
-from miha.trainer.streams.stream import Stream
 
 Source = Data | Stream
 
@@ -72,15 +72,15 @@ def stream_of(
         ArgumentError: It gives them once only, or has no end, or a batch is wrong.
     """
     if isinstance(value, keras.utils.PyDataset):
-        from miha.trainer.streams.pydataset import PyDataset
+        from miha.data.pydataset import PyDataset
 
         return PyDataset(name, value, class_weight)
     if _is_of(value, "DatasetV2", "tensorflow"):
-        from miha.trainer.streams.dataset import Dataset
+        from miha.data.dataset import Dataset
 
         return Dataset(name, value, network, class_weight)
     if _is_of(value, "DataLoader", "torch"):
-        from miha.trainer.streams.loader import Loader
+        from miha.data.loader import Loader
 
         return Loader(name, value, class_weight)
     _refuse_functions(name, value)

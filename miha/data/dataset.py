@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from miha.data.arrays import Data
+from miha.data.blocks import as_data
+from miha.data.iterated import Iterated
 from miha.errors import ArgumentError
-from miha.trainer.data import Data
-from miha.trainer.streams.blocks import as_data
-from miha.trainer.streams.iterated import Iterated
 
 READ_TOGETHER = 256
 """Samples that a dataset without batches is read in."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from miha.data.arrays import Data, check_finite, weigh_classes
 from miha.errors import ArgumentError, MihaError
-from miha.trainer.data import Data, check_finite, weigh_classes
 
 PART_BYTES = 16 * 2**20
 """What is read and brought to the device at once, at most: three parts are held at a time."""

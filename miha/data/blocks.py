@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from miha.data.arrays import Data, as_array, check_lengths, map_arrays
+from miha.data.stream import Part
 from miha.errors import ArgumentError
-from miha.trainer.data import Data, as_array, check_lengths, map_arrays
-from miha.trainer.streams.stream import Part
 
 
 def as_data(name: str, batch: Any) -> Data:

@@ -8,9 +8,9 @@ from typing import Any
 
 import keras
 
-from miha.trainer.data import Data, map_arrays
-from miha.trainer.streams.blocks import joined, same_shapes
-from miha.trainer.streams.stream import Stream
+from miha.data.arrays import Data, map_arrays
+from miha.data.blocks import joined, same_shapes
+from miha.data.stream import Stream
 
 MOST, LEAST = 256, 8
 """How many samples, where there are as many."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from miha.batches import Batches
+from miha.data.arrays import Data
+from miha.data.batches import Batches
+from miha.data.blocks import as_data
+from miha.data.iterated import Iterated
 from miha.errors import ArgumentError
-from miha.trainer.data import Data
-from miha.trainer.streams.blocks import as_data
-from miha.trainer.streams.iterated import Iterated
 
 
 class Iterable(Iterated):

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from miha.trainer.data import (
+from miha.data.arrays import (
     Data,
     check_finite,
     check_lengths,
@@ -16,8 +16,8 @@ from miha.trainer.data import (
     map_arrays,
     weigh_classes,
 )
-from miha.trainer.streams.column import READ_BYTES, Column
-from miha.trainer.streams.stream import Part, Stream
+from miha.data.column import READ_BYTES, Column
+from miha.data.stream import Part, Stream
 
 
 class Indexed(Stream):

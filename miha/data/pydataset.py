@@ -11,10 +11,10 @@ import keras
 import numpy as np
 from keras.src.trainers.data_adapters.py_dataset_adapter import OrderedEnqueuer
 
+from miha.data.arrays import Data
+from miha.data.blocks import as_data
+from miha.data.iterated import LOOKED_AT, Iterated
 from miha.errors import ArgumentError, MihaWarning
-from miha.trainer.data import Data
-from miha.trainer.streams.blocks import as_data
-from miha.trainer.streams.iterated import LOOKED_AT, Iterated
 
 
 class PyDataset(Iterated):

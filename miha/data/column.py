@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from miha.data.arrays import as_array
 from miha.errors import ArgumentError
-from miha.trainer.data import as_array
 
 READ_BYTES = 32 * 2**20
 """How much of a file is mapped into memory at a time, at most."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from miha.data.arrays import Data, check_finite, digest_shape, weigh_classes
+from miha.data.blocks import cut, grouped, is_same, same_shapes, shuffled
+from miha.data.stream import Part, Stream, seed_of
 from miha.errors import ArgumentError, MihaWarning
-from miha.trainer.data import Data, check_finite, digest_shape, weigh_classes
-from miha.trainer.streams.blocks import cut, grouped, is_same, same_shapes, shuffled
-from miha.trainer.streams.stream import Part, Stream, seed_of
 
 BUFFER_SAMPLES, BUFFER_BYTES = 10_000, 128 * 2**20
 """What the buffer that shuffles holds at most."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from miha.trainer.data import map_arrays
-from miha.trainer.streams.prefetch import prefetched
-from miha.trainer.streams.stream import Part, Stream
-from miha.trainer.tensors import to_tensor
+from miha.data.arrays import map_arrays
+from miha.data.prefetch import prefetched
+from miha.data.stream import Part, Stream
+from miha.data.tensors import to_tensor
 
 
 @dataclass(frozen=True)

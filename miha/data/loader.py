@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
 
+from miha.data.arrays import Data
+from miha.data.blocks import as_data, grouped
+from miha.data.iterated import LOOKED_AT, Iterated
+from miha.data.stream import Part, seed_of
 from miha.errors import ArgumentError
-from miha.trainer.data import Data
-from miha.trainer.streams.blocks import as_data, grouped
-from miha.trainer.streams.iterated import LOOKED_AT, Iterated
-from miha.trainer.streams.stream import Part, seed_of
 
 
 class Loader(Iterated):

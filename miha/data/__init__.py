@@ -1,0 +1,1 @@
+"""What `x` may be: arrays, larger ones, data sets, loaders, iterables."""
