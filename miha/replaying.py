@@ -99,7 +99,7 @@ def replay(
     seed = draw_seed() if seed is None else check_integer("seed", seed, 0)
     from miha.data.opening import open_data
     from miha.trainer import factory
-    from miha.trainer.optimizers import name_of
+    from miha.trainer.genes.optimizers import name_of
 
     sources = open_data(model, x, y, sample_weight, class_weight, validation_data, validation_split)
     sizes = [stretch.genome.batch_size for stretch in schedule.stretches]

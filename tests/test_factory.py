@@ -12,7 +12,7 @@ from networks import SAMPLES, dense, images
 
 import miha
 from miha import MIHA, ArgumentError, MihaWarning, SearchSpace
-from miha.trainer.surgery import find_slots
+from miha.trainer.genes.activations import find_slots
 
 X = np.random.default_rng(0).normal(size=(SAMPLES, 6)).astype("float32")
 Y = (X.sum(1) > 0).astype("int64")

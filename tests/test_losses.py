@@ -9,7 +9,7 @@ from genes import BOTH, one_hot, regression
 from networks import branched, branched_data, dense, images
 
 from miha import ArgumentError
-from miha.trainer.losses import find_loss
+from miha.trainer.genes.losses import find_loss
 
 
 def classifier(loss):

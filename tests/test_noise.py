@@ -8,7 +8,7 @@ from contract import make_contract_trainer
 from keras import layers
 
 from miha.trainer.custom import custom_objects
-from miha.trainer.noise import choose_noise, find_noise, noise_in
+from miha.trainer.genes.noise import choose_noise, find_noise, noise_in
 
 
 def compiled(*stack):

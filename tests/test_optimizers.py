@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from networks import dense, images
 
-from miha.trainer.optimizers import Optimizers
+from miha.trainer.genes.optimizers import Optimizers
 
 BOUNDS = (1e-6, 1.0)
 

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 from networks import branched, nested, recurrent, subclassed
 
-from miha.trainer.surgery import Slot, Switch, find_slots, is_elementwise
+from miha.trainer.genes.activations import Slot, Switch, find_slots, is_elementwise
 
 
 def slots_of(*stack, shape=(8, 8, 2)) -> dict[str, Slot]:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from miha.errors import ArgumentError
-from miha.trainer.optimizers import inner
+from miha.trainer.genes.optimizers import inner
 
 
 def check_network(model: Any, foreign_state: Callable[[keras.Model], list[str]]) -> None:

@@ -22,12 +22,12 @@ from miha.records import Epoch, Genome, Mode, Snapshot
 from miha.space import Space
 from miha.trainer import transitions
 from miha.trainer.exporter import Exporter
+from miha.trainer.genes.activations import Slot
+from miha.trainer.genes.losses import LossSlot
+from miha.trainer.genes.noise import Noise
+from miha.trainer.genes.optimizers import inner
 from miha.trainer.living import LiveNetwork
-from miha.trainer.losses import LossSlot
-from miha.trainer.noise import Noise
-from miha.trainer.optimizers import inner
 from miha.trainer.protocol import Way
-from miha.trainer.surgery import Slot
 
 Kind = Literal["train", "test"]
 """Which of Keras' steps: `train_step` or `test_step`."""

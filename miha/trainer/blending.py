@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from miha.trainer.choices import Choice
-from miha.trainer.surgery import Switch
+from miha.trainer.genes.activations import Switch
+from miha.trainer.genes.switches import Choice
 
 STAGES = 8
 """Shares of the new activation that an epoch goes through: an eighth, two eighths, to all."""

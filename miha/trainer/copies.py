@@ -21,7 +21,7 @@ from keras.src.saving import saving_lib
 
 from miha.errors import ArgumentError, first_line
 from miha.trainer.custom import culprit, custom_objects, is_custom
-from miha.trainer.optimizers import inner
+from miha.trainer.genes.optimizers import inner
 
 
 def to_bytes(model: keras.Model) -> bytes:

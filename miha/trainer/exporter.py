@@ -9,10 +9,10 @@ import keras
 
 from miha.records import Genome, Snapshot
 from miha.trainer.copies import from_bytes, to_bytes, values
-from miha.trainer.losses import LossSlot
-from miha.trainer.noise import noise_in
-from miha.trainer.optimizers import Optimizers, name_of
-from miha.trainer.surgery import Slot
+from miha.trainer.genes.activations import Slot
+from miha.trainer.genes.losses import LossSlot
+from miha.trainer.genes.noise import noise_in
+from miha.trainer.genes.optimizers import Optimizers, name_of
 
 
 class Exporter:

@@ -17,7 +17,7 @@ from miha.data.arrays import Data
 from miha.data.stream import Stream
 from miha.trainer.copies import values
 from miha.trainer.custom import custom_objects
-from miha.trainer.optimizers import inner
+from miha.trainer.genes.optimizers import inner
 from miha.utils.code_digest import digest
 from miha.utils.json_values import plain
 

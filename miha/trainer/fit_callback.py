@@ -12,9 +12,9 @@ import keras
 from miha.errors import ArgumentError, MihaWarning
 from miha.records import Genome
 from miha.stretches import HyperparameterSchedule, Stretch, as_schedule
-from miha.trainer.noise import find_noise
-from miha.trainer.optimizers import MOMENTUM, has_schedule, inner, name_of
-from miha.trainer.surgery import find_slots
+from miha.trainer.genes.activations import find_slots
+from miha.trainer.genes.noise import find_noise
+from miha.trainer.genes.optimizers import MOMENTUM, has_schedule, inner, name_of
 from miha.training import cosine
 
 

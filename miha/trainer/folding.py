@@ -16,9 +16,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from miha.trainer.genes.activations import Slot, Switch
 from miha.trainer.graph import Graph, Layer, Surroundings
 from miha.trainer.rescaling import Rescaling
-from miha.trainer.surgery import Slot, Switch
 
 Function = Callable[[np.ndarray], np.ndarray]
 

@@ -20,8 +20,8 @@ from miha.trainer import loops, room
 from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.cache import keep_programs
 from miha.trainer.elementwise import choose
+from miha.trainer.genes.optimizers import name_of
 from miha.trainer.loops import Logs, in_batches
-from miha.trainer.optimizers import name_of
 from miha.trainer.population import Clones, padded, stack
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Origin, Trained, Way

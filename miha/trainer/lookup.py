@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from miha.trainer.choices import Number
+from miha.trainer.genes.switches import Number
 
 
 class GraphNumber(Number):

@@ -12,7 +12,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from miha.trainer.base import goes_on
-from miha.trainer.choices import Choice
+from miha.trainer.genes.switches import Choice
 from miha.trainer.pace import Pace
 from miha.trainer.sharding import Sharding
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from miha.records import Epoch, Genome, Snapshot, Transition
 from miha.trainer.base import Kind, goes_on
+from miha.trainer.genes.optimizers import name_of
 from miha.trainer.graphs import leaves, mapped
-from miha.trainer.optimizers import name_of
 from miha.trainer.protocol import Way
 from miha.trainer.replicas import strategy_of
 from miha.trainer.tensorflow import TensorFlowTrainer

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from miha.trainer.optimizers import inner
+from miha.trainer.genes.optimizers import inner
 
 POWERS = {
     "momentums": 1,

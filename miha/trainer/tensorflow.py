@@ -19,9 +19,9 @@ from miha.records import Epoch
 from miha.trainer.admission import held
 from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.blending import Blend
+from miha.trainer.genes.optimizers import name_of
 from miha.trainer.graphs import Step, leaves, loop_over, mapped, xla_loop_over
 from miha.trainer.lookup import GraphNumber
-from miha.trainer.optimizers import name_of
 from miha.trainer.pace import Pace
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Way

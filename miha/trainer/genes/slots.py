@@ -11,8 +11,9 @@ import keras
 
 from miha.errors import ArgumentError, MihaWarning
 from miha.space import SearchSpace
-from miha.trainer import copies, custom, surgery
-from miha.trainer.surgery import Slot
+from miha.trainer import copies, custom
+from miha.trainer.genes import activations as surgery
+from miha.trainer.genes.activations import Slot
 
 
 def choose_slots(

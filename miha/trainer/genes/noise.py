@@ -11,8 +11,8 @@ from typing import Any
 import keras
 
 from miha.trainer import copies
-from miha.trainer.choices import Choice
-from miha.trainer.surgery import unique, walk
+from miha.trainer.genes.activations import unique, walk
+from miha.trainer.genes.switches import Choice
 
 KINDS = {
     keras.layers.Dropout: "rate",

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from miha.space import OWN
-from miha.trainer.choices import Choice
+from miha.trainer.genes.switches import Choice
 
 Activation = Callable[[Any], Any]
 

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from miha.errors import ArgumentError
-from miha.trainer.choices import Number
-from miha.trainer.moments import carry
+from miha.trainer.genes.moments import carry
+from miha.trainer.genes.switches import Number
 
 CARRIED = (
     "clipnorm",

@@ -1,0 +1,1 @@
+"""What is switched at run time: activations, optimizers, noise, losses."""
