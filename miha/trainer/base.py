@@ -20,7 +20,6 @@ from miha.data.stream import Stream
 from miha.data.tensors import to_tensor
 from miha.records import Epoch, Genome, Mode, Snapshot
 from miha.space import Space
-from miha.trainer import transitions
 from miha.trainer.exporter import Exporter
 from miha.trainer.genes.activations import Slot
 from miha.trainer.genes.losses import LossSlot
@@ -28,6 +27,7 @@ from miha.trainer.genes.noise import Noise
 from miha.trainer.genes.optimizers import inner
 from miha.trainer.living import LiveNetwork
 from miha.trainer.protocol import Way
+from miha.trainer.transitions import fresh as transitions
 
 Kind = Literal["train", "test"]
 """Which of Keras' steps: `train_step` or `test_step`."""

@@ -29,7 +29,7 @@ from miha.trainer.genes.losses import LossSlot, find_loss, losses_for, smoothing
 from miha.trainer.genes.noise import Noise, choose_noise, noise_in
 from miha.trainer.protocol import Trainer
 from miha.trainer.replicas import check_divisible, replicas, strategy_of
-from miha.trainer.transitions import FreshValues
+from miha.trainer.transitions.fresh import FreshValues
 
 TRAINERS = {
     "tensorflow": ("tensorflow", "TensorFlowTrainer"),

@@ -18,7 +18,7 @@ import numpy as np
 
 from miha.trainer.genes.activations import Slot, Switch
 from miha.trainer.graph import Graph, Layer, Surroundings
-from miha.trainer.rescaling import Rescaling
+from miha.trainer.transitions.rescaled import Rescaling
 
 Function = Callable[[np.ndarray], np.ndarray]
 

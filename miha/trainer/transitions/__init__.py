@@ -1,0 +1,1 @@
+"""How a clone comes by its first values: fresh, folded, rescaled, blended."""
