@@ -85,7 +85,7 @@ def gather(
     """
     from miha.data.opening import open_data
     from miha.trainer.factory import make_trainer
-    from miha.trainer.replicas import replicas
+    from miha.trainer.network.replicas import replicas
 
     sources = open_data(model, **data, **opening)
     size, evaluated = _batch_sizes(sources[0], batch_size, validation_batch_size)

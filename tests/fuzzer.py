@@ -31,7 +31,7 @@ from strangers import CONFIG, WEIGHTS, archive, members, packed
 
 import miha
 from miha.errors import ArchiveError
-from miha.trainer.copies import from_bytes
+from miha.trainer.network.copies import from_bytes
 
 SLOWEST, LARGEST = 2.0, 2**20
 """Seconds, and KiB: one archive may take no more."""

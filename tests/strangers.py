@@ -13,7 +13,7 @@ import keras
 
 from miha.archive.archive import pack
 from miha.records import Genome
-from miha.trainer.copies import to_bytes
+from miha.trainer.network.copies import to_bytes
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 GENOME = Genome("adam", 0.001, 16)

@@ -15,9 +15,9 @@ from networks import dense
 import miha
 from miha import ArgumentError
 from miha.errors import first_line
-from miha.trainer import copies
 from miha.trainer.genes import slots
 from miha.trainer.genes.activations import find_slots
+from miha.trainer.network import copies
 
 X = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
 Y = (X.sum(1) > 0).astype("int64")

@@ -12,9 +12,9 @@ import pytest
 from networks import GALLERY, convolutional, dense, images
 
 from miha.data import arrays as data
-from miha.trainer.copies import from_bytes, to_bytes
-from miha.trainer.custom import custom_objects
-from miha.trainer.fingerprint import fingerprint
+from miha.trainer.network.copies import from_bytes, to_bytes
+from miha.trainer.network.custom_layers import custom_objects
+from miha.trainer.network.fingerprint import fingerprint
 
 
 def prepared(x, y):

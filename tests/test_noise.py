@@ -7,8 +7,8 @@ import numpy as np
 from contract import make_contract_trainer
 from keras import layers
 
-from miha.trainer.custom import custom_objects
 from miha.trainer.genes.noise import choose_noise, find_noise, noise_in
+from miha.trainer.network.custom_layers import custom_objects
 
 
 def compiled(*stack):

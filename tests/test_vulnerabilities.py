@@ -35,7 +35,7 @@ from strangers import (
 import miha
 from miha.archive.archive import vetting
 from miha.errors import ArchiveError
-from miha.trainer.copies import from_bytes
+from miha.trainer.network.copies import from_bytes
 
 LOOKUPS = ("StringLookup", "IntegerLookup", "TextVectorization")
 

@@ -16,8 +16,8 @@ import keras
 from miha.archive.hdf5 import check_weights
 from miha.archive.members import CONFIG, WEIGHTS, parse
 from miha.archive.memory_limit import budget
-from miha.trainer.copies import from_bytes
-from miha.trainer.custom import KINDS
+from miha.trainer.network.copies import from_bytes
+from miha.trainer.network.custom_layers import KINDS
 
 _KINDS = (*KINDS, keras.Operation, keras.dtype_policies.DTypePolicyMap, keras.random.SeedGenerator)
 

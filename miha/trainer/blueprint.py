@@ -11,9 +11,9 @@ import keras
 
 from miha.data.opening import Source, open_data
 from miha.errors import ArgumentError
-from miha.trainer.copies import from_bytes
-from miha.trainer.custom import custom_objects
 from miha.trainer.factory import make_trainer
+from miha.trainer.network.copies import from_bytes
+from miha.trainer.network.custom_layers import custom_objects
 from miha.trainer.protocol import Trainer
 
 LOADED = ("x", "y", "sample_weight", "validation_data")

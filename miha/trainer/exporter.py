@@ -8,11 +8,11 @@ from typing import Any
 import keras
 
 from miha.records import Genome, Snapshot
-from miha.trainer.copies import from_bytes, to_bytes, values
 from miha.trainer.genes.activations import Slot
 from miha.trainer.genes.losses import LossSlot
 from miha.trainer.genes.noise import noise_in
 from miha.trainer.genes.optimizers import Optimizers, name_of
+from miha.trainer.network.copies import from_bytes, to_bytes, values
 
 
 class Exporter:

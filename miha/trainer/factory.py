@@ -17,18 +17,18 @@ from miha.data.tensors import to_tensor
 from miha.errors import ArgumentError, first_line
 from miha.records import Mode
 from miha.space import OF_THE_LOSS, SearchSpace, Space, batch_size_bounds, values_of
-from miha.trainer import copies
-from miha.trainer.admission import check_network
 from miha.trainer.base import KerasTrainer, Settings
-from miha.trainer.custom import custom_objects
 from miha.trainer.exporter import Exporter
-from miha.trainer.fingerprint import fingerprint
 from miha.trainer.genes import optimizers, slots
 from miha.trainer.genes.activations import Slot
 from miha.trainer.genes.losses import LossSlot, find_loss, losses_for, smoothings_for
 from miha.trainer.genes.noise import Noise, choose_noise, noise_in
+from miha.trainer.network import copies
+from miha.trainer.network.admission import check_network
+from miha.trainer.network.custom_layers import custom_objects
+from miha.trainer.network.fingerprint import fingerprint
+from miha.trainer.network.replicas import check_divisible, replicas, strategy_of
 from miha.trainer.protocol import Trainer
-from miha.trainer.replicas import check_divisible, replicas, strategy_of
 from miha.trainer.transitions.fresh import FreshValues
 
 TRAINERS = {

@@ -13,12 +13,12 @@ import numpy as np
 from miha.errors import TrainerError
 from miha.records import Genome, Snapshot, Transition
 from miha.space import Space
-from miha.trainer.copies import values
 from miha.trainer.genes.activations import Slot, Switch
 from miha.trainer.genes.losses import LossSlot, Variant
 from miha.trainer.genes.noise import Noise
 from miha.trainer.genes.optimizers import Optimizers, name_of, short_decimal
 from miha.trainer.genes.switches import Choice, Number
+from miha.trainer.network.copies import values
 from miha.trainer.transitions import fresh as transitions
 from miha.trainer.transitions.blended import Blend
 from miha.trainer.transitions.folded import exchange, unfoldable

@@ -14,8 +14,8 @@ from miha.records import Epoch, Genome, Snapshot, Transition
 from miha.trainer.base import Kind, goes_on
 from miha.trainer.genes.optimizers import name_of
 from miha.trainer.graphs import leaves, mapped
+from miha.trainer.network.replicas import strategy_of
 from miha.trainer.protocol import Way
-from miha.trainer.replicas import strategy_of
 from miha.trainer.tensorflow import TensorFlowTrainer
 
 

@@ -13,8 +13,8 @@ import keras
 from miha.errors import ArgumentError
 from miha.records import Genome
 from miha.space import SearchSpace, values_of
-from miha.trainer.custom import is_custom
 from miha.trainer.genes.switches import Choice
+from miha.trainer.network.custom_layers import is_custom
 
 Variant = tuple[str, float]
 """Keras' name of a loss, and its label smoothing."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import keras
 
-from miha.trainer import copies
 from miha.trainer.genes.activations import unique, walk
 from miha.trainer.genes.switches import Choice
+from miha.trainer.network import copies
 
 KINDS = {
     keras.layers.Dropout: "rate",

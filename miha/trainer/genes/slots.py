@@ -11,9 +11,10 @@ import keras
 
 from miha.errors import ArgumentError, MihaWarning
 from miha.space import SearchSpace
-from miha.trainer import copies, custom
 from miha.trainer.genes import activations as surgery
 from miha.trainer.genes.activations import Slot
+from miha.trainer.network import copies
+from miha.trainer.network import custom_layers as custom
 
 
 def choose_slots(

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from miha.trainer.genes.activations import Slot, Switch
-from miha.trainer.graph import Graph, Layer, Surroundings
+from miha.trainer.network.layer_graph import Graph, Layer, Surroundings
 from miha.trainer.transitions.rescaled import Rescaling
 
 Function = Callable[[np.ndarray], np.ndarray]

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from miha.trainer.copies import random_state, values
+from miha.trainer.network.copies import random_state, values
 
 SHRINK, PERTURB = 0.5, 0.1
 """Shares of the old and of the fresh weights in a perturbed network.

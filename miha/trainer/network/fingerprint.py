@@ -15,9 +15,9 @@ import numpy as np
 
 from miha.data.arrays import Data
 from miha.data.stream import Stream
-from miha.trainer.copies import values
-from miha.trainer.custom import custom_objects
 from miha.trainer.genes.optimizers import inner
+from miha.trainer.network.copies import values
+from miha.trainer.network.custom_layers import custom_objects
 from miha.utils.code_digest import digest
 from miha.utils.json_values import plain
 

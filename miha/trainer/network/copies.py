@@ -20,8 +20,8 @@ from keras.src.backend.common import global_state
 from keras.src.saving import saving_lib
 
 from miha.errors import ArgumentError, first_line
-from miha.trainer.custom import culprit, custom_objects, is_custom
 from miha.trainer.genes.optimizers import inner
+from miha.trainer.network.custom_layers import culprit, custom_objects, is_custom
 
 
 def to_bytes(model: keras.Model) -> bytes:

@@ -1,0 +1,1 @@
+"""The user's network: its copies, its layers, and which networks are admitted."""
