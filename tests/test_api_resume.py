@@ -296,7 +296,7 @@ def test_what_a_users_own_part_raises_names_it_and_leaves_a_run_that_goes_on(
 
 
 def test_a_clone_that_has_no_room_on_the_device_loses(tmp_path, monkeypatch):
-    from miha.trainer.tensorflow import TensorFlowTrainer
+    from miha.trainer.tensorflow.trainer import TensorFlowTrainer
 
     train = TensorFlowTrainer.train
 

@@ -160,7 +160,7 @@ def test_a_run_that_goes_on_keeps_what_was_measured_and_equals_one_never_interru
             raise KeyboardInterrupt
 
     measured = {"graph epoch": 2.0, "xla epoch": 1.0, "xla compilation": 2.5}
-    kind = "miha.trainer.tensorflow.TensorFlowTrainer.measure_xla"
+    kind = "miha.trainer.tensorflow.trainer.TensorFlowTrainer.measure_xla"
     monkeypatch.setattr(kind, lambda trainer: measured)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     search(whole, dense(), compiler="auto").optimize()

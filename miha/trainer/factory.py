@@ -32,10 +32,10 @@ from miha.trainer.protocol import Trainer
 from miha.trainer.transitions.fresh import FreshValues
 
 TRAINERS = {
-    "tensorflow": ("tensorflow", "TensorFlowTrainer"),
+    "tensorflow": ("tensorflow.trainer", "TensorFlowTrainer"),
     "jax": ("jax", "JaxTrainer"),
     "torch": ("torch", "TorchTrainer"),
-    "mirrored": ("mirrored", "MirroredTrainer"),
+    "mirrored": ("tensorflow.mirrored", "MirroredTrainer"),
 }
 """Module and class of the trainer for each backend of Keras; imported when it is needed.
 

@@ -18,12 +18,12 @@ from miha.errors import MihaWarning
 from miha.records import Epoch
 from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.genes.optimizers import name_of
-from miha.trainer.graphs import Step, leaves, loop_over, mapped, xla_loop_over
-from miha.trainer.lookup import GraphNumber
 from miha.trainer.network.admission import held
 from miha.trainer.pace import Pace
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Way
+from miha.trainer.tensorflow.lookup import GraphNumber
+from miha.trainer.tensorflow.loops import Step, leaves, loop_over, mapped, xla_loop_over
 from miha.trainer.transitions.blended import Blend
 
 MEASURED = 64

@@ -13,10 +13,10 @@ import tensorflow as tf
 from miha.records import Epoch, Genome, Snapshot, Transition
 from miha.trainer.base import Kind, goes_on
 from miha.trainer.genes.optimizers import name_of
-from miha.trainer.graphs import leaves, mapped
 from miha.trainer.network.replicas import strategy_of
 from miha.trainer.protocol import Way
-from miha.trainer.tensorflow import TensorFlowTrainer
+from miha.trainer.tensorflow.loops import leaves, mapped
+from miha.trainer.tensorflow.trainer import TensorFlowTrainer
 
 
 class MirroredTrainer(TensorFlowTrainer):
