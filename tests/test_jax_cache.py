@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from miha.trainer.cache import cache_folder, keep_programs
+from miha.trainer.jax.cache import cache_folder, keep_programs
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from networks import convolutional, custom_step, dense, images, recurrent
 import miha
 from miha.errors import ArgumentError
 from miha.storage.journal import Journal
-from miha.trainer.elementwise import choose
-from miha.trainer.population import padded
+from miha.trainer.jax.elementwise import choose
+from miha.trainer.jax.fused import padded
 from miha.trainer.programs import MOST_PROGRAMS, Programs
 
 
@@ -221,7 +221,7 @@ def test_as_many_clones_train_at_once_as_there_is_memory_for(monkeypatch):
     trainer = make_contract_trainer(dense(), images(), batch_size=24)
     for clones, expected in ((1.9, 1), (2.1, 2), (7.9, 4), (1000, 8)):
         free = clones * trainer._clone_bytes / 0.8
-        monkeypatch.setattr("miha.trainer.room.free_bytes", lambda free=free: free)
+        monkeypatch.setattr("miha.trainer.jax.memory.free_bytes", lambda free=free: free)
         assert trainer.clones_at_once(5) == expected
 
 

@@ -33,7 +33,7 @@ from miha.trainer.transitions.fresh import FreshValues
 
 TRAINERS = {
     "tensorflow": ("tensorflow.trainer", "TensorFlowTrainer"),
-    "jax": ("jax", "JaxTrainer"),
+    "jax": ("jax.trainer", "JaxTrainer"),
     "torch": ("torch", "TorchTrainer"),
     "mirrored": ("tensorflow.mirrored", "MirroredTrainer"),
 }

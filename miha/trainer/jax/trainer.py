@@ -16,16 +16,17 @@ from jax import numpy as jnp
 from miha.data.arrays import Data
 from miha.data.stream import Stream
 from miha.records import Epoch, Genome, Snapshot, Transition
-from miha.trainer import loops, room
 from miha.trainer.base import KerasTrainer, Kind, goes_on
-from miha.trainer.cache import keep_programs
-from miha.trainer.elementwise import choose
 from miha.trainer.genes.optimizers import name_of
-from miha.trainer.loops import Logs, in_batches
-from miha.trainer.population import Clones, padded, stack
+from miha.trainer.jax import loops
+from miha.trainer.jax import memory as room
+from miha.trainer.jax.cache import keep_programs
+from miha.trainer.jax.elementwise import choose
+from miha.trainer.jax.fused import Clones, padded, stack
+from miha.trainer.jax.loops import Logs, in_batches
+from miha.trainer.jax.sharding import Sharding
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Origin, Trained, Way
-from miha.trainer.sharding import Sharding
 
 MEASURED = 32
 """Steps that are taken to measure which way is the faster one."""

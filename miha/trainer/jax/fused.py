@@ -11,7 +11,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from miha.trainer.base import Kind
-from miha.trainer.loops import Logs, State, select
+from miha.trainer.jax.loops import Logs, State, select
 
 
 @dataclass

@@ -13,8 +13,8 @@ from jax import numpy as jnp
 
 from miha.trainer.base import goes_on
 from miha.trainer.genes.switches import Choice
+from miha.trainer.jax.sharding import Sharding
 from miha.trainer.pace import Pace
-from miha.trainer.sharding import Sharding
 
 State = tuple[list[Any], ...]
 """Values of a network's variables, as Keras' stateless steps take them."""
