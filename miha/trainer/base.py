@@ -25,7 +25,7 @@ from miha.trainer.genes.activations import Slot
 from miha.trainer.genes.losses import LossSlot
 from miha.trainer.genes.noise import Noise
 from miha.trainer.genes.optimizers import inner
-from miha.trainer.living import LiveNetwork
+from miha.trainer.live_network import LiveNetwork
 from miha.trainer.protocol import Way
 from miha.trainer.transitions import fresh as transitions
 
