@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from miha.errors import StorageError as StorageError
     from miha.errors import TrainerError as TrainerError
     from miha.executors.ray import RayExecutor as RayExecutor
-    from miha.fitness import LevelAndSlope as LevelAndSlope
     from miha.mutations.base import Mutation as Mutation
     from miha.mutations.batch import BatchSizeMutation as BatchSizeMutation
     from miha.mutations.layers import ActivationMutation as ActivationMutation
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from miha.replaying import Replayed as Replayed
     from miha.replaying import replay as replay
     from miha.result import Result as Result
+    from miha.search.fitness import LevelAndSlope as LevelAndSlope
     from miha.space import SearchSpace as SearchSpace
     from miha.stretches import HyperparameterSchedule as HyperparameterSchedule
     from miha.stretches import Stretch as Stretch
@@ -66,7 +66,7 @@ _HOMES = {
     "StorageError": "errors",
     "TrainerError": "errors",
     "RayExecutor": "executors.ray",
-    "LevelAndSlope": "fitness",
+    "LevelAndSlope": "search.fitness",
     "ActivationMutation": "mutations.layers",
     "ActivationsMutation": "mutations.layers",
     "BatchSizeMutation": "mutations.batch",

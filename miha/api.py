@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from miha import checks
 from miha.archive.archive import largest_archive, pack, read
-from miha.budgets import check_budgets
 from miha.callbacks import Callback, notify
 from miha.choices import Choices, Compiler, Population, Wishes, described, settle
-from miha.crossover import MOST
 from miha.errors import ArchiveError, MihaWarning, RunExistsError, RunStopped, StorageError
 from miha.executors.crew import Crew
 from miha.executors.factory import Where, choose_executor, make_cycle_trainer
 from miha.executors.protocol import Executor, Job, Workers
 from miha.executors.worker import signature
-from miha.fitness import Fitness, LevelAndSlope
 from miha.identity import check_same, describe_run
 from miha.interrupts import resumable
 from miha.keras_callbacks import is_keras_callback
@@ -28,11 +25,14 @@ from miha.loop import Loop
 from miha.material import gather
 from miha.mutations import Mutation, resolve
 from miha.opening import choose_seed, open_run
-from miha.plan import Plan, possible_mutations, warn_of_unused
 from miha.progress import announcement, make_progress
 from miha.recorder import Recorder
 from miha.records import Genome, Schedule
 from miha.result import Result
+from miha.search.budgets import check_budgets
+from miha.search.crossover import MOST
+from miha.search.fitness import Fitness, LevelAndSlope
+from miha.search.plan import Plan, possible_mutations, warn_of_unused
 from miha.space import SearchSpace
 from miha.storage.folder import START, Keep, RunFolder, new_folder
 from miha.storage.lock import locked

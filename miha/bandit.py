@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from miha.fitness import LOSES
 from miha.mutations import Mutation
 from miha.records import Genome
-from miha.stages import begun, clones_by_cycle, stages
+from miha.search.ancestry import begun, clones_by_cycle, stages
+from miha.search.fitness import LOSES
 
 Entry = Mapping[str, Any]
 Payment = tuple[str, int, bool]

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from miha.executors.asynchronous import Asynchronous
 from miha.executors.protocol import CycleTrainer
-from miha.fitness import LOSES
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Network, Task
+from miha.search.fitness import LOSES
 
 Record = Callable[[Network, float], Network]
 """Records a network whose training began at a time of `time.perf_counter`; returns it, timed."""

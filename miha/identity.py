@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from miha.errors import MihaWarning, RunExistsError
-from miha.plan import Plan
+from miha.search.plan import Plan
 from miha.storage.folder import FORMAT, START, RunFolder
 from miha.trainer.protocol import Trainer
 from miha.utils.code_digest import digest, is_own

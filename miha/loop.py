@@ -15,24 +15,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
-from miha.backtracking import backtracked, better, gap
 from miha.callbacks import Callback, notify
 from miha.competing import Populations, populations
-from miha.crossover import mean, offspring
 from miha.errors import MihaError, MihaWarning
 from miha.executors.asynchronous import Asynchronous
 from miha.executors.protocol import CycleTrainer
-from miha.fitness import fittest
-from miha.judging import Apart, is_ahead, judged
-from miha.plan import Plan
-from miha.population import population
 from miha.racing import Race, finalists
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
-from miha.resting import is_rest, payments
+from miha.search.ancestry import clones_by_cycle, epochs_of, life, stages
+from miha.search.backtracking import backtracked, better, gap
+from miha.search.crossover import mean, offspring
+from miha.search.fitness import fittest
+from miha.search.judging import Apart, is_ahead, judged
+from miha.search.plan import Plan
+from miha.search.population import population
+from miha.search.rests import is_rest, payments
+from miha.search.stopping import is_at_target, stop_reason
 from miha.space import Space
-from miha.stages import clones_by_cycle, epochs_of, life, stages
-from miha.stopping import is_at_target, stop_reason
 from miha.storage.folder import START, archive_name
 from miha.storage.text_log import describe_training, say
 from miha.training import Training

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from miha.budgets import Budgets
 from miha.callbacks import Callback
 from miha.records import Epoch, Network, Schedule, Task
+from miha.search.budgets import Budgets
 
 if TYPE_CHECKING:
     from miha.result import Result

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from miha.fitness import fittest
 from miha.records import Network, Schedule
+from miha.search.fitness import fittest
 
 
 @dataclass(frozen=True)

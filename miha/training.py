@@ -14,10 +14,10 @@ import numpy as np
 
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError, MihaWarning, TrainerError, first_line
-from miha.fitness import LOSES, score
-from miha.plan import Plan
 from miha.randomness import generator
 from miha.records import Curve, Epoch, Network, Snapshot, Task
+from miha.search.fitness import LOSES, score
+from miha.search.plan import Plan
 from miha.trainer.protocol import Origin, Trainer
 
 LONGEST_FAILURE = 20_000

@@ -23,12 +23,10 @@ from miha.errors import TrainerError
 from miha.executors.factory import make_cycle_trainer
 from miha.executors.protocol import Job, Lost, Outcome, Workers
 from miha.executors.worker import Worker, signature
-from miha.fitness import LevelAndSlope
 from miha.identity import describe_run
 from miha.loop import Loop
 from miha.mutations import resolve
 from miha.opening import open_run
-from miha.plan import Plan, default_names
 from miha.recorder import Recorder
 from miha.records import (
     UNCHANGED,
@@ -41,6 +39,8 @@ from miha.records import (
     Task,
     Transition,
 )
+from miha.search.fitness import LevelAndSlope
+from miha.search.plan import Plan, default_names
 from miha.space import Space
 from miha.storage.folder import START, RunFolder, archive_name
 from miha.storage.logbook import Logbook

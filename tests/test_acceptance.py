@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import FakeTrainer, make_loop, make_network, run
 
-from miha.acceptance import accepted, noise
+from miha.search.acceptance import accepted, noise
 
 
 def test_a_steady_trend_is_no_noise():

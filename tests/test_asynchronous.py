@@ -16,14 +16,14 @@ import pytest
 from executor_contract import AsynchronousContract, decisions, whole
 from fakes import GENOME, FakeTrainer, FakeWorkers, make_job, make_loop, run
 
-from miha.budgets import Budgets
 from miha.checks import check_asynchronous
 from miha.competing import Poll
 from miha.errors import ArgumentError, MihaError, MihaWarning
 from miha.executors.protocol import Lost
-from miha.fitness import LOSES
 from miha.reader import load_run
 from miha.records import UNCHANGED, Change, Network, Task
+from miha.search.budgets import Budgets
+from miha.search.fitness import LOSES
 from miha.storage.journal import Journal
 
 CHILD = Path(__file__).with_name("late_child.py")

@@ -5,7 +5,7 @@ import math
 import pytest
 from fakes import FakeTrainer, make_loop, make_network, run
 
-from miha.backtracking import backtracked, better
+from miha.search.backtracking import backtracked, better
 
 BEST, SAME, WORSE = (make_network(values=(value,)) for value in (1.0, 1.04, 1.06))
 

@@ -10,11 +10,11 @@ import pytest
 from fakes import FakeTrainer, make_loop, make_network, run
 from rich.console import Console
 
-from miha.budgets import Budgets, check_budgets
 from miha.errors import ArgumentError, MihaWarning
 from miha.progress import Bar, Lines, announcement
 from miha.reader import load_run
 from miha.records import Epoch, LongestSchedule, Schedule
+from miha.search.budgets import Budgets, check_budgets
 from miha.storage.folder import FINAL
 from miha.storage.journal import Journal
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from fakes import GENOME, FakeTrainer, make_loop, make_network, run
 
-from miha.crossover import joined, mean, offspring
 from miha.errors import MihaError
 from miha.mutations import resolve
 from miha.records import Change, Snapshot
+from miha.search.crossover import joined, mean, offspring
 
 FASTER = GENOME.replace(learning_rate=0.01)
 LARGER = GENOME.replace(batch_size=8)

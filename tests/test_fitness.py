@@ -10,8 +10,8 @@ import pytest
 from fakes import make_network
 
 from miha.errors import ArgumentError, MihaError
-from miha.fitness import LOSES, LevelAndSlope, fittest, score
 from miha.records import Curve
+from miha.search.fitness import LOSES, LevelAndSlope, fittest, score
 
 
 def test_level_and_slope_join_the_gain_and_the_last_value():

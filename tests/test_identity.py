@@ -17,12 +17,12 @@ from faults import Crash, Disk
 from test_resume import story
 
 from miha.errors import JournalError, MihaWarning, RunExistsError
-from miha.fitness import LevelAndSlope
 from miha.identity import describe_run
 from miha.mutations import BatchSizeMutation, LearningRateMutation
-from miha.plan import Plan
 from miha.reader import load_run
 from miha.records import Schedule
+from miha.search.fitness import LevelAndSlope
+from miha.search.plan import Plan
 from miha.storage.journal import Journal
 from miha.utils.code_digest import digest
 

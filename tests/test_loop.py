@@ -14,10 +14,10 @@ from fakes import GENOME, SPACE, FakeTrainer, make_loop, run, until
 from miha.archive.archive import describe
 from miha.callbacks import Callback
 from miha.errors import MihaError, MihaWarning, StorageError
-from miha.fitness import LOSES
 from miha.mutations import BatchSizeMutation, Mutation
 from miha.randomness import generator
 from miha.records import UNCHANGED, Genome
+from miha.search.fitness import LOSES
 from miha.storage.folder import START
 from miha.storage.journal import Journal
 from miha.trainer.protocol import Trainer

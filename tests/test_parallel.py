@@ -16,7 +16,7 @@ from fakes import GENOME, SPACE
 
 from miha.mutations import BatchSizeMutation
 from miha.mutations.rules import broken_rule
-from miha.population import restarted
+from miha.search.population import restarted
 from miha.space import batch_size_bounds
 
 CHILD = Path(__file__).with_name("parallel_child.py")

@@ -10,7 +10,7 @@ from fakes import GENOME, RICH, RICH_SPACE, SPACE
 
 from miha.errors import MihaWarning
 from miha.mutations import resolve
-from miha.plan import possible_mutations, warn_of_unused
+from miha.search.plan import possible_mutations, warn_of_unused
 from miha.space import SearchSpace
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from fakes import GENOME, SPACE
 
-from miha.fitness import LevelAndSlope
 from miha.mutations import ActivationMutation, LearningRateMutation, resolve
-from miha.plan import Plan
-from miha.population import ADAPTIVE, population, restarted
 from miha.records import UNCHANGED, Schedule
+from miha.search.fitness import LevelAndSlope
+from miha.search.plan import Plan
+from miha.search.population import ADAPTIVE, population, restarted
 
 
 def plan(**changes):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from fakes import make_loop, make_network, run
 
-from miha.fitness import LOSES, fittest
 from miha.racing import Race, finalists, race
 from miha.records import Schedule
+from miha.search.fitness import LOSES, fittest
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_the_summary_counts_rests_and_returns(tmp_path):
 
 
 def test_the_summary_says_why_a_run_ended_early_and_which_network_it_has(tmp_path):
-    from miha.budgets import Budgets
+    from miha.search.budgets import Budgets
 
     budgets = Budgets(max_epochs=15)
     script = {4: {"val_loss": 0.001}, 5: {"val_loss": 9.0}}

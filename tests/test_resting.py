@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeTrainer, make_loop, run
 
 from miha.records import Schedule
-from miha.resting import is_rest, payments
+from miha.search.rests import is_rest, payments
 from miha.storage.logbook import Logbook
 
 

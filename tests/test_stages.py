@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from miha.stages import stages
+from miha.search.ancestry import stages
 
 
 def clone(number, parent, gene="batch_size"):

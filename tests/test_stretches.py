@@ -133,7 +133,7 @@ def test_what_diverged_is_no_part_of_it(tmp_path):
 
 
 def test_a_training_that_reached_its_target_at_once_has_one_stretch(tmp_path):
-    from miha.budgets import Budgets
+    from miha.search.budgets import Budgets
 
     run(make_loop(tmp_path, budgets=Budgets(target=1e9)))
     assert told(load_run(tmp_path).schedule) == [("initial", None, None, 2)]

@@ -15,12 +15,12 @@ from miha.callbacks import Callback
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.strategies.base import Strategy
 from miha.errors import ArgumentError
-from miha.fitness import LevelAndSlope
 from miha.mutations.base import Mutation
 from miha.mutations.batch import BatchSizeMutation
 from miha.mutations.layers import ActivationMutation
 from miha.records import Epoch, Genome, Network, Schedule
 from miha.records import Task as Training
+from miha.search.fitness import LevelAndSlope
 from miha.space import Space
 
 if TYPE_CHECKING:

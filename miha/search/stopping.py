@@ -8,8 +8,8 @@ from __future__ import annotations
 from math import isfinite
 from statistics import median
 
-from miha.plan import Plan
 from miha.records import Network
+from miha.search.plan import Plan
 from miha.storage.journal import Entry
 from miha.storage.logbook import Logbook
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from miha.bandit import Entry, learned_weights, learned_welcome, tried
 from miha.mutations import Learned, distinct_mutants, with_activations
-from miha.plan import Plan
 from miha.randomness import generator
 from miha.records import UNCHANGED, Change, Genome
+from miha.search.plan import Plan
 from miha.space import Space
 
 Mutant = tuple[Genome, Change]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from miha.acceptance import WINDOW, accepted, noise
-from miha.fitness import LOSES
-from miha.overtaking import is_in_vain, overtakes
-from miha.plan import Plan
 from miha.records import Network
+from miha.search.acceptance import WINDOW, accepted, noise
+from miha.search.fitness import LOSES
+from miha.search.overtaking import is_in_vain, overtakes
+from miha.search.plan import Plan
 
 
 class Apart:

@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from miha.budgets import Budgets
-from miha.crossover import MOST
 from miha.errors import MihaWarning
-from miha.fitness import Fitness
 from miha.mutations import MUTATIONS, Mutation, resolve
 from miha.racing import Race, race
 from miha.records import Genome, LongestSchedule, Mode, Schedule
+from miha.search.budgets import Budgets
+from miha.search.crossover import MOST
+from miha.search.fitness import Fitness
 from miha.space import OF_THE_LOSS, SearchSpace, Space
 
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from miha.overtaking import CAUTION
 from miha.records import Mode, Schedule
-from miha.stages import clones_by_cycle, stages
+from miha.search.ancestry import clones_by_cycle, stages
+from miha.search.overtaking import CAUTION
 from miha.storage.logbook import Logbook
 
 Entry = Mapping[str, Any]

@@ -1,0 +1,1 @@
+"""The rules of the search: who is in a population, who wins, when a run ends."""
