@@ -17,6 +17,7 @@ from miha.errors import ArchiveError, MihaWarning, RunExistsError, RunStopped, S
 from miha.executors.crew import Crew
 from miha.executors.factory import Where, choose_executor, make_cycle_trainer
 from miha.executors.protocol import Executor, Job, Workers
+from miha.executors.training import Training
 from miha.executors.worker import signature
 from miha.identity import check_same, describe_run
 from miha.interrupts import resumable
@@ -38,7 +39,6 @@ from miha.storage.folder import START, Keep, RunFolder, new_folder
 from miha.storage.lock import locked
 from miha.storage.logbook import Logbook
 from miha.storage.text_log import run_log, say
-from miha.training import Training
 
 if TYPE_CHECKING:
     import keras

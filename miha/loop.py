@@ -20,6 +20,7 @@ from miha.competing import Populations, populations
 from miha.errors import MihaError, MihaWarning
 from miha.executors.asynchronous import Asynchronous
 from miha.executors.protocol import CycleTrainer
+from miha.executors.training import Training
 from miha.racing import Race, finalists
 from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
@@ -35,7 +36,6 @@ from miha.search.stopping import is_at_target, stop_reason
 from miha.space import Space
 from miha.storage.folder import START, archive_name
 from miha.storage.text_log import describe_training, say
-from miha.training import Training
 from miha.utils import free_memory as memory
 
 

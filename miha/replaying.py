@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from miha.checks import check_batch_size, check_integer
 from miha.errors import ArgumentError, MihaWarning
+from miha.executors.training import train_on
 from miha.randomness import draw_seed
 from miha.records import Epoch, Genome
 from miha.space import ACTIVATIONS, MOMENTA, OF_THE_LOSS, OPTIMIZERS, OWN, SearchSpace
 from miha.stretches import HyperparameterSchedule, Stretch, as_schedule
-from miha.training import train_on
 
 if TYPE_CHECKING:
     import keras

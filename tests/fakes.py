@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from miha import training as training_module
 from miha.archive.archive import pack
 from miha.callbacks import Callback
 from miha.errors import TrainerError
+from miha.executors import training as training_module
 from miha.executors.factory import make_cycle_trainer
 from miha.executors.protocol import Job, Lost, Outcome, Workers
 from miha.executors.worker import Worker, signature

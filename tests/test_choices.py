@@ -12,9 +12,9 @@ from miha.errors import ArgumentError, RunExistsError
 from miha.executors.factory import make_cycle_trainer
 from miha.executors.fused import Fused
 from miha.executors.sequential import Sequential
+from miha.executors.training import Training
 from miha.identity import check_same
 from miha.storage.folder import RunFolder
-from miha.training import Training
 
 
 class Device(FakePopulationTrainer):

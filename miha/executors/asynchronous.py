@@ -9,8 +9,8 @@ from typing import Any
 from miha.executors.durations import expected_seconds
 from miha.executors.line import Line
 from miha.executors.protocol import Workers
+from miha.executors.training import Training
 from miha.records import UNCHANGED, Network, Snapshot, Task
-from miha.training import Training
 
 
 class Asynchronous:

@@ -11,8 +11,8 @@ from miha.executors.distributed import Distributed
 from miha.executors.fused import Fused
 from miha.executors.protocol import CycleTrainer, Executor, Workers
 from miha.executors.sequential import Sequential
+from miha.executors.training import Training
 from miha.trainer.protocol import PopulationTrainer
-from miha.training import Training
 
 Where = Literal["local", "ray"]
 

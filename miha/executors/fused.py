@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from miha.errors import MihaError, MihaWarning, TrainerError, first_line
+from miha.executors.training import Training
 from miha.records import Epoch, Network, Snapshot, Task
 from miha.trainer.protocol import PopulationTrainer, Trained
-from miha.training import Training
 
 
 @dataclass(frozen=True)

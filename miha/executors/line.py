@@ -9,9 +9,9 @@ from typing import Any
 
 from miha.errors import MihaError
 from miha.executors.protocol import Failure, Lost, Outcome, Workers
+from miha.executors.training import Training, failed
 from miha.records import Network, Snapshot, Task
 from miha.storage.text_log import warn
-from miha.training import Training, failed
 
 MOST_LOSSES = 2
 """Workers that a clone may take with it before it has failed."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from miha.executors.training import Training
 from miha.records import Network, Snapshot, Task
-from miha.training import Training
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import numpy as np
 
 from miha.errors import MihaError, TrainerError, first_line
 from miha.executors.protocol import Failure, Job, Outcome
+from miha.executors.training import LONGEST_FAILURE, train_on
 from miha.records import Epoch, Genome, Snapshot, Task
 from miha.trainer.protocol import Trainer, XlaTrainer
-from miha.training import LONGEST_FAILURE, train_on
 from miha.utils.json_values import plain
 
 
