@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from miha.reader import load_run as load_run
     from miha.records import Curve as Curve
     from miha.records import Genome as Genome
-    from miha.replaying import Replayed as Replayed
-    from miha.replaying import replay as replay
+    from miha.replay.fit_callback import ReplayCallback as ReplayCallback
+    from miha.replay.replay import Replayed as Replayed
+    from miha.replay.replay import replay as replay
+    from miha.replay.schedule import HyperparameterSchedule as HyperparameterSchedule
+    from miha.replay.schedule import Stretch as Stretch
     from miha.result import Result as Result
     from miha.search.fitness import LevelAndSlope as LevelAndSlope
     from miha.space import SearchSpace as SearchSpace
-    from miha.stretches import HyperparameterSchedule as HyperparameterSchedule
-    from miha.stretches import Stretch as Stretch
-    from miha.trainer.fit_callback import ReplayCallback as ReplayCallback
 
 # Loaded when first used, so that `import miha` is fast.
 _HOMES = {
@@ -83,13 +83,13 @@ _HOMES = {
     "load_run": "reader",
     "Curve": "records",
     "Genome": "records",
-    "Replayed": "replaying",
-    "replay": "replaying",
+    "Replayed": "replay.replay",
+    "replay": "replay.replay",
     "Result": "result",
     "SearchSpace": "space",
-    "HyperparameterSchedule": "stretches",
-    "Stretch": "stretches",
-    "ReplayCallback": "trainer.fit_callback",
+    "HyperparameterSchedule": "replay.schedule",
+    "Stretch": "replay.schedule",
+    "ReplayCallback": "replay.fit_callback",
 }
 
 __all__ = list(_HOMES)

@@ -21,7 +21,7 @@ from miha import (
     Stretch,
     replay,
 )
-from miha.replaying import _check_sizes
+from miha.replay.replay import _check_sizes
 
 DATA, VALIDATION = images(), images(32, seed=9)
 SLOTS = (("dense", "relu"), ("dense_1", "relu"))

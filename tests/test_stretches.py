@@ -10,8 +10,8 @@ from fakes import GENOME, SPACE, FakeTrainer, make_loop, run
 
 from miha.errors import ArgumentError, MihaWarning
 from miha.reader import load_run
-from miha.replaying import follow
-from miha.stretches import HyperparameterSchedule, Stretch, as_schedule, way
+from miha.replay.replay import follow
+from miha.replay.schedule import HyperparameterSchedule, Stretch, as_schedule, way
 
 ADAM = GENOME.replace(optimizer="adam", learning_rate=0.01)
 SCHEDULE = HyperparameterSchedule(

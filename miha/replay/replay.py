@@ -15,8 +15,8 @@ from miha.errors import ArgumentError, MihaWarning
 from miha.executors.training import train_on
 from miha.randomness import draw_seed
 from miha.records import Epoch, Genome
+from miha.replay.schedule import HyperparameterSchedule, Stretch, as_schedule
 from miha.space import ACTIVATIONS, MOMENTA, OF_THE_LOSS, OPTIMIZERS, OWN, SearchSpace
-from miha.stretches import HyperparameterSchedule, Stretch, as_schedule
 
 if TYPE_CHECKING:
     import keras

@@ -12,7 +12,7 @@ import keras
 from miha.errors import ArgumentError, MihaWarning
 from miha.executors.training import cosine
 from miha.records import Genome
-from miha.stretches import HyperparameterSchedule, Stretch, as_schedule
+from miha.replay.schedule import HyperparameterSchedule, Stretch, as_schedule
 from miha.trainer.genes.activations import find_slots
 from miha.trainer.genes.noise import find_noise
 from miha.trainer.genes.optimizers import MOMENTUM, has_schedule, inner, name_of

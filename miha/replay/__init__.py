@@ -1,0 +1,1 @@
+"""The schedule of hyperparameters that won, trained again."""
