@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from miha.mutations.optimizers import OptimizerMutation as OptimizerMutation
     from miha.mutations.optimizers import WeightDecayMutation as WeightDecayMutation
     from miha.mutations.weights import PerturbMutation as PerturbMutation
-    from miha.reader import load_run as load_run
     from miha.records import Curve as Curve
     from miha.records import Genome as Genome
     from miha.replay.fit_callback import ReplayCallback as ReplayCallback
@@ -45,7 +44,8 @@ if TYPE_CHECKING:
     from miha.replay.replay import replay as replay
     from miha.replay.schedule import HyperparameterSchedule as HyperparameterSchedule
     from miha.replay.schedule import Stretch as Stretch
-    from miha.result import Result as Result
+    from miha.results.reader import load_run as load_run
+    from miha.results.result import Result as Result
     from miha.search.fitness import LevelAndSlope as LevelAndSlope
     from miha.space import SearchSpace as SearchSpace
 
@@ -80,12 +80,12 @@ _HOMES = {
     "OptimizerMutation": "mutations.optimizers",
     "WeightDecayMutation": "mutations.optimizers",
     "PerturbMutation": "mutations.weights",
-    "load_run": "reader",
+    "load_run": "results.reader",
     "Curve": "records",
     "Genome": "records",
     "Replayed": "replay.replay",
     "replay": "replay.replay",
-    "Result": "result",
+    "Result": "results.result",
     "SearchSpace": "space",
     "HyperparameterSchedule": "replay.schedule",
     "Stretch": "replay.schedule",

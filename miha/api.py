@@ -29,7 +29,7 @@ from miha.opening import choose_seed, open_run
 from miha.progress import announcement, make_progress
 from miha.recorder import Recorder
 from miha.records import Genome, Schedule
-from miha.result import Result
+from miha.results.result import Result
 from miha.search.budgets import check_budgets
 from miha.search.crossover import MOST
 from miha.search.fitness import Fitness, LevelAndSlope

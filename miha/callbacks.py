@@ -9,7 +9,7 @@ from miha.errors import MihaError, RunStopped
 from miha.records import Epoch, Network, Schedule, Task
 
 if TYPE_CHECKING:
-    from miha.result import Result
+    from miha.results.result import Result
 
 
 class Callback:

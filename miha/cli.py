@@ -171,8 +171,8 @@ def _list(chosen: argparse.Namespace) -> None:
 
 
 def _report(chosen: argparse.Namespace) -> None:
-    from miha.reader import load_run
     from miha.report.page import write_report
+    from miha.results.reader import load_run
 
     path = write_report(load_run(chosen.folder), chosen.to)
     print(path)
@@ -200,6 +200,6 @@ def _watch(chosen: argparse.Namespace) -> None:
 
 
 def _export(chosen: argparse.Namespace) -> None:
-    from miha.exporting import export
+    from miha.results.export import export
 
     print(export(chosen.folder, chosen.model, chosen.to, trust=chosen.trust))

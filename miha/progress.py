@@ -15,7 +15,7 @@ from miha.records import Epoch, Network, Schedule, Task
 from miha.search.budgets import Budgets
 
 if TYPE_CHECKING:
-    from miha.result import Result
+    from miha.results.result import Result
 
 
 UNLIMITED = Budgets()

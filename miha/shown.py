@@ -13,14 +13,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from miha.errors import JournalError
-from miha.reader import load_run
+from miha.results.reader import load_run
+from miha.results.story import Story
+from miha.results.summary import summarize
+from miha.results.trials import Trial
 from miha.storage.folder import RunFolder
-from miha.story import Story
-from miha.summary import summarize
-from miha.trials import Trial
 
 if TYPE_CHECKING:
-    from miha.result import Result
+    from miha.results.result import Result
 
 
 def check_run(folder: Path) -> None:

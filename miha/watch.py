@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from miha.archive.members import read_file
 from miha.errors import MihaError
-from miha.reader import load_run
 from miha.report.content import SLOW, content
 from miha.report.page import page
+from miha.results.reader import load_run
 from miha.storage.lock import is_locked
 
 HOST = "127.0.0.1"

@@ -16,7 +16,7 @@ from fakes import GENOME, FakeTrainer, make_loop, run
 from miha.callbacks import Callback
 from miha.errors import MihaError, MihaWarning
 from miha.mutations import LearningRateMutation
-from miha.reader import load_run
+from miha.results.reader import load_run
 from miha.storage.journal import Journal
 
 SCHEDULE = {"m": 1, "n": 2, "k": 1, "c": 2, "pop_size": 6}

@@ -10,9 +10,9 @@ from typing import Any
 from fakes import GENOME, SPACE, FakeTrainer, make_loop, run
 
 from miha.errors import MihaWarning
-from miha.reader import load_run
 from miha.records import Genome
-from miha.result import Result
+from miha.results.reader import load_run
+from miha.results.result import Result
 from miha.space import Space
 from miha.storage.logbook import Logbook
 

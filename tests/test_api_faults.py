@@ -11,7 +11,7 @@ from fakes import FakeTrainer
 from faults import Crash, Disk
 
 from miha import MIHA, StorageError
-from miha.reader import load_run
+from miha.results.reader import load_run
 
 X = np.zeros((16, 1), "float32")
 

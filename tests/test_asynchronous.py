@@ -20,8 +20,8 @@ from miha.checks import check_asynchronous
 from miha.competing import Poll
 from miha.errors import ArgumentError, MihaError, MihaWarning
 from miha.executors.protocol import Lost
-from miha.reader import load_run
 from miha.records import UNCHANGED, Change, Network, Task
+from miha.results.reader import load_run
 from miha.search.budgets import Budgets
 from miha.search.fitness import LOSES
 from miha.storage.journal import Journal
@@ -266,7 +266,7 @@ def away_only(genome):
 def test_figures_and_page_tell_late_clones(tmp_path):
     pytest.importorskip("plotly")
     from miha.report.content import content
-    from miha.story import Story
+    from miha.results.story import Story
 
     run(away(tmp_path))
     result = load_run(tmp_path)
@@ -310,7 +310,7 @@ def test_a_run_that_is_killed_again_and_again_keeps_to_its_decisions(tmp_path):
 def test_what_is_exported_while_a_run_grows_is_what_is_exported_at_its_end(tmp_path, control):
     pytest.importorskip("optuna")
     from miha.integrations.optuna import to_optuna
-    from miha.story import Story
+    from miha.results.story import Story
 
     run(away(tmp_path, control=control))
     journal = tmp_path / "journal.jsonl"

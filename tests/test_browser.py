@@ -10,7 +10,7 @@ from runs import SCRIPT, grown, hostile, make_run
 
 pytest.importorskip("plotly")
 from miha.report.page import write_report
-from miha.story import Story
+from miha.results.story import Story
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from miha.errors import ArgumentError, MihaWarning
 from miha.progress import Bar, Lines, announcement
-from miha.reader import load_run
 from miha.records import Epoch, LongestSchedule, Schedule
+from miha.results.reader import load_run
 from miha.search.budgets import Budgets, check_budgets
 from miha.storage.folder import FINAL
 from miha.storage.journal import Journal

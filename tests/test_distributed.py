@@ -15,8 +15,8 @@ from miha.executors.factory import choose_executor
 from miha.executors.protocol import Lost
 from miha.executors.worker import Worker, differences, signature
 from miha.mutations import BatchSizeMutation
-from miha.reader import load_run
 from miha.records import UNCHANGED, Task
+from miha.results.reader import load_run
 
 
 def scrambled(task):

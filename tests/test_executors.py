@@ -13,8 +13,8 @@ from fakes import GENOME, FakePopulationTrainer, FakeTrainer, make_loop, run
 from miha.callbacks import Callback
 from miha.errors import MihaError, MihaWarning, TrainerError
 from miha.mutations import ActivationMutation, BatchSizeMutation, LearningRateMutation
-from miha.reader import load_run
 from miha.records import Genome
+from miha.results.reader import load_run
 from miha.storage.journal import Journal
 
 SCHEDULE = {"m": 1, "n": 2, "k": 1, "c": 2, "pop_size": 6}

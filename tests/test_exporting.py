@@ -11,7 +11,7 @@ from networks import dense, images
 
 import miha
 from miha.cli import main
-from miha.exporting import export
+from miha.results.export import export
 
 
 @pytest.fixture(scope="module")

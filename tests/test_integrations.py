@@ -13,10 +13,10 @@ from runs import SCRIPT, failing, hostile, make_run
 
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError
-from miha.reader import load_run
+from miha.results.reader import load_run
+from miha.results.story import Story
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Journal
-from miha.story import Story
 
 # MLflow's own, of the SQLAlchemy that it uses.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")

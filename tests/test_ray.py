@@ -37,7 +37,7 @@ from miha.executors.factory import choose_executor
 from miha.executors.ray import check_address
 from miha.executors.threads import environment
 from miha.mutations import LearningRateMutation
-from miha.reader import load_run
+from miha.results.reader import load_run
 from miha.storage.journal import Journal
 from miha.utils.optional import MissingPackageError
 

@@ -10,8 +10,8 @@ from fakes import FakeTrainer, make_loop, run
 
 from miha.callbacks import Callback
 from miha.errors import JournalError, MihaError
-from miha.reader import load_run
 from miha.records import Genome
+from miha.results.reader import load_run
 from miha.storage.journal import Journal
 from miha.storage.lock import locked
 

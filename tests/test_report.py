@@ -16,12 +16,12 @@ from runs import SCRIPT, failing, grown, hostile, make_run, raced, rested, spoil
 
 pytest.importorskip("plotly")
 from miha.errors import StorageError
-from miha.reader import load_run
 from miha.report.content import FIGURES, content
 from miha.report.page import page, write_report
+from miha.results.reader import load_run
+from miha.results.story import Story
+from miha.results.summary import summarize
 from miha.storage.journal import Journal
-from miha.story import Story
-from miha.summary import summarize
 
 
 @pytest.fixture(scope="module")

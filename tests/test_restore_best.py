@@ -10,8 +10,8 @@ from faults import Crash, Disk
 
 from miha.archive.archive import describe
 from miha.errors import MihaWarning
-from miha.reader import load_run
 from miha.records import Genome
+from miha.results.reader import load_run
 from miha.storage.folder import FINAL, RunFolder
 from miha.storage.journal import Journal
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from miha.callbacks import Callback
 from miha.errors import JournalError, MihaError, MihaWarning, StorageError
 from miha.mutations import BatchSizeMutation, Mutation
-from miha.reader import load_run
+from miha.results.reader import load_run
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Journal
 

@@ -8,10 +8,10 @@ import pytest
 from fakes import make_loop, run
 from runs import failing, make_run, raced, rested, spoilt
 
-from miha.reader import load_run
+from miha.results.reader import load_run
+from miha.results.story import Story
+from miha.results.trials import flat
 from miha.storage.journal import Journal
-from miha.story import Story
-from miha.trials import flat
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 from fakes import GENOME, SPACE, FakeTrainer, make_loop, run
 
 from miha.errors import ArgumentError, MihaWarning
-from miha.reader import load_run
 from miha.replay.replay import follow
 from miha.replay.schedule import HyperparameterSchedule, Stretch, as_schedule, way
+from miha.results.reader import load_run
 
 ADAM = GENOME.replace(optimizer="adam", learning_rate=0.01)
 SCHEDULE = HyperparameterSchedule(

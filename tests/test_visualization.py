@@ -14,9 +14,9 @@ from runs import SCRIPT, failing, hostile, make_run, raced, rested, spoilt
 pytest.importorskip("plotly")
 from miha import visualization as figures
 from miha.errors import MihaError
+from miha.results.story import Story
 from miha.storage.journal import Journal
 from miha.storage.logbook import Logbook
-from miha.story import Story
 from miha.visualization.gains import GainScale
 from miha.visualization.scales import Scale
 from miha.visualization.theme import log_ticks

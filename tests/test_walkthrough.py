@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from miha.reader import load_run
+from miha.results.reader import load_run
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")

@@ -18,8 +18,8 @@ from runs import hostile, make_run
 pytest.importorskip("plotly")
 from miha.callbacks import Callback
 from miha.errors import JournalError
-from miha.reader import load_run
 from miha.report.content import FIGURES, SLOW, content
+from miha.results.reader import load_run
 from miha.storage.journal import Journal
 from miha.storage.lock import locked
 from miha.watch import Watched, address, make_server

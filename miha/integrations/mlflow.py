@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from miha.callbacks import Callback
 from miha.errors import MihaError
 from miha.integrations.times import began
-from miha.reader import load_run
+from miha.results.reader import load_run
+from miha.results.story import Story
+from miha.results.trials import Trial, flat, is_number
 from miha.storage.folder import RunFolder
-from miha.story import Story
-from miha.trials import Trial, flat, is_number
 from miha.utils.optional import need
 
 if TYPE_CHECKING:
-    from miha.result import Result
+    from miha.results.result import Result
 
 BATCH = {"metrics": 1000, "params": 100, "tags": 100}
 """How many of each MLflow takes at once."""

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from miha.errors import MihaError
 from miha.integrations.times import began
-from miha.story import Story
-from miha.trials import WIDE, Trial, is_number
+from miha.results.story import Story
+from miha.results.trials import WIDE, Trial, is_number
 from miha.utils.json_values import plain
 from miha.utils.optional import need
 
 if TYPE_CHECKING:
     import optuna
 
-    from miha.result import Result
+    from miha.results.result import Result
 
 Target = Literal["value", "fitness", "gain"]
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from miha.callbacks import Callback
 from miha.integrations.times import began
-from miha.reader import load_run
+from miha.results.reader import load_run
+from miha.results.story import Story
+from miha.results.trials import Trial, is_number
 from miha.storage.disk import on_disk
-from miha.story import Story
-from miha.trials import Trial, is_number
 from miha.utils.optional import need
 
 if TYPE_CHECKING:
-    from miha.result import Result
+    from miha.results.result import Result
 
 NAME = "tensorboard"
 _EVENTS = "events.out.tfevents"

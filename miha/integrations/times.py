@@ -9,7 +9,7 @@ from miha.errors import JournalError
 from miha.storage.folder import RunFolder
 
 if TYPE_CHECKING:
-    from miha.result import Result
+    from miha.results.result import Result
 
 
 def began(result: Result) -> float:

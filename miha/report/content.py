@@ -12,17 +12,17 @@ from urllib.parse import quote
 
 from miha import visualization as figures
 from miha.errors import MihaError
+from miha.results.story import Story
+from miha.results.summary import last_genes, short, starting_genes, summarize
+from miha.results.trials import NO_GENE, Trial
 from miha.storage.folder import RunFolder
-from miha.story import Story
-from miha.summary import last_genes, short, starting_genes, summarize
-from miha.trials import NO_GENE, Trial
 from miha.utils.json_values import plain
 from miha.utils.optional import need
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from miha.result import Result
+    from miha.results.result import Result
 
 FIGURES: Mapping[str, tuple[Callable[[Result], go.Figure], str]] = {
     "history": (

@@ -6,12 +6,12 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import MihaError
-from miha.story import Story
-from miha.summary import summarize
-from miha.trials import Trial
+from miha.results.story import Story
+from miha.results.summary import summarize
+from miha.results.trials import Trial
 
 if TYPE_CHECKING:
-    from miha.result import Result
+    from miha.results.result import Result
 
 MOST_ROWS = 30
 """Cycles that are shown, the last ones."""

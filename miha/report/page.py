@@ -17,7 +17,7 @@ from miha.storage.disk import placed, write_whole
 from miha.utils.optional import need
 
 if TYPE_CHECKING:
-    from miha.result import Result
+    from miha.results.result import Result
 
 NAME = "report.html"
 

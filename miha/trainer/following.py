@@ -13,14 +13,14 @@ from miha.archive.archive import read
 from miha.callbacks import Callback
 from miha.errors import RunStopped
 from miha.keras_callbacks import is_keras_callback
-from miha.placing import trials
 from miha.records import Epoch, Genome, Network, Schedule, Snapshot, Task
+from miha.results.placing import trials
 from miha.storage.journal import Journal
 from miha.storage.logbook import Logbook
 from miha.trainer.protocol import Mirror, Trainer
 
 if TYPE_CHECKING:
-    from miha.result import Result
+    from miha.results.result import Result
 
 
 def join_keras_callbacks(callbacks: Sequence[Any], trainer: Trainer) -> list[Callback]:

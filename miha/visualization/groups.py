@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from miha.story import Story
-from miha.trials import Trial, is_number
+from miha.results.story import Story
+from miha.results.trials import Trial, is_number
 from miha.visualization.theme import safe
 
 MOST_VALUES = 25

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from miha.story import Story
-from miha.trials import NO_GENE, Trial
+from miha.results.story import Story
+from miha.results.trials import NO_GENE, Trial
 from miha.visualization.theme import (
     FAINT,
     GREY,
@@ -25,7 +25,7 @@ from miha.visualization.words import describe
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from miha.result import Result
+    from miha.results.result import Result
 
 WIDE = 20.0
 """From the ratio of the largest to the smallest on, values are shown on a logarithmic axis."""

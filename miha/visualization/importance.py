@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import optuna
     import plotly.graph_objects as go
 
-    from miha.result import Result
+    from miha.results.result import Result
 
 FEWEST = 4
 """Clones below which there is nothing to explain."""

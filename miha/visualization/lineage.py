@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from miha.story import Story
-from miha.trials import NO_GENE, Trial
+from miha.results.story import Story
+from miha.results.trials import NO_GENE, Trial
 from miha.visualization.gains import GainScale
 from miha.visualization.theme import GREY, MAIN, figure, look, safe, title
 from miha.visualization.words import describe
@@ -16,7 +16,7 @@ from miha.visualization.words import describe
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from miha.result import Result
+    from miha.results.result import Result
 
 Place = tuple[float, float]
 """Column and rank."""

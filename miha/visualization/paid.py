@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from miha.story import Story
+from miha.results.story import Story
 from miha.visualization.gains import GainScale
 from miha.visualization.groups import Group, by_kind, by_value
 from miha.visualization.theme import GREY, MAIN, figure, look, title
@@ -16,7 +16,7 @@ from miha.visualization.words import describe
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from miha.result import Result
+    from miha.results.result import Result
 
 
 def plot_what_paid(result: Result) -> go.Figure:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from miha.errors import MihaError
-from miha.story import Story
-from miha.trials import Trial
+from miha.results.story import Story
+from miha.results.trials import Trial
 from miha.visualization.gains import GainScale
 from miha.visualization.parallel import chosen
 from miha.visualization.scales import Scale
@@ -19,7 +19,7 @@ from miha.visualization.words import describe
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from miha.result import Result
+    from miha.results.result import Result
 
 
 def plot_pairs(result: Result, genes: Sequence[str] | None = None) -> go.Figure:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import MihaError
-from miha.story import Story
-from miha.trials import Trial
+from miha.results.story import Story
+from miha.results.trials import Trial
 from miha.visualization.gains import GainScale
 from miha.visualization.scales import Scale
 from miha.visualization.theme import figure, title
@@ -15,7 +15,7 @@ from miha.visualization.theme import figure, title
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from miha.result import Result
+    from miha.results.result import Result
 
 MOST_AXES = 12
 """Hyperparameters that are shown unless they are named."""

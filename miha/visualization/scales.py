@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from miha.trials import WIDE, is_number
+from miha.results.trials import WIDE, is_number
 from miha.visualization.theme import cut, log_ticks
 
 

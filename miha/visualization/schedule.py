@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from miha.story import Story
-from miha.trials import is_number
+from miha.results.story import Story
+from miha.results.trials import is_number
 from miha.visualization.theme import COLOURS, GREY, MAIN, figure, log_axis, safe, title
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from miha.result import Result
+    from miha.results.result import Result
 
 MOST_LANES = 24
 """Hyperparameters in words that are shown; beyond, those that never changed are left out."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from miha.story import Story
-from miha.trials import Trial
+from miha.results.story import Story
+from miha.results.trials import Trial
 from miha.visualization.theme import number, safe, signed
 
 

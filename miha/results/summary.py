@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from miha.results.story import Story
+from miha.results.trials import NO_GENE, Trial, flat, is_number
 from miha.storage.folder import RunFolder
-from miha.story import Story
-from miha.trials import NO_GENE, Trial, flat, is_number
 
 if TYPE_CHECKING:
-    from miha.result import Result
+    from miha.results.result import Result
 
 MOST_GENES = 8
 """Hyperparameters that a sentence names."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from miha.archive.archive import load
 from miha.errors import MihaError
-from miha.reader import load_run
-from miha.result import Result
+from miha.results.reader import load_run
+from miha.results.result import Result
 from miha.storage.disk import placed
 from miha.utils.optional import need
 

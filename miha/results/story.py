@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from miha.placing import trials
 from miha.records import Mode
-from miha.trials import NO_GENE, Trial
+from miha.results.placing import trials
+from miha.results.trials import NO_GENE, Trial
 
 if TYPE_CHECKING:
-    from miha.result import Result
+    from miha.results.result import Result
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import optuna
     import plotly.graph_objects as go
 
-    from miha.result import Result
+    from miha.results.result import Result
 
 
 class Showing:

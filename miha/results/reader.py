@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from miha.archive.archive import load
-from miha.result import Result
+from miha.results.result import Result
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Journal
 from miha.storage.lock import is_locked

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from miha.results.trials import NO_GENE, Trial, as_number, flat
 from miha.storage.journal import Entry
 from miha.storage.logbook import Logbook
-from miha.trials import NO_GENE, Trial, as_number, flat
 
 
 def trials(log: Logbook) -> Iterator[Trial]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from miha.errors import ArchiveError, MihaError, MihaWarning
 from miha.records import Genome, Mode
 from miha.replay.schedule import HyperparameterSchedule
-from miha.showing import Showing
+from miha.results.delegates import Showing
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Entry
 from miha.storage.logbook import Logbook
