@@ -20,8 +20,8 @@ from miha.executors.protocol import Executor, Job, Workers
 from miha.executors.training import Training
 from miha.executors.worker import signature
 from miha.identity import check_same, describe_run
+from miha.integrations.keras_checks import is_keras_callback
 from miha.interrupts import resumable
-from miha.keras_callbacks import is_keras_callback
 from miha.loop import Loop
 from miha.material import gather
 from miha.mutations import Mutation, resolve
@@ -429,7 +429,7 @@ class MIHA:
         self, callbacks: Sequence[Callback | keras.callbacks.Callback], verbose: int
     ) -> list[Callback]:
         """Return who watches the run: a progress bar, and what the user gives."""
-        from miha.trainer.following import join_keras_callbacks
+        from miha.integrations.keras_callbacks import join_keras_callbacks
 
         progress = make_progress(verbose, self._plan.monitor, self._plan.budgets)
         return [*progress, *join_keras_callbacks(callbacks, self._trainer)]

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from miha.callbacks import Callback
 from miha.errors import ArgumentError
-from miha.keras_callbacks import check_keras_callback, is_keras_callback
+from miha.integrations.keras_checks import check_keras_callback, is_keras_callback
 from miha.mutations import Mutation, mutate
 from miha.randomness import generator
 from miha.records import Genome, Mode, Schedule

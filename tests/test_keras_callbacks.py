@@ -182,7 +182,7 @@ def test_a_race_and_a_crossing_are_called_as_the_main_line_that_they_became(tmp_
         raise AssertionError(f"{path} may not be written yet")
 
     # Archives are written in the background: what this process has trained is in its memory.
-    monkeypatch.setattr("miha.trainer.following.read", read)
+    monkeypatch.setattr("miha.integrations.keras_callbacks.read", read)
     recording = Recording()
     changes = {"n": 2, "c": 3, "pop_size": 4, "racing": True, "crossover": True, "restarts": 1}
     result = start(tmp_path / "run", [recording], **changes).optimize()
@@ -200,7 +200,9 @@ def test_a_race_and_a_crossing_are_called_as_the_main_line_that_they_became(tmp_
 
 
 def test_a_control_that_wins_by_the_margin_is_called_from_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("miha.trainer.following.read", lambda path: pytest.fail(str(path)))
+    monkeypatch.setattr(
+        "miha.integrations.keras_callbacks.read", lambda path: pytest.fail(str(path))
+    )
     recording = Recording()
     changes = {"m": 4, "margin": 1e6, "c": 1, "restarts": 0}  # No mutant is better by so much.
     result = start(tmp_path / "run", [recording], **changes).optimize()

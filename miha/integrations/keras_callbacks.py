@@ -12,7 +12,7 @@ import keras
 from miha.archive.archive import read
 from miha.callbacks import Callback
 from miha.errors import RunStopped
-from miha.keras_callbacks import is_keras_callback
+from miha.integrations.keras_checks import is_keras_callback
 from miha.records import Epoch, Genome, Network, Schedule, Snapshot, Task
 from miha.results.placing import trials
 from miha.storage.journal import Journal
