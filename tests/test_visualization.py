@@ -17,7 +17,7 @@ from miha.errors import MihaError
 from miha.results.story import Story
 from miha.storage.journal import Journal
 from miha.storage.logbook import Logbook
-from miha.visualization.gains import GainScale
+from miha.visualization.gain_axis import GainScale
 from miha.visualization.scales import Scale
 from miha.visualization.theme import log_ticks
 

@@ -5,10 +5,10 @@ They are Plotly's; ``pip install 'miha[plot]'`` installs it.
 
 from __future__ import annotations
 
+from miha.visualization.gains import plot_what_paid
 from miha.visualization.history import plot_learning_history
 from miha.visualization.importance import plot_importance
 from miha.visualization.lineage import plot_lineage
-from miha.visualization.paid import plot_what_paid
 from miha.visualization.pairs import plot_pairs
 from miha.visualization.parallel import plot_parallel_coordinate
 from miha.visualization.schedule import plot_schedule

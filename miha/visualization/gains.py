@@ -1,96 +1,146 @@
-"""Gains on an axis: a few are hundreds of times the others, and all shall be seen."""
+"""What paid: how much each kind of mutation, and each value, gained on this problem."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from miha.visualization.theme import SCALE
+import numpy as np
 
-REACH = 1e5
-"""How many times the unit the axis is long on each side; what is beyond lies at its end."""
+from miha.results.story import Story
+from miha.visualization.gain_axis import GainScale
+from miha.visualization.groups import Group, by_kind, by_value
+from miha.visualization.hover import describe
+from miha.visualization.theme import GREY, MAIN, figure, look, title
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from miha.results.result import Result
 
 
-@dataclass(frozen=True)
-class GainScale:
-    """Places of gains: linear about zero, as logarithms beyond, and not without end.
+def plot_what_paid(result: Result) -> go.Figure:
+    """Plot how much each kind of mutation gained, and each value that a mutation brought.
 
-    Attributes:
-        unit: Up to where it is linear, positive: the median of the gains' absolute values.
-        low: The smallest gain, at most 0.
-        high: The largest gain, at least 0.
+    The gain of a clone is its fitness less that of its cycle's unchanged clone (less its cycle's
+    mean where there is none). A point is a mutation, after the last training of its clone in its
+    cycle; a diamond is the median, a bar its 95 % interval.
+
+    Args:
+        result: A run, finished or not.
+
+    Returns:
+        A Plotly figure.
+
+    Raises:
+        MissingPackageError: Plotly is not installed.
     """
+    story = Story.of(result)
+    kinds, values = by_kind(story), by_value(story)
+    groups = [*kinds, *values]
+    scale = GainScale.of(clone.gain for clone in story.clones)
+    data = [
+        trace
+        for row, part in enumerate((kinds, values), start=1)
+        for trace in _panel(story, part, scale, row)
+    ]
+    places, texts = scale.ticks()
+    share = (len(kinds) + 1) / (len(groups) + 3)
+    return figure(
+        data,
+        title=title("What paid: gain in fitness over the unchanged clone"),
+        height=200 + 34 * len(groups),
+        showlegend=False,
+        xaxis={
+            "title": {"text": "gain in fitness (open triangles at the left edge: failed)"},
+            "range": list(scale.bounds),
+            "tickvals": places,
+            "ticktext": texts,
+            "zeroline": True,
+            "zerolinecolor": GREY,
+            "zerolinewidth": 2,
+            "anchor": "free",
+            "position": 0,
+        },
+        yaxis={**_axis(kinds), "domain": [1 - share + 0.02, 1]},
+        yaxis2={**_axis(values), "domain": [0, 1 - share - 0.04]},
+    )
 
-    unit: float
-    low: float
-    high: float
 
-    @classmethod
-    def of(cls, gains: Iterable[float | None]) -> GainScale:
-        """Return a scale with a place for all of some gains."""
-        known = [gain for gain in gains if gain is not None]
-        sizes = sorted(abs(gain) for gain in known if gain)
-        # Where most gains are next to nothing, the others shall not all lie at the end.
-        large = sizes[9 * (len(sizes) - 1) // 10] if sizes else 1.0
-        unit = max(sizes[len(sizes) // 2], 10 * large / REACH) if sizes else 1.0
-        return cls(unit, min([0.0, *known]), max([0.0, *known]))
+def _panel(
+    story: Story, groups: Sequence[Group], scale: GainScale, row: int
+) -> Iterator[dict[str, Any]]:
+    axis = {"yaxis": "y" if row == 1 else f"y{row}"}
+    for place, group in enumerate(groups):
+        yield {**_points(story, group, place, scale), **axis}
+    yield {**_medians(groups, scale), **axis}
 
-    def place(self, gain: float) -> float:
-        """Return where a gain lies."""
-        return math.asinh(max(-REACH, min(gain / self.unit, REACH)))
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Where the smallest and the largest gain lie, with some room."""
-        low, high = self.place(self.low), self.place(self.high)
-        room = 0.05 * (high - low) or 1.0
-        return low - room, high + room
+def _points(story: Story, group: Group, place: int, scale: GainScale) -> dict[str, Any]:
+    """Return the clones of a group, scattered a little so that none hides another."""
+    colour, symbol = look(story.gene_kinds, group.kind)
+    edge, few = scale.bounds[0], len(group.clones) < 60
+    gains = [clone.gain for clone in group.clones]
+    scatter = np.random.default_rng(place).uniform(-0.22, 0.22, len(gains))
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [edge if gain is None else scale.place(gain) for gain in gains],
+        "y": [place + float(shift) for shift in scatter],
+        "text": [describe(story, clone) for clone in group.clones],
+        "hovertemplate": "%{text}<extra></extra>",
+        "cliponaxis": False,
+        "marker": {
+            "color": colour,
+            "size": 7 if few else 5,
+            "opacity": 0.6 if few else 0.35,
+            "symbol": [symbol if gain is not None else "triangle-left-open" for gain in gains],
+        },
+    }
 
-    def ticks(self, gap: float = 0.05) -> tuple[list[float], list[str]]:
-        """Return where to write gains on the axis, and what.
 
-        Args:
-            gap: How far apart at least, as a share of the axis.
-        """
-        end = REACH * self.unit
-        largest = min(max(abs(self.low), abs(self.high), self.unit), end)
-        exponents = range(math.floor(math.log10(self.unit)), math.floor(math.log10(largest)) + 1)
-        powers = [10.0**exponent for exponent in exponents][-5:]
-        steps = powers if len(powers) > 3 else [f * p for p in powers for f in (1, 3)]
-        below = [-v for v in steps if -v >= self.low] + [-end] * (self.low < -end)
-        above = [v for v in steps if v <= self.high] + [end] * (self.high > end)
-        shown = [*self._apart(below, gap)[::-1], 0.0, *self._apart(above, gap)]
-        return [self.place(v) for v in shown], [self._text(v, end) for v in shown]
+def _medians(groups: Sequence[Group], scale: GainScale) -> dict[str, Any]:
+    shown = [(place, group) for place, group in enumerate(groups) if group.gains]
+    middles = [scale.place(group.middle) for _, group in shown]
+    intervals = [group.interval() or (group.middle, group.middle) for _, group in shown]
+    lows, highs = ([scale.place(i[end]) for i in intervals] for end in (0, 1))
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": middles,
+        "y": [place for place, _ in shown],
+        "text": [_say(group) for _, group in shown],
+        "hovertemplate": "%{text}<extra></extra>",
+        "cliponaxis": False,
+        "marker": {
+            "symbol": "diamond",
+            "size": 11,
+            "color": MAIN,
+            "line": {"color": "#ffffff", "width": 1},
+        },
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - middle for high, middle in zip(highs, middles, strict=True)],
+            "arrayminus": [middle - low for low, middle in zip(lows, middles, strict=True)],
+            "color": MAIN,
+            "thickness": 2.5,
+            "width": 5,
+        },
+    }
 
-    def _text(self, gain: float, end: float) -> str:
-        sign = {-end: "≤ ", end: "≥ "}.get(gain, "")
-        return f"{sign}{float(f'{gain:.2g}'):+g}" if gain else "0"
 
-    def _apart(self, values: Sequence[float], gap: float) -> list[float]:
-        """Leave out values that would stand too close to zero or to each other; larger ones win."""
-        gap, kept = gap * (self.bounds[1] - self.bounds[0]), list[float]()
-        for value in reversed(values):
-            place = abs(self.place(value))
-            if place >= gap and all(abs(self.place(k)) - place >= gap for k in kept):
-                kept.insert(0, value)
-        return kept
+def _say(group: Group) -> str:
+    interval = group.interval()
+    between = "" if interval is None else f"<br>95 %: {interval[0]:+.4g} to {interval[1]:+.4g}"
+    return f"<b>{group.describe()}</b><br>median gain {group.middle:+.4g}{between}"
 
-    def colours(self, gains: Sequence[float]) -> dict[str, object]:
-        """Return the part of a marker or line that colours it by gain."""
-        places, texts = self.ticks()
-        largest = max(map(abs, (self.place(self.low), self.place(self.high)))) or 1.0
-        return {
-            "color": [self.place(gain) for gain in gains],
-            "colorscale": [list(stop) for stop in SCALE],
-            "cmin": -largest,
-            "cmax": largest,
-            "showscale": True,
-            "colorbar": {
-                "title": {"text": "gain"},
-                "thickness": 14,
-                "outlinewidth": 0,
-                "tickvals": places,
-                "ticktext": texts,
-            },
-        }
+
+def _axis(groups: Sequence[Group]) -> dict[str, Any]:
+    return {
+        "tickvals": list(range(len(groups))),
+        "ticktext": [group.describe() for group in groups],
+        "range": [-0.7, max(len(groups) - 0.3, 0.7)],
+        "ticks": "",
+        "showgrid": False,
+    }

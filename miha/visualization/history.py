@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from miha.results.story import Story
 from miha.results.trials import NO_GENE, Trial
+from miha.visualization.hover import describe
 from miha.visualization.theme import (
     FAINT,
     GREY,
@@ -20,7 +21,6 @@ from miha.visualization.theme import (
     safe,
     title,
 )
-from miha.visualization.words import describe
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

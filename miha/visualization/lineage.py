@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from miha.results.story import Story
 from miha.results.trials import NO_GENE, Trial
-from miha.visualization.gains import GainScale
+from miha.visualization.gain_axis import GainScale
+from miha.visualization.hover import describe
 from miha.visualization.theme import GREY, MAIN, figure, look, safe, title
-from miha.visualization.words import describe
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -10,11 +10,11 @@ import numpy as np
 from miha.errors import MihaError
 from miha.results.story import Story
 from miha.results.trials import Trial
-from miha.visualization.gains import GainScale
+from miha.visualization.gain_axis import GainScale
+from miha.visualization.hover import describe
 from miha.visualization.parallel import chosen
 from miha.visualization.scales import Scale
 from miha.visualization.theme import GREY, figure, safe, title
-from miha.visualization.words import describe
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

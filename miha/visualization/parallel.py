@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from miha.errors import MihaError
 from miha.results.story import Story
 from miha.results.trials import Trial
-from miha.visualization.gains import GainScale
+from miha.visualization.gain_axis import GainScale
 from miha.visualization.scales import Scale
 from miha.visualization.theme import figure, title
 
