@@ -26,9 +26,9 @@ from miha.loop import Loop
 from miha.material import gather
 from miha.mutations import Mutation, resolve
 from miha.opening import choose_seed, open_run
-from miha.progress import announcement, make_progress
 from miha.recorder import Recorder
 from miha.records import Genome, Schedule
+from miha.report.progress import announcement, make_progress
 from miha.results.result import Result
 from miha.search.budgets import check_budgets
 from miha.search.crossover import MOST

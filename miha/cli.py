@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         if chosen.is_of_run:
-            from miha.shown import check_run
+            from miha.report.terminal import check_run
 
             check_run(chosen.folder)
         chosen.run(chosen)
@@ -159,13 +159,13 @@ def _port(text: str) -> int:
 
 
 def _show(chosen: argparse.Namespace) -> None:
-    from miha.shown import print_run
+    from miha.report.terminal import print_run
 
     print_run(chosen.folder, chosen.all)
 
 
 def _list(chosen: argparse.Namespace) -> None:
-    from miha.shown import print_runs
+    from miha.report.terminal import print_runs
 
     print_runs(chosen.folder)
 
@@ -181,7 +181,7 @@ def _report(chosen: argparse.Namespace) -> None:
 
 
 def _watch(chosen: argparse.Namespace) -> None:
-    from miha.watch import address, make_server
+    from miha.report.server import address, make_server
 
     try:
         server = make_server(chosen.folder, chosen.port)

@@ -11,8 +11,8 @@ from fakes import FakeTrainer, make_loop, make_network, run
 from rich.console import Console
 
 from miha.errors import ArgumentError, MihaWarning
-from miha.progress import Bar, Lines, announcement
 from miha.records import Epoch, LongestSchedule, Schedule
+from miha.report.progress import Bar, Lines, announcement
 from miha.results.reader import load_run
 from miha.search.budgets import Budgets, check_budgets
 from miha.storage.folder import FINAL

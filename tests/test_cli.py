@@ -181,7 +181,7 @@ def test_watch_serves_until_it_is_interrupted(runs, heeded):
 
 def test_a_port_that_is_taken_is_an_error_with_words(capsys, runs):
     pytest.importorskip("plotly")
-    from miha.watch import make_server
+    from miha.report.server import make_server
 
     with make_server(runs / "mnist") as server:
         status, _, err = call(capsys, "watch", runs / "mnist", "--port", server.server_port)

@@ -12,8 +12,8 @@ import pytest
 from fakes import make_loop, make_network, run
 from rich.console import Console
 
-from miha.progress import Bar, Lines, announcement, make_progress, place, winner_line
 from miha.records import Change, Network, Schedule
+from miha.report.progress import Bar, Lines, announcement, make_progress, place, winner_line
 
 SCHEDULE = Schedule(m=2, n=2, k=1, c=1, pop_size=2)
 CLONES = [

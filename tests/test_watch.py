@@ -19,10 +19,10 @@ pytest.importorskip("plotly")
 from miha.callbacks import Callback
 from miha.errors import JournalError
 from miha.report.content import FIGURES, SLOW, content
+from miha.report.server import Watched, address, make_server
 from miha.results.reader import load_run
 from miha.storage.journal import Journal
 from miha.storage.lock import locked
-from miha.watch import Watched, address, make_server
 
 
 @contextmanager
