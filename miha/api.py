@@ -9,27 +9,27 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from miha import checks
 from miha.archive.archive import largest_archive, pack, read
 from miha.callbacks import Callback, notify
-from miha.choices import Choices, Compiler, Population, Wishes, described, settle
 from miha.errors import ArchiveError, MihaWarning, RunExistsError, RunStopped, StorageError
 from miha.executors.crew import Crew
 from miha.executors.factory import Where, choose_executor, make_cycle_trainer
 from miha.executors.protocol import Executor, Job, Workers
 from miha.executors.training import Training
 from miha.executors.worker import signature
-from miha.identity import check_same, describe_run
 from miha.integrations.keras_checks import is_keras_callback
-from miha.interrupts import resumable
-from miha.loop import Loop
-from miha.material import gather
 from miha.mutations import Mutation, resolve
-from miha.opening import choose_seed, open_run
-from miha.recorder import Recorder
 from miha.records import Genome, Schedule
 from miha.report.progress import announcement, make_progress
 from miha.results.result import Result
+from miha.run import checks
+from miha.run.identity import check_same, describe_run
+from miha.run.interrupts import resumable
+from miha.run.loop import Loop
+from miha.run.recorder import Recorder
+from miha.run.resume import choose_seed, open_run
+from miha.run.setup import gather
+from miha.run.ways import Choices, Compiler, Population, Wishes, described, settle
 from miha.search.budgets import check_budgets
 from miha.search.crossover import MOST
 from miha.search.fitness import Fitness, LevelAndSlope

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from miha.executors.asynchronous import Asynchronous
 from miha.executors.protocol import CycleTrainer
-from miha.recorder import Recorder
 from miha.records import UNCHANGED, Network, Task
+from miha.run.recorder import Recorder
 from miha.search.fitness import LOSES
 
 Record = Callable[[Network, float], Network]

@@ -23,11 +23,7 @@ from miha.executors import training as training_module
 from miha.executors.factory import make_cycle_trainer
 from miha.executors.protocol import Job, Lost, Outcome, Workers
 from miha.executors.worker import Worker, signature
-from miha.identity import describe_run
-from miha.loop import Loop
 from miha.mutations import resolve
-from miha.opening import open_run
-from miha.recorder import Recorder
 from miha.records import (
     UNCHANGED,
     Change,
@@ -39,6 +35,10 @@ from miha.records import (
     Task,
     Transition,
 )
+from miha.run.identity import describe_run
+from miha.run.loop import Loop
+from miha.run.recorder import Recorder
+from miha.run.resume import open_run
 from miha.search.fitness import LevelAndSlope
 from miha.search.plan import Plan, default_names
 from miha.space import Space

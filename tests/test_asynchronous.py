@@ -16,12 +16,12 @@ import pytest
 from executor_contract import AsynchronousContract, decisions, whole
 from fakes import GENOME, FakeTrainer, FakeWorkers, make_job, make_loop, run
 
-from miha.checks import check_asynchronous
 from miha.competing import Poll
 from miha.errors import ArgumentError, MihaError, MihaWarning
 from miha.executors.protocol import Lost
 from miha.records import UNCHANGED, Change, Network, Task
 from miha.results.reader import load_run
+from miha.run.checks import check_asynchronous
 from miha.search.budgets import Budgets
 from miha.search.fitness import LOSES
 from miha.storage.journal import Journal

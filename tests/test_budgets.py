@@ -53,7 +53,7 @@ class TimedTrainer(FakeTrainer):
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in ("miha.loop", "miha.competing"):
+    for module in ("miha.run.loop", "miha.competing"):
         monkeypatch.setattr(f"{module}.time", clock)
     return clock
 

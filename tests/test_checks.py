@@ -9,7 +9,10 @@ import pytest
 from fakes import GENOME, RICH_SPACE, SPACE, FakeTrainer
 
 from miha.callbacks import Callback
-from miha.checks import (
+from miha.errors import ArgumentError, MihaError
+from miha.mutations import ActivationMutation, BatchSizeMutation
+from miha.records import Schedule
+from miha.run.checks import (
     check_batch_size,
     check_choices,
     check_integer,
@@ -18,9 +21,6 @@ from miha.checks import (
     check_schedule,
     resolve_monitor,
 )
-from miha.errors import ArgumentError, MihaError
-from miha.mutations import ActivationMutation, BatchSizeMutation
-from miha.records import Schedule
 
 SCHEDULE = Schedule(m=2, n=2, k=1, c=2, pop_size=3)
 METRICS = FakeTrainer.metrics

@@ -7,13 +7,13 @@ import json
 import pytest
 from fakes import FakePopulationTrainer, FakeTrainer
 
-from miha.choices import Choices, Wishes, described, settle
 from miha.errors import ArgumentError, RunExistsError
 from miha.executors.factory import make_cycle_trainer
 from miha.executors.fused import Fused
 from miha.executors.sequential import Sequential
 from miha.executors.training import Training
-from miha.identity import check_same
+from miha.run.identity import check_same
+from miha.run.ways import Choices, Wishes, described, settle
 from miha.storage.folder import RunFolder
 
 

@@ -17,10 +17,10 @@ from faults import Crash, Disk
 from test_resume import story
 
 from miha.errors import JournalError, MihaWarning, RunExistsError
-from miha.identity import describe_run
 from miha.mutations import BatchSizeMutation, LearningRateMutation
 from miha.records import Schedule
 from miha.results.reader import load_run
+from miha.run.identity import describe_run
 from miha.search.fitness import LevelAndSlope
 from miha.search.plan import Plan
 from miha.storage.journal import Journal

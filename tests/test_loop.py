@@ -528,7 +528,7 @@ def test_the_journal_tells_only_of_archives_that_are_there(tmp_path, monkeypatch
                 raise FileNotFoundError(entry["archive"])
             super().append(entry)
 
-    monkeypatch.setattr("miha.opening.Journal", Witness)
+    monkeypatch.setattr("miha.run.resume.Journal", Witness)
     loop = make_loop(tmp_path)
     run(loop)
     assert len(journal(loop)) == 13

@@ -31,13 +31,13 @@ from fakes import GENOME, FakeTrainer, make_job, make_loop, run
 
 from miha import RayExecutor
 from miha.callbacks import Callback
-from miha.checks import check_population
 from miha.errors import ArgumentError, MihaError, MihaWarning
 from miha.executors.factory import choose_executor
 from miha.executors.ray import check_address
 from miha.executors.threads import environment
 from miha.mutations import LearningRateMutation
 from miha.results.reader import load_run
+from miha.run.checks import check_population
 from miha.storage.journal import Journal
 from miha.utils.optional import MissingPackageError
 

@@ -14,11 +14,11 @@ from math import inf
 from numbers import Real
 from typing import Any
 
-from miha.checks import check_integer
 from miha.errors import ArgumentError, first_line
 from miha.executors.actors import Actors
 from miha.executors.protocol import Job, Workers
 from miha.executors.threads import environment
+from miha.run.checks import check_integer
 from miha.utils.optional import need
 
 EXTRA = "ray"

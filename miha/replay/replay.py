@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.checks import check_batch_size, check_integer
 from miha.errors import ArgumentError, MihaWarning
 from miha.executors.training import train_on
 from miha.randomness import draw_seed
 from miha.records import Epoch, Genome
 from miha.replay.schedule import HyperparameterSchedule, Stretch, as_schedule
+from miha.run.checks import check_batch_size, check_integer
 from miha.space import ACTIVATIONS, MOMENTA, OF_THE_LOSS, OPTIMIZERS, OWN, SearchSpace
 
 if TYPE_CHECKING:

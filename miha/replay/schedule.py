@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from miha.archive.members import genome as read_genome
-from miha.checks import check_integer
 from miha.errors import ArgumentError
 from miha.records import Change, Genome, Phase, Task, Transition
+from miha.run.checks import check_integer
 from miha.storage.disk import write_whole
 from miha.storage.journal import Entry
 

@@ -8,9 +8,9 @@ from math import isfinite
 from numbers import Real
 from typing import Any
 
-from miha.checks import check_integer
 from miha.errors import ArgumentError, MihaWarning
 from miha.records import LongestSchedule, Schedule
+from miha.run.checks import check_integer
 
 
 @dataclass(frozen=True)

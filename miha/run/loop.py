@@ -22,8 +22,8 @@ from miha.executors.asynchronous import Asynchronous
 from miha.executors.protocol import CycleTrainer
 from miha.executors.training import Training
 from miha.racing import Race, finalists
-from miha.recorder import Recorder
 from miha.records import UNCHANGED, Change, Genome, Network, Phase, Snapshot, Task
+from miha.run.recorder import Recorder
 from miha.search.ancestry import clones_by_cycle, epochs_of, life, stages
 from miha.search.backtracking import backtracked, better, gap
 from miha.search.crossover import mean, offspring

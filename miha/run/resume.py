@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from miha.archive.archive import read
-from miha.checks import check_integer
 from miha.errors import ArchiveError, JournalError, MihaWarning, RunExistsError
-from miha.identity import check_same, warn_of_circumstances
 from miha.randomness import draw_seed
+from miha.run.checks import check_integer
+from miha.run.identity import check_same, warn_of_circumstances
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import Logbook

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from miha import checks
 from miha.executors.protocol import Executor
+from miha.run import checks
 
 if TYPE_CHECKING:
     import keras

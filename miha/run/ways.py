@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 from miha.errors import ArgumentError, JournalError, MihaWarning, RunExistsError, first_line
-from miha.identity import check_same
+from miha.run.identity import check_same
 from miha.storage.folder import RunFolder
 from miha.trainer.protocol import PopulationTrainer, Trainer, Way, XlaTrainer
 

@@ -1,0 +1,1 @@
+"""One run: its set-up, its loop, and how it goes on after an interruption."""
