@@ -12,15 +12,15 @@ test: .venv/.test  ## Run the tests that CI runs.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: test .venv/.test,jax,torch  ## Run the trainers of Keras' other backends as well.
-	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_jax*.py tests/test_backends.py tests/test_streams.py
-	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_torch.py tests/test_backends.py tests/test_streams.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/trainer/jax tests/trainer/test_backends.py tests/data/test_streams.py
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/trainer/test_torch.py tests/trainer/test_backends.py tests/data/test_streams.py
 
 test-slow: .venv/.test,jax  ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -m slow
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -m slow tests/test_backends.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -m slow tests/trainer/test_backends.py
 
 test-ray: .venv/.test,compare,ray  ## Run what needs Ray, which is large.
-	$(BIN)/python -m pytest -m "slow or not slow" tests/test_compare_ray.py tests/test_ray*.py
+	$(BIN)/python -m pytest -m "slow or not slow" tests/compare/test_ray.py tests/executors/test_ray*.py
 
 lint: .venv/.dev  ## Check style and types.
 	$(BIN)/ruff check .

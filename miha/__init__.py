@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from miha.mutations.weights import PerturbMutation as PerturbMutation
     from miha.records import Curve as Curve
     from miha.records import Genome as Genome
-    from miha.replay.fit_callback import ReplayCallback as ReplayCallback
-    from miha.replay.replay import Replayed as Replayed
-    from miha.replay.replay import replay as replay
-    from miha.replay.schedule import HyperparameterSchedule as HyperparameterSchedule
-    from miha.replay.schedule import Stretch as Stretch
+    from miha.replays.fit_callback import ReplayCallback as ReplayCallback
+    from miha.replays.replay import Replayed as Replayed
+    from miha.replays.replay import replay as replay
+    from miha.replays.schedule import HyperparameterSchedule as HyperparameterSchedule
+    from miha.replays.schedule import Stretch as Stretch
     from miha.results.reader import load_run as load_run
     from miha.results.result import Result as Result
     from miha.search.fitness import LevelAndSlope as LevelAndSlope
@@ -83,13 +83,13 @@ _HOMES = {
     "load_run": "results.reader",
     "Curve": "records",
     "Genome": "records",
-    "Replayed": "replay.replay",
-    "replay": "replay.replay",
+    "Replayed": "replays.replay",
+    "replay": "replays.replay",
     "Result": "results.result",
     "SearchSpace": "space",
-    "HyperparameterSchedule": "replay.schedule",
-    "Stretch": "replay.schedule",
-    "ReplayCallback": "replay.fit_callback",
+    "HyperparameterSchedule": "replays.schedule",
+    "Stretch": "replays.schedule",
+    "ReplayCallback": "replays.fit_callback",
 }
 
 __all__ = list(_HOMES)

@@ -8,17 +8,15 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from interpreters import imported
+from paths import ROOT
 from runs import SCRIPT, hostile, make_run, rested
-from test_import import imported
 
 from miha.cli import main
 from miha.storage.journal import Journal
 from miha.storage.lock import locked
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).parents[1]
+from paths import ROOT
 
 
 def run(script: str, *arguments: object, cwd: Path) -> str:

@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import ast
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from interpreters import imported
 
 import miha
-
-HEAVY = ("tensorflow", "keras", "pandas", "plotly", "optuna", "mlflow", "tensorboard", "scipy")
-
-
-def imported(code: str) -> set[str]:
-    """Return which of the heavy packages a fresh interpreter has after some code."""
-    report = f"\nimport sys; print(*(name for name in {HEAVY} if name in sys.modules))"
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code + report],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
 
 
 def test_importing_miha_imports_nothing_heavy():
@@ -57,8 +38,14 @@ run(make_loop(Path({str(tmp_path)!r})))
 @pytest.mark.parametrize(
     "module",
     [
-        *("cli", "exporting", "integrations.mlflow", "integrations.optuna"),
-        *("integrations.tensorboard", "report.page", "shown", "visualization", "watch"),
+        *("cli", "results.export", "integrations.mlflow", "integrations.optuna"),
+        *(
+            "integrations.tensorboard",
+            "report.page",
+            "report.terminal",
+            "visualization",
+            "report.server",
+        ),
         *("compare.harness", "compare.figures", "compare.strategies.optuna"),
     ],
 )

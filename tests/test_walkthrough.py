@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from miha.results.reader import load_run
 
@@ -16,7 +16,6 @@ nbclient = pytest.importorskip("nbclient")
 for package in ("ipykernel", "plotly", "optuna", "sklearn"):
     pytest.importorskip(package)
 
-ROOT = Path(__file__).parents[1]
 PLOTLY = "application/vnd.plotly.v1+json"
 
 

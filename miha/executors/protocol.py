@@ -1,4 +1,4 @@
-"""What an executor must do. `tests/executor_contract.py` holds the tests for every one."""
+"""What an executor must do. `tests/support/executor_contract.py` holds the tests for every one."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from miha.errors import ArchiveError, MihaError, MihaWarning
 from miha.records import Genome, Mode
-from miha.replay.schedule import HyperparameterSchedule
+from miha.replays.schedule import HyperparameterSchedule
 from miha.results.delegates import Showing
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Entry

@@ -1,4 +1,4 @@
-"""What a trainer must do. `tests/contract.py` holds the tests that every one must pass."""
+"""What a trainer must do. `tests/support/contract.py` holds the tests that every one must pass."""
 
 from __future__ import annotations
 

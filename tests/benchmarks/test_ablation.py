@@ -1,0 +1,136 @@
+"""The ablation: its cells train alike, and its tables say what the cells do."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from paths import ROOT
+
+from miha.records import Schedule
+
+SCRIPT = ROOT / "benchmarks" / "ablation.py"
+DOCS = ROOT / "docs"
+CELLS = DOCS / "results" / "ablation.jsonl"
+
+
+@pytest.fixture(scope="module")
+def ablation():
+    spec = importlib.util.spec_from_file_location("ablation", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["ablation"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["ablation"]
+
+
+def digits(folder):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 784)).astype("float32"), rng.integers(10, size=60)
+    return (x[:32], y[:32]), (x[32:46], y[32:46]), (x[46:], y[46:])
+
+
+@pytest.fixture
+def run(ablation, monkeypatch, tmp_path, capsys):
+    toy = replace(ablation.EXPERIMENTS["mnist"], load=digits, schedule=Schedule(1, 1, 1, 1, 3))
+    monkeypatch.setattr(ablation, "EXPERIMENTS", {"mnist": toy})
+
+    def run(*variants):
+        out = tmp_path / "cells.jsonl"
+        command = ["ablation.py", "--data", str(tmp_path), "--out", str(out)]
+        command += ["--starts", "random", "--random", "2", "--variants", *variants]
+        monkeypatch.setattr("sys.argv", command)
+        ablation.main()
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        return rows, capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.filterwarnings("ignore:There is no mutation of learning_rate")  # Of a cosine's.
+def test_an_ablation_goes_on_where_it_stopped_and_every_cell_is_told(run):
+    before, _ = run("MIHA")
+    rows, told = run("cosine", "MIHA")
+    assert rows[: len(before)] == before
+    places = {(row["variant"], row["seed"]) for row in rows}
+    assert len(rows) == 4
+    assert places == {(name, seed) for name in ("MIHA", "cosine") for seed in (0, 1)}
+    assert all(0 <= row["last"] <= 1 and 0 <= row["best"] <= 1 for row in rows)
+    assert told.count("| mnist | random | MIHA |") == told.count("| mnist | random | cosine |") == 1
+
+
+def test_all_variants_of_a_cell_begin_with_the_same_network(ablation):
+    experiment, genome = ablation.EXPERIMENTS["mnist"], ablation.start_of("random", 3)
+    first, second = (ablation.build(experiment, genome, 3, steps) for steps in (None, 90))
+    for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert ablation.start_of("random", 3) == genome != ablation.start_of("random", 4)
+
+
+def cells(task, start, **values):
+    names = {"two": "without rests"}
+    return [
+        {"task": task, "start": start, "variant": names.get(name, name), "seed": seed}
+        | {"last": value, "best": value}
+        for name, column in values.items()
+        for seed, value in enumerate(column)
+    ]
+
+
+def test_a_gain_is_paired_and_positive_where_miha_is_better(ablation):
+    rows = cells("lst", "good", MIHA=[0.1, 0.3], plain=[0.2, 0.5], two=[0.1, 0.2])
+    rows += cells("mnist", "good", MIHA=[0.9, 0.8], plain=[0.8, 0.7])
+    told = ablation.table(rows)
+    assert (
+        "| lst | good | plain | 0.3500 ± 0.1500 | 0.3500 ± 0.1500 | +0.1500 ± 0.0500 | 2 |" in told
+    )
+    assert "| lst | good | without rests | 0.1500 ± 0.0500 |" in told
+    assert "| -0.0500 ± 0.0500 | 2 |" in told
+    assert (
+        "| mnist | good | plain | 0.7500 ± 0.0500 | 0.7500 ± 0.0500 | +0.1000 ± 0.0000 | 2 |"
+        in told
+    )
+
+
+def test_gains_have_a_row_a_variant_and_a_column_a_task_and_start(ablation):
+    rows = cells("lst", "good", MIHA=[0.1, 0.3], plain=[0.2, 0.5])
+    rows += cells("mnist", "poor", MIHA=[0.9, 0.8], two=[0.8, 0.9])
+    head, _, plain, two = ablation.gains(rows).splitlines()
+    assert head == "| variant | lst, good | mnist, poor |"
+    assert plain == "| plain | +0.1500 ± 0.0500 (2) |  |"
+    assert two == "| without rests |  | +0.0000 ± 0.1000 (2) |"
+
+
+def test_a_regret_is_the_distance_to_the_best_plain_training(ablation):
+    rows = cells("mnist", "good", MIHA=[0.99, 0.99], plain=[0.9, 0.8])
+    rows += cells("mnist", "random", MIHA=[0.8, 0.7], plain=[0.5, 0.6])
+    told = ablation.regrets(rows)
+    assert "| mnist | 0.8500 | plain | 0.3000 | 100.0% |" in told
+    assert "| mnist | 0.8500 | MIHA | 0.1000 | 33.3% |" in told
+
+
+def test_the_best_known_start_is_the_best_in_the_mean_of_its_seeds(ablation):
+    rows = cells("mnist", "random", MIHA=[0.8, 0.7], plain=[0.5, 0.9])
+    assert "| mnist | 0.9000 | plain | 0.2000 | 100.0% |" in ablation.regrets(rows)
+    again = cells("mnist", "random-1", plain=[0.6, 0.6])
+    assert "| mnist | 0.7500 | plain | 0.0500 |" in ablation.regrets([*rows, *again])
+    assert ablation.start_of("random-1", 0) == ablation.start_of("random", 1)
+    assert ablation.start_of("random-1", 5) != ablation.start_of("random", 5)
+
+
+WHOLE = ("plain", "cosine", "2021", "MIHA")
+
+
+@pytest.mark.parametrize("kind", ["table", "gains", "regrets"])
+def test_the_published_tables_are_what_their_cells_say(ablation, kind):
+    rows = [json.loads(line) for line in CELLS.read_text().splitlines()]
+    assert len({(r["task"], r["start"], r["variant"], r["seed"]) for r in rows}) == len(rows)
+    parts = [row for row in rows if row["variant"] not in WHOLE[:3]]
+    chosen = parts if kind == "gains" else [row for row in rows if row["variant"] in WHOLE]
+    told = (DOCS / "ablation.md").read_text().splitlines()
+    found = getattr(ablation, kind)(chosen).splitlines()
+    assert len(found) > 10 and not [line for line in found if line not in told]
