@@ -37,13 +37,17 @@ if TYPE_CHECKING:
     from miha.mutations.optimizers import OptimizerMutation as OptimizerMutation
     from miha.mutations.optimizers import WeightDecayMutation as WeightDecayMutation
     from miha.mutations.weights import PerturbMutation as PerturbMutation
+    from miha.options import Budget as Budget
+    from miha.options import Execution as Execution
+    from miha.options import Search as Search
     from miha.records import Curve as Curve
     from miha.records import Genome as Genome
+    from miha.records import TrainingRecord as TrainingRecord
     from miha.replays.fit_callback import ReplayCallback as ReplayCallback
     from miha.replays.replay import Replayed as Replayed
     from miha.replays.replay import replay as replay
     from miha.replays.schedule import HyperparameterSchedule as HyperparameterSchedule
-    from miha.replays.schedule import Stretch as Stretch
+    from miha.replays.schedule import Segment as Segment
     from miha.results.reader import load_run as load_run
     from miha.results.result import Result as Result
     from miha.search.fitness import LevelAndSlope as LevelAndSlope
@@ -81,14 +85,18 @@ _HOMES = {
     "WeightDecayMutation": "mutations.optimizers",
     "PerturbMutation": "mutations.weights",
     "load_run": "results.reader",
+    "Budget": "options",
+    "Execution": "options",
+    "Search": "options",
     "Curve": "records",
     "Genome": "records",
+    "TrainingRecord": "records",
     "Replayed": "replays.replay",
     "replay": "replays.replay",
     "Result": "results.result",
     "SearchSpace": "space",
     "HyperparameterSchedule": "replays.schedule",
-    "Stretch": "replays.schedule",
+    "Segment": "replays.schedule",
     "ReplayCallback": "replays.fit_callback",
 }
 

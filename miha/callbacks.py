@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from miha.errors import MihaError, RunStopped
-from miha.records import Epoch, Network, Schedule, Task
-
-if TYPE_CHECKING:
-    from miha.results.result import Result
+from miha.records import Epoch, Network, Schedule, Task, TrainingRecord
 
 
 class Callback:
@@ -22,15 +19,15 @@ class Callback:
         """Called once, before the first epoch.
 
         Args:
-            schedule: The most that the run can be: budgets may end it before.
+            schedule: The run's; a budget may end it before.
             run_dir: The run's folder.
         """
 
-    def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
+    def on_resume(self, trainings: Sequence[TrainingRecord]) -> None:
         """Called after `on_run_begin` when an earlier process has done a part of the run.
 
         Args:
-            trainings: The journal's entries of the trainings that are not done again.
+            trainings: The trainings that are not done again.
         """
 
     def on_training_begin(self, task: Task) -> None:
@@ -42,17 +39,23 @@ class Callback:
     def on_training_end(self, network: Network) -> None:
         """Called after each training, with the trained network."""
 
-    def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
+    def on_cycle_end(
+        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+    ) -> None:
         """Called when a cycle's winner is known.
 
         Args:
             cycle: 1 to c.
-            clones: One row of the lineage for each clone; ``"selected"`` marks the winner. Those
-                that are late are not among them yet.
+            clones: The population.
+            winner: One of them; None where every clone has failed.
         """
 
-    def on_run_end(self, result: Result) -> None:
-        """Called once, after the last epoch, with everything written."""
+    def on_run_end(self, result: Any) -> None:
+        """Called once, after the last epoch, with everything written.
+
+        Args:
+            result: The run's `miha.Result`.
+        """
 
     def close(self) -> None:
         """Called last, however the run ended; what it raises is raised when all are closed."""

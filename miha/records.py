@@ -1,22 +1,50 @@
-"""The records that everything else passes around: frozen, without behaviour of their own."""
+"""The records that everything else passes around: frozen, and without side effects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Literal
 
 import numpy as np
+
+from miha.utils.json_values import numbers
 
 Phase = Literal["initial", "clone", "winner", "final"]
 """The four kinds of training: m epochs, n epochs of a clone, k epochs, m epochs again."""
 
 Mode = Literal["min", "max"]
+"""Whether the monitored value is better small or large."""
+
+Kind = Literal["unchanged", "mutation", "restart", "crossover"]
+"""How a clone came to be: the control is unchanged."""
 
 Transition = Literal["inherit", "keep_function", "restart", "perturb"]
 """How a clone comes by its first values: its parent's as they are; its parent's with an exchanged
 activation made up for; fresh ones; its parent's shrunk, with noise added."""
+
+_KINDS: dict[str, Kind] = {
+    "none": "unchanged",
+    "restart": "restart",
+    "crossover": "crossover",
+    "soup": "crossover",
+}
+"""Names that stand in the place of a gene where no mutation made the clone."""
+
+RESERVED_GENES = tuple(_KINDS)
+
+
+def as_loss(value: float, mode: Mode) -> float:
+    """Return a value such that smaller is better."""
+    return value if mode == "min" else -value
+
+
+def is_better(value: float, other: float, mode: Mode) -> bool:
+    """Return whether a value is better than another; one that is not finite never is."""
+    if not isfinite(value):
+        return False
+    return not isfinite(other) or as_loss(value, mode) < as_loss(other, mode)
 
 
 @dataclass(frozen=True)
@@ -115,11 +143,11 @@ def _with(
 
 @dataclass(frozen=True)
 class Change:
-    """One mutation, in words a table can show.
+    """How a genome differs from its parent's, in words that a table can show.
 
     Attributes:
         gene: The `gene` of the mutation that made it, e.g. ``"optimizer"``; ``"none"`` for the
-            control clone.
+            control, ``"restart"`` and ``"crossover"`` for those.
         text: What became what, e.g. ``"batch size 32 -> 64"``.
         transition: How the clone comes by its first values.
         mate: Name of the archive of its second parent, where it has two.
@@ -130,9 +158,34 @@ class Change:
     transition: Transition = "inherit"
     mate: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def kind(self) -> Kind:
+        """How the clone came to be."""
+        return _KINDS.get(self.gene, "mutation")
+
+    @property
+    def is_control(self) -> bool:
+        """Whether nothing was changed."""
+        return self.kind == "unchanged"
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether the clone begins with fresh weights."""
+        return self.kind == "restart"
+
+    def to_json(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Change:
+        """Rebuild the change that `to_json` described; earlier versions knew fewer fields."""
+        return cls(
+            gene=str(values["gene"]),
+            text=str(values["text"]),
+            transition=values.get("transition", "inherit"),
+            mate=values.get("mate"),
+        )
 
 
 UNCHANGED = Change("none", "unchanged")
@@ -155,8 +208,10 @@ class Curve:
     @property
     def first(self) -> float:
         """The value the slope is counted from: the first epoch's, or the parent's if n = 1."""
-        # A parent that has diverged has no value; its clones may still rescue it by their level.
-        return self.start if len(self.values) == 1 and isfinite(self.start) else self.values[0]
+        # A parent that has diverged has no value. Its clones may still rescue it by their level.
+        if len(self.values) == 1 and isfinite(self.start):
+            return self.start
+        return self.values[0]
 
     @property
     def last(self) -> float:
@@ -194,7 +249,8 @@ class Schedule:
 
     def epochs_left(self, cycle: int) -> int:
         """Return how many epochs the network itself still trains after a cycle's population."""
-        return self.k + (self.c - cycle) * (self.n + self.k) + self.m
+        cycles_left = self.c - cycle
+        return self.k + cycles_left * (self.n + self.k) + self.m
 
     @property
     def trainings(self) -> int:
@@ -204,36 +260,6 @@ class Schedule:
     def epochs_of(self, phase: Phase) -> int:
         """Return the epochs of one training."""
         return {"initial": self.m, "clone": self.n, "winner": self.k, "final": self.m}[phase]
-
-
-@dataclass(frozen=True)
-class LongestSchedule(Schedule):
-    """The most that a run can be, where more clones may follow on a population's.
-
-    Attributes:
-        further: Clones of a cycle that train beside pop_size, at most: those that join.
-        archives: Archives of a cycle, the winner's aside.
-        limit: Epochs that the run may train; None: any number.
-    """
-
-    further: int = 0
-    archives: int = 0
-    limit: int | None = None
-
-    @property
-    def epochs(self) -> int:
-        """The most epochs of the run."""
-        return super().epochs if self.limit is None else min(super().epochs, self.limit)
-
-    @property
-    def epochs_of_cycle(self) -> int:
-        """The most epochs of one cycle: ``(pop_size + further) n + k``."""
-        return super().epochs_of_cycle + self.further * self.n
-
-    @property
-    def trainings(self) -> int:
-        """The most trainings of the run."""
-        return 2 + self.c * (self.archives + 1)
 
 
 @dataclass(frozen=True)
@@ -247,6 +273,16 @@ class Epoch:
 
     logs: Mapping[str, Any]
     seconds: float
+
+    def value(self, monitor: str) -> float:
+        """Return the monitored value; an epoch whose loss is not finite has none.
+
+        Raises:
+            KeyError: It is not logged.
+        """
+        has_finite_loss = isfinite(self.logs.get("loss", 0.0))
+        value = self.logs[monitor]
+        return float(value) if has_finite_loss else nan
 
 
 @dataclass(frozen=True)
@@ -265,6 +301,32 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Where a clone is pruned: the worst value that it may have after each epoch.
+
+    Attributes:
+        monitor: Name of the monitored value.
+        mode: Whether it is better small or large.
+        values: The worst value of each epoch, in order.
+    """
+
+    monitor: str
+    mode: Mode
+    values: tuple[float, ...]
+
+    def are_broken(self, number: int, epoch: Epoch) -> bool:
+        """Return whether a clone stops after an epoch.
+
+        Args:
+            number: Which epoch of the clone, from 0.
+            epoch: What it logged.
+        """
+        if number >= len(self.values):
+            return False
+        return is_better(self.values[number], epoch.value(self.monitor), self.mode)
+
+
+@dataclass(frozen=True)
 class Task:
     """One training of the run, before it happens.
 
@@ -276,6 +338,7 @@ class Task:
         genome: The hyperparameters to train with.
         change: How the genome differs from the parent's.
         archive: Name of the archive to write, relative to the run's folder.
+        limits: Where the clone is pruned; None: nowhere.
     """
 
     phase: Phase
@@ -285,92 +348,144 @@ class Task:
     genome: Genome
     change: Change
     archive: str
+    limits: Limits | None = None
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """One finished training: what the journal stores, the rules read and the tables show.
+
+    Attributes:
+        phase: Which of the four trainings it was.
+        cycle: 1 to c; None in the first and the last training.
+        clone: Its number in the population; None for the network itself.
+        archive: Name of its archive; None where an error left nothing to archive.
+        parent: Name of the archive that it was trained on from.
+        change: How its genome differs from the parent's.
+        genome: The hyperparameters that it was trained with.
+        first_epoch: Number of its first epoch, its ancestors' counted, from 1.
+        epochs: The epochs of this training.
+        value: The monitored value after the last one.
+        start: The monitored value that its fitness counts from: the parent's. None where that
+            has none.
+        fitness: Its fitness, if it was a clone.
+        failure: Why it failed, if it did: a sentence, or an error's traceback.
+        seconds: Wall time of the training, what surrounds its epochs included. Of a clone that
+            trained beside others on workers: the time since the one before it was recorded.
+        restored: Name of the archive whose network its own archive contains instead: a better
+            one of the run.
+        pruned: Whether it stopped early because it was behind the control.
+    """
+
+    phase: Phase
+    cycle: int | None
+    clone: int | None
+    archive: str | None
+    parent: str | None
+    change: Change
+    genome: Genome
+    first_epoch: int
+    epochs: tuple[Epoch, ...]
+    value: float
+    start: float | None = None
+    fitness: float | None = None
+    failure: str | None = None
+    seconds: float | None = None
+    restored: str | None = None
+    pruned: bool = False
+
+    @property
+    def age(self) -> int:
+        """Epochs trained on the way to it, its ancestors' included."""
+        return self.first_epoch - 1 + len(self.epochs)
+
+    @property
+    def is_clone(self) -> bool:
+        """Whether it is a clone, and not the network itself."""
+        return self.phase == "clone"
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether it cannot be selected: it failed, diverged or was pruned."""
+        return self.pruned or self.fitness is None or not isfinite(self.fitness)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall time of the training, also of runs of earlier versions, which noted none."""
+        if self.seconds is not None:
+            return self.seconds
+        return float(sum(epoch.seconds for epoch in self.epochs))
+
+    def values(self, monitor: str) -> list[float]:
+        """Return the monitored value after each epoch."""
+        return [epoch.value(monitor) for epoch in self.epochs]
+
+    def replace(self, **changes: Any) -> TrainingRecord:
+        """Return a copy with some fields changed."""
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the journal and the archive say of the training."""
+        values: dict[str, Any] = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "pruned"
+        }
+        values["change"] = self.change.to_json()
+        values["genome"] = self.genome.to_dict()
+        values["epochs"] = [{**epoch.logs, "seconds": epoch.seconds} for epoch in self.epochs]
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrainingRecord:
+        """Rebuild the record that `to_json` described, also one that version 0.3.0 wrote.
+
+        Raises:
+            KeyError: It lacks what every record has.
+        """
+        # What is no finite number stands as text in JSON.
+        measured = numbers({name: values.get(name) for name in ("value", "start", "fitness")})
+        parent = values["parent"]
+        return cls(
+            phase=values["phase"],
+            cycle=values["cycle"],
+            clone=values["clone"],
+            archive=values["archive"],
+            # Before 0.3.0, a mean of two networks had two parents.
+            parent=parent[0] if isinstance(parent, list) else parent,
+            change=Change.from_json(values["change"]),
+            genome=Genome.from_dict(values["genome"]),
+            first_epoch=values["first_epoch"],
+            epochs=tuple(_epochs(values["epochs"])),
+            failure=values["failure"],
+            seconds=values.get("seconds"),
+            restored=values.get("restored"),
+            pruned=bool(values.get("pruned", False)),
+            **measured,
+        )
+
+
+def _epochs(rows: Iterable[Mapping[str, Any]]) -> Iterable[Epoch]:
+    for row in rows:
+        logs = dict(numbers(row))
+        seconds = logs.pop("seconds")
+        yield Epoch(logs, seconds)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network after a training: a point on the run's way.
+    """A network after a training: what is recorded of it, and its values.
 
     Attributes:
-        task: The training that made it.
-        snapshot: Its values; None where they are in its archive only, or where it failed with
-            an error and has none.
-        epochs: The epochs of that training.
-        age: Epochs trained on the way to it, its ancestors' included.
-        value: The monitored value after its last epoch.
-        start: The monitored value that its fitness counts from: that of the network which the
-            population was made of. None where that has none.
-        fitness: Its fitness, if it was a clone.
-        parent: Name of the archive that it was trained on from.
-        failure: Why its training failed, if it did: a sentence, or an error's traceback.
-        seconds: Wall time of that training, what surrounds its epochs included; of a clone that
-            trained beside others on workers, the time since the one before it was in; 0 of a late
-            one, for which nothing waited.
-        restored: Name of the archive whose network its own archive holds instead: a better one
-            of the run.
-        late: Whether it is a clone that came when its cycle had selected, and did not compete.
+        record: What the journal says of the training.
+        snapshot: The values; None where they are in the archive only, or where the training
+            failed with an error and left none.
     """
 
-    task: Task
+    record: TrainingRecord
     snapshot: Snapshot | None
-    epochs: tuple[Epoch, ...]
-    age: int
-    value: float
-    start: float | None = None
-    fitness: float | None = None
-    parent: str | None = None
-    failure: str | None = None
-    seconds: float | None = None
-    restored: str | None = None
-    late: bool = False
 
     @property
     def genome(self) -> Genome:
         """The hyperparameters that it was trained with."""
-        return self.task.genome
-
-    @property
-    def archive(self) -> str | None:
-        """Name of its archive; None where an error left nothing to archive."""
-        return self.task.archive if self.failure is None or self.epochs else None
-
-    def describe(self) -> dict[str, Any]:
-        """Return all but the values: what the journal and the archive say of it."""
-        task = self.task
-        return ({"late": True} if self.late else {}) | {
-            "phase": task.phase,
-            "cycle": task.cycle,
-            "clone": task.clone,
-            "archive": self.archive,
-            "parent": self.parent,
-            "change": task.change.to_dict(),
-            "genome": task.genome.to_dict(),
-            "first_epoch": self.age - len(self.epochs) + 1,
-            "value": self.value,
-            "start": self.start,
-            "fitness": self.fitness,
-            "failure": self.failure,
-            "seconds": self.seconds,
-            "restored": self.restored,
-            "epochs": [{**e.logs, "seconds": e.seconds} for e in self.epochs],
-        }
-
-    @classmethod
-    def recalled(cls, task: Task, entry: Mapping[str, Any]) -> Network:
-        """Return the network that `describe` described; its values are in its archive."""
-        rows = [dict(row) for row in entry["epochs"]]
-        epochs = tuple(Epoch(seconds=row.pop("seconds"), logs=row) for row in rows)
-        return cls(
-            task=task,
-            snapshot=None,
-            epochs=epochs,
-            age=entry["first_epoch"] - 1 + len(epochs),
-            value=entry["value"],
-            start=entry.get("start"),
-            fitness=entry["fitness"],
-            parent=entry["parent"],
-            failure=entry["failure"],
-            seconds=entry.get("seconds"),
-            restored=entry.get("restored"),
-            late=entry.get("late", False),
-        )
+        return self.record.genome

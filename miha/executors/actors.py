@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from miha.errors import ArgumentError, MihaError, first_line
-from miha.executors.protocol import Job, Lost, Outcome
+from miha.executors.protocol import CloneResult, Job, WorkerLost
 from miha.executors.worker import Worker, differences
 from miha.records import Genome, Snapshot, Task
-from miha.storage.text_log import say, warn
+from miha.storage.text_log import log_warning, say
 
 MOST_FAILED_STARTS = 3
-"""Workers in a row that may be gone before they are ready."""
+"""WorkerPool in a row that may be gone before they are ready."""
 
 
 LONGEST_PING = 30.0
@@ -40,25 +40,25 @@ class Assignment:
 
 
 class Actors:
-    """Workers that are actors of Ray; see `Workers`.
+    """WorkerPool that are actors of Ray; see `WorkerPool`.
 
     One that is gone is replaced: Ray starts the new one as soon as a machine has place for it.
 
     Args:
         ray: The package.
         job: The job, put into the object store.
-        told: The job itself.
+        job_here: The job itself.
         number: How many workers.
         options: What Ray is told of each.
         is_own: Whether this Ray was started for the run, and ends with it.
     """
 
     def __init__(
-        self, ray: Any, job: Any, told: Job, number: int, options: dict[str, Any], is_own: bool
+        self, ray: Any, job: Any, job_here: Job, number: int, options: dict[str, Any], is_own: bool
     ) -> None:
         self._ray = ray
         self._job = job
-        self._told = told
+        self._job_here = job_here
         self._number = number
         self._make = ray.remote(Worker).options(**options).remote
         self._is_own = is_own
@@ -75,41 +75,41 @@ class Actors:
         self._timeout = float("inf") if timeout is None else timeout
         self._last_seen = time.monotonic()
         for _ in range(self._number):
-            self._hire()
+            self._start_one()
         while not self._idle:
-            self.gather()
+            self.results()
 
     @property
     def free(self) -> int:
-        """See `Workers`."""
+        """See `WorkerPool`."""
         return len(self._idle)
 
     def share(self, parent: Genome, values: Snapshot) -> Any:
-        """See `Workers`."""
+        """See `WorkerPool`."""
         self._last_seen = time.monotonic()
         self._replace_dead()
         return self._ray.put((parent, values))
 
     def submit(self, number: int, task: Task, shared: Any) -> None:
-        """See `Workers`."""
+        """See `WorkerPool`."""
         actor = self._idle.pop()
         reference = actor.train.remote(task, shared)
         self._busy[reference] = Assignment(actor, number, time.monotonic())
 
-    def gather(self) -> Sequence[tuple[int, Outcome | Lost]]:
-        """See `Workers`."""
+    def results(self) -> Sequence[tuple[int, CloneResult | WorkerLost]]:
+        """See `WorkerPool`."""
         references = [*self._busy, *self._starting]
         ready, _ = self._ray.wait(references, num_returns=1, timeout=self._patience())
         if not ready:
             return self._overdue()
         self._last_seen = time.monotonic()
         if ready[0] in self._starting:
-            self._welcome(ready[0])
+            self._accept(ready[0])
             return []
         return [self._result(ready[0])]
 
     def close(self) -> None:
-        """See `Workers`."""
+        """See `WorkerPool`."""
         at_work = (a.actor for a in self._busy.values())
         for actor in [*at_work, *self._idle, *self._starting.values()]:
             self._end(actor)
@@ -131,7 +131,7 @@ class Actors:
                 say("A worker was gone, or did not answer, while it had nothing to do.")
                 self._replace(actor)
 
-    def _hire(self) -> None:
+    def _start_one(self) -> None:
         actor = self._make(self._job)
         self._starting[actor.describe.remote()] = actor
 
@@ -139,7 +139,7 @@ class Actors:
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(actor)
 
-    def _welcome(self, reference: Any) -> None:
+    def _accept(self, reference: Any) -> None:
         """Take a worker on, if it has built the same network."""
         actor = self._starting.pop(reference)
         try:
@@ -147,14 +147,16 @@ class Actors:
         except self._ray.exceptions.RayError as error:
             self._replace_unready(error)
             return
-        if others := differences(signature, self._told.signature):
+        if others := differences(signature, self._job_here.signature):
             raise ArgumentError(
                 "A worker must build the same network and have the same data as this process. "
                 f"Received: others, by {others}. Let `load_data` return what MIHA was given, and "
                 "let each class of yours return all arguments of its constructor by `get_config`."
             )
-        if device != self._told.device:
-            warn(f"Clones train on {device}, and the network itself on {self._told.device}.")
+        if device != self._job_here.device:
+            log_warning(
+                f"Clones train on {device}, and the network itself on {self._job_here.device}."
+            )
         self._failed_starts = 0
         self._idle.append(actor)
 
@@ -173,9 +175,9 @@ class Actors:
                 f"that did not: {first_line(error)} Is there enough memory for each?"
             ) from error
         say(f"A worker was gone before it was ready: {first_line(error)}")
-        self._hire()
+        self._start_one()
 
-    def _result(self, reference: Any) -> tuple[int, Outcome | Lost]:
+    def _result(self, reference: Any) -> tuple[int, CloneResult | WorkerLost]:
         """Return what has become of a clone; its worker is free, or replaced."""
         assignment = self._busy.pop(reference)
         try:
@@ -184,13 +186,15 @@ class Actors:
             if _is_of_task(self._ray, error):
                 raise MihaError(f"A worker could not answer: {_last_line(error)}") from error
             self._replace(assignment.actor)
-            return assignment.number, Lost(_reason(error), not _is_of_machine(self._ray, error))
+            return assignment.number, WorkerLost(
+                _reason(error), not _is_of_machine(self._ray, error)
+            )
         self._idle.append(assignment.actor)
-        return assignment.number, _own(outcome)
+        return assignment.number, _copied(outcome)
 
     def _replace(self, actor: Any) -> None:
         self._end(actor)
-        self._hire()
+        self._start_one()
 
     def _patience(self) -> float | None:
         """Return for how many seconds to wait at most, None: for any time."""
@@ -198,30 +202,30 @@ class Actors:
         end = min(began) + self._timeout if began else self._last_seen + self._start_timeout
         return None if end == float("inf") else max(end - time.monotonic(), 0)
 
-    def _overdue(self) -> list[tuple[int, Outcome | Lost]]:
+    def _overdue(self) -> list[tuple[int, CloneResult | WorkerLost]]:
         """Replace hung workers, and return their clones."""
         if not self._busy:
             raise MihaError(
                 f"A worker must be ready within `start_timeout`, {self._start_timeout:g} s. "
                 "Received: none. Is there place in the cluster? The run can go on later."
             )
-        now, lost = time.monotonic(), list[tuple[int, Outcome | Lost]]()
+        now, lost = time.monotonic(), list[tuple[int, CloneResult | WorkerLost]]()
         for reference, assignment in list(self._busy.items()):
             if now - assignment.began >= self._timeout:
                 del self._busy[reference]
                 self._replace(assignment.actor)
                 why = f"it took longer than timeout={self._timeout:g} seconds."
-                lost.append((assignment.number, Lost(why)))
+                lost.append((assignment.number, WorkerLost(why)))
         return lost
 
 
-def _own(outcome: Outcome) -> Outcome:
+def _copied(outcome: CloneResult) -> CloneResult:
     """Copy an outcome's values out of the object store, whose arrays are read-only and shared."""
     if outcome.snapshot is None:
         return outcome
     held = outcome.snapshot
     variables, slots = (tuple(map(np.array, part)) for part in (held.variables, held.slots))
-    return Outcome(outcome.epochs, Snapshot(variables, held.optimizer, slots), outcome.failure)
+    return CloneResult(outcome.epochs, Snapshot(variables, held.optimizer, slots), outcome.failure)
 
 
 def _is_of_task(ray: Any, error: Exception) -> bool:

@@ -1,20 +1,18 @@
-"""The executor that a user asks for, and what trains the clones of a run with it."""
+"""The executor that a user asks for, and what trains the populations of a run with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 from miha.errors import ArgumentError
-from miha.executors.asynchronous import Asynchronous
-from miha.executors.distributed import Distributed
-from miha.executors.fused import Fused
-from miha.executors.protocol import CycleTrainer, Executor, Workers
-from miha.executors.sequential import Sequential
+from miha.executors.fused import FusedExecutor
+from miha.executors.parallel import ParallelExecutor
+from miha.executors.protocol import Executor, PopulationExecutor, WorkerPool
+from miha.executors.sequential import SequentialExecutor
 from miha.executors.training import Training
+from miha.records import TrainingRecord
 from miha.trainer.protocol import PopulationTrainer
-
-Where = Literal["local", "ray"]
 
 
 def choose_executor(executor: Any) -> Executor | None:
@@ -40,25 +38,23 @@ def choose_executor(executor: Any) -> Executor | None:
     return chosen
 
 
-def make_cycle_trainer(
+def make_population_executor(
     training: Training,
     clones_at_once: int,
-    workers: Workers | None = None,
-    trainings: Sequence[Mapping[str, Any]] = (),
-) -> CycleTrainer | Asynchronous:
+    workers: WorkerPool | None = None,
+    records: Sequence[TrainingRecord] = (),
+) -> PopulationExecutor:
     """Return what trains populations.
 
     Args:
         training: Trains one network.
         clones_at_once: How many clones its trainer is to train together; 1: one after another.
         workers: What trains clones in other processes, or None.
-        trainings: The journal's entries so far.
+        records: The run's trainings so far; the list grows with the run.
     """
-    if workers is not None and training.plan.asynchronous is not None:
-        return Asynchronous(training, workers, trainings)
     if workers is not None:
-        return Distributed(training, workers, trainings)
-    # A run may go on with another backend, which has other ways.
+        return ParallelExecutor(training, workers, records)
+    # A run may go on with another backend, which cannot train clones together.
     if clones_at_once == 1 or training.trainer.obstacle("fused"):
-        return Sequential(training)
-    return Fused(training, cast(PopulationTrainer, training.trainer), clones_at_once)
+        return SequentialExecutor(training)
+    return FusedExecutor(training, cast(PopulationTrainer, training.trainer), clones_at_once)

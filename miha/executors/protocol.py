@@ -1,4 +1,4 @@
-"""What an executor must do. `tests/support/executor_contract.py` holds the tests for every one."""
+"""What an executor must do. `tests/support/executor_contract.py` has the tests for every one."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from miha.records import Epoch, Genome, Network, Snapshot, Task
+from miha.records import Epoch, Genome, Network, Snapshot, Task, TrainingRecord
 from miha.trainer.protocol import Trainer
 
 
-class CycleTrainer(Protocol):
-    """Trains the populations of a run."""
+class PopulationExecutor(Protocol):
+    """Trains the populations of a run: one clone after another, together, or on workers."""
 
     def train(
-        self, tasks: Sequence[Task], done: int, parent: Network, values: Snapshot
+        self, tasks: Sequence[Task], done: int, parent: TrainingRecord, values: Snapshot
     ) -> Iterator[Network]:
         """Train the clones of a cycle, each from its parent's values.
 
@@ -22,14 +22,14 @@ class CycleTrainer(Protocol):
         equals one never interrupted.
 
         Args:
-            tasks: All clones of the cycle.
+            tasks: All clones to train.
             done: How many of them, from the first on, are trained and recorded already.
             parent: The network to go on from.
             values: The parent's.
 
         Yields:
-            The clones that are not recorded yet, in their order. What each holds in memory is
-            let go of before the next one comes.
+            The clones that are not recorded yet, in their order. The values of one are freed
+            before the next one comes.
         """
 
 
@@ -62,7 +62,7 @@ class Failure:
 
     Attributes:
         text: In a sentence, the kind of error first.
-        traceback: The whole story.
+        traceback: The whole traceback.
         ends_run: Whether it is no failure of the clone's own.
     """
 
@@ -72,8 +72,8 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What has become of a clone.
+class CloneResult:
+    """What a worker returns of a clone.
 
     Attributes:
         epochs: What it has trained.
@@ -87,56 +87,57 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Lost:
-    """A clone whose worker is gone.
+class WorkerLost:
+    """What is returned of a clone whose worker died.
 
     Attributes:
-        why: A sentence.
-        by_clone: Whether the clone may have been the cause; the loss of a machine is none of it.
+        reason: A sentence.
+        may_be_clones_fault: Whether the clone may have been the cause; the loss of a machine is
+            not its fault.
     """
 
-    why: str
-    by_clone: bool = True
+    reason: str
+    may_be_clones_fault: bool = True
 
 
-class Workers(Protocol):
+class WorkerPool(Protocol):
     """Workers in other processes, each of which trains one clone at a time."""
 
     @property
     def free(self) -> int:
-        """How many could begin a clone now."""
+        """How many workers could take a clone now."""
 
     def share(self, parent: Genome, values: Snapshot) -> Any:
         """Send what the clones of a cycle begin with, once for all of them.
 
         Returns:
-            What `submit` takes; the values are let go of with it.
+            What `submit` takes; the values are freed with it.
         """
 
     def submit(self, number: int, task: Task, shared: Any) -> None:
-        """Have a free worker begin a clone.
+        """Let a free worker train a clone.
 
         Args:
-            number: What `gather` will call it.
+            number: What `results` will call it.
             task: What to train.
             shared: What `share` has returned for its cycle.
         """
 
-    def gather(self) -> Sequence[tuple[int, Outcome | Lost]]:
-        """Wait until something has happened; return what has become of which clones.
+    def results(self) -> Sequence[tuple[int, CloneResult | WorkerLost]]:
+        """Wait until something has happened; return the clones that have ended.
 
-        It may be nothing: a worker has become free, say.
+        There may be none: a worker has become free, say.
 
         Raises:
             MihaError: There are no workers, and will be none.
         """
 
     def close(self) -> None:
-        """End the workers, at work or not."""
+        """End the workers, busy or not."""
 
 
 class Executor(Protocol):
-    """Where clones train, as `MIHA(executor=...)` takes it."""
+    """Where clones train, as `miha.Execution(executor=...)` takes it."""
 
     @property
     def load_data(self) -> Callable[[], Mapping[str, Any]] | None:
@@ -150,7 +151,7 @@ class Executor(Protocol):
             MissingPackageError: It needs a package that is not installed.
         """
 
-    def start(self, job: Job) -> Workers:
+    def start(self, job: Job) -> WorkerPool:
         """Start the workers, and return when one at least has shown that it is ready.
 
         Raises:

@@ -10,16 +10,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from math import inf
-from numbers import Real
 from typing import Any
 
 from miha.errors import ArgumentError, first_line
 from miha.executors.actors import Actors
-from miha.executors.protocol import Job, Workers
-from miha.executors.threads import environment
-from miha.run.checks import check_integer
+from miha.executors.protocol import Job, WorkerPool
+from miha.executors.worker import environment
 from miha.utils.optional import need
+from miha.validation import check_integer, check_positive
 
 EXTRA = "ray"
 
@@ -63,11 +61,11 @@ class RayExecutor:
         """See `Executor`."""
         if self.workers is not None:
             check_integer("workers", self.workers, 1)
-        _check_number("cpus_per_clone", self.cpus_per_clone)
-        _check_number("gpus_per_clone", self.gpus_per_clone, zero=True)
-        _check_number("start_timeout", self.start_timeout)
+        check_positive("cpus_per_clone", self.cpus_per_clone)
+        check_positive("gpus_per_clone", self.gpus_per_clone, zero=True)
+        check_positive("start_timeout", self.start_timeout)
         if self.timeout is not None:
-            _check_number("timeout", self.timeout)
+            check_positive("timeout", self.timeout)
         if self.load_data is not None and not callable(self.load_data):
             raise ArgumentError(
                 "`load_data` must be a function without arguments. "
@@ -77,7 +75,7 @@ class RayExecutor:
         need("ray", EXTRA)
         check_address(self._address)
 
-    def start(self, job: Job) -> Workers:
+    def start(self, job: Job) -> WorkerPool:
         """See `Executor`."""
         ray = need("ray", EXTRA)
         is_own = not ray.is_initialized()
@@ -218,12 +216,3 @@ def _places_on(node: Mapping[str, float], wanted: Mapping[str, float]) -> int:
     """Return how many workers one machine has place for."""
     shares = [node.get(name, 0) / number for name, number in wanted.items() if number]
     return int(min(shares) + 1e-9)
-
-
-def _check_number(name: str, value: Any, zero: bool = False) -> None:
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not (0 <= value < inf) or (value == 0 and not zero):
-        raise ArgumentError(
-            f"`{name}` must be a number {'>= 0' if zero else '> 0'}. "
-            f"Received: {name}={value!r}. Give one."
-        )

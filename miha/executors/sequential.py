@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from miha.executors.training import Training
-from miha.records import Network, Snapshot, Task
+from miha.records import Network, Snapshot, Task, TrainingRecord
 
 
 @dataclass(frozen=True)
-class Sequential:
+class SequentialExecutor:
     """Trains one clone after another in the live network.
 
     Attributes:
@@ -20,8 +20,8 @@ class Sequential:
     training: Training
 
     def train(
-        self, tasks: Sequence[Task], done: int, parent: Network, values: Snapshot
+        self, tasks: Sequence[Task], done: int, parent: TrainingRecord, values: Snapshot
     ) -> Iterator[Network]:
-        """See `CycleTrainer`."""
+        """See `PopulationExecutor`."""
         for task in tasks[done:]:
             yield self.training.run(task, parent, values)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 import traceback
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 import numpy as np
 
 from miha.callbacks import Callback, notify
-from miha.errors import MihaError, MihaWarning, TrainerError, first_line
+from miha.errors import MihaError, TrainerError, first_line
 from miha.randomness import generator
-from miha.records import Curve, Epoch, Network, Snapshot, Task
+from miha.records import Curve, Epoch, Network, Snapshot, Task, TrainingRecord
 from miha.search.fitness import LOSES, score
 from miha.search.plan import Plan
 from miha.trainer.protocol import Origin, Trainer
+from miha.utils.warn import warn
 
 LONGEST_FAILURE = 20_000
-"""Characters of a traceback that are kept: TensorFlow's can hold whole graphs."""
+"""Characters of a traceback that are kept: TensorFlow's can contain whole graphs."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Training:
     trainer: Trainer
     callbacks: Sequence[Callback]
 
-    def run(self, task: Task, parent: Network, values: Snapshot) -> Network:
+    def run(self, task: Task, parent: TrainingRecord, values: Snapshot) -> Network:
         """Train a network; what goes wrong in a clone is its own failure, and not the run's.
 
         Args:
@@ -53,15 +51,30 @@ class Training:
         self.begin(task)
         try:
             epochs = self._epochs(task, parent, values)
-            network = self.judge(task, parent, epochs, self.trainer.snapshot())
-            return self._back(network, parent, values) if _must_go_back(network) else network
+            network = self.finished(task, parent, epochs, self.trainer.snapshot())
         except Exception as error:
-            is_ours = isinstance(error, MihaError) and not isinstance(error, TrainerError)
-            if task.phase != "clone" or is_ours:
+            if task.phase != "clone" or is_user_error(error):
                 raise
-            text = f"{type(error).__name__}: {first_line(error)}"
-            story = "".join(traceback.format_exception(error))[-LONGEST_FAILURE:]
-            return failed(task, parent, text, story)
+            return failed(task, parent, *failure_of(error))
+        has_diverged = network.record.failure is not None
+        if has_diverged and task.phase != "clone":
+            return self._undone(network, parent, values)
+        return network
+
+    def evaluate(self, task: Task, parent: TrainingRecord, values: Snapshot) -> Network:
+        """Evaluate values with a genome, without training them.
+
+        Args:
+            task: Which clone they become; of no epochs.
+            parent: The network whose genome the values were trained with.
+            values: What to evaluate.
+        """
+        self.begin(task)
+        self._prepare(parent, values)
+        self.trainer.express(task.genome, task.change.transition, draw_weights(self.plan, task))
+        value = self.value(Epoch(self.trainer.evaluate(), 0.0))
+        record = record_of(task, parent, ()).replace(value=value)
+        return Network(record, self.trainer.snapshot())
 
     def begin(self, task: Task) -> None:
         """Tell who watches that a training begins."""
@@ -71,25 +84,18 @@ class Training:
         """Return what draws a training's order of samples, and its noise."""
         return _generators(self.plan.seed, task)
 
-    def origin(self, task: Task, parent: Network) -> Origin:
+    def origin(self, task: Task, parent: TrainingRecord) -> Origin:
         """Return how a network comes by its first values."""
-        return Origin(parent.genome, task.change.transition, _drawn(self.plan.seed, task))
+        return Origin(parent.genome, task.change.transition, draw_weights(self.plan, task))
 
     def end_epoch(self, task: Task, epoch: Epoch) -> None:
         """Tell who watches that an epoch has ended."""
-        self.value(epoch.logs)  # A value that is not logged shall cost one epoch, not m.
+        # A value that is not logged shall cost one epoch, not m.
+        self.value(epoch)
         notify(self.callbacks, Callback.on_epoch_end, task, epoch)
 
-    def _epochs(self, task: Task, parent: Network, values: Snapshot) -> tuple[Epoch, ...]:
-        self.trainer.restore(values)
-        # A transition begins from what the parent is, not from what was trained before.
-        self.trainer.express(parent.genome)
-        anneal = task.phase == "final" and self.plan.anneal
-        watch = partial(self.end_epoch, task)
-        return train_on(self.trainer, task, self.plan.seed, anneal, watch)
-
-    def judge(
-        self, task: Task, parent: Network, epochs: tuple[Epoch, ...], snapshot: Snapshot
+    def finished(
+        self, task: Task, parent: TrainingRecord, epochs: tuple[Epoch, ...], snapshot: Snapshot
     ) -> Network:
         """Return the network that a training has made, a clone with its fitness.
 
@@ -102,46 +108,68 @@ class Training:
         Raises:
             MihaError: The user's fitness raised.
         """
-        start = _start(task, parent)
-        values = tuple(self.value(epoch.logs) for epoch in epochs)
-        curve = Curve(math.nan if start is None else start, values, self.plan.mode)
-        value = curve.last if epochs else parent.value
-        diverged = bool(epochs) and not math.isfinite(value)
-        return Network(
-            task=task,
-            snapshot=snapshot,
-            epochs=epochs,
-            age=parent.age + len(epochs),
+        record = record_of(task, parent, epochs)
+        if not epochs:
+            return Network(record.replace(value=parent.value), snapshot)
+
+        values = tuple(self.value(epoch) for epoch in epochs)
+        start = math.nan if record.start is None else record.start
+        value = values[-1]
+        has_diverged = not math.isfinite(value)
+        record = record.replace(
             value=value,
-            start=start,
-            fitness=score(self.plan.fitness, curve) if task.phase == "clone" else None,
-            parent=parent.archive,
-            failure=f"diverged: {self.plan.monitor} is {value}" if diverged else None,
+            failure=f"diverged: {self.plan.monitor} is {value}" if has_diverged else None,
+            pruned=not has_diverged and len(epochs) < task.epochs and task.limits is not None,
         )
+        if task.phase == "clone":
+            curve = Curve(start, values, self.plan.mode)
+            record = record.replace(fitness=score(self.plan.fitness, curve))
+        return Network(record, snapshot)
 
-    def _back(self, network: Network, parent: Network, values: Snapshot) -> Network:
-        """Return to the last good values after the network itself has diverged."""
-        warnings.warn(
-            f"The network diverged in its {network.task.phase} training ({network.genome}): "
-            f"{self.plan.monitor} is not finite. The run goes on from the values before it.",
-            MihaWarning,
-            stacklevel=2,
-        )
-        return replace(network, snapshot=values, value=parent.value)
+    def value(self, epoch: Epoch) -> float:
+        """Read the monitored value.
 
-    def value(self, logs: Mapping[str, Any]) -> float:
-        """Read the monitored value; an epoch whose loss is not finite has none."""
-        if self.plan.monitor not in logs:
+        Raises:
+            MihaError: It is not logged.
+        """
+        if self.plan.monitor not in epoch.logs:
             raise MihaError(
-                f"`monitor` must name a value that is logged: {list(logs)}. "
+                f"`monitor` must name a value that is logged: {list(epoch.logs)}. "
                 f"Received: monitor={self.plan.monitor!r}. Let `train_step` return it."
             )
-        is_finite = math.isfinite(logs.get("loss", 0.0))
-        return float(logs[self.plan.monitor]) if is_finite else math.nan
+        return epoch.value(self.plan.monitor)
+
+    def _epochs(self, task: Task, parent: TrainingRecord, values: Snapshot) -> tuple[Epoch, ...]:
+        self._prepare(parent, values)
+        has_annealing = task.phase == "final" and self.plan.search.anneal
+        return train_on(
+            self.trainer,
+            task,
+            self.plan.seed,
+            has_annealing,
+            lambda epoch: self.end_epoch(task, epoch),
+        )
+
+    def _prepare(self, parent: TrainingRecord, values: Snapshot) -> None:
+        self.trainer.restore(values)
+        # A transition begins from what the parent is, not from what was trained before.
+        self.trainer.express(parent.genome)
+
+    def _undone(self, network: Network, parent: TrainingRecord, values: Snapshot) -> Network:
+        """Return to the last good values after the network itself has diverged."""
+        warn(
+            f"The network diverged in its {network.record.phase} training ({network.genome}): "
+            f"{self.plan.monitor} is not finite. The run goes on from the values before it."
+        )
+        return Network(network.record.replace(value=parent.value), values)
 
 
 def train_on(
-    trainer: Trainer, task: Task, seed: int, anneal: bool, on_epoch: Callable[[Epoch], None]
+    trainer: Trainer,
+    task: Task,
+    seed: int,
+    anneal: bool,
+    on_epoch: Callable[[Epoch], None],
 ) -> tuple[Epoch, ...]:
     """Train the live network from the values that it has, every draw in its place.
 
@@ -155,24 +183,81 @@ def train_on(
     Returns:
         The trained epochs.
     """
-    trainer.express(task.genome, task.change.transition, _drawn(seed, task))
+    trainer.express(task.genome, task.change.transition, _weights_generator(seed, task))
     rates = cosine(task.epochs) if anneal else None
-    epochs = trainer.train(task.epochs, *_generators(seed, task), on_epoch, rates)
+    epochs = trainer.train(
+        task.epochs, *_generators(seed, task), stops_at_limits(task, on_epoch), rates
+    )
     if task.phase != "final" or not epochs:
         return epochs
+    # `fit` averages weights after its last epoch, where that was asked for.
     last = replace(epochs[-1], logs={**epochs[-1].logs, **trainer.finalize()})
     return (*epochs[:-1], last)
 
 
-def _drawn(seed: int, task: Task) -> np.random.Generator:
-    """Return what draws new weights, other ones for each clone."""
-    return generator(seed, task.phase, task.cycle or 0, task.clone or 0, "weights")
+def stops_at_limits(task: Task, on_epoch: Callable[[Epoch], None]) -> Callable[[Epoch], bool]:
+    """Return a callback for `Trainer.train` that prunes a clone at its limits.
+
+    Args:
+        task: The clone.
+        on_epoch: Called after each epoch, before the limits are read.
+    """
+    trained = 0
+
+    def end_epoch(epoch: Epoch) -> bool:
+        nonlocal trained
+        on_epoch(epoch)
+        trained += 1
+        return task.limits is not None and task.limits.are_broken(trained - 1, epoch)
+
+    return end_epoch
 
 
-def _generators(seed: int, task: Task) -> tuple[np.random.Generator, np.random.Generator]:
-    # All clones of a cycle see the same samples in the same order, and the same noise.
-    place = (seed, task.phase, task.cycle or 0, 0)
-    return generator(*place, "order"), generator(*place, "noise")
+def record_of(task: Task, parent: TrainingRecord, epochs: tuple[Epoch, ...]) -> TrainingRecord:
+    """Return the record of a training whose outcome is not known yet."""
+    has_start = parent.value is not None and math.isfinite(parent.value)
+    return TrainingRecord(
+        phase=task.phase,
+        cycle=task.cycle,
+        clone=task.clone,
+        archive=task.archive,
+        parent=parent.archive,
+        change=task.change,
+        genome=task.genome,
+        first_epoch=parent.age + 1,
+        epochs=epochs,
+        value=math.nan,
+        start=parent.value if has_start else None,
+    )
+
+
+def failed(task: Task, parent: TrainingRecord, text: str, story: str) -> Network:
+    """Return a clone that has lost because of an error: it has no values and no archive.
+
+    Args:
+        task: What it was to be.
+        parent: The network that it went on from.
+        text: What went wrong, in a sentence.
+        story: The traceback, or the same sentence.
+    """
+    warn(
+        f"Clone {task.clone} of cycle {task.cycle} ({task.genome}) failed and loses: "
+        f"{text} The journal has the traceback."
+    )
+    record = record_of(task, parent, ())
+    return Network(record.replace(archive=None, start=None, fitness=LOSES, failure=story), None)
+
+
+def failure_of(error: Exception) -> tuple[str, str]:
+    """Return an error in a sentence, and its traceback."""
+    text = f"{type(error).__name__}: {first_line(error)}"
+    story = "".join(traceback.format_exception(error))[-LONGEST_FAILURE:]
+    return text, story
+
+
+def is_user_error(error: Exception) -> bool:
+    """Return whether an error is no failure of a clone: the user's code raised, or an argument."""
+    return isinstance(error, MihaError) and not isinstance(error, TrainerError)
 
 
 def cosine(epochs: int) -> list[float]:
@@ -187,39 +272,16 @@ def cosine(epochs: int) -> list[float]:
     return [0.5 * (1 + math.cos(math.pi * epoch / epochs)) for epoch in range(epochs)]
 
 
-def _start(task: Task, parent: Network) -> float | None:
-    """Return the value that a fitness counts from: a clone of a clone has its population's."""
-    is_of_clone = task.phase == parent.task.phase == "clone"
-    start = parent.start if is_of_clone else parent.value
-    return None if start is None or not math.isfinite(start) else start
+def draw_weights(plan: Plan, task: Task) -> np.random.Generator:
+    """Return what draws new weights, other ones for each clone."""
+    return _weights_generator(plan.seed, task)
 
 
-def _must_go_back(network: Network) -> bool:
-    return network.failure is not None and network.task.phase != "clone"
+def _weights_generator(seed: int, task: Task) -> np.random.Generator:
+    return generator(seed, task.phase, task.cycle or 0, task.clone or 0, "weights")
 
 
-def failed(task: Task, parent: Network, text: str, story: str) -> Network:
-    """Return a clone that has lost: its story is told, its values are gone.
-
-    Args:
-        task: What it was to be.
-        parent: The network that it went on from.
-        text: What went wrong, in a sentence.
-        story: The traceback, or the same sentence.
-    """
-    warnings.warn(
-        f"Clone {task.clone} of cycle {task.cycle} ({task.genome}) failed and loses: "
-        f"{text} The journal holds the traceback.",
-        MihaWarning,
-        stacklevel=2,
-    )
-    return Network(
-        task=task,
-        snapshot=None,
-        epochs=(),
-        age=parent.age,
-        value=math.nan,
-        fitness=LOSES,
-        parent=parent.archive,
-        failure=story,
-    )
+def _generators(seed: int, task: Task) -> tuple[np.random.Generator, np.random.Generator]:
+    # All clones of a cycle see the same samples in the same order, and the same noise.
+    place = (seed, task.phase, task.cycle or 0, 0)
+    return generator(*place, "order"), generator(*place, "noise")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
 
-from miha.errors import MihaError, TrainerError, first_line
-from miha.executors.protocol import Failure, Job, Outcome
-from miha.executors.training import LONGEST_FAILURE, train_on
+from miha.executors.protocol import CloneResult, Failure, Job
+from miha.executors.training import failure_of, is_user_error, train_on
 from miha.records import Epoch, Genome, Snapshot, Task
 from miha.trainer.protocol import Trainer, XlaTrainer
 from miha.utils.json_values import plain
@@ -39,7 +37,7 @@ class Worker:
         """Return the trainer's signature, and where it trains."""
         return signature(self._trainer), self._trainer.device
 
-    def train(self, task: Task, shared: tuple[Genome, Snapshot]) -> Outcome:
+    def train(self, task: Task, shared: tuple[Genome, Snapshot]) -> CloneResult:
         """Train a clone from its parent's genome and values."""
         epochs: list[Epoch] = []
         parent, values = shared
@@ -48,9 +46,9 @@ class Worker:
             self._trainer.restore(_copied(values))
             self._trainer.express(parent)
             trained = train_on(self._trainer, task, self._seed, False, epochs.append)
-            return Outcome(trained, self._trainer.snapshot())
+            return CloneResult(trained, self._trainer.snapshot())
         except Exception as error:
-            return Outcome(tuple(epochs), None, _failure(error))
+            return CloneResult(tuple(epochs), None, _failure(error))
 
 
 def signature(trainer: Trainer) -> dict[str, Any]:
@@ -74,16 +72,33 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str
 
 
 def _copied(snapshot: Snapshot) -> Snapshot:
-    variables, slots = (
-        tuple(np.array(array) for array in part) for part in (snapshot.variables, snapshot.slots)
-    )
+    variables = tuple(np.array(array) for array in snapshot.variables)
+    slots = tuple(np.array(array) for array in snapshot.slots)
     return Snapshot(variables, snapshot.optimizer, slots)
 
 
 def _failure(error: Exception) -> Failure:
-    ends_run = isinstance(error, MihaError) and not isinstance(error, TrainerError)
-    return Failure(
-        text=f"{type(error).__name__}: {first_line(error)}",
-        traceback="".join(traceback.format_exception(error))[-LONGEST_FAILURE:],
-        ends_run=ends_run,
-    )
+    text, story = failure_of(error)
+    return Failure(text, story, ends_run=is_user_error(error))
+
+
+def environment(cpus: float, gpus: float) -> dict[str, str]:
+    """Return the variables by which the backends are told how much of a machine is theirs.
+
+    Args:
+        cpus: Cores reserved; rounded down, but at least 1, the threads of a pool.
+        gpus: GPUs reserved; 0: none is seen.
+    """
+    threads = max(int(cpus), 1)
+    variables = {
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "TF_NUM_INTEROP_THREADS": str(threads),
+        "OMP_NUM_THREADS": str(threads),
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    }
+    if threads == 1:  # JAX has a switch, and no number.
+        variables["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    if not gpus:
+        variables["CUDA_VISIBLE_DEVICES"] = "-1"
+    return variables

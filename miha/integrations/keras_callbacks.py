@@ -13,10 +13,9 @@ from miha.archive.archive import read
 from miha.callbacks import Callback
 from miha.errors import RunStopped
 from miha.integrations.keras_checks import is_keras_callback
-from miha.records import Epoch, Genome, Network, Schedule, Snapshot, Task
-from miha.results.placing import trials
-from miha.storage.journal import Journal
-from miha.storage.logbook import Logbook
+from miha.records import Epoch, Genome, Network, Schedule, Snapshot, Task, TrainingRecord
+from miha.results.reader import load_run
+from miha.results.trials import RunView
 from miha.trainer.protocol import Mirror, Trainer
 
 if TYPE_CHECKING:
@@ -76,12 +75,12 @@ class Following(Callback):
         self._mirror.network.stop_training = False
         self._list.on_train_begin()
 
-    def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
+    def on_resume(self, trainings: Sequence[TrainingRecord]) -> None:
         """Count the epochs that are done already, and remember the clones that may be selected."""
-        log = Logbook.of(Journal(self._run_dir / "journal.jsonl").read())
-        self._epoch = sum(len(t.logs) for t in trials(log) if t.is_on_main_line)
-        clones = [entry for entry in trainings if entry["phase"] == "clone"]
-        self._logs = {(c["cycle"], c["clone"]): [dict(e) for e in c["epochs"]] for c in clones}
+        view = RunView.of(load_run(self._run_dir))
+        self._epoch = sum(len(trial.logs) for trial in view.main_line)
+        clones = [record for record in trainings if record.is_clone]
+        self._logs = {(clone.cycle, clone.clone): _logs(clone) for clone in clones}
 
     def on_training_begin(self, task: Task) -> None:
         """Stop, where that was asked for; else begin an epoch of the network itself."""
@@ -106,23 +105,26 @@ class Following(Callback):
     def on_training_end(self, network: Network) -> None:
         """Remember a clone that may be selected; show what the network itself has become."""
         self._left = 0
-        if network.task.phase != "clone":
+        record = network.record
+        if not record.is_clone:
             if network.snapshot is not None:
                 self._mirror.show(network.snapshot, network.genome)
             return
-        place = (network.task.cycle, network.task.clone)
-        self._logs[place] = [dict(epoch.logs) for epoch in network.epochs]
-        self._clones[place] = network
+        place = (record.cycle, record.clone)
+        self._logs[place] = _logs(record)
+        if network.snapshot is not None:
+            self._clones[place] = network
 
-    def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
+    def on_cycle_end(
+        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+    ) -> None:
         """Call the epochs of the selected clone: they belong to the main line now."""
-        for row in clones:
-            if row["selected"]:
-                self._mirror.show(*self._values(cycle, row))
-                for place in _way(row, clones):
-                    for logs in self._logs.get((cycle, place["clone"]), []):
-                        self._list.on_epoch_begin(self._epoch)
-                        self._end_epoch(logs)
+        if winner is not None:
+            self._mirror.show(*self._values(winner))
+            for clone in clones_on_main_line(winner, clones):
+                for logs in self._logs.get((cycle, clone.clone), []):
+                    self._list.on_epoch_begin(self._epoch)
+                    self._end_epoch(logs)
         self._logs = {}
         self._clones.clear()
 
@@ -142,18 +144,25 @@ class Following(Callback):
         self._epoch += 1
         self._is_stopped |= bool(self._mirror.network.stop_training)
 
-    def _values(self, cycle: int, row: Mapping[str, Any]) -> tuple[Snapshot, Genome]:
+    def _values(self, winner: TrainingRecord) -> tuple[Snapshot, Genome]:
         """Return a selected clone's values; those of an earlier process are in its archive."""
-        network = self._clones.get((cycle, row["clone"]))
+        network = self._clones.get((winner.cycle, winner.clone))
         if network is not None and network.snapshot is not None:
             return network.snapshot, network.genome
-        description, data = read(self._run_dir / row["archive"])
-        return self._trainer.recall(data), Genome.from_dict(description["genome"])
+        data = read(self._run_dir / str(winner.archive))[1]
+        return self._trainer.recall(data), winner.genome
 
 
-def _way(row: Mapping[str, Any], clones: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return a clone after those of its cycle that it has gone on from."""
-    way = [row]
-    while before := [clone for clone in clones if clone["archive"] == way[0]["parent"]]:
-        way.insert(0, before[0])
-    return way
+def clones_on_main_line(
+    winner: TrainingRecord, clones: Sequence[TrainingRecord]
+) -> list[TrainingRecord]:
+    """Return the winner of a cycle, after the clone that it has gone on from, if there is one.
+
+    A child of two clones goes on from the fitter one's epochs.
+    """
+    parents = [clone for clone in clones if clone.archive == winner.parent]
+    return [*parents, winner]
+
+
+def _logs(record: TrainingRecord) -> list[dict[str, Any]]:
+    return [{**epoch.logs, "seconds": epoch.seconds} for epoch in record.epochs]

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from miha.callbacks import Callback
 from miha.errors import MihaError
-from miha.integrations.times import began
-from miha.results.reader import load_run
-from miha.results.story import Story
-from miha.results.trials import Trial, flat, is_number
+from miha.records import TrainingRecord
+from miha.results.reader import began, load_run
+from miha.results.trials import RunView, TrainingView, flat, is_number
 from miha.storage.folder import RunFolder
 from miha.utils.optional import need
 
@@ -61,7 +60,9 @@ class MLflow(Callback):
         self._run_dir = run_dir
         _Log(self._uri, self._experiment)
 
-    def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
+    def on_cycle_end(
+        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+    ) -> None:
         """Log what is new."""
         to_mlflow(load_run(self._run_dir), self._uri, self._experiment, artifacts=False)
 
@@ -91,8 +92,8 @@ def to_mlflow(
         MihaError: The run has no training yet, or MLflow does not take `tracking_uri`.
         MissingPackageError: MLflow is not installed.
     """
-    story = Story.of(result)
-    if not story.trials:
+    view = RunView.of(result)
+    if not view.trials:
         raise MihaError(
             "A run must have finished its first training to be logged. "
             f"Received: {str(result.run_dir)!r}, which has not. Wait for it."
@@ -102,17 +103,17 @@ def to_mlflow(
     start = began(result)
     parent = log.find_or_make(result, description, start)
     there = log.there(parent)
-    for number, trial in enumerate(story.trials):
+    for number, trial in enumerate(view.trials):
         if trial.is_settled and (trial.is_clone or trial.logs):
             _log_trial(log, trial, number, parent, there, start)
     if result.state == "finished":
-        last = story.trials[-1]
+        last = view.trials[-1]
         log.finish(parent, result if artifacts else None, start + last.after + last.seconds)
     return parent
 
 
 def _log_trial(
-    log: _Log, trial: Trial, number: int, parent: str, there: Mapping[str, str], start: float
+    log: _Log, trial: TrainingView, number: int, parent: str, there: Mapping[str, str], start: float
 ) -> None:
     """Log a clone as a nested run, and what is on the main line in the run itself."""
     begin = start + trial.after
@@ -130,7 +131,7 @@ def _log_trial(
         log.write(parent, tags={f"{_TRIAL}.clone-{number}": child})
 
 
-def _metrics(trial: Trial, begin: float) -> list[Metric]:
+def _metrics(trial: TrainingView, begin: float) -> list[Metric]:
     """Return what was logged after each epoch of a training that began at some time."""
     found: list[Metric] = []
     for epoch, log in enumerate(trial.logs, start=trial.start + 1):

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from miha.errors import MihaError
-from miha.integrations.times import began
-from miha.results.story import Story
-from miha.results.trials import WIDE, Trial, is_number
+from miha.results.reader import began
+from miha.results.trials import WIDE, RunView, TrainingView, is_number
 from miha.utils.json_values import plain
 from miha.utils.optional import need
 
@@ -57,25 +56,25 @@ def to_optuna(
             f"Received: target={target!r}. Choose one."
         )
     package = need("optuna", "optuna")
-    story = Story.of(result)
+    view = RunView.of(result)
     study = _study(package, result, storage, study_name, target)
-    distributions = _distributions(package.distributions, story)
+    distributions = _distributions(package.distributions, view)
     if not _are_known(study.trials, distributions):
         _check_own(study)
         package.delete_study(study_name=study.study_name, storage=study._storage)
         study = _study(package, result, storage, study.study_name, target)
     there = {(t.user_attrs.get("cycle"), t.user_attrs.get("clone")) for t in study.trials}
-    settled = [clone for clone in story.clones if clone.is_settled]
+    settled = [clone for clone in view.clones if clone.is_settled]
     new = [clone for clone in settled if (clone.cycle, clone.clone) not in there]
     start = began(result)
-    study.add_trials([_trial(package, story, clone, distributions, target, start) for clone in new])
+    study.add_trials([_trial(package, view, clone, distributions, target, start) for clone in new])
     return study
 
 
 def _study(
     package: Any, result: Result, storage: Any, name: str | None, target: Target
 ) -> optuna.Study:
-    small = target == "value" and result._mode == "min"
+    small = target == "value" and result.mode == "min"
     run = {"folder": str(result.run_dir.absolute()), "target": target}
     with quiet(package):
         study: optuna.Study = package.create_study(
@@ -125,8 +124,8 @@ class quiet:
 
 def _trial(
     package: Any,
-    story: Story,
-    clone: Trial,
+    view: RunView,
+    clone: TrainingView,
     distributions: Mapping[str, Any],
     target: Target,
     start: float,
@@ -134,9 +133,12 @@ def _trial(
     genes = {name: _value(value) for name, value in clone.genes.items() if value is not None}
     value = getattr(clone, target)
     is_done = clone.failure is None and value is not None and math.isfinite(value)
-    states, curve = package.trial.TrialState, clone.curve(story.monitor)
+    states, curve = package.trial.TrialState, clone.curve(view.monitor)
+    state = states.COMPLETE if is_done else states.FAIL
+    if clone.pruned and is_done:
+        state = states.PRUNED
     trial = package.trial.create_trial(
-        state=states.COMPLETE if is_done else states.FAIL,
+        state=state,
         value=value if is_done else None,
         params=genes,
         distributions={name: distributions[name] for name in genes},
@@ -149,18 +151,17 @@ def _trial(
     return trial
 
 
-def _attributes(clone: Trial) -> dict[str, Any]:
+def _attributes(clone: TrainingView) -> dict[str, Any]:
     names = ("cycle", "clone", "change", "gene", "fitness", "gain", "selected", "archive")
     found: dict[str, Any] = plain({name: getattr(clone, name) for name in names})
-    late = {"late": True} if clone.late else {}
-    return found | late | ({"failure": clone.failure} if clone.failure else {})
+    return found | ({"failure": clone.failure} if clone.failure else {})
 
 
-def _distributions(kinds: Any, story: Story) -> dict[str, Any]:
+def _distributions(kinds: Any, view: RunView) -> dict[str, Any]:
     """Return what each hyperparameter may be: what the run had."""
     found: dict[str, Any] = {}
-    for name in story.gene_names:
-        values = [_value(t.genes[name]) for t in story.trials if t.genes.get(name) is not None]
+    for name in view.gene_names:
+        values = [_value(t.genes[name]) for t in view.trials if t.genes.get(name) is not None]
         if values:
             found[name] = _distribution(kinds, values)
     return found

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.callbacks import Callback
-from miha.integrations.times import began
-from miha.results.reader import load_run
-from miha.results.story import Story
-from miha.results.trials import Trial, is_number
+from miha.records import TrainingRecord
+from miha.results.reader import began, load_run
+from miha.results.trials import RunView, TrainingView, is_number
 from miha.storage.disk import on_disk
 from miha.utils.optional import need
 
@@ -45,7 +44,9 @@ class TensorBoard(Callback):
         """Remember where the run is."""
         self._run_dir = run_dir
 
-    def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
+    def on_cycle_end(
+        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+    ) -> None:
         """Write what is new."""
         if self._run_dir is not None:
             to_tensorboard(load_run(self._run_dir), self._path)
@@ -72,8 +73,8 @@ def to_tensorboard(result: Result, path: str | Path | None = None) -> Path:
         MissingPackageError: TensorBoard is not installed.
     """
     folder = Path(path) if path is not None else result.run_dir / NAME
-    story, start = Story.of(result), began(result)
-    for number, trial in enumerate(story.trials):
+    view, start = RunView.of(result), began(result)
+    for number, trial in enumerate(view.trials):
         if trial.is_clone and trial.is_settled:
             place = folder / f"cycle_{trial.cycle:03d}" / f"clone_{trial.clone}"
             _write(place / "000000", lambda trial=trial: _clone(trial), start + trial.after)
@@ -109,7 +110,7 @@ def _encoded(events: Iterable[Mapping[str, Any]], time: float) -> bytes:
     return buffer.getvalue()
 
 
-def _scalars(trial: Trial, more: Mapping[str, float]) -> Iterator[dict[str, Any]]:
+def _scalars(trial: TrainingView, more: Mapping[str, float]) -> Iterator[dict[str, Any]]:
     """Yield an event for each epoch of a training.
 
     Args:
@@ -125,11 +126,11 @@ def _scalars(trial: Trial, more: Mapping[str, float]) -> Iterator[dict[str, Any]
         yield {"step": epoch, "after": after, "summary": summaries.Summary(value=values)}
 
 
-def _genes(trial: Trial) -> dict[str, float]:
+def _genes(trial: TrainingView) -> dict[str, float]:
     return {f"genome/{name}": value for name, value in trial.genes.items() if is_number(value)}
 
 
-def _clone(trial: Trial) -> Iterator[dict[str, Any]]:
+def _clone(trial: TrainingView) -> Iterator[dict[str, Any]]:
     """Yield the events of a clone: its hyperparameters, its epochs, and how it ended."""
     data, api = _hparams()
     start = data.SessionStartInfo(group_name=trial.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from miha.mutations.base import Mutation
 from miha.mutations.batch import BatchSizeMutation
-from miha.mutations.draw import MUTATIONS, Learned, distinct_mutants, mutate, resolve
+from miha.mutations.draw import MUTATIONS, distinct_mutants, mutate, resolve
 from miha.mutations.layers import (
     ActivationMutation,
     ActivationsMutation,
@@ -29,7 +29,6 @@ __all__ = [
     "BatchSizeMutation",
     "DropoutMutation",
     "LabelSmoothingMutation",
-    "Learned",
     "LearningRateMutation",
     "LossMutation",
     "MomentumMutation",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from miha.mutations.optimizers import (
 from miha.mutations.rules import broken_rule, completed
 from miha.mutations.weights import PerturbMutation
 from miha.mutations.words import describe
-from miha.records import Change, Genome
+from miha.records import RESERVED_GENES, Change, Genome
 from miha.space import Space
 
 MUTATIONS: dict[str, Callable[[], Mutation]] = {
@@ -45,7 +44,10 @@ MUTATIONS: dict[str, Callable[[], Mutation]] = {
 }
 """Each mutation by the name of its gene."""
 
-ANEW: dict[str, str] = {"restart": "fresh weights", "perturb": "weights shrunk and perturbed"}
+CHANGES_OF_WEIGHTS: dict[str, str] = {
+    "restart": "fresh weights",
+    "perturb": "weights shrunk and perturbed",
+}
 """Transitions that change a network although its genome stays, in words."""
 
 
@@ -69,34 +71,11 @@ def resolve(mutations: Sequence[str | Mutation]) -> tuple[Mutation, ...]:
     return tuple(_resolve_one(mutation) for mutation in mutations)
 
 
-@dataclass(frozen=True)
-class Learned:
-    """What the past of a run says of its next draws; by default, nothing.
-
-    Attributes:
-        weights: How often each operator is drawn, relative to the others; its own by default.
-        welcome: From the genome of a child to how welcome it is, a positive number.
-        tried: Genomes that shall not be drawn again.
-    """
-
-    weights: Sequence[float] | None = None
-    welcome: Callable[[Genome], float] | None = None
-    tried: Collection[Genome] = ()
-
-
-RESERVED = ("none", "restart", "crossover", "soup")
-"""Names that a clone goes by where no mutation has changed it."""
-
-CHOICES = 3
-"""Children that an operator draws where one of them is chosen by how welcome it is."""
-
-
 def mutate(
     genome: Genome,
     mutations: Sequence[Mutation],
     space: Space,
     rng: np.random.Generator,
-    learned: Learned = Learned(),
     first: int | None = None,
 ) -> tuple[Genome, Change]:
     """Change one gene, by a mutation drawn according to the weights.
@@ -106,8 +85,7 @@ def mutate(
         mutations: The operators to draw from; those that can change nothing are passed over.
         space: What each gene may become.
         rng: The only source of randomness.
-        learned: What the past says of the draw.
-        first: The operator to begin with; drawn by default.
+        first: The operator to try first; drawn by default.
 
     Returns:
         The new genome, which differs unless the weights do, and what changed.
@@ -115,13 +93,13 @@ def mutate(
     Raises:
         ArgumentError: No operator can change anything.
     """
-    for index in _order(len(mutations), _shares(mutations, learned), rng, first):
+    for index in _order(mutations, rng, first):
         mutation = mutations[index]
-        child = _chosen(mutation, genome, space, rng, learned.welcome)
-        transition = mutation.transition
-        if child is not None and (child != genome or transition in ANEW):
-            words = [ANEW.get(transition), describe(genome, child)]
-            return child, Change(mutation.gene, ", ".join(filter(None, words)), transition)
+        child = _apply(mutation, genome, space, rng)
+        of_weights = CHANGES_OF_WEIGHTS.get(mutation.transition)
+        if child is not None and (child != genome or of_weights):
+            words = filter(None, [of_weights, describe(genome, child)])
+            return child, Change(mutation.gene, ", ".join(words), mutation.transition)
     raise ArgumentError(
         "`mutations` must be able to change something. "
         f"Received: mutations={[m.gene for m in mutations]}, none of which can change {genome}. "
@@ -135,7 +113,7 @@ def distinct_mutants(
     space: Space,
     rng: np.random.Generator,
     generators: Sequence[np.random.Generator],
-    learned: Learned = Learned(),
+    tried: Collection[Genome] = (),
     tries: int = 20,
 ) -> list[tuple[Genome, Change]]:
     """Draw a population of mutants, all different where that is possible.
@@ -149,19 +127,20 @@ def distinct_mutants(
         space: What each gene may become.
         rng: Draws the operators.
         generators: One for each mutant.
-        learned: What the past says of the draws.
+        tried: Genomes that shall not be drawn again.
         tries: Draws before a mutant that exists already is accepted.
 
     Returns:
         A genome and its change for each generator.
     """
     mutants: list[tuple[Genome, Change]] = []
-    firsts = systematic(_shares(mutations, learned), len(generators), rng)
-    for own, first in zip(generators, firsts, strict=True):
-        seen = {*learned.tried, *(child for child, _ in mutants)}
+    operators = systematic(_shares(mutations), len(generators), rng)
+    for own, operator in zip(generators, operators, strict=True):
+        seen = {*tried, *(child for child, _ in mutants)}
         for attempt in range(tries):
-            is_patient = attempt < tries // 2
-            mutant = mutate(genome, mutations, space, own, learned, first if is_patient else None)
+            # An operator whose children all exist already gives its place to another.
+            first = operator if attempt < tries // 2 else None
+            mutant = mutate(genome, mutations, space, own, first)
             if mutant[0] not in seen:
                 break
         mutants.append(mutant)
@@ -185,20 +164,23 @@ def systematic(shares: np.ndarray, count: int, rng: np.random.Generator) -> list
     order = rng.permutation(len(shares))
     points = (np.arange(count) + rng.uniform()) / max(count, 1)
     found = np.searchsorted(np.cumsum(shares[order]), points, side="right")
+    # Rounding may leave the sum of all shares below the last point.
     return [int(order[min(place, len(order) - 1)]) for place in found]
 
 
-def _shares(mutations: Sequence[Mutation], learned: Learned) -> np.ndarray:
-    shares = np.array(learned.weights or [mutation.weight for mutation in mutations])
-    return np.asarray(shares / shares.sum())
+def _shares(mutations: Sequence[Mutation]) -> np.ndarray:
+    weights = np.array([mutation.weight for mutation in mutations])
+    return np.asarray(weights / weights.sum())
 
 
-def _order(
-    count: int, shares: np.ndarray, rng: np.random.Generator, first: int | None
-) -> list[int]:
-    """Return the order in which operators are asked, until one can change something."""
-    order = [int(index) for index in rng.choice(count, count, replace=False, p=shares)]
-    return order if first is None else [first, *(index for index in order if index != first)]
+def _order(mutations: Sequence[Mutation], rng: np.random.Generator, first: int | None) -> list[int]:
+    """Return the order in which operators are tried, until one can change something."""
+    count = len(mutations)
+    drawn = rng.choice(count, count, replace=False, p=_shares(mutations))
+    order = [int(index) for index in drawn]
+    if first is None:
+        return order
+    return [first, *(index for index in order if index != first)]
 
 
 def _resolve_one(mutation: str | Mutation) -> Mutation:
@@ -215,30 +197,12 @@ def _resolve_one(mutation: str | Mutation) -> Mutation:
 
 def _check_gene(mutation: Mutation) -> None:
     gene = getattr(mutation, "gene", None)
-    if not isinstance(gene, str) or not gene or gene in RESERVED:
+    if not isinstance(gene, str) or not gene or gene in RESERVED_GENES:
         raise ArgumentError(
             "A mutation's `gene` must be a name for what it changes, other than those that a run "
-            f"gives itself, {list(RESERVED)}. Received: {type(mutation).__name__} with "
+            f"gives itself, {list(RESERVED_GENES)}. Received: {type(mutation).__name__} with "
             f"gene={gene!r}. Set it in the class: gene = 'my_gene'."
         )
-
-
-def _chosen(
-    mutation: Mutation,
-    genome: Genome,
-    space: Space,
-    rng: np.random.Generator,
-    welcome: Callable[[Genome], float] | None,
-) -> Genome | None:
-    """Return a child; of several the more welcome one, more often, where that is known."""
-    if welcome is None:
-        return _apply(mutation, genome, space, rng)
-    drawn = (_apply(mutation, genome, space, rng) for _ in range(CHOICES))
-    children = [child for child in drawn if child is not None]
-    if not children:
-        return None
-    shares = np.array([welcome(child) for child in children])
-    return children[rng.choice(len(children), p=shares / shares.sum())]
 
 
 def _apply(
@@ -249,10 +213,12 @@ def _apply(
         child = mutation.mutate(genome, space, rng)
     except Exception as error:
         raise MihaError(f"The mutation {name} raised {error!r}.") from error
-    if child is not None:
-        child = completed(genome, child, space)
-    rule = None if child is None else broken_rule(genome, child, space)
-    if rule:
+    if child is None:
+        return None
+
+    child = completed(genome, child, space)
+    rule = broken_rule(genome, child, space)
+    if rule is not None:
         raise MihaError(
             f"A mutation must return {rule}. Received: {child} from {name}, for {genome}. "
             "Draw from `space` in its `mutate`."

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from miha.errors import ArgumentError, MihaWarning
+from miha.errors import ArgumentError
 from miha.executors.training import cosine
 from miha.records import Genome
-from miha.replays.schedule import HyperparameterSchedule, Stretch, as_schedule
+from miha.replays.schedule import HyperparameterSchedule, Segment, as_schedule
 from miha.trainer.genes.activations import find_slots
 from miha.trainer.genes.noise import find_noise
 from miha.trainer.genes.optimizers import MOMENTUM, has_schedule, inner, name_of
+from miha.utils.warn import warn
 
 
 class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types.
@@ -50,9 +50,9 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
     def batch_size(self) -> int:
         """The batch size of most of its epochs: what to give `fit`."""
         epochs: dict[int, int] = {}
-        for stretch in self.schedule.stretches:
-            size = stretch.genome.batch_size
-            epochs[size] = epochs.get(size, 0) + stretch.epochs
+        for segment in self.schedule.segments:
+            size = segment.genome.batch_size
+            epochs[size] = epochs.get(size, 0) + segment.epochs
         return max(epochs, key=lambda size: epochs[size])
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -68,45 +68,45 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
             )
         if reasons:
             text = f"A plain fit does not follow all of the schedule: {'; '.join(reasons)}."
-            warnings.warn(f"{text} miha.replay does.", MihaWarning, stacklevel=2)
+            warn(f"{text} miha.replay does.")
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Set the learning rate of an epoch."""
-        stretch, first = self._at(epoch)
-        self._set(stretch, cosine(stretch.epochs)[epoch - first] if stretch.anneal else 1.0)
+        segment, first = self._at(epoch)
+        self._set(segment, cosine(segment.epochs)[epoch - first] if segment.anneal else 1.0)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """After an annealed stretch, the learning rate is what it was before."""
-        stretch, first = self._at(epoch)
-        if stretch.anneal and epoch == first + stretch.epochs - 1:
-            self._set(stretch, 1.0)
+        """After an annealed segment, the learning rate is what it was before."""
+        segment, first = self._at(epoch)
+        if segment.anneal and epoch == first + segment.epochs - 1:
+            self._set(segment, 1.0)
 
-    def _at(self, epoch: int) -> tuple[Stretch, int]:
-        """Return the stretch of an epoch and its first one; behind the end, the last."""
+    def _at(self, epoch: int) -> tuple[Segment, int]:
+        """Return the segment of an epoch and its first one; behind the end, the last."""
         first = 0
-        for stretch in self.schedule.stretches:
-            if epoch < first + stretch.epochs:
-                return stretch, first
-            first += stretch.epochs
+        for segment in self.schedule.segments:
+            if epoch < first + segment.epochs:
+                return segment, first
+            first += segment.epochs
         # Longer than the schedule: on at the last rate, which falls no further.
-        return Stretch(1, self.schedule.genome), epoch
+        return Segment(1, self.schedule.genome), epoch
 
-    def _set(self, stretch: Stretch, factor: float) -> None:
-        rate, optimizer = stretch.genome.learning_rate, self.model.optimizer
-        is_ours = stretch.genome.optimizer == name_of(optimizer)
+    def _set(self, segment: Segment, factor: float) -> None:
+        rate, optimizer = segment.genome.learning_rate, self.model.optimizer
+        is_ours = segment.genome.optimizer == name_of(optimizer)
         if rate is not None and is_ours and not has_schedule(optimizer):
             optimizer.learning_rate = rate * factor
 
     def _beyond_fit(self) -> Iterator[str]:
         """Yield in words what `fit` cannot follow, gene by gene."""
         wanted: dict[str, list[Any]] = {}
-        for stretch in self.schedule.stretches:
-            for gene, value in _flat(stretch.genome, name_of(self.model.optimizer)).items():
+        for segment in self.schedule.segments:
+            for gene, value in _flat(segment.genome, name_of(self.model.optimizer)).items():
                 wanted.setdefault(gene, []).append(value)
         held = _held(self.model)
         for gene, values in wanted.items():
             yield from _told(gene, values, held.get(gene, "nothing" if " of " in gene else None))
-        if any(stretch.transition == "perturb" for stretch in self.schedule.stretches):
+        if any(segment.transition == "perturb" for segment in self.schedule.segments):
             yield "weights are shrunk and perturbed"
         if self.params.get("epochs") != self.epochs:
             yield f"it has {self.epochs} epochs, and fit {self.params.get('epochs')}"

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.errors import ArgumentError, MihaWarning
+from miha.errors import ArgumentError
 from miha.executors.training import train_on
 from miha.randomness import draw_seed
 from miha.records import Epoch, Genome
-from miha.replays.schedule import HyperparameterSchedule, Stretch, as_schedule
-from miha.run.checks import check_batch_size, check_integer
+from miha.replays.schedule import HyperparameterSchedule, Segment, as_schedule
 from miha.space import ACTIVATIONS, MOMENTA, OF_THE_LOSS, OPTIMIZERS, OWN, SearchSpace
+from miha.utils.warn import warn
+from miha.validation import check_batch_size, check_integer
 
 if TYPE_CHECKING:
     import keras
@@ -42,11 +42,11 @@ class Replayed:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """One row for each epoch: stretch, epoch, what `fit` logs, seconds; both count from 1."""
+        """One row for each epoch: segment, epoch, what `fit` logs, seconds; both count from 1."""
         import pandas as pd
 
         rows = [
-            {"stretch": number, "epoch": epoch, **trained.logs, "seconds": trained.seconds}
+            {"segment": number, "epoch": epoch, **trained.logs, "seconds": trained.seconds}
             for epoch, (number, trained) in enumerate(self._epochs, 1)
         ]
         return pd.DataFrame(rows)
@@ -87,7 +87,7 @@ def replay(
         class_weight: Weight of each class in the loss.
         shuffle: Whether to shuffle the samples before each epoch.
         seed: Decides every random draw, at least 0. None draws one.
-        verbose: 0: quiet; else a line for each stretch.
+        verbose: 0: quiet; else a line for each segment.
 
     Returns:
         The trained network and its history.
@@ -102,7 +102,7 @@ def replay(
     from miha.trainer.genes.optimizers import name_of
 
     sources = open_data(model, x, y, sample_weight, class_weight, validation_data, validation_split)
-    sizes = [stretch.genome.batch_size for stretch in schedule.stretches]
+    sizes = [segment.genome.batch_size for segment in schedule.segments]
     _check_sizes(sizes, sources[0])
     evaluated = sizes[0] if validation_batch_size is None else validation_batch_size
     trainer = factory.make_trainer(
@@ -126,34 +126,34 @@ def follow(
     trainer: Trainer,
     schedule: HyperparameterSchedule,
     seed: int,
-    on_stretch: Callable[[Stretch, tuple[Epoch, ...]], None],
+    on_segment: Callable[[Segment, tuple[Epoch, ...]], None],
 ) -> list[tuple[int, Epoch]]:
     """Train the live network along a schedule.
 
-    Where it diverges, it goes on from the values before that stretch, as in a run.
+    Where it diverges, it goes on from the values before that segment, as in a run.
 
     Args:
         trainer: The live network.
         schedule: What to follow.
         seed: Decides every random draw.
-        on_stretch: Called after each stretch, with its epochs.
+        on_segment: Called after each segment, with its epochs.
 
     Returns:
-        The number of its stretch, from 1, and each epoch.
+        The number of its segment, from 1, and each epoch.
 
     Raises:
         ArgumentError: The network cannot hold the schedule's hyperparameters.
     """
     _check(trainer, schedule)
     trained: list[tuple[int, Epoch]] = []
-    for number, stretch in enumerate(schedule.stretches, 1):
+    for number, segment in enumerate(schedule.segments, 1):
         values = trainer.snapshot()
-        epochs = train_on(trainer, stretch.task, seed, stretch.anneal, lambda epoch: None)
+        epochs = train_on(trainer, segment.task, seed, segment.anneal, lambda epoch: None)
         if not math.isfinite(epochs[-1].logs.get("loss", 0.0)):
-            _warn_of_divergence(number, stretch)
+            _warn_of_divergence(number, segment)
             trainer.restore(values)
         trained += [(number, epoch) for epoch in epochs]
-        on_stretch(stretch, epochs)
+        on_segment(segment, epochs)
     return trained
 
 
@@ -171,7 +171,7 @@ def _check_sizes(sizes: list[int], training: Any) -> None:
 
 def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
     """Return what the schedule needs of each gene."""
-    genomes = [stretch.genome for stretch in schedule.stretches]
+    genomes = [segment.genome for segment in schedule.segments]
     optimizers = [genome.optimizer for genome in genomes if genome.optimizer != own]
     names = [name for genome in genomes for _, name in genome.activations if name != OWN]
     losses = [genome.loss for genome in genomes if genome.loss is not None]
@@ -191,7 +191,7 @@ def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
 def _check(trainer: Trainer, schedule: HyperparameterSchedule) -> None:
     """Raise unless the network can hold every genome of a schedule."""
     own, space = trainer.genome, trainer.space
-    for genome in (stretch.genome for stretch in schedule.stretches):
+    for genome in (segment.genome for segment in schedule.segments):
         missing = [gene for gene in _BY_NETWORK if _places(own, gene) != _places(genome, gene)]
         rules = {
             "a learning rate where the network's is no schedule, and none where it is": (
@@ -224,21 +224,19 @@ def _places(genome: Genome, gene: str) -> Any:
     return [name for name, _ in held] if isinstance(held, tuple) else held is not None
 
 
-def _warn_of_divergence(number: int, stretch: Stretch) -> None:
-    warnings.warn(
-        f"The network diverged in stretch {number} ({stretch.genome}): its loss is not finite. "
-        "It goes on from the values before it.",
-        MihaWarning,
-        stacklevel=4,
+def _warn_of_divergence(number: int, segment: Segment) -> None:
+    warn(
+        f"The network diverged in segment {number} ({segment.genome}): its loss is not finite. "
+        "It goes on from the values before it."
     )
 
 
-def _quiet(stretch: Stretch, epochs: tuple[Epoch, ...]) -> None:
+def _quiet(segment: Segment, epochs: tuple[Epoch, ...]) -> None:
     """Show nothing."""
 
 
 class _Lines:
-    """A line for each stretch.
+    """A line for each segment.
 
     Args:
         total: All epochs.
@@ -247,12 +245,12 @@ class _Lines:
     def __init__(self, total: int) -> None:
         self._done, self._total = 0, total
 
-    def __call__(self, stretch: Stretch, epochs: tuple[Epoch, ...]) -> None:
-        """Say how a stretch went."""
+    def __call__(self, segment: Segment, epochs: tuple[Epoch, ...]) -> None:
+        """Say how a segment went."""
         from rich.console import Console
 
-        self._done += stretch.epochs
+        self._done += segment.epochs
         logs = epochs[-1].logs
         shown = ", ".join(f"{n} {logs[n]:.4g}" for n in ("loss", "val_loss") if n in logs)
-        text = f"[{self._done}/{self._total}] {stretch.genome}: {shown}"
+        text = f"[{self._done}/{self._total}] {segment.genome}: {shown}"
         Console(highlight=False, soft_wrap=True).print(text, markup=False)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from miha.archive.members import genome as read_genome
 from miha.errors import ArgumentError
-from miha.records import Change, Genome, Phase, Task, Transition
-from miha.run.checks import check_integer
+from miha.records import Change, Genome, Phase, Task, TrainingRecord, Transition
+from miha.search.ancestry import main_line
 from miha.storage.disk import write_whole
-from miha.storage.journal import Entry
+from miha.validation import check_integer
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Segment:
     """Some epochs with the same hyperparameters.
 
     Attributes:
@@ -52,83 +52,82 @@ class Stretch:
         return {**asdict(self), "genome": self.genome.to_dict()}
 
     @classmethod
-    def of(cls, entry: Entry, anneal: bool) -> Stretch:
-        """Return the stretch that a training of a run was.
+    def of(cls, record: TrainingRecord, anneal: bool) -> Segment:
+        """Return the segment that a training of a run was.
 
         Args:
-            entry: The journal's.
+            record: The training.
             anneal: Whether the run anneals its last training.
         """
         return cls(
-            epochs=len(entry["epochs"]),
-            genome=Genome.from_dict(entry["genome"]),
-            phase=entry["phase"],
-            cycle=entry["cycle"],
-            clone=entry["clone"],
-            transition=entry["change"].get("transition", "inherit"),
-            anneal=anneal and entry["phase"] == "final",
+            epochs=len(record.epochs),
+            genome=record.genome,
+            phase=record.phase,
+            cycle=record.cycle,
+            clone=record.clone,
+            transition=record.change.transition,
+            anneal=anneal and record.phase == "final",
         )
 
 
 @dataclass(frozen=True)
 class HyperparameterSchedule:
-    """The hyperparameters that won in a run, stretch by stretch.
+    """The hyperparameters that won in a run, segment by segment.
 
     Attributes:
-        stretches: In order; at least one.
+        segments: In order; at least one.
         seed: The run's. A replay of the same first network with it repeats the run's own way.
     """
 
-    stretches: tuple[Stretch, ...]
+    segments: tuple[Segment, ...]
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.stretches:
+        if not self.segments:
             raise ArgumentError(
-                "A schedule of hyperparameters must have at least one stretch. "
+                "A schedule of hyperparameters must have at least one segment. "
                 "Received: none. Take it from a run that has trained: `result.schedule`."
             )
 
     @classmethod
     def along(
-        cls, entries: Sequence[Entry], last: Entry, anneal: bool, seed: int
+        cls, records: Sequence[TrainingRecord], last: TrainingRecord, anneal: bool, seed: int
     ) -> HyperparameterSchedule:
-        """Return the schedule of the way that led to a network.
+        """Return the schedule of the main line that led to a network.
 
-        The way is that of the weights: it goes from parent to parent. What was given up by
+        The main line is that of the weights: it goes from parent to parent. What was given up by
         backtracking, and what diverged, is no part of it. It begins where the weights do: with the
-        run, or with the last clone that took fresh ones. A child of two clones is followed as a
-        change of the one whose weights it took, and so is the mean of two: averaging is not a
-        matter of hyperparameters.
+        run, or with the last restart. A child of two clones is followed as a change of the fitter
+        one: averaging is not a matter of hyperparameters.
 
         Args:
-            entries: The journal's trainings.
+            records: The run's trainings.
             last: The one that made the network.
             anneal: Whether the run anneals its last training.
             seed: The run's.
         """
-        trained = [e for e in way(entries, last) if e["epochs"] and e["failure"] is None]
-        return cls(tuple(Stretch.of(entry, anneal) for entry in reversed(trained)), seed)
+        trained = [r for r in main_line(records, last) if r.epochs and r.failure is None]
+        return cls(tuple(Segment.of(record, anneal) for record in trained), seed)
 
     @property
     def epochs(self) -> int:
         """All epochs."""
-        return sum(stretch.epochs for stretch in self.stretches)
+        return sum(segment.epochs for segment in self.segments)
 
     @property
     def genome(self) -> Genome:
         """The hyperparameters that it ends with."""
-        return self.stretches[-1].genome
+        return self.segments[-1].genome
 
     def __str__(self) -> str:
         return "\n".join(
-            f"{s.epochs} epochs: {s.genome}{', annealed' * s.anneal}" for s in self.stretches
+            f"{s.epochs} epochs: {s.genome}{', annealed' * s.anneal}" for s in self.segments
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
-        stretches = [stretch.to_dict() for stretch in self.stretches]
-        return {"format": FORMAT, "seed": self.seed, "stretches": stretches}
+        segments = [segment.to_dict() for segment in self.segments]
+        return {"format": FORMAT, "seed": self.seed, "segments": segments}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> HyperparameterSchedule:
@@ -140,7 +139,9 @@ class HyperparameterSchedule:
         try:
             if values["format"] != FORMAT:
                 raise ValueError(f"format {values['format']!r} is not {FORMAT}")
-            return cls(tuple(map(_stretch, values["stretches"])), values["seed"])
+            return cls(
+                tuple(map(_segment, values.get("segments") or values["stretches"])), values["seed"]
+            )
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ArgumentError(
                 "A schedule of hyperparameters must be as `save` or `to_dict` wrote it. "
@@ -195,23 +196,8 @@ def as_schedule(schedule: Any) -> HyperparameterSchedule:
     return schedule
 
 
-def way(entries: Sequence[Entry], last: Entry) -> Iterator[Entry]:
-    """Yield the trainings that led to a network, the last one first.
-
-    Args:
-        entries: The journal's trainings.
-        last: The one that made the network.
-    """
-    by_archive = {entry["archive"]: entry for entry in entries if entry["archive"]}
-    entry: Entry | None = last
-    while entry is not None:
-        yield entry
-        is_restart = entry["change"].get("transition") == "restart"
-        entry = None if is_restart else by_archive.get(entry["parent"])
-
-
-def _stretch(values: Mapping[str, Any]) -> Stretch:
-    """Return a stretch whose values may be anybody's.
+def _segment(values: Mapping[str, Any]) -> Segment:
+    """Return a segment whose values may be anybody's.
 
     Raises:
         ValueError: One is not what it must be.
@@ -224,4 +210,4 @@ def _stretch(values: Mapping[str, Any]) -> Stretch:
             check_integer(name, values[name], low)
     rest = ("epochs", "phase", "cycle", "clone", "transition")
     genome = read_genome({"genome": values["genome"]})
-    return Stretch(genome=genome, anneal=bool(values["anneal"]), **{n: values[n] for n in rest})
+    return Segment(genome=genome, anneal=bool(values["anneal"]), **{n: values[n] for n in rest})

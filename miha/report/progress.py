@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from miha.callbacks import Callback
-from miha.records import Epoch, Network, Schedule, Task
-from miha.search.budgets import Budgets
+from miha.options import Budget
+from miha.records import Epoch, Network, Schedule, Task, TrainingRecord
+from miha.search.budgets import announcement
+from miha.storage.folder import archive_name
 
 if TYPE_CHECKING:
     from miha.results.result import Result
 
 
-UNLIMITED = Budgets()
+UNLIMITED = Budget()
 
 
-def make_progress(verbose: int, monitor: str, budgets: Budgets = UNLIMITED) -> list[Callback]:
+def make_progress(verbose: int, monitor: str, budget: Budget = UNLIMITED) -> list[Callback]:
     """Return who shows the progress.
 
     Args:
         verbose: 0: nobody; 1: a bar where the output can show one, else lines; 2: lines.
         monitor: Name of the value to show.
-        budgets: What may end the run before its last cycle.
+        budget: What may end the run before its last cycle.
     """
     console = Console(highlight=False, soft_wrap=True)
     if verbose == 0:
         return []
     kind = Bar if verbose == 1 and _is_live(console) else Lines
-    return [kind(console, monitor, budgets)]
+    return [kind(console, monitor, budget)]
 
 
 def _is_live(console: Console) -> bool:
@@ -43,56 +45,47 @@ def _is_live(console: Console) -> bool:
     return console.is_terminal
 
 
-def announcement(schedule: Schedule, run_dir: str, budgets: Budgets = UNLIMITED) -> str:
-    """Say how many epochs there will be, or at most, before the first."""
-    s, ends, further = schedule, budgets.open_ends, getattr(schedule, "further", 0)
-    return (
-        f"MIHA trains {'at most ' if ends or further else ''}{s.epochs} epochs: 2 x m={s.m}, and "
-        f"c={s.c} cycles of pop_size={s.pop_size} clones"
-        f"{f' and at most {further} that join' if further else ''} x n={s.n} and k={s.k}"
-        f"{f', fewer where {ends} ends it' if ends else ''}. Folder: {run_dir}"
-    )
-
-
 class Lines(Callback):
     """One plain line for each training.
 
     Args:
         console: Where to.
         monitor: Name of the value to show.
-        budgets: What may end the run before its last cycle.
+        budget: What may end the run before its last cycle.
     """
 
-    def __init__(self, console: Console, monitor: str, budgets: Budgets = UNLIMITED) -> None:
+    def __init__(self, console: Console, monitor: str, budget: Budget = UNLIMITED) -> None:
         self._console = console
         self._monitor = monitor
-        self._budgets = budgets
+        self._budget = budget
         self._schedule = Schedule(0, 0, 0, 0, 0)
         self._done = 0
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Announce the run."""
         self._schedule, self._done = schedule, 0
-        self._say(announcement(schedule, run_dir, self._budgets))
+        self._say(announcement(schedule, run_dir, self._budget))
 
-    def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
+    def on_resume(self, trainings: Sequence[TrainingRecord]) -> None:
         """Say what is done already."""
         self._done = epochs_of(trainings, self._schedule)
-        line = resume_line(trainings, self._schedule, self._budgets)
+        line = resume_line(trainings, self._schedule, self._budget)
         self._say(f"{self._count} {line}")
 
     def on_training_end(self, network: Network) -> None:
         """Say how a training went."""
-        self._done += network.task.epochs
-        change = f", {network.task.change.text}" if network.task.phase == "clone" else ""
-        change += ", late" if network.late else ""
-        self._say(
-            f"{self._count} {place(network.task)}{change}: {self._monitor} {network.value:.4g}"
-        )
+        record = network.record
+        self._done += planned_epochs(record, self._schedule)
+        change = f", {record.change.text}" if record.is_clone else ""
+        change += ", pruned" if record.pruned else ""
+        value = f"{self._monitor} {record.value:.4g}"
+        self._say(f"{self._count} {place(record)}{change}: {value}")
 
-    def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
+    def on_cycle_end(
+        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+    ) -> None:
         """Say who won."""
-        self._say(winner_line(cycle, clones))
+        self._say(winner_line(cycle, winner))
 
     def on_run_end(self, result: Result) -> None:
         """Say how the run ended."""
@@ -100,7 +93,7 @@ class Lines(Callback):
 
     @property
     def _count(self) -> str:
-        most = "<=" if self._budgets.is_open else ""
+        most = "<=" if self._budget.is_open else ""
         return f"[{self._done}/{most}{self._schedule.epochs}]"
 
     def _say(self, text: str) -> None:
@@ -113,17 +106,17 @@ class Bar(Callback):
     Args:
         console: Where to.
         monitor: Name of the value to show.
-        budgets: What may end the run before its last cycle.
+        budget: What may end the run before its last cycle.
     """
 
-    def __init__(self, console: Console, monitor: str, budgets: Budgets = UNLIMITED) -> None:
+    def __init__(self, console: Console, monitor: str, budget: Budget = UNLIMITED) -> None:
         self._monitor = monitor
-        self._budgets = budgets
+        self._budget = budget
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn(f"epochs{' at most' if budgets.is_open else ''}  {{task.fields[values]}}"),
+            TextColumn(f"epochs{' at most' if budget.is_open else ''}  {{task.fields[values]}}"),
             TimeRemainingColumn(),
             console=console,
         )
@@ -134,16 +127,16 @@ class Bar(Callback):
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Announce the run and start the bar."""
-        self._say(announcement(schedule, run_dir, self._budgets))
+        self._say(announcement(schedule, run_dir, self._budget))
         self._schedule, self._done, self._running = schedule, 0, Counter()
         self._bar.update(self._row, total=schedule.epochs, completed=0)
         self._bar.start()
 
-    def on_resume(self, trainings: Sequence[Mapping[str, Any]]) -> None:
+    def on_resume(self, trainings: Sequence[TrainingRecord]) -> None:
         """Advance by what is done already."""
         self._done = epochs_of(trainings, self._schedule)
         self._bar.update(self._row, completed=self._done)
-        self._say(resume_line(trainings, self._schedule, self._budgets))
+        self._say(resume_line(trainings, self._schedule, self._budget))
 
     def on_training_begin(self, task: Task) -> None:
         """Show what is trained."""
@@ -159,13 +152,16 @@ class Bar(Callback):
 
     def on_training_end(self, network: Network) -> None:
         """Count the epochs that a diverged network did not need."""
-        self._running.pop(network.task.archive, None)
-        self._done += network.task.epochs
+        record = network.record
+        self._running.pop(archive_name(record.phase, record.cycle, record.clone), None)
+        self._done += planned_epochs(record, self._schedule)
         self._bar.update(self._row, completed=self._completed)
 
-    def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
+    def on_cycle_end(
+        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+    ) -> None:
         """Say who won."""
-        self._say(winner_line(cycle, clones))
+        self._say(winner_line(cycle, winner))
 
     def on_run_end(self, result: Result) -> None:
         """Say how the run ended."""
@@ -186,20 +182,27 @@ class Bar(Callback):
         self._bar.console.print(text, markup=False)
 
 
-def epochs_of(trainings: Sequence[Mapping[str, Any]], schedule: Schedule) -> int:
+def epochs_of(trainings: Sequence[TrainingRecord], schedule: Schedule) -> int:
     """Return how many planned epochs finished trainings have had."""
-    # Where the target was reached, the last training has none.
-    done = (t for t in trainings if t["phase"] != "final" or t["epochs"])
-    return sum(schedule.epochs_of(training["phase"]) for training in done)
+    return sum(planned_epochs(record, schedule) for record in trainings)
+
+
+def planned_epochs(record: TrainingRecord, schedule: Schedule) -> int:
+    """Return the epochs that a training has used up of the run's total.
+
+    A clone that failed has used up its n. One that was pruned has left some to the winner.
+    """
+    is_done = record.failure is None or record.pruned
+    return len(record.epochs) if is_done else schedule.epochs_of(record.phase)
 
 
 def resume_line(
-    trainings: Sequence[Mapping[str, Any]], schedule: Schedule, budgets: Budgets = UNLIMITED
+    trainings: Sequence[TrainingRecord], schedule: Schedule, budget: Budget = UNLIMITED
 ) -> str:
     """Say how much of a run an earlier process has done."""
-    if trainings[-1]["phase"] == "final":
+    if trainings[-1].phase == "final":
         return "The run was finished before: nothing is trained"
-    most = "at most " if budgets.is_open else ""
+    most = "at most " if budget.is_open else ""
     return f"Goes on after {len(trainings)} of {most}{schedule.trainings} trainings"
 
 
@@ -209,16 +212,16 @@ def end_line(result: Result) -> str:
     return f"{stopped}Best {result.monitor}: {result.best_value:.4g}. Folder: {result.run_dir}"
 
 
-def place(task: Task) -> str:
+def place(task: Task | TrainingRecord) -> str:
     """Say where in the run a training is."""
     if task.phase == "clone":
         return f"cycle {task.cycle}, clone {task.clone}"
     return f"cycle {task.cycle}, winner" if task.phase == "winner" else f"{task.phase} training"
 
 
-def winner_line(cycle: int, clones: Sequence[Mapping[str, Any]]) -> str:
+def winner_line(cycle: int, winner: TrainingRecord | None) -> str:
     """Say which clone of a cycle was selected."""
-    for row in clones:
-        if row["selected"]:
-            return f"Cycle {cycle}: {row['change']} wins (fitness {row['fitness']:.4g})"
-    return f"Cycle {cycle}: every clone has failed; the network goes on unchanged"
+    if winner is None:
+        return f"Cycle {cycle}: every clone has failed; the network goes on unchanged"
+    fitness = "" if winner.fitness is None else f" (fitness {winner.fitness:.4g})"
+    return f"Cycle {cycle}: {winner.change.text} wins{fitness}"

@@ -57,10 +57,10 @@ def _archive(result: Result, name: str) -> str:
     if name in ("best", "last"):
         last, best = result.archives
         return best if name == "best" else last
-    known = [entry["archive"] for entry in result._log.trainings if entry["archive"]]
+    known = [record.archive for record in result.log.trainings if record.archive is not None]
     for archive in ["model/model_start.zip", *known]:
         if name in (archive, Path(archive).name, Path(archive).stem):
-            return str(archive)
+            return archive
     shown = [Path(archive).stem for archive in known if archive.startswith("model/")]
     raise MihaError(
         f"`--model` must be 'best', 'last' or the name of an archive, such as {shown[-5:]} or "

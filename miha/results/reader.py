@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from miha.archive.archive import load
+from miha.errors import JournalError
 from miha.results.result import Result
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Journal
@@ -42,11 +44,24 @@ def load_run(
         monitor=arguments["monitor"],
         run_dir=folder.path,
         state="finished" if log.is_finished else unfinished,
-        _log=log,
-        _mode=arguments["mode"],
+        log=log,
+        mode=arguments["mode"],
         _load=partial(_load, custom_objects=custom_objects, safe_mode=safe_mode),
     )
 
 
 def _load(path: Path, custom_objects: dict[str, Any] | None, safe_mode: bool) -> Any:
     return load(path, custom_objects, safe_mode)[0]
+
+
+def began(result: Result) -> float:
+    """Return when a run began, in seconds since 1970; 0 where that is unknown.
+
+    A training began as many seconds later as the run had trained before it: what lies between
+    the trainings, and between the processes of a run that was interrupted, is not counted.
+    """
+    try:
+        started = RunFolder(result.run_dir).description().get("started", "")
+        return datetime.datetime.fromisoformat(started).timestamp()
+    except (JournalError, ValueError):
+        return 0.0

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.errors import ArchiveError, MihaError, MihaWarning
-from miha.records import Genome, Mode
+from miha.errors import ArchiveError, MihaError
+from miha.records import Genome, Mode, TrainingRecord
 from miha.replays.schedule import HyperparameterSchedule
-from miha.results.delegates import Showing
+from miha.results.delegates import Delegates
 from miha.storage.folder import RunFolder
-from miha.storage.journal import Entry
 from miha.storage.logbook import Logbook
+from miha.utils.warn import warn
 
 if TYPE_CHECKING:
     import keras
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Result(Showing):
+class Result(Delegates):
     """The outcome of a run, or what there is of it so far.
 
     Attributes:
@@ -31,19 +30,21 @@ class Result(Showing):
         run_dir: The run's folder.
         state: ``"finished"``, ``"running"`` (a process is at work in the folder) or
             ``"interrupted"``.
+        log: The finished trainings and the winners, as records.
+        mode: Whether the monitored value is better small or large.
     """
 
     monitor: str
     run_dir: Path
     state: str
-    _log: Logbook = field(repr=False)
-    _mode: Mode = field(repr=False)
+    log: Logbook = field(repr=False)
+    mode: Mode = field(repr=False)
     _load: Callable[[Path], Any] = field(repr=False)
 
     @property
     def stopped(self) -> str | None:
         """Why the run went to its end before its last cycle, as a sentence; None: it did not."""
-        return self._log.stopped
+        return self.log.stopped
 
     @cached_property
     def model(self) -> keras.Model:
@@ -51,20 +52,22 @@ class Result(Showing):
 
         With ``restore_best``, the best one.
         """
-        return self._load(self.run_dir / self._last["archive"])
+        return self._load(self.run_dir / self.archives[0])
 
     @property
     def genome(self) -> Genome:
         """The hyperparameters that `model` has."""
-        return Genome.from_dict(self._held["genome"])
+        return self._resulting.genome
 
     @property
     def schedule(self) -> HyperparameterSchedule:
-        """The hyperparameters that led to `model`, stretch by stretch; `miha.replay` follows it."""
+        """The hyperparameters that led to `model`, segment by segment; `miha.replay` follows it."""
         about = RunFolder(self.run_dir).description()
-        anneal = bool(about["arguments"].get("anneal", False))
-        entries = self._log.trainings
-        return HyperparameterSchedule.along(entries, self._held, anneal, about["seed"])
+        # Runs of version 0.3.0 have their switches beside the other arguments.
+        arguments = about["arguments"]
+        has_annealing = bool(arguments.get("search", arguments).get("anneal", False))
+        records = self.log.trainings
+        return HyperparameterSchedule.along(records, self._resulting, has_annealing, about["seed"])
 
     @cached_property
     def best_model(self) -> keras.Model:
@@ -74,12 +77,12 @@ class Result(Showing):
     @property
     def best_genome(self) -> Genome:
         """The hyperparameters of the best network."""
-        return Genome.from_dict(self._best["genome"])
+        return self._best.genome
 
     @property
     def best_value(self) -> float:
         """The monitored value of the best network."""
-        return float(self._best["value"])
+        return self._best.value
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -88,7 +91,7 @@ class Result(Showing):
         Phase, cycle, clone, epoch (how long that network has been trained), what `fit` logs,
         seconds.
         """
-        return self._log.history
+        return self.log.history
 
     @cached_property
     def lineage(self) -> pd.DataFrame:
@@ -97,7 +100,7 @@ class Result(Showing):
         Cycle, clone, change, fitness, selected, archive, gene, value (the monitored one), parent
         (the archive it came from), failure (the last line of why it failed).
         """
-        return self._log.lineage
+        return self.log.lineage
 
     def loaded(self) -> Result:
         """Load both networks now, while their archives are there; return this result.
@@ -110,32 +113,32 @@ class Result(Showing):
         try:
             _ = self.best_model
         except ArchiveError as error:
-            warnings.warn(f"The best network is not there: {error}", MihaWarning, stacklevel=4)
+            warn(f"The best network is not there: {error}")
         return self
 
     @property
     def archives(self) -> tuple[str, str]:
         """Names of the archives of the last and of the best network, relative to the folder."""
-        last = self._last["archive"]
-        return last, last if self._held is not self._last else self._best["archive"]
+        last = str(self._last.archive)
+        is_restored = self._resulting is not self._last
+        return last, last if is_restored else str(self._best.archive)
 
     @property
-    def _last(self) -> Entry:
-        return self._some(self._log.last)
+    def _last(self) -> TrainingRecord:
+        return self._finished(self.log.last)
 
     @property
-    def _held(self) -> Entry:
-        """The training whose network the last archive holds: the last one, or the best."""
-        return self._log.held or self._last
+    def _resulting(self) -> TrainingRecord:
+        return self._finished(self.log.resulting)
 
     @property
-    def _best(self) -> Entry:
-        return self._some(self._log.best(self._mode))
+    def _best(self) -> TrainingRecord:
+        return self._finished(self.log.best(self.mode))
 
-    def _some(self, entry: Entry | None) -> Entry:
-        if entry is None:
+    def _finished(self, record: TrainingRecord | None) -> TrainingRecord:
+        if record is None:
             raise MihaError(
                 "A run must have finished its first training before it has a network. "
                 f"Received: {str(self.run_dir)!r}, which has not. Wait for it."
             )
-        return entry
+        return record

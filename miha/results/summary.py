@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from miha.results.story import Story
-from miha.results.trials import NO_GENE, Trial, flat, is_number
+from miha.results.trials import NO_GENE, RunView, TrainingView, flat, is_number
 from miha.storage.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -29,23 +28,23 @@ def summarize(result: Result) -> list[str]:
     Returns:
         Plain text, a paragraph each; what a page shows must be escaped.
     """
-    story, description = Story.of(result), RunFolder(result.run_dir).description()
-    paragraphs = [_progress(result, story, description)]
-    if story.trials:
-        paragraphs += [_ends(story, description), *_best(result, story), _course(story)]
+    view, description = RunView.of(result), RunFolder(result.run_dir).description()
+    paragraphs = [_progress(result, view, description)]
+    if view.trials:
+        paragraphs += [_ends(view, description), *_best(result, view), _course(view)]
     return [text for text in paragraphs if text]
 
 
-def starting_genes(story: Story, description: Mapping[str, Any]) -> dict[str, Any]:
+def starting_genes(view: RunView, description: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hyperparameters that a run began with."""
-    first = dict(story.trials[0].genes) if story.trials else {}
+    first = dict(view.trials[0].genes) if view.trials else {}
     found = flat(description.get("genome") or {}) or first
     return {name: found[name] for name in [*first, *found] if name in found}  # In their order.
 
 
-def last_genes(story: Story) -> dict[str, Any]:
+def last_genes(view: RunView) -> dict[str, Any]:
     """Return the hyperparameters of the network that a run has now."""
-    return dict(story.held.genes) if story.held is not None else {}
+    return dict(view.resulting.genes) if view.resulting is not None else {}
 
 
 def short(value: Any) -> str:
@@ -62,19 +61,19 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
-def _progress(result: Result, story: Story, description: Mapping[str, Any]) -> str:
+def _progress(result: Result, view: RunView, description: Mapping[str, Any]) -> str:
     cycles = description["arguments"].get("schedule", {}).get("c")
     of = "" if cycles is None else f" of {cycles}"
-    epochs = sum(len(trial.logs) for trial in story.trials)
-    time = duration(sum(trial.seconds for trial in story.trials))
+    epochs = sum(len(trial.logs) for trial in view.trials)
+    time = duration(sum(trial.seconds for trial in view.trials))
     stopped = (
         ""
         if result.stopped is None
         else f" Why it ended before its last cycle: {_said(result.stopped)}"
     )
     return (
-        f"The run is {result.state}: {story.done}{of} cycles and {len(story.trials)} trainings, "
-        f"{epochs} epochs, which took {time} of training.{stopped}"
+        f"The run is {result.state}: {view.cycles_done}{of} cycles and {len(view.trials)} "
+        f"trainings, {epochs} epochs, which took {time} of training.{stopped}"
     )
 
 
@@ -82,21 +81,23 @@ def _said(reason: str) -> str:
     return reason if reason.endswith(".") else f"{reason}."
 
 
-def _ends(story: Story, description: Mapping[str, Any]) -> str:
-    start, end = starting_genes(story, description), last_genes(story)
-    own = [trial for trial in story.trials if not trial.is_clone]
+def _ends(view: RunView, description: Mapping[str, Any]) -> str:
+    start, end = starting_genes(view, description), last_genes(view)
+    own = [trial for trial in view.trials if not trial.is_clone]
     changed = {name for name in {*start, *end} if start.get(name) != end.get(name)}
-    if not own or story.held is None:
+    if not own or view.resulting is None:
         return ""
-    told = f"It started from {_genes(start, changed)} ({_value(story, own[0])})"
+    told = f"It started from {_genes(start, changed)} ({_value(view, own[0])})"
     if len(own) == 1:
         return f"{told} after its first {len(own[0].logs)} epochs."
     verb = "ended with" if own[-1].phase == "final" else "now has"
-    restored = "" if story.held is own[-1] else f"its best network, that of {story.held.name}: "
+    restored = (
+        "" if view.resulting is own[-1] else f"its best network, that of {view.resulting.name}: "
+    )
     what = _genes(end, changed) if changed else "the same hyperparameters"
     return (
         f"{told} after its first {len(own[0].logs)} epochs, and {verb} {restored}{what} "
-        f"({_value(story, story.held)})."
+        f"({_value(view, view.resulting)})."
     )
 
 
@@ -108,38 +109,36 @@ def _genes(genes: Mapping[str, Any], changed: set[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def _value(story: Story, trial: Trial) -> str:
-    return f"{story.monitor} {trial.value:.4g}"
+def _value(view: RunView, trial: TrainingView) -> str:
+    return f"{view.monitor} {trial.value:.4g}"
 
 
-def _best(result: Result, story: Story) -> list[str]:
-    best = story.best
+def _best(result: Result, view: RunView) -> list[str]:
+    best = view.best
     if best is None:
         return []
-    return [f"The best {story.monitor} was {best.value:.4g}, after {best.name}."]
+    return [f"The best {view.monitor} was {best.value:.4g}, after {best.name}."]
 
 
-def _course(story: Story) -> str:
+def _course(view: RunView) -> str:
     """Say which mutations were selected, and what they gained; and where none was."""
-    won = list(story.won.values())
+    won = list(view.winners.values())
     turns = [clone for clone in won if clone.gene != NO_GENE]
-    failed = sum(clone.fitness == -math.inf for clone in story.clones)
+    failed = sum(clone.fitness == -math.inf for clone in view.clones)
     ranked = sorted(turns, key=lambda clone: -(clone.gain or 0.0))[:MOST_TURNS]
-    told = [f"{c.mutation} in cycle {c.cycle} ({_gain(c)})" for c in ranked]
+    told = [f"{c.change} in cycle {c.cycle} ({_gain(c)})" for c in ranked]
     said = []
     if told:
         said.append(f"What changed the course most: {'; '.join(told)}.")
-    if story.clones:
+    if view.clones:
         unchanged = len(won) - len(turns)
-        said.append(f"In {unchanged} of {len(story.cycles)} cycles the unchanged clone won.")
-    if story.rests:
-        said.append(f"{_times(len(story.rests))} the network trained alone for a whole cycle.")
-    if story.returns:
-        said.append(f"{_times(len(story.returns))} the run went back to its best network.")
-    if late := sum(clone.late for clone in story.clones):
-        said.append(f"{late} of {len(story.clones)} clones came late, and did not compete.")
+        said.append(f"In {unchanged} of {len(view.cycles)} cycles the unchanged clone won.")
+    if view.rests:
+        said.append(f"{_times(len(view.rests))} the network trained alone for a whole cycle.")
+    if view.returns:
+        said.append(f"{_times(len(view.returns))} the run went back to its best network.")
     if failed:
-        said.append(f"{failed} of {len(story.clones)} clones failed.")
+        said.append(f"{failed} of {len(view.clones)} clones failed.")
     return " ".join(said)
 
 
@@ -147,5 +146,5 @@ def _times(count: int) -> str:
     return {1: "Once", 2: "Twice"}.get(count, f"{count} times")
 
 
-def _gain(clone: Trial) -> str:
+def _gain(clone: TrainingView) -> str:
     return "gain unknown" if not is_number(clone.gain) else f"gain {clone.gain:+.3g}"

@@ -5,18 +5,18 @@ from __future__ import annotations
 import datetime
 import json
 import platform
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from miha.errors import MihaWarning, RunExistsError
+from miha.errors import RunExistsError
 from miha.search.plan import Plan
 from miha.storage.folder import FORMAT, START, RunFolder
 from miha.trainer.protocol import Trainer
 from miha.utils.code_digest import digest, is_own
 from miha.utils.json_values import plain
+from miha.utils.warn import warn
 
 IDENTITY = ("arguments", "choices", "seed", "genome", "fingerprint", "code")
 CIRCUMSTANCES = ("versions", "device")
@@ -33,24 +33,14 @@ def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
             "fitness": _name(plan.fitness),
             "monitor": plan.monitor,
             "mode": plan.mode,
-            "control": plan.control,
-            "restarts": plan.restarts,
-            "crossover": plan.crossover,
-            "racing": plan.racing,
-            "adaptive": plan.adaptive,
-            "margin": plan.margin,
-            "rest": plan.rest,
-            "backtrack": plan.backtrack,
-            "anneal": plan.anneal,
-            "budgets": asdict(plan.budgets),
-            "restore_best": plan.restore_best,
-            "asynchronous": plan.asynchronous,
+            "search": asdict(plan.search),
+            "budget": asdict(plan.budget),
             "space": asdict(trainer.space),
             "data": trainer.settings,
             "logged": list(trainer.metrics),
         },
         "code": {**_code(plan), "network": trainer.fingerprint.get("code")},
-        "epochs": plan.longest.epochs,
+        "epochs": plan.schedule.epochs,
         "seed": plan.seed,
         "genome": trainer.genome.to_dict(),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
@@ -68,6 +58,12 @@ def check_same(folder: RunFolder, description: Mapping[str, Any]) -> None:
         JournalError: It cannot be read.
     """
     found, wanted = _both(folder, description)
+    if found["format"] < FORMAT:
+        raise RunExistsError(
+            "A run goes on with the version of MIHA that it was begun with. Received: "
+            f"logs={str(folder.path)!r}, of an earlier version. `miha.load_run` reads it. Choose "
+            "another folder, or replace that run with overwrite=True."
+        )
     names = [name for name in IDENTITY if name != "code" or _same_python(found, wanted)]
     differences = list(_differences(_only(found, names), _only(wanted, names)))
     if differences:
@@ -84,11 +80,9 @@ def warn_of_circumstances(folder: RunFolder, description: Mapping[str, Any]) -> 
     found, wanted = _both(folder, description)
     others = list(_differences(_only(found, CIRCUMSTANCES), _only(wanted, CIRCUMSTANCES)))
     if others:
-        warnings.warn(
+        warn(
             f"The run was begun elsewhere: {'; '.join(others[:5])}. It goes on, but its numbers "
-            "may differ in the last digits from those of a run that was never interrupted.",
-            MihaWarning,
-            stacklevel=6,
+            "may differ in the last digits from those of a run that was never interrupted."
         )
 
 

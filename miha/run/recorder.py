@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator
 
 from miha.archive.archive import pack, read
-from miha.records import Network, Snapshot, Task
+from miha.records import Network, Snapshot, Task, TrainingRecord
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import Logbook, write_tables
@@ -21,7 +20,7 @@ class Recorder:
     Args:
         folder: The run's folder, created already.
         journal: Its journal, opened already.
-        past: What the journal held when it was opened.
+        past: What the journal said when it was opened.
         trainer: Makes archives and reads them.
 
     Attributes:
@@ -39,8 +38,7 @@ class Recorder:
         self._journal = journal
         self._trainer = trainer
         self._writer = Writer()
-        self._read: tuple[str | None, Snapshot] | None = None
-        self._recalled = 0
+        self._values: dict[str | None, Snapshot] = {}
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -48,103 +46,77 @@ class Recorder:
         with self._writer:
             yield
 
-    def recall(self, task: Task) -> Network | None:
-        """Return the network of a training that is done already.
+    def recall(self, task: Task) -> TrainingRecord | None:
+        """Return the record of a training that is done already.
 
         Raises:
-            JournalError: The journal tells of another training in its place.
+            JournalError: The journal has another training in its place.
         """
-        self.pass_late()
-        entry = self.past.find(self._recalled, task)
-        if entry is None:
-            return None
-        self._recalled += 1
-        network = Network.recalled(task, entry)
-        self.log.add(network)
-        return network
+        record = self.past.find(len(self.log.trainings), task)
+        if record is not None:
+            self.log.add(record)
+        return record
 
-    def recall_next(self, tasks: Sequence[Task]) -> Network | None:
-        """Return the clone of a population that came next, where clones are recorded as they come.
-
-        Args:
-            tasks: The whole population's.
+    def record(self, network: Network) -> None:
+        """Archive and journal a network while the next one trains; its values stay in memory.
 
         Raises:
-            JournalError: The journal tells of another training in its place.
+            StorageError: The disk has refused what was recorded before.
         """
-        self.pass_late()
-        entry = self._next
-        if entry is None or entry["phase"] != "clone" or entry["clone"] not in range(len(tasks)):
-            return None
-        return self.recall(tasks[entry["clone"]])
+        record = network.record
+        entry = self.log.add(record)
+        if network.snapshot is not None:
+            self._values[record.archive] = network.snapshot
+        self._writer.submit(lambda: self._write(network, entry))
 
-    def pass_late(self) -> None:
-        """Take over the recorded clones that came late and stand next in the journal."""
-        while (entry := self._next) is not None and entry.get("late"):
-            self._recalled += 1
-            self.log.trainings.append(entry)
-
-    @property
-    def _next(self) -> Entry | None:
-        """The first recorded training that is not recalled yet."""
-        there = self._recalled < len(self.past.trainings)
-        return self.past.trainings[self._recalled] if there else None
-
-    def values(self, network: Network) -> Snapshot:
+    def values(self, record: TrainingRecord) -> Snapshot:
         """Return a network's values; those of a recalled one are in its archive.
 
         Raises:
             ArchiveError: The archive is damaged or gone.
         """
-        if network.snapshot is not None:
-            return network.snapshot
-        if self._read is None or self._read[0] != network.archive:
-            data = read(self.folder.path / str(network.archive))[1]
-            self._read = (network.archive, self._trainer.recall(data))
-        return self._read[1]
+        if record.archive not in self._values:
+            data = read(self.folder.path / str(record.archive))[1]
+            self._values[record.archive] = self._trainer.recall(data)
+        return self._values[record.archive]
 
-    def record(self, network: Network) -> None:
-        """Have a network archived and journalled while the next one trains.
+    def keep_values(self, records: Iterable[TrainingRecord]) -> None:
+        """Free the values of all networks but some: memory does not grow with the population."""
+        names = {record.archive for record in records}
+        self._values = {name: held for name, held in self._values.items() if name in names}
 
-        Raises:
-            StorageError: The disk has refused what was recorded before.
-        """
-        entry = self.log.add(network)
+    def start_with(self, archive: str, values: Snapshot) -> None:
+        """Take the values of the network that the run begins with."""
+        self._values[archive] = values
 
-        def write() -> None:
-            if network.restored is not None:
-                better = read(self.folder.path / network.restored)[1]
-                self.folder.write_archive(network.task.archive, better)
-            elif network.snapshot is not None:
-                archive = self._trainer.export(network.snapshot, network.genome)
-                self.folder.write_archive(network.task.archive, pack(archive, entry))
-            self._journal.append(entry)
-            self.written += 1
-
-        self._writer.submit(write)
-
-    def select(self, cycle: int, clone: int | None, late: tuple[int, ...] = ()) -> bool:
-        """Have a cycle's winner journalled, None if all clones lost; tell whether that is new.
-
-        Args:
-            cycle: 1 to c.
-            clone: The winner's number.
-            late: The clones that have not come yet.
-        """
-        entry = self.log.select(cycle, clone, late)
+    def select(self, cycle: int, winner: TrainingRecord | None) -> bool:
+        """Journal a cycle's winner, None if all clones lost; return whether that is new."""
+        entry = self.log.select(cycle, None if winner is None else winner.clone)
         if cycle in self.past.winners:
             return False
-        self._writer.submit(partial(self._journal.append, entry))
-        self._writer.submit(partial(write_tables, self.log.copy(), self.folder.path))
+        log = self.log.copy()
+        self._writer.submit(lambda: self._journal.append(entry))
+        self._writer.submit(lambda: write_tables(log, self.folder.path))
         return True
 
     def stop(self, reason: str) -> None:
-        """Have it journalled why no further cycle is begun."""
+        """Journal why no further cycle begins."""
         entry = self.log.stop(reason)
         if self.past.stopped is None:
-            self._writer.submit(partial(self._journal.append, entry))
+            self._writer.submit(lambda: self._journal.append(entry))
 
     def end(self) -> None:
         """Write the tables, and journal that the run has come to its end."""
         write_tables(self.log, self.folder.path)
         self._journal.append(self.log.end())
+
+    def _write(self, network: Network, entry: Entry) -> None:
+        record = network.record
+        if record.restored is not None:
+            better = read(self.folder.path / record.restored)[1]
+            self.folder.write_archive(str(record.archive), better)
+        elif network.snapshot is not None:
+            archive = self._trainer.export(network.snapshot, record.genome)
+            self.folder.write_archive(str(record.archive), pack(archive, entry))
+        self._journal.append(entry)
+        self.written += 1

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from miha.archive.archive import read
-from miha.errors import ArchiveError, JournalError, MihaWarning, RunExistsError
+from miha.errors import ArchiveError, JournalError, RunExistsError
 from miha.randomness import draw_seed
-from miha.run.checks import check_integer
+from miha.records import TrainingRecord
 from miha.run.identity import check_same, warn_of_circumstances
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Entry, Journal
-from miha.storage.logbook import Logbook
+from miha.storage.logbook import PATIENCE, Logbook
+from miha.utils.warn import warn
+from miha.validation import check_integer
 
 
 def choose_seed(seed: int | None, folder: RunFolder, overwrite: bool) -> int:
@@ -44,7 +45,7 @@ def open_run(
     overwrite: bool,
     check_room: Callable[[RunFolder, int], None],
 ) -> tuple[Journal, Logbook]:
-    """Begin a run in its folder, or find what has been done of it.
+    """Begin a run in its folder, or find what has been done.
 
     Args:
         folder: Created and locked.
@@ -95,7 +96,7 @@ def _resumed(journal: Journal) -> list[Entry]:
     last = max(log.winners, default=0)
     if not log.has_given_up(last):
         return entries
-    failed = range(last - 2, last + 1)
+    failed = range(last - PATIENCE + 1, last + 1)
     return journal.cut(next(i for i, e in enumerate(entries) if e.get("cycle") in failed))
 
 
@@ -108,11 +109,9 @@ def _usable(
         broken = next((i for i in needed if _is_broken(folder, entries[i])), None)
         if broken is None:
             break
-        warnings.warn(
+        warn(
             f"The archive {entries[broken]['archive']!r}, which the run goes on from, is missing "
-            "or damaged: that training and what came after it are repeated.",
-            MihaWarning,
-            stacklevel=6,
+            "or damaged: that training and what came after it are repeated."
         )
         entries = journal.cut(broken)
     return entries
@@ -122,28 +121,20 @@ def _last_networks(entries: Sequence[Entry]) -> list[int]:
     """Return where the network's last own training is, and the clones after it."""
     trainings = [i for i, entry in enumerate(entries) if entry["event"] == "training"]
     own = [i for i in trainings if entries[i]["phase"] != "clone"]
-    return [
-        i for i in trainings if i >= max(own, default=0) and not entries[i].get("late")
-    ] + _parents_of_late(entries)
-
-
-def _parents_of_late(entries: Sequence[Entry]) -> list[int]:
-    """Return where the networks are that clones go on from which were late and have not come."""
-    log = Logbook.of(entries)
-    there = {(entry["cycle"], entry["clone"]) for entry in log.trainings}
-    waiting = {c for c, late in log.late.items() if not there.issuperset((c, i) for i in late)}
-    clones = [entry for entry in log.trainings if entry["phase"] == "clone"]
-    names = {entry["parent"] for entry in clones if entry["cycle"] in waiting}
-    return [i for i, entry in enumerate(entries) if entry.get("archive") in names]
+    return [i for i in trainings if i >= max(own, default=0)]
 
 
 def _best_networks(entries: Sequence[Entry], arguments: Mapping[str, Any]) -> list[int]:
     """Return where the networks are that the run may return to."""
-    log, mode = Logbook.of(entries), arguments["mode"]
-    may_end_with = arguments["restore_best"] or arguments["budgets"]["target"] is not None
-    best = [log.best(mode)] if may_end_with else []
-    best += [log.best(mode, of_network=True)] if arguments["backtrack"] is not None else []
-    names = [entry["archive"] for entry in best if entry is not None]
+    log = Logbook.of(entries)
+    mode = arguments["mode"]
+    search = arguments["search"]
+    best: list[TrainingRecord | None] = []
+    if search["restore_best"] or arguments["budget"]["target"] is not None:
+        best.append(log.best(mode))
+    if search["backtrack"] is not None:
+        best.append(log.best_of_main_line(mode))
+    names = {record.archive for record in best if record is not None}
     return [i for i, entry in enumerate(entries) if entry.get("archive") in names]
 
 

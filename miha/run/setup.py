@@ -1,13 +1,14 @@
-"""What a run is made of: the user's data, opened, and a trainer for a copy of their network."""
+"""Setting a run up: the user's data, opened, and a trainer for a copy of their network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from miha.executors.protocol import Executor
-from miha.run import checks
+from miha.space import SearchSpace
+from miha.validation import check_integer, choose_batch_size
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +19,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Material:
+class Data:
+    """What the user trains on, as `fit` takes it.
+
+    Attributes:
+        x: Inputs, or a source of batches.
+        y: Targets; None where ``x`` gives them, too.
+        sample_weight: Weights of the samples in the loss.
+        class_weight: Weight of each class in the loss.
+        validation_data: What clones are compared on, or None.
+        validation_split: Share of the last samples to validate on instead.
+        batch_size: The batch size to begin with, or None.
+        validation_batch_size: That of evaluations; None: the same.
+        shuffle: Whether to shuffle the samples before each epoch.
+        memory: Bytes of arrays to keep on the device, or None.
+    """
+
+    x: Any
+    y: Any
+    sample_weight: Any
+    class_weight: Mapping[int, float] | None
+    validation_data: Any
+    validation_split: float
+    batch_size: int | None
+    validation_batch_size: int | None
+    shuffle: bool
+    memory: int | None
+
+
+@dataclass(frozen=True)
+class Setup:
     """Data and trainer of a run.
 
     Attributes:
@@ -26,7 +56,7 @@ class Material:
         sources: Training data, and validation data or None.
         opening: Arguments of `open_data` beside the data themselves.
         arguments: Those of `make_trainer`.
-        trainer: It holds a copy of the network, which is not trained yet.
+        trainer: It has a copy of the network, which is not trained yet.
     """
 
     model: keras.Model
@@ -54,31 +84,35 @@ class Material:
         """Return what other processes need to build the trainer once more."""
         from miha.trainer.blueprint import blueprint
 
-        made = self.model, self.trainer, self.sources
-        return blueprint(*made, executor.load_data, self.opening, self.arguments)
+        return blueprint(
+            self.model,
+            self.trainer,
+            self.sources,
+            executor.load_data,
+            self.opening,
+            self.arguments,
+        )
 
 
-def gather(
+def set_up(
     model: keras.Model,
-    data: Mapping[str, Any],
-    opening: Mapping[str, Any],
-    batch_size: int | None,
-    validation_batch_size: int | None,
+    data: Data,
+    space: SearchSpace,
+    genes: Sequence[str],
     monitor: str | None,
+    seed: int,
     with_mirror: bool,
-    **arguments: Any,
-) -> Material:
+) -> Setup:
     """Open the user's data, and make a trainer for a copy of their network.
 
     Args:
         model: The user's network; it is not touched.
-        data: ``x``, ``y``, ``sample_weight`` and ``validation_data``.
-        opening: The other arguments of `open_data`.
-        batch_size: The batch size to begin with, or None.
-        validation_batch_size: That of evaluations; None: the same.
+        data: What it is trained on.
+        space: What each gene may become.
+        genes: The genes that the user names.
         monitor: The value that the user wants clones to be compared by, or None.
+        seed: The run's.
         with_mirror: Whether callbacks of Keras will want a network to look at.
-        arguments: Those of `make_trainer` that the user decides alone.
 
     Raises:
         ArgumentError: The data, the network, or the search space for it, breaks a rule.
@@ -87,22 +121,34 @@ def gather(
     from miha.trainer.factory import make_trainer
     from miha.trainer.network.replicas import replicas
 
-    sources = open_data(model, **data, **opening)
-    size, evaluated = _batch_sizes(sources[0], batch_size, validation_batch_size)
-    arguments |= {
-        "batch_size": size,
-        "validation_batch_size": evaluated,
+    opening: dict[str, Any] = {
+        "class_weight": data.class_weight,
+        "validation_split": data.validation_split,
+        "room": data.memory,
+    }
+    sources = open_data(
+        model,
+        x=data.x,
+        y=data.y,
+        sample_weight=data.sample_weight,
+        validation_data=data.validation_data,
+        **opening,
+    )
+    batch_size = _batch_size(sources[0], data.batch_size)
+    evaluated = batch_size if data.validation_batch_size is None else data.validation_batch_size
+    arguments: dict[str, Any] = {
+        "space": space,
+        "shuffle": data.shuffle,
+        "seed": seed,
+        "genes": genes,
+        "batch_size": batch_size,
+        "validation_batch_size": check_integer("validation_batch_size", evaluated, 1),
         "evaluate_training": monitor is None or monitor.startswith("eval_"),
         "batch_multiple": replicas(model),
     }
     trainer = make_trainer(model, *sources, **arguments, with_mirror=with_mirror)
-    return Material(model, sources, opening, arguments, trainer)
+    return Setup(model, sources, opening, arguments, trainer)
 
 
-def _batch_sizes(training: Source, wanted: int | None, evaluated: int | None) -> tuple[int, int]:
-    """Return the batch size to begin with, and that of evaluations."""
-    own = training.batch_size, training.rebatches, training.samples
-    size = checks.choose_batch_size(wanted, *own)
-    return size, checks.check_integer(
-        "validation_batch_size", size if evaluated is None else evaluated, 1
-    )
+def _batch_size(training: Source, wanted: int | None) -> int:
+    return choose_batch_size(wanted, training.batch_size, training.rebatches, training.samples)

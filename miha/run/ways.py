@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
-from miha.errors import ArgumentError, JournalError, MihaWarning, RunExistsError, first_line
+from miha.errors import ArgumentError, JournalError, RunExistsError, first_line
+from miha.options import Compiler, Execution, PopulationWay
 from miha.run.identity import check_same
 from miha.storage.folder import RunFolder
 from miha.trainer.protocol import PopulationTrainer, Trainer, Way, XlaTrainer
-
-Population = Literal["auto", "fused", "sequential"]
-Compiler = Literal["auto", "graph", "xla"]
+from miha.utils.warn import warn
 
 WORTH = 0.8
 """Share of an epoch's time at which another compiler is worth it."""
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Request:
     """What the user asks for.
 
     Attributes:
@@ -30,8 +28,17 @@ class Wishes:
         compiler: What the network is compiled by; None: what its backend has by default.
     """
 
-    population: Population = "auto"
+    population: PopulationWay = "auto"
     compiler: Compiler | None = None
+
+    @classmethod
+    def of(cls, execution: Execution) -> Request:
+        """Return what an execution asks for."""
+        population = execution.population
+        if execution.is_remote and population == "auto":
+            # Clones that train together round otherwise than those of workers.
+            population = "sequential"
+        return cls(population, execution.compiler)
 
     def check(self, trainer: Trainer) -> None:
         """Raise unless the trainer can do what is asked for.
@@ -39,16 +46,6 @@ class Wishes:
         Raises:
             ArgumentError: It cannot.
         """
-        if self.population not in get_args(Population):
-            raise ArgumentError(
-                f"`population` must be one of {list(get_args(Population))}. "
-                f"Received: population={self.population!r}. Choose one."
-            )
-        if self.compiler not in (None, *get_args(Compiler)):
-            raise ArgumentError(
-                f"`compiler` must be one of {list(get_args(Compiler))}, or None. "
-                f"Received: compiler={self.compiler!r}. Choose one."
-            )
         if self.population == "fused":
             self._check_way("population", "fused", trainer)
         if self.compiler not in (None, "auto", trainer.compiler):
@@ -65,7 +62,7 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class Choices:
+class Ways:
     """How a run goes, as its `run.json` says.
 
     Attributes:
@@ -106,7 +103,7 @@ class Choices:
         return {"choices": choices, "measured": dict(self.seconds)}
 
     @classmethod
-    def described(cls, description: Mapping[str, Any]) -> Choices:
+    def from_dict(cls, description: Mapping[str, Any]) -> Ways:
         """Return the choices that `describe` described."""
         # Runs of earlier versions had no choice.
         choices = description["choices"] or {"compiler": "default"}
@@ -118,7 +115,9 @@ class Choices:
         )
 
 
-def described(folder: RunFolder, description: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
+def with_recorded_ways(
+    folder: RunFolder, description: dict[str, Any], request: Request
+) -> dict[str, Any]:
     """Describe a run with the choices of the one in its folder, as far as the user wants them.
 
     Raises:
@@ -126,22 +125,26 @@ def described(folder: RunFolder, description: dict[str, Any], wishes: Wishes) ->
     """
     found = folder.description()
     choices = dict(found.get("choices") or {})
-    if wishes.population != "auto":
-        choices["population"] = wishes.population
-    if wishes.compiler not in (None, "auto"):
-        choices["compiler"] = wishes.compiler
+    if request.population != "auto":
+        choices["population"] = request.population
+    if request.compiler not in (None, "auto"):
+        choices["compiler"] = request.compiler
     return description | {"choices": choices or None, "measured": found.get("measured", {})}
 
 
-def settle(
-    folder: RunFolder, description: dict[str, Any], wishes: Wishes, trainer: Trainer, pop_size: int
+def decide(
+    folder: RunFolder,
+    description: dict[str, Any],
+    request: Request,
+    trainer: Trainer,
+    pop_size: int,
 ) -> dict[str, Any]:
     """Describe a run with its choices: those that it was begun with, else new ones.
 
     Args:
         folder: The run's.
         description: The run's, without choices.
-        wishes: The user's.
+        request: The user's.
         trainer: The live network; what a measurement teaches it has to be undone.
         pop_size: Clones in a cycle.
 
@@ -150,23 +153,25 @@ def settle(
     """
     if folder.has_run:
         with contextlib.suppress(RunExistsError, JournalError):
-            whole = described(folder, description, wishes)
+            whole = with_recorded_ways(folder, description, request)
             check_same(folder, whole)
             return whole
-    return description | _choose(wishes, trainer, pop_size).describe()
+    return description | _choose(request, trainer, pop_size).describe()
 
 
-def _choose(wishes: Wishes, trainer: Trainer, pop_size: int) -> Choices:
-    at_once, seconds = _population(wishes.population, trainer, pop_size)
-    compiler, xla_from, more = _compiler(wishes.compiler, trainer)
-    return Choices(at_once, compiler, xla_from, {**seconds, **more})
+def _choose(request: Request, trainer: Trainer, pop_size: int) -> Ways:
+    at_once, seconds = _population(request.population, trainer, pop_size)
+    compiler, xla_from, more = _compiler(request.compiler, trainer)
+    return Ways(at_once, compiler, xla_from, {**seconds, **more})
 
 
-def _population(wish: Population, trainer: Trainer, pop_size: int) -> tuple[int, dict[str, float]]:
+def _population(
+    wanted: PopulationWay, trainer: Trainer, pop_size: int
+) -> tuple[int, dict[str, float]]:
     """Return how many clones train together, and what was measured."""
-    if wish == "sequential" or pop_size == 1:
+    if wanted == "sequential" or pop_size == 1:
         return 1, {}
-    if wish == "fused":
+    if wanted == "fused":
         return _clones_at_once(cast(PopulationTrainer, trainer), pop_size), {}
     if not trainer.is_parallel or trainer.obstacle("fused"):
         return 1, {}
@@ -192,23 +197,29 @@ def _faster(trainer: PopulationTrainer, pop_size: int) -> tuple[int, dict[str, f
     try:
         seconds = trainer.measure(together)
     except Exception as error:
-        _warn(f"Clones train one after another: {together} could not be tried together", error)
+        warn(
+            _explained(
+                f"Clones train one after another: {together} could not be tried together", error
+            )
+        )
         return 1, {}
     is_faster = seconds["together"] < seconds["alone"] * together
     return (number if is_faster else 1), seconds
 
 
-def _compiler(wish: Compiler | None, trainer: Trainer) -> tuple[str, int | None, dict[str, float]]:
+def _compiler(
+    wanted: Compiler | None, trainer: Trainer
+) -> tuple[str, int | None, dict[str, float]]:
     """Return what compiles trainings of how many epochs, and what was measured."""
     own = trainer.compiler
-    if wish in (None, own) or (wish == "auto" and trainer.obstacle("xla")):
+    if wanted in (None, own) or (wanted == "auto" and trainer.obstacle("xla")):
         return own, None, {}
-    if wish == "xla":
+    if wanted == "xla":
         return "xla", 1, {}
     try:
         seconds = cast(XlaTrainer, trainer).measure_xla()
     except Exception as error:
-        _warn("The network is not compiled by XLA", error)
+        warn(_explained("The network is not compiled by XLA", error))
         return own, None, {}
     saved = seconds["graph epoch"] - seconds["xla epoch"]
     if seconds["xla epoch"] > WORTH * seconds["graph epoch"]:
@@ -216,6 +227,5 @@ def _compiler(wish: Compiler | None, trainer: Trainer) -> tuple[str, int | None,
     return "xla", max(math.ceil(seconds["xla compilation"] / saved), 1), seconds
 
 
-def _warn(text: str, error: Exception) -> None:
-    message = f"{text}: {type(error).__name__}: {first_line(error)}"
-    warnings.warn(message, MihaWarning, stacklevel=2)
+def _explained(text: str, error: Exception) -> str:
+    return f"{text}: {type(error).__name__}: {first_line(error)}"

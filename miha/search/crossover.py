@@ -1,73 +1,60 @@
-"""Crossover: the two fittest clones of a population join."""
+"""Crossover: the two fittest clones of a population have a child, which costs no training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from miha.mutations import describe
-from miha.records import Change, Genome, Network, Snapshot, Transition
+from miha.records import Change, Genome, Snapshot, TrainingRecord, as_loss
+from miha.search.plan import Plan
+from miha.search.selection import margin, rank
 
 _OPTIMIZER = ("optimizer", "learning_rate", "momentum", "weight_decay")
 """Genes that go together: a learning rate is one of its optimizer."""
 
-MOST = 4
-"""The most offspring that a cycle trains."""
-
 _PLACES = ("activations", "dropout", "noise")
-"""Genes that hold a value for each of several places."""
+"""Genes that have a value for each of several places."""
 
 
-@dataclass(frozen=True)
-class Offspring:
-    """One of those that compete after a population.
+def parents_of_child(clones: Sequence[TrainingRecord]) -> tuple[TrainingRecord, ...]:
+    """Return the two clones that are joined, the fitter one first; none where that makes no sense.
 
-    Attributes:
-        base: The clone that it goes on from.
-        genome: Its hyperparameters.
-        change: How they differ from those of ``base``.
-        is_soup: Whether its first values are the mean of both clones'.
+    Weights have a useful mean only between networks of one origin and of the same activations:
+    others do not lie in one basin of the loss.
+
+    Source: M. Wortsman et al., "Model soups" (2022).
+
+    Args:
+        clones: The population.
     """
+    ranked = [clone for clone in rank(clones) if not clone.change.is_restart]
+    if len(ranked) < 2:
+        return ()
+    fitter, other = ranked[:2]
+    is_one_basin = fitter.genome.activations == other.genome.activations
+    return (fitter, other) if is_one_basin else ()
 
-    base: Network
-    genome: Genome
-    change: Change
-    is_soup: bool = False
 
-
-def offspring(
-    fitter: Network, other: Network, parent: Genome, transitions: Sequence[Transition]
-) -> Iterator[Offspring]:
-    """Yield who competes: both clones as they are, their child, and their mean.
-
-    The child has the fitter one's values and both clones' changes; there is none where these
-    are incompatible or the same. The mean of weights is sought only between networks of one
-    origin and of the same activations: others do not lie in one basin.
-
-    Source of the mean: M. Wortsman et al., "Model soups" (2022).
+def child_of(
+    fitter: TrainingRecord, other: TrainingRecord, parent: Genome
+) -> tuple[Genome, Change]:
+    """Return the genome of a child with both clones' changes, and how it differs from the fitter's.
 
     Args:
         fitter: The fittest clone.
         other: The second fittest.
         parent: The genome that both were made of.
-        transitions: How each of the two began: after a race, its own tells how it went on.
     """
-    yield Offspring(fitter, fitter.genome, Change("none", f"{_name(fitter)} goes on"))
-    yield Offspring(other, other.genome, Change("none", f"{_name(other)} goes on"))
-    if {"restart", "perturb"} & {*transitions}:
-        return
     genome = joined(fitter.genome, other.genome, parent)
-    if genome not in (fitter.genome, other.genome):
-        text = f"{_name(fitter)} with {_name(other)}'s {describe(fitter.genome, genome)}"
-        change = Change("crossover", text, transitions[1], other.task.archive)
-        yield Offspring(fitter, genome, change)
-    if fitter.genome.activations == other.genome.activations:
-        text = f"the mean of {_name(fitter)} and {_name(other)}"
-        change = Change("soup", text, "inherit", other.task.archive)
-        yield Offspring(fitter, fitter.genome, change, is_soup=True)
+    genes = describe(fitter.genome, genome)
+    text = f"the mean of clones {fitter.clone} and {other.clone}"
+    if genes:
+        text = f"{text}, {genes}"
+    return genome, Change("crossover", text, "inherit", other.archive)
 
 
 def joined(fitter: Genome, other: Genome, parent: Genome) -> Genome:
@@ -78,18 +65,36 @@ def joined(fitter: Genome, other: Genome, parent: Genome) -> Genome:
         other: The second fittest's.
         parent: The one that both were made of.
     """
-    first, second, old = (vars(genome) for genome in (fitter, other, parent))
-    held = {name: first[name] for name in first}
+    first, second, before = vars(fitter), vars(other), vars(parent)
+    genes = dict(first)
     for name in _PLACES:
-        held[name] = _joined_places(first[name], second[name], old[name])
+        genes[name] = _joined_places(first[name], second[name], before[name])
+
+    # Of two optimizers, the fitter clone's stays, unless it did not change its own.
+    is_same = fitter.optimizer == parent.optimizer == other.optimizer
+    is_kept = all(first[name] == before[name] for name in _OPTIMIZER)
+    if is_kept and not is_same:
+        genes |= {name: second[name] for name in _OPTIMIZER}
+
     single = [name for name in first if name not in (*_PLACES, *_OPTIMIZER)]
-    if fitter.optimizer == parent.optimizer == other.optimizer:
-        single += _OPTIMIZER
-    elif all(first[name] == old[name] for name in _OPTIMIZER):
-        held |= {name: second[name] for name in _OPTIMIZER}
-    for name in single:
-        held[name] = second[name] if first[name] == old[name] else first[name]
-    return Genome(**held)
+    for name in [*single, *(_OPTIMIZER if is_same else ())]:
+        genes[name] = second[name] if first[name] == before[name] else first[name]
+    return Genome(**genes)
+
+
+def wins(child: TrainingRecord, winner: TrainingRecord, past: Sequence[float], plan: Plan) -> bool:
+    """Return whether a child is better than the winner by the margin.
+
+    Args:
+        child: Evaluated, not trained.
+        winner: The clone that wins otherwise.
+        past: The network's monitored values.
+        plan: What the run does.
+    """
+    if not isfinite(child.value):
+        return False
+    gain = as_loss(winner.value, plan.mode) - as_loss(child.value, plan.mode)
+    return gain > margin(past, plan)
 
 
 def mean(fitter: Snapshot, other: Snapshot) -> Snapshot:
@@ -105,10 +110,6 @@ def _mean(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.asarray((first + second) / 2, first.dtype)
 
 
-def _joined_places(first: Any, second: Any, old: Any) -> tuple[tuple[str, Any], ...]:
-    triples = zip(first, second, old, strict=True)
-    return tuple(theirs if ours == before else ours for ours, theirs, before in triples)
-
-
-def _name(clone: Network) -> str:
-    return f"clone {clone.task.clone} ({clone.task.change.text})"
+def _joined_places(first: Any, second: Any, before: Any) -> tuple[tuple[str, Any], ...]:
+    triples = zip(first, second, before, strict=True)
+    return tuple(theirs if ours == old else ours for ours, theirs, old in triples)

@@ -1,15 +1,15 @@
-"""Fitness: from the curve of a clone to one number, and from numbers to a choice."""
+"""Fitness: from the curve of a clone to one number."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 from miha.errors import ArgumentError, MihaError
-from miha.records import Curve, Network
+from miha.records import Curve, as_loss
 
 Fitness = Callable[[Curve], float]
 """Any callable from a `Curve` to a number; the larger, the fitter."""
@@ -58,10 +58,10 @@ class LevelAndSlope:
 
     def __call__(self, curve: Curve) -> float:
         """Return the fitness of ``curve``."""
-        sign = 1.0 if curve.mode == "min" else -1.0
-        first, last = sign * curve.first, sign * curve.last
+        first = as_loss(curve.first, curve.mode)
+        last = as_loss(curve.last, curve.mode)
         if not self.recovery and math.isfinite(curve.start):
-            first = min(first, sign * curve.start)
+            first = min(first, as_loss(curve.start, curve.mode))
         return self.slope_weight * (first - last) - self.level_weight * last
 
 
@@ -86,23 +86,3 @@ def score(fitness: Fitness, curve: Curve) -> float:
         name = getattr(fitness, "__name__", type(fitness).__name__)
         raise MihaError(f"The fitness function {name} raised {error!r} on {curve}.") from error
     return value if math.isfinite(value) else LOSES
-
-
-def fittest(clones: Iterable[Network], count: int) -> list[Network]:
-    """Return the fittest of some clones, the best first; those that have lost aside.
-
-    Only they keep their values meanwhile: memory does not grow with the population.
-
-    Args:
-        clones: Trained one after another as they are asked for.
-        count: How many to return at most; of equals, the one with the lower number.
-    """
-    best: list[Network] = []
-    for clone in clones:
-        if clone.fitness is not None and clone.fitness > LOSES:
-            best = sorted([*best, clone], key=_rank)[:count]
-    return best
-
-
-def _rank(clone: Network) -> tuple[float, int]:
-    return -(clone.fitness or 0.0), clone.task.clone or 0

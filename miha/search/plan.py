@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from miha.errors import MihaWarning
 from miha.mutations import MUTATIONS, Mutation, resolve
-from miha.racing import Race, race
-from miha.records import Genome, LongestSchedule, Mode, Schedule
-from miha.search.budgets import Budgets
-from miha.search.crossover import MOST
+from miha.options import Budget, Search
+from miha.records import Genome, Mode, Schedule, TrainingRecord
 from miha.search.fitness import Fitness
 from miha.space import OF_THE_LOSS, SearchSpace, Space
+from miha.utils.warn import warn
+
+ON_REQUEST = (*OF_THE_LOSS, "momentum", "perturb")
+"""Genes that mutate only where the user names them."""
+
+GREEDY = ("learning_rate", "weight_decay", "dropout", "noise")
+"""Genes left alone without validation data: less noise, say, always pleases the training loss."""
+
+_USUAL = ("activation", "learning_rate", "batch_size")
+"""Genes that nearly every network has: where one lacks them, the user is warned."""
 
 
 @dataclass(frozen=True)
@@ -26,21 +32,9 @@ class Plan:
         fitness: What the clones are compared by.
         monitor: Name of the logged value that the fitness reads.
         mode: Whether it is better small or large.
-        control: Whether clone 0 of every population stays unchanged.
-        restarts: In how many cycles, from the first, the last clone begins with fresh weights.
-        crossover: Whether the two fittest clones of a population join.
-        racing: Whether clones that are behind stop early, for more candidates.
-        adaptive: Whether mutations that paid off are drawn more often.
-        margin: By how many times its noise a mutant must be better than the control.
-        rest: Whether cycles train the network alone where the control keeps winning.
-        backtrack: The share by which the network may be worse than the run's best before it is
-            given up for that one; None: never.
-        anneal: Whether the learning rate falls to zero in the last training.
-        budgets: What may end it before its last cycle.
-        restore_best: Whether the run ends with its best network instead of its last one.
-        asynchronous: The share of a population that must have come before the run goes on; None:
-            all of it.
         seed: Decides every random draw.
+        search: Who is in a population, and who wins.
+        budget: What may end the run before its last cycle.
     """
 
     schedule: Schedule
@@ -48,60 +42,37 @@ class Plan:
     fitness: Fitness
     monitor: str
     mode: Mode
-    control: bool
     seed: int
-    restarts: int = 0
-    crossover: bool = False
-    racing: bool = False
-    adaptive: bool = False
-    margin: float = 0.0
-    rest: bool = False
-    backtrack: float | None = None
-    anneal: bool = False
-    budgets: Budgets = Budgets()
-    restore_best: bool = False
-    asynchronous: float | None = None
-
-    @property
-    def longest(self) -> LongestSchedule:
-        """The most that the run can be, as far as its budget of epochs goes."""
-        further, race = MOST * self.crossover, self.race
-        begun = self.candidates + (0 if race is None else race.finalists)
-        schedule = LongestSchedule(**vars(self.schedule), further=further, archives=begun + further)
-        return self.budgets.longest(schedule)
-
-    @property
-    def epochs_of_cycle(self) -> int:
-        """The most epochs of a cycle, those of clones that join included."""
-        return self.longest.epochs_of_cycle
+    search: Search = Search()
+    budget: Budget = Budget()
 
     @property
     def is_open(self) -> bool:
         """Whether only the run itself shows how many trainings it has."""
-        return self.budgets.is_open or self.crossover or self.rest
+        return self.budget.is_open or self.search.rest
 
     @property
-    def race(self) -> Race | None:
-        """How a population races, if it does."""
-        return race(self.schedule) if self.racing else None
+    def trainings(self) -> int:
+        """The most trainings of the run, and so the networks that it archives."""
+        children = self.schedule.c if self.search.crossover else 0
+        return self.schedule.trainings + children
 
-    @property
-    def candidates(self) -> int:
-        """Clones that a population begins with."""
-        return self.schedule.pop_size if self.race is None else self.race.candidates
+    def values(self, records: Sequence[TrainingRecord]) -> list[float]:
+        """Return the monitored value after each epoch of some trainings."""
+        return [value for record in records for value in record.values(self.monitor)]
 
 
 def possible_mutations(
-    wishes: Sequence[Mutation] | None,
+    wanted: Sequence[Mutation] | None,
     genome: Genome,
     space: Space,
     has_validation: bool,
     rebatches: bool = True,
 ) -> tuple[Mutation, ...]:
-    """Leave out the mutations that the network does not allow, with a warning of those asked for.
+    """Leave out the mutations that the network does not allow; warn of those asked for.
 
     Args:
-        wishes: The mutations that the user asked for; None for the default ones.
+        wanted: The mutations that the user asked for; None for the default ones.
         genome: The network's own.
         space: What its genes may become.
         has_validation: Whether clones are compared on validation data.
@@ -110,41 +81,40 @@ def possible_mutations(
     Returns:
         What may be drawn.
     """
-    mutations = resolve(default_names(has_validation)) if wishes is None else tuple(wishes)
+    if wanted is None:
+        mutations = resolve(default_names(has_validation))
+    else:
+        mutations = tuple(wanted)
     is_exchanged = any(mutation.gene == "optimizer" for mutation in mutations)
     reasons = _reasons(genome, space, list(space.optimizers) if is_exchanged else [])
     if not rebatches:
         reasons["batch_size"] = "the data comes in batches of its own, which stay as they are"
+
     for mutation in mutations:
-        is_told = wishes is not None or mutation.gene in _ALWAYS_TOLD
-        if mutation.gene in reasons and is_told:
-            text = f"There is no mutation of {mutation.gene}: {reasons[mutation.gene]}."
-            warnings.warn(text, MihaWarning, stacklevel=3)
+        is_missed = wanted is not None or mutation.gene in _USUAL
+        if mutation.gene in reasons and is_missed:
+            warn(f"There is no mutation of {mutation.gene}: {reasons[mutation.gene]}.")
     return tuple(mutation for mutation in mutations if mutation.gene not in reasons)
 
 
-def warn_of_unused(wishes: Sequence[Mutation] | None, space: SearchSpace) -> None:
-    """Warn where the space lists losses, or amounts of smoothing, and neither mutates.
+def warn_of_unused(wanted: Sequence[Mutation] | None, space: SearchSpace) -> None:
+    """Warn where the space lists values of a gene that does not mutate.
 
     Args:
-        wishes: The mutations that the user asked for; None for the default ones.
+        wanted: The mutations that the user asked for; None for the default ones.
         space: The user's.
     """
-    genes, default = {mutation.gene for mutation in wishes or ()}, SearchSpace()
+    genes = {mutation.gene for mutation in wanted or ()}
+    default = SearchSpace()
     for gene, name in {"loss": "losses", "label_smoothing": "label_smoothing"}.items():
-        values = getattr(space, name)
-        is_wish = values is not None and list(values) != list(getattr(default, name) or ())
-        if is_wish and gene not in genes:
-            warnings.warn(
-                f"`space.{name}` has no effect: {gene!r} mutates only where `mutations` names it.",
-                MihaWarning,
-                stacklevel=3,
-            )
+        is_changed = getattr(space, name) != getattr(default, name)
+        if is_changed and gene not in genes:
+            warn(f"`space.{name}` has no effect: {gene!r} mutates only where `mutations` names it.")
 
 
 def default_names(has_validation: bool) -> list[str]:
     """Return the names of the mutations that a user need not ask for."""
-    left_out = (*ASKED, *(() if has_validation else GREEDY))
+    left_out = (*ON_REQUEST, *(() if has_validation else GREEDY))
     return [name for name in MUTATIONS if name not in left_out]
 
 
@@ -157,7 +127,7 @@ def _reasons(genome: Genome, space: Space, optimizers: Sequence[str]) -> dict[st
         optimizers: What the optimizer may be exchanged for.
     """
     names = {genome.optimizer, *optimizers}
-    reasons = {
+    found: Mapping[str, tuple[object, str]] = {
         "activation": (genome.activations, "no layer whose activation may be exchanged"),
         "activations": (len(genome.activations) > 1, "no two such layers"),
         "momentum": (names & {*space.momentum}, "no optimizer with a momentum"),
@@ -167,17 +137,9 @@ def _reasons(genome: Genome, space: Space, optimizers: Sequence[str]) -> dict[st
         "loss": (space.losses, "not one single loss of Keras' that has a family"),
         "label_smoothing": (space.label_smoothing, "not one single loss with label smoothing"),
     }
-    found = {gene: f"the network has {text}" for gene, (held, text) in reasons.items() if not held}
+    reasons = {
+        gene: f"the network has {text}" for gene, (exists, text) in found.items() if not exists
+    }
     if genome.learning_rate is None:
-        found["learning_rate"] = "the network's learning rate schedule is kept"
-    return found
-
-
-ASKED = (*OF_THE_LOSS, "momentum", "perturb")
-"""Genes that mutate only where the user asks for it."""
-
-GREEDY = ("learning_rate", "weight_decay", "dropout", "noise")
-"""Genes left alone without validation data: less noise, say, always pleases the training loss."""
-
-_ALWAYS_TOLD = ("activation", "learning_rate", "batch_size")
-"""Genes that nearly every network has: where one lacks them, the user is told."""
+        reasons["learning_rate"] = "the network's learning rate schedule is kept"
+    return reasons

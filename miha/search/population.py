@@ -2,90 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-
-from miha.bandit import Entry, learned_weights, learned_welcome, tried
-from miha.mutations import Learned, distinct_mutants, with_activations
+from miha.mutations import distinct_mutants
 from miha.randomness import generator
-from miha.records import UNCHANGED, Change, Genome
+from miha.records import UNCHANGED, Change, Genome, TrainingRecord
 from miha.search.plan import Plan
+from miha.search.restarts import draw_restart, has_restart
+from miha.search.selection import find_control
 from miha.space import Space
 
-Mutant = tuple[Genome, Change]
+Clone = tuple[Genome, Change]
 
-ADAPTIVE = ("adam", "adamw", "nadam", "rmsprop", "adamax")
-"""Optimizers whose default learning rate suits most networks: a restart has few epochs."""
-
-RATE = 0.001
-"""Keras' default learning rate of all of these."""
-
-RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish")
-"""Activations under which a deep network learns from its first epochs: they do not saturate."""
-
-BATCH_SIZES = (32, 16, 64)
+MEMORY = 5
+"""Cycles after which a change that has lost may be tried again."""
 
 
-def population(
-    plan: Plan, genome: Genome, space: Space, cycle: int, trainings: Sequence[Entry]
-) -> list[Mutant]:
-    """Return genome and change of each clone of a cycle, the control first.
+def draw_population(
+    plan: Plan, genome: Genome, space: Space, cycle: int, records: Sequence[TrainingRecord]
+) -> list[Clone]:
+    """Draw genome and change of each clone of a cycle, the control first.
 
     Args:
         plan: What the run does.
         genome: That of the network that the clones are made of.
         space: What each gene may become.
         cycle: 1 to c.
-        trainings: The journal's entries of earlier cycles.
+        records: The trainings of earlier cycles.
     """
-    learned = Learned(tried=tried(trainings, genome, cycle))
-    if plan.adaptive:
-        weights = learned_weights(plan.mutations, trainings, cycle)
-        learned = Learned(weights, learned_welcome(trainings, genome, cycle), learned.tried)
-    first, size = int(plan.control), plan.candidates
-    rng = generator(plan.seed, "clone", cycle, 0, "operators")
-    places = [generator(plan.seed, "clone", cycle, i, "mutation") for i in range(first, size)]
-    mutants = distinct_mutants(genome, plan.mutations, space, rng, places, learned)
-    if cycle <= plan.restarts and len(places) > 1:
-        mutants[-1] = restarted(genome, space, cycle, places[-1])
-    return [(genome, UNCHANGED)] * first + mutants
+    controls = [(genome, UNCHANGED)] if plan.search.control else []
+    numbers = range(len(controls), plan.schedule.pop_size)
+    generators = [generator(plan.seed, "clone", cycle, number, "mutation") for number in numbers]
+    mutants = distinct_mutants(
+        genome,
+        plan.mutations,
+        space,
+        generator(plan.seed, "clone", cycle, 0, "operators"),
+        generators,
+        tried=recently_lost(records, genome, cycle),
+    )
+    if has_restart(cycle, plan.search, len(mutants)):
+        mutants[-1] = draw_restart(genome, space, cycle, generators[-1])
+    return controls + mutants
 
 
-def restarted(parent: Genome, space: Space, cycle: int, rng: np.random.Generator) -> Mutant:
-    """Return a genome to begin anew with: an adaptive optimizer, one rectifier for all layers.
+def recently_lost(records: Sequence[TrainingRecord], parent: Genome, cycle: int) -> set[Genome]:
+    """Return the genomes that were made of the parent's genome lately, and have lost.
 
-    In the first cycle it is what a textbook begins with, Adam at 0.001, relu and batches of 32, as
-    far as the space holds them and unless the network begins so itself; else it is drawn.
+    While the genome stays the same, the same change would lose again, or tell little: a small
+    population has better things to try. A clone that won has become the parent.
 
     Args:
-        parent: The genome of the network that does not begin anew.
-        space: What each gene may become.
-        cycle: 1 to c.
-        rng: The only source of randomness.
+        records: The run's trainings.
+        parent: The genome that clones are to be made of.
+        cycle: The cycle to draw for; records of it and of later ones do not count.
     """
-    names = list(dict.fromkeys(name for names in space.slots.values() for name in names))
-    low, high = space.batch_size
-    sizes = [s for s in BATCH_SIZES if low <= s <= high and s % space.batch_multiple == 0]
-    choices: list[list[Any]] = [
-        _known(ADAPTIVE, space.optimizers) or list(space.optimizers),
-        sizes or [parent.batch_size],
-        _known(RECTIFIERS, names) or names or [""],
-    ]
-    child = _anew(parent, space, *(values[0] for values in choices))
-    if cycle > 1 or child == parent:
-        child = _anew(parent, space, *(values[rng.integers(len(values))] for values in choices))
-    return child, Change("restart", f"fresh weights: {child}", "restart")
-
-
-def _known(wanted: Sequence[str], names: Iterable[str]) -> list[str]:
-    return [name for name in wanted if name in {*names}]
-
-
-def _anew(parent: Genome, space: Space, optimizer: str, size: int, activation: str) -> Genome:
-    child = space.with_optimizer(parent, optimizer).replace(batch_size=size)
-    if optimizer in ADAPTIVE and child.learning_rate is not None:
-        low, high = space.learning_rate
-        child = child.replace(learning_rate=min(max(RATE, low), high))
-    return with_activations(child, space, activation) if activation else child
+    lost: set[Genome] = set()
+    for earlier in range(max(1, cycle - MEMORY), cycle):
+        clones = [record for record in records if record.is_clone and record.cycle == earlier]
+        control = find_control(clones)
+        if control is not None and control.genome == parent:
+            # Of a restart, the fresh weights have lost, not the genome.
+            lost |= {clone.genome for clone in clones if not clone.change.is_restart}
+    return lost - {parent}

@@ -1,78 +1,91 @@
-"""Resting: where mutations do not pay, their epochs go to the network itself."""
+"""Rests: where mutations are not worth their epochs, these go to the network itself."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from miha.records import Mode, Schedule
-from miha.search.ancestry import clones_by_cycle, stages
-from miha.search.overtaking import CAUTION
+from miha.records import Mode, Schedule, TrainingRecord, as_loss
+from miha.search.selection import CAUTION, find_control
 from miha.storage.logbook import Logbook
 
-Entry = Mapping[str, Any]
 
+def is_rest(cycle: int, was_worthwhile: Mapping[int, bool]) -> bool:
+    """Return whether a cycle trains the network alone, for all the epochs of its population.
 
-def is_rest(cycle: int, paid: Mapping[int, bool]) -> bool:
-    """Tell whether a cycle trains the network alone, for all the epochs of its population.
-
-    After a population that has not paid, the next cycle is a rest; after a second one running, the
-    next three, then seven, and so on. A network that mutations help has none, and one that is good
-    already loses few epochs to them.
+    After a population that was not worthwhile, the next cycle is a rest; after a second one
+    running, the next three, then seven, and so on. A network that mutations help has none, and
+    one that is good already loses few epochs to them.
 
     Args:
         cycle: 1 to c.
-        paid: Whether it paid, for each earlier cycle that had a population.
+        was_worthwhile: For each earlier cycle that had a population.
     """
-    streak = rest = 0
+    failures_in_a_row = 0
+    rests_left = 0
     for earlier in range(1, cycle):
-        if rest:
-            rest -= 1
+        if rests_left:
+            rests_left -= 1
+        elif was_worthwhile.get(earlier):
+            failures_in_a_row = 0
         else:
-            streak = 0 if paid.get(earlier) else streak + 1
-            rest = 2**streak - 1
-    return rest > 0
+            failures_in_a_row += 1
+            rests_left = 2**failures_in_a_row - 1
+    return rests_left > 0
 
 
-def payments(log: Logbook, schedule: Schedule, mode: Mode) -> dict[int, bool]:
-    """Tell of each cycle that had a population whether that has paid.
-
-    It has where its winner, if it goes on to gain on the unchanged control at half the pace of its
-    trial, gains more in the epochs that are left than the network would have gained, at the
-    control's pace, in the epochs that the other clones took; and where the winner began anew.
+def worthwhile_cycles(log: Logbook, schedule: Schedule, mode: Mode) -> dict[int, bool]:
+    """Return, for each cycle that had a population, whether that was worth its epochs.
 
     Args:
-        log: What has happened; clones that were late count with the epochs that they were to have.
+        log: What has happened.
         schedule: How many epochs are left after a cycle.
         mode: Whether values are better small or large.
     """
-    clones, sign = clones_by_cycle(log.counted), 1 if mode == "min" else -1
-    late = {cycle: len(numbers) * schedule.n for cycle, numbers in log.late.items()}
+    clones: dict[int, list[TrainingRecord]] = defaultdict(list)
+    for record in log.trainings:
+        if record.is_clone:
+            clones[record.cycle or 0].append(record)
     return {
-        cycle: _has_paid(
-            clones.get(cycle, []), won, schedule.epochs_left(cycle), sign, late.get(cycle, 0)
-        )
-        for cycle, won in log.winners.items()
+        cycle: is_worthwhile(clones[cycle], winner, schedule.epochs_left(cycle), mode)
+        for cycle, winner in log.winners.items()
     }
 
 
-def _has_paid(clones: Sequence[Entry], won: int | None, left: int, sign: int, late: int) -> bool:
-    way = stages(clones, won)
-    control = next((clone for clone in clones if clone["change"]["gene"] == "none"), None)
-    if not way or all(stage["change"]["gene"] == "none" for stage in way):
+def is_worthwhile(
+    clones: Sequence[TrainingRecord], number: int | None, epochs_left: int, mode: Mode
+) -> bool:
+    """Return whether a population was worth its epochs.
+
+    It was where its winner, if it goes on to gain on the control at half the pace of its trial,
+    gains more in the epochs left than the network would have gained, at the control's pace, in
+    the epochs that the other clones took. It was, too, where the winner is a restart.
+
+    Args:
+        clones: The population.
+        number: The selected clone's; None if all have lost.
+        epochs_left: Epochs that the network will still train.
+        mode: Whether values are better small or large.
+    """
+    winner = next((clone for clone in clones if clone.clone == number), None)
+    if winner is None or winner.change.is_control:
         return False
-    first = way[0]  # Of its stages, the one that was beside the control.
-    is_anew = first["change"]["gene"] == "restart"
-    if control is None or is_anew or not math.isfinite(control["value"]):
+    control = find_control(clones)
+    if control is None or winner.change.is_restart or not math.isfinite(control.value):
         return True
-    gain = sign * float(control["value"] - first["value"]) / len(first["epochs"])
-    others = late + sum(len(clone["epochs"]) for clone in clones) - len(control["epochs"])
-    return gain * left / CAUTION > max(0.0, others * _pace(control, sign))
+
+    gain = as_loss(control.value, mode) - as_loss(winner.value, mode)
+    # A child of two clones is evaluated, not trained: its gain is that of their trial.
+    gain_per_epoch = gain / (len(winner.epochs) or len(control.epochs))
+    other_epochs = sum(len(clone.epochs) for clone in clones) - len(control.epochs)
+    forgone = other_epochs * _pace(control, mode)
+    return gain_per_epoch * epochs_left / CAUTION > max(0.0, forgone)
 
 
-def _pace(control: Entry, sign: int) -> float:
+def _pace(control: TrainingRecord, mode: Mode) -> float:
     """Return how much a control has gained an epoch; where that is unknown, nothing."""
-    if control["start"] is None or not control["epochs"]:
+    if control.start is None or not control.epochs:
         return 0.0
-    return sign * float(control["start"] - control["value"]) / len(control["epochs"])
+    gain = as_loss(control.start, mode) - as_loss(control.value, mode)
+    return gain / len(control.epochs)

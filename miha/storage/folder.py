@@ -18,7 +18,7 @@ from miha.utils.json_values import plain
 
 Keep = Literal["all", "model", "final", "none"]
 
-FORMAT = 1
+FORMAT = 2
 """Of `run.json` and the journal; a reader knows its own and every earlier one."""
 
 START = "model/model_start.zip"

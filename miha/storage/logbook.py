@@ -2,78 +2,71 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import JournalError
-from miha.records import Genome, Mode, Network, Task
+from miha.records import Mode, Task, TrainingRecord, as_loss
 from miha.storage.disk import write_whole
 from miha.storage.journal import Entry
-from miha.utils.json_values import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
+PATIENCE = 3
+"""Cycles in a row in which every clone fails, after which a run gives up."""
+
 
 @dataclass
 class Logbook:
-    """The journal's entries.
+    """What the journal says of a run.
 
     Attributes:
-        trainings: One entry for each finished training, in order.
+        trainings: The finished trainings, in order.
         winners: The selected clone of each cycle; None if all had lost.
-        late: The clones of each cycle that had not come when it selected, in or not since.
         stopped: Why the run went to its end before its last cycle, if it did.
         is_finished: Whether the run has come to its end.
     """
 
-    trainings: list[Entry] = field(default_factory=list)
+    trainings: list[TrainingRecord] = field(default_factory=list)
     winners: dict[int, int | None] = field(default_factory=dict)
     is_finished: bool = False
     stopped: str | None = None
-    late: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Logbook:
         """Return the logbook of a journal's entries; events of other kinds are passed over."""
         log = cls()
         for entry in entries:
-            if entry["event"] == "training":
-                log.trainings.append(_with_numbers(entry))
-            elif entry["event"] == "selection":
-                log.select(entry["cycle"], entry["clone"], tuple(entry.get("late", ())))
-            elif entry["event"] == "stop":
-                log.stopped = entry["reason"]
-            elif entry["event"] == "end":
-                log.is_finished = True
+            log._read(entry)
         return log
 
-    def add(self, network: Network) -> Entry:
+    def _read(self, entry: Entry) -> None:
+        event = entry["event"]
+        if event == "training":
+            self.trainings.append(TrainingRecord.from_json(entry))
+        elif event == "selection":
+            self.winners[entry["cycle"]] = entry["clone"]
+        elif event == "stop":
+            self.stopped = entry["reason"]
+        elif event == "end":
+            self.is_finished = True
+
+    def add(self, record: TrainingRecord) -> Entry:
         """Note a finished training; return the journal's entry."""
-        entry = {"event": "training", **network.describe()}
-        self.trainings.append(entry)
-        return entry
+        self.trainings.append(record)
+        return {"event": "training", **record.to_json()}
 
-    def select(self, cycle: int, clone: int | None, late: tuple[int, ...] = ()) -> Entry:
-        """Note which clone of a cycle was selected; return the journal's entry.
-
-        Args:
-            cycle: 1 to c.
-            clone: None if all have lost.
-            late: The clones that had not come by then, and so did not compete.
-        """
+    def select(self, cycle: int, clone: int | None) -> Entry:
+        """Note which clone of a cycle was selected, None if all lost; return the entry."""
         self.winners[cycle] = clone
-        entry = {"event": "selection", "cycle": cycle, "clone": clone}
-        if not late:
-            return entry
-        self.late[cycle] = late
-        return entry | {"late": list(late)}
+        return {"event": "selection", "cycle": cycle, "clone": clone}
 
     def stop(self, reason: str) -> Entry:
-        """Note why no further cycle is begun; return the journal's entry."""
+        """Note why no further cycle begins; return the journal's entry."""
         self.stopped = reason
         return {"event": "stop", "reason": reason}
 
@@ -82,136 +75,120 @@ class Logbook:
         self.is_finished = True
         return {"event": "end"}
 
-    def find(self, number: int, task: Task) -> Entry | None:
-        """Return the entry of a training, if it is finished.
+    def find(self, number: int, task: Task) -> TrainingRecord | None:
+        """Return the record of a training, if it is finished.
 
         Args:
             number: How many trainings the run has finished before it.
             task: The training.
 
         Raises:
-            JournalError: The journal tells of another training in that place.
+            JournalError: The journal has another training in that place.
         """
-        entry = self.trainings[number] if number < len(self.trainings) else None
-        if entry is not None and not _is_of(task, entry):
+        if number >= len(self.trainings):
+            return None
+        record = self.trainings[number]
+        if not _is_of(task, record):
             raise JournalError(
                 f"The journal must tell of this run. Received: training {number + 1} with "
-                f"{Genome.from_dict(entry['genome'])}, where this run has {task.genome}. "
+                f"{record.genome}, where this run has {task.genome}. "
                 "A mutation must draw from its `rng` alone; else the run was begun with another "
-                "version of MIHA: begin anew with overwrite=True."
+                "version of MIHA: start again with overwrite=True."
             )
-        return entry
+        return record
 
     def copy(self) -> Logbook:
         """Return a copy that does not grow."""
-        return replace(
-            self, trainings=[*self.trainings], winners={**self.winners}, late={**self.late}
-        )
+        return replace(self, trainings=[*self.trainings], winners={**self.winners})
+
+    def clones(self, cycle: int) -> list[TrainingRecord]:
+        """Return the clones of one cycle, in the order of their numbers."""
+        return [record for record in self._clones() if record.cycle == cycle]
+
+    def is_selected(self, record: TrainingRecord) -> bool:
+        """Return whether a training is the clone that its cycle selected."""
+        return record.is_clone and self.winners.get(record.cycle or 0) == record.clone
+
+    def has_given_up(self, cycle: int) -> bool:
+        """Return whether every clone has failed in each of the last cycles."""
+        last_cycles = range(cycle - PATIENCE + 1, cycle + 1)
+        return all(self.winners.get(number, 0) is None for number in last_cycles)
 
     @property
-    def counted(self) -> list[Entry]:
-        """The trainings without the clones that were late: what a run decides by.
-
-        When a late clone comes is a matter of time, which no decision shall depend on.
-        """
-        return [entry for entry in self.trainings if not entry.get("late")]
-
-    def clones(self, cycle: int) -> list[dict[str, Any]]:
-        """Return the rows of the lineage of one cycle."""
-        return [row for row in self._lineage() if row["cycle"] == cycle]
-
-    def has_given_up(self, cycle: int, patience: int = 3) -> bool:
-        """Tell whether every clone has failed in each of the last cycles."""
-        cycles = range(cycle - patience + 1, cycle + 1)
-        return all(self.winners.get(c, 0) is None for c in cycles)
+    def last(self) -> TrainingRecord | None:
+        """The last training of the network itself, no clone."""
+        own = (record for record in reversed(self.trainings) if not record.is_clone)
+        return next(own, None)
 
     @property
-    def last(self) -> Entry | None:
-        """The entry of the network itself after its last training, no clone."""
-        return next((e for e in reversed(self.trainings) if e["phase"] != "clone"), None)
-
-    @property
-    def held(self) -> Entry | None:
-        """The entry of the network that the last archive holds: the last, or a restored one."""
+    def resulting(self) -> TrainingRecord | None:
+        """The training whose network the last archive contains: the last, or a restored one."""
         last = self.last
-        restored = None if last is None else last.get("restored")
-        return next((e for e in self.trainings if restored and e["archive"] == restored), last)
+        if last is None or last.restored is None:
+            return last
+        restored = (record for record in self.trainings if record.archive == last.restored)
+        return next(restored, last)
 
-    def best(self, mode: Mode, of_network: bool = False, counted: bool = False) -> Entry | None:
-        """Return the entry with the best value, the first of equals.
+    def best(self, mode: Mode) -> TrainingRecord | None:
+        """Return the training with the best value, the first of equals."""
+        return best_of(self.trainings, mode)
 
-        Args:
-            mode: Whether a value is better small or large.
-            of_network: Whether clones that were not selected are left out.
-            counted: Whether clones that were late are left out.
-        """
-        sign = 1 if mode == "min" else -1
-        entries = self.counted if counted else self.trainings
-        finite = [entry for entry in entries if math.isfinite(entry["value"])]
-        if of_network:
-            finite = [entry for entry in finite if self._is_of_network(entry)]
-        best = min(finite, key=lambda entry: sign * entry["value"], default=None)
-        return best or next(iter(entries), None)
-
-    def _is_of_network(self, entry: Entry) -> bool:
-        return entry["phase"] != "clone" or bool(self.winners.get(entry["cycle"]) == entry["clone"])
+    def best_of_main_line(self, mode: Mode) -> TrainingRecord | None:
+        """Return the best of the network's own trainings and of the selected clones."""
+        return best_of((r for r in self.trainings if not r.is_clone or self.is_selected(r)), mode)
 
     @property
     def history(self) -> pd.DataFrame:
         """One row for each trained epoch: phase, cycle, clone, epoch, values, seconds."""
         import pandas as pd
 
-        rows = [row for entry in self.trainings for row in _epochs(entry)]
+        rows = [row for record in self.trainings for row in _epoch_rows(record)]
         frame = pd.DataFrame(rows, columns=None if rows else [*_PLACE, "seconds"])
-        values = [c for c in frame.columns if c not in (*_PLACE, "seconds")]
+        values = [name for name in frame.columns if name not in (*_PLACE, "seconds")]
         return _typed(frame[[*_PLACE, *values, "seconds"]])
 
     @property
     def lineage(self) -> pd.DataFrame:
-        """One row for each clone: what changed, how fit it was, whether it was selected.
-
-        In the order of cycles and clones, whenever they came.
-        """
+        """One row for each clone: what changed, how fit it was, whether it was selected."""
         import pandas as pd
 
-        return _typed(pd.DataFrame(self._lineage(), columns=list(_LINEAGE)))
+        rows = [self._lineage_row(record) for record in self._clones()]
+        return _typed(pd.DataFrame(rows, columns=list(_LINEAGE)))
 
-    def _lineage(self) -> list[dict[str, Any]]:
-        clones = [entry for entry in self.trainings if entry["phase"] == "clone"]
-        return [
-            {
-                "cycle": entry["cycle"],
-                "clone": entry["clone"],
-                "change": entry["change"]["text"],
-                "fitness": entry["fitness"],
-                "selected": self.winners.get(entry["cycle"]) == entry["clone"],
-                "archive": entry["archive"],
-                "gene": entry["change"]["gene"],
-                "value": entry["value"],
-                "parent": entry["parent"],
-                "mate": entry["change"].get("mate"),
-                "failure": entry["failure"] and entry["failure"].strip().splitlines()[-1],
-                "late": bool(entry.get("late")),
-            }
-            for entry in sorted(clones, key=lambda entry: (entry["cycle"], entry["clone"]))
-        ]
+    def _clones(self) -> list[TrainingRecord]:
+        clones = [record for record in self.trainings if record.is_clone]
+        return sorted(clones, key=lambda clone: (clone.cycle or 0, clone.clone or 0))
 
-
-def _is_of(task: Task, entry: Entry) -> bool:
-    place = (task.phase, task.cycle, task.clone, task.genome.to_dict())
-    return place == tuple(entry[key] for key in ("phase", "cycle", "clone", "genome"))
+    def _lineage_row(self, clone: TrainingRecord) -> dict[str, Any]:
+        return {
+            "cycle": clone.cycle,
+            "clone": clone.clone,
+            "change": clone.change.text,
+            "fitness": clone.fitness,
+            "selected": self.is_selected(clone),
+            "archive": clone.archive,
+            "gene": clone.change.gene,
+            "value": clone.value,
+            "parent": clone.parent,
+            "mate": clone.change.mate,
+            "failure": last_line(clone.failure),
+            "pruned": clone.pruned,
+        }
 
 
-def _with_numbers(entry: Entry) -> Entry:
-    keys = [key for key in ("value", "start", "fitness", "epochs") if key in entry]
-    return {**entry, **numbers({key: entry[key] for key in keys})}
+def best_of(records: Iterable[TrainingRecord], mode: Mode) -> TrainingRecord | None:
+    """Return the record with the best value, the first of equals; the first if none is finite."""
+    records = list(records)
+    finite = [record for record in records if isfinite(record.value)]
+    best = min(finite, key=lambda record: as_loss(record.value, mode), default=None)
+    return best or next(iter(records), None)
 
 
-_PLACE = ("phase", "cycle", "clone", "epoch")
-_LINEAGE = (
-    *("cycle", "clone", "change", "fitness", "selected", "archive"),
-    *("gene", "value", "parent", "mate", "failure", "late"),
-)
+def last_line(failure: str | None) -> str | None:
+    """Return the last line of a traceback, which says what went wrong."""
+    if failure is None or not failure.strip():
+        return failure
+    return failure.strip().splitlines()[-1]
 
 
 def write_tables(log: Logbook, folder: Path) -> None:
@@ -221,11 +198,33 @@ def write_tables(log: Logbook, folder: Path) -> None:
         write_whole(folder / f"{name}.csv", table.to_csv(index=False).encode())
 
 
-def _epochs(entry: Entry) -> list[dict[str, Any]]:
-    place = {key: entry[key] for key in ("phase", "cycle", "clone")}
-    first = entry["first_epoch"]
-    return [{**place, "epoch": first + i, **logs} for i, logs in enumerate(entry["epochs"])]
+_PLACE = ("phase", "cycle", "clone", "epoch")
+_LINEAGE = (
+    "cycle",
+    "clone",
+    "change",
+    "fitness",
+    "selected",
+    "archive",
+    "gene",
+    "value",
+    "parent",
+    "mate",
+    "failure",
+    "pruned",
+)
+
+
+def _is_of(task: Task, record: TrainingRecord) -> bool:
+    wanted = (task.phase, task.cycle, task.clone, task.genome)
+    return wanted == (record.phase, record.cycle, record.clone, record.genome)
+
+
+def _epoch_rows(record: TrainingRecord) -> Iterator[dict[str, Any]]:
+    place = {"phase": record.phase, "cycle": record.cycle, "clone": record.clone}
+    for number, epoch in enumerate(record.epochs, record.first_epoch):
+        yield {**place, "epoch": number, **epoch.logs, "seconds": epoch.seconds}
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.astype({key: "Int64" for key in ("cycle", "clone")})
+    return frame.astype({name: "Int64" for name in ("cycle", "clone")})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from miha.records import Network
+from miha.records import TrainingRecord
 from miha.storage.disk import on_disk
 
 SEVERITY = 8
@@ -35,19 +35,18 @@ def say(text: str) -> None:
     logger.log(SEVERITY, text)
 
 
-def warn(text: str) -> None:
+def log_warning(text: str) -> None:
     """Write one line of the run's log that the terminal shall show too."""
     logger.warning(text)
 
 
-def describe_training(network: Network, monitor: str) -> None:
+def describe_training(record: TrainingRecord, monitor: str) -> None:
     """Write one line of the run's log about a finished training."""
-    task = network.task
-    cycle = "" if task.cycle is None else f" cycle {task.cycle}"
-    clone = "" if task.clone is None else f" clone {task.clone}"
-    fitness = "" if network.fitness is None else f", fitness {network.fitness:.5g}"
-    fitness += ", late" if network.late else ""
+    cycle = "" if record.cycle is None else f" cycle {record.cycle}"
+    clone = "" if record.clone is None else f" clone {record.clone}"
+    fitness = "" if record.fitness is None else f", fitness {record.fitness:.5g}"
+    pruned = ", pruned" if record.pruned else ""
     say(
-        f"{task.phase}{cycle}{clone}: {task.change.text}, {len(network.epochs)} epochs, "
-        f"{monitor} {network.value:.5g}{fitness} -> {task.archive}"
+        f"{record.phase}{cycle}{clone}: {record.change.text}, {len(record.epochs)} epochs, "
+        f"{monitor} {record.value:.5g}{fitness}{pruned} -> {record.archive}"
     )

@@ -7,10 +7,10 @@ import itertools
 import pytest
 from executor_contract import ExecutorContract, away, here, story
 from fakes import GENOME, FakeTrainer, FakeWorkers, make_job, run
-
-from miha.errors import ArgumentError, MihaError, MihaWarning
 from miha.executors.crew import Crew
 from miha.executors.durations import expected_seconds
+
+from miha.errors import ArgumentError, MihaError, MihaWarning
 from miha.executors.factory import choose_executor
 from miha.executors.protocol import Lost
 from miha.executors.worker import Worker, differences, signature

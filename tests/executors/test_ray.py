@@ -27,6 +27,7 @@ from executor_contract import (
     whole,
 )
 from fakes import GENOME, FakeTrainer, make_job, make_loop, run
+from miha.executors.threads import environment
 from paths import SUPPORT
 
 from miha import RayExecutor
@@ -34,7 +35,6 @@ from miha.callbacks import Callback
 from miha.errors import ArgumentError, MihaError, MihaWarning
 from miha.executors.factory import choose_executor
 from miha.executors.ray import check_address
-from miha.executors.threads import environment
 from miha.mutations import LearningRateMutation
 from miha.results.reader import load_run
 from miha.run.checks import check_population

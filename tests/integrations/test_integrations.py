@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from fakes import make_loop, run
+from miha.results.story import Story
 from runs import SCRIPT, failing, hostile, make_run
 
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError
 from miha.results.reader import load_run
-from miha.results.story import Story
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Journal
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from miha.results.story import Story
 from networks import dense, images
 
 from miha import MIHA, ArgumentError, MihaWarning, load_run
 from miha.callbacks import Callback
 from miha.errors import MihaError
-from miha.results.story import Story
 
 SHORT = {"m": 2, "n": 2, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
 SHORT["rest"] = False  # So that the epochs of the main line are known.

@@ -9,8 +9,9 @@ from browser import chromium, errors, requests, until
 from runs import SCRIPT, grown, hostile, make_run
 
 pytest.importorskip("plotly")
-from miha.report.page import write_report
 from miha.results.story import Story
+
+from miha.report.page import write_report
 
 
 @pytest.fixture(scope="module")

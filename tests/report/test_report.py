@@ -15,11 +15,12 @@ from fakes import FakeTrainer, make_loop
 from runs import SCRIPT, failing, grown, hostile, make_run, raced, rested, spoilt
 
 pytest.importorskip("plotly")
+from miha.results.story import Story
+
 from miha.errors import StorageError
 from miha.report.content import FIGURES, content
 from miha.report.page import page, write_report
 from miha.results.reader import load_run
-from miha.results.story import Story
 from miha.results.summary import summarize
 from miha.storage.journal import Journal
 

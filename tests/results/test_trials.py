@@ -6,10 +6,10 @@ import math
 
 import pytest
 from fakes import make_loop, run
+from miha.results.story import Story
 from runs import failing, make_run, raced, rested, spoilt
 
 from miha.results.reader import load_run
-from miha.results.story import Story
 from miha.results.trials import flat
 from miha.storage.journal import Journal
 

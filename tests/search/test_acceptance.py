@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 from fakes import FakeTrainer, make_loop, make_network, run
-
 from miha.search.acceptance import accepted, noise
 
 

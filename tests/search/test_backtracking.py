@@ -4,7 +4,6 @@ import math
 
 import pytest
 from fakes import FakeTrainer, make_loop, make_network, run
-
 from miha.search.backtracking import backtracked, better
 
 BEST, SAME, WORSE = (make_network(values=(value,)) for value in (1.0, 1.04, 1.06))

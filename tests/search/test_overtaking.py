@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 from fakes import FakeTrainer, make_loop, make_network, run
+from miha.search.judging import Apart, judged
+from miha.search.overtaking import is_in_vain, overtakes
 
 from miha.records import Change, Schedule
 from miha.search.ancestry import life, stages
 from miha.search.fitness import LevelAndSlope, fittest
-from miha.search.judging import Apart, judged
-from miha.search.overtaking import is_in_vain, overtakes
 from miha.search.plan import Plan
 
 LIFE = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.25]

@@ -10,7 +10,7 @@ import pickle
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ import numpy as np
 from miha.archive.archive import pack
 from miha.callbacks import Callback
 from miha.errors import TrainerError
-from miha.executors import training as training_module
-from miha.executors.factory import make_cycle_trainer
-from miha.executors.protocol import Job, Lost, Outcome, Workers
+from miha.executors.factory import make_population_executor
+from miha.executors.protocol import CloneResult, Job, WorkerLost, WorkerPool
+from miha.executors.training import Training as OneTraining
 from miha.executors.worker import Worker, signature
 from miha.mutations import resolve
+from miha.options import Budget, Search
 from miha.records import (
     UNCHANGED,
     Change,
@@ -33,12 +34,14 @@ from miha.records import (
     Schedule,
     Snapshot,
     Task,
+    TrainingRecord,
     Transition,
 )
 from miha.run.identity import describe_run
 from miha.run.loop import Loop
 from miha.run.recorder import Recorder
 from miha.run.resume import open_run
+from miha.run.trainings import Trainings
 from miha.search.fitness import LevelAndSlope
 from miha.search.plan import Plan, default_names
 from miha.space import Space
@@ -180,7 +183,7 @@ class FakeTrainer:
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator | None,
-        on_epoch: Callable[[Epoch], None],
+        on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
     ) -> tuple[Epoch, ...]:
         if noise is not None:
@@ -190,11 +193,15 @@ class FakeTrainer:
         trained: list[Epoch] = []
         while len(trained) < epochs and (not trained or math.isfinite(trained[-1].logs["loss"])):
             trained.append(self._epoch(order, training))
-            on_epoch(trained[-1])
+            if on_epoch(trained[-1]):
+                break
         if error := self._fails(self._genome):
             raise error
         training.end = self._weight
         return tuple(trained)
+
+    def evaluate(self) -> dict[str, float]:
+        return {name: value for name, value in self._logs().items() if name.startswith("val_")}
 
     def finalize(self) -> dict[str, float]:
         self.finalized += 1
@@ -291,7 +298,7 @@ class FakePopulationTrainer(FakeTrainer):
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator,
-        on_epoch: Callable[[int, Epoch], None],
+        on_epoch: Callable[[int, Epoch], bool | None],
         origins: Sequence[Any],
     ) -> list[Trained]:
         self.groups.append(list(genomes))
@@ -320,7 +327,7 @@ class FakePopulationTrainer(FakeTrainer):
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator,
-        on_epoch: Callable[[int, Epoch], None],
+        on_epoch: Callable[[int, Epoch], bool | None],
         rounding: float,
         origin: Any,
     ) -> Trained:
@@ -358,7 +365,7 @@ class FakeWorkers:
         number: int = 1,
         job: Job | None = None,
         seconds: Callable[[Task], float] = lambda task: 1.0,
-        loses: Callable[[Task, int], Lost | None] = lambda task, times: None,
+        loses: Callable[[Task, int], WorkerLost | None] = lambda task, times: None,
     ) -> None:
         job = pickle.dumps(job or make_job())
         self._workers = [Worker(pickle.loads(job)) for _ in range(number)]
@@ -381,7 +388,7 @@ class FakeWorkers:
         end = self._now + self._seconds(task)
         self._busy.append((end, number, self._workers.pop(), task, shared))
 
-    def gather(self) -> list[tuple[int, Outcome | Lost]]:
+    def results(self) -> list[tuple[int, CloneResult | WorkerLost]]:
         first = min(self._busy, key=lambda work: work[:2])
         self._busy.remove(first)
         end, number, worker, task, shared = first
@@ -400,13 +407,19 @@ class FakeWorkers:
 class SmallLoop(Loop):
     """A loop whose parts tests reach by short names."""
 
+    start: Snapshot | None = None
+
     @property
     def trainer(self) -> FakeTrainer:
-        return self.training.trainer
+        return self.trainings.training.trainer
 
     @property
     def schedule(self) -> Schedule:
         return self.plan.schedule
+
+    @property
+    def recorder(self) -> Recorder:
+        return self.trainings.recorder
 
     @property
     def folder(self) -> RunFolder:
@@ -417,8 +430,34 @@ class SmallLoop(Loop):
         return self.recorder.log
 
     @property
-    def best(self) -> Any:
+    def best(self) -> TrainingRecord | None:
         return self.log.best(self.plan.mode)
+
+
+SEARCH = Search(restarts=0, margin=0.0, rest=False, backtrack=None, anneal=False)
+"""The fittest clone wins, the control among them: what most tests of the loop want."""
+
+
+def make_plan(**changes: Any) -> Plan:
+    """Return a small plan: m=2, n=2, k=1, c=2, pop_size=3 unless told otherwise.
+
+    Options of `Search` and `Budget` can be given by their names.
+    """
+    numbers = {"m": 2, "n": 2, "k": 1, "c": 2, "pop_size": 3}
+    schedule = Schedule(**{name: changes.pop(name, low) for name, low in numbers.items()})
+    search = {f.name: changes.pop(f.name) for f in fields(Search) if f.name in changes}
+    budget = {f.name: changes.pop(f.name) for f in fields(Budget) if f.name in changes}
+    arguments = {
+        "schedule": schedule,
+        "mutations": resolve(default_names(has_validation=True)),
+        "fitness": LevelAndSlope(),
+        "monitor": "val_loss",
+        "mode": "min",
+        "seed": 0,
+        "search": replace(SEARCH, **search),
+        "budget": Budget(**budget),
+    }
+    return Plan(**(arguments | changes))
 
 
 def make_loop(
@@ -427,46 +466,35 @@ def make_loop(
     callbacks: Sequence[Callback] = (),
     overwrite: bool = False,
     at_once: int = 1,
-    workers: Workers | None = None,
+    workers: WorkerPool | None = None,
     **changes: Any,
 ) -> SmallLoop:
-    """Return a small run: m=2, n=2, k=1, c=2, pop_size=3 unless told otherwise."""
+    """Return a small run, planned by `make_plan`."""
     trainer = trainer or FakeTrainer()
-    numbers = {"m": 2, "n": 2, "k": 1, "c": 2, "pop_size": 3}
-    schedule = Schedule(**{name: changes.pop(name, low) for name, low in numbers.items()})
-    arguments = {
-        "schedule": schedule,
-        "mutations": resolve(default_names(has_validation=True)),
-        "fitness": LevelAndSlope(),
-        "monitor": "val_loss",
-        "mode": "min",
-        "control": True,
-        "seed": 0,
-    }
-    plan = Plan(**(arguments | changes))
+    plan = make_plan(**changes)
     folder = RunFolder(path)
     folder.create()
     description = describe_run(plan, trainer)
     journal, past = open_run(folder, description, overwrite, lambda folder, done: None)
     recorder = Recorder(folder, journal, past, trainer)
-    training = training_module.Training(plan, trainer, callbacks)
-    executor = make_cycle_trainer(training, at_once, workers, recorder.log.trainings)
-    start = trainer.snapshot()
-    return SmallLoop(plan, training, executor, trainer.space, start, recorder, callbacks)
+    training = OneTraining(plan, trainer, callbacks)
+    executor = make_population_executor(training, at_once, workers, recorder.log.trainings)
+    trainings = Trainings(plan, training, recorder, callbacks)
+    return SmallLoop(plan, trainings, executor, trainer.space, trainer.snapshot())
 
 
-def run(loop: SmallLoop) -> Network:
+def run(loop: SmallLoop) -> TrainingRecord:
     """Run a loop from its trainer's own genome, and log it in its folder."""
     folder = loop.folder
     start = pack(loop.trainer.export(loop.start, loop.trainer.genome), {"genome": GENOME.to_dict()})
     folder.write_archive(START, start)
     with run_log(folder.path / "run.log"):
-        network = loop.run(loop.trainer.genome)
+        record = loop.run(loop.trainer.genome, loop.start)
     loop.recorder.end()
-    return network
+    return record
 
 
-def make_network(
+def make_record(
     phase: str = "clone",
     cycle: int | None = 1,
     clone: int | None = 0,
@@ -474,19 +502,30 @@ def make_network(
     age: int = 7,
     change: Change = UNCHANGED,
     fitness: float | None = None,
-) -> Network:
-    """Return a trained network whose ``val_loss`` was ``values``."""
-    archive = archive_name(phase, cycle, clone)
-    return Network(
-        task=Task(phase, cycle, clone, len(values), GENOME, change, archive),
-        snapshot=Snapshot((np.zeros(3, "float32"),), "sgd", (np.zeros((), "int64"),)),
+    **changes: Any,
+) -> TrainingRecord:
+    """Return the record of a training whose ``val_loss`` was ``values``."""
+    record = TrainingRecord(
+        phase=phase,
+        cycle=cycle,
+        clone=clone,
+        archive=archive_name(phase, cycle, clone),
+        parent="model/model_init.zip",
+        change=change,
+        genome=GENOME,
+        first_epoch=age - len(values) + 1,
         epochs=tuple(Epoch({"loss": 2 * v, "val_loss": v}, 0.1) for v in values),
-        age=age,
         value=values[-1],
         start=values[0],
         fitness=fitness,
-        parent="model/model_init.zip",
     )
+    return record.replace(**changes)
+
+
+def make_network(**changes: Any) -> Network:
+    """Return a trained network; see `make_record`."""
+    values = Snapshot((np.zeros(3, "float32"),), "sgd", (np.zeros((), "int64"),))
+    return Network(make_record(**changes), values)
 
 
 def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:

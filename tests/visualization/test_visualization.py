@@ -12,9 +12,10 @@ import pytest
 from runs import SCRIPT, failing, hostile, make_run, raced, rested, spoilt
 
 pytest.importorskip("plotly")
+from miha.results.story import Story
+
 from miha import visualization as figures
 from miha.errors import MihaError
-from miha.results.story import Story
 from miha.storage.journal import Journal
 from miha.storage.logbook import Logbook
 from miha.visualization.gain_axis import GainScale

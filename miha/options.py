@@ -1,0 +1,186 @@
+"""The policies of a run: how it searches, what it may cost, where its clones train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import inf
+from typing import Any, Literal
+
+from miha.errors import ArgumentError
+from miha.utils.keywords import explains_keywords
+from miha.validation import check_integer, check_number, check_one_of, check_share
+
+PopulationWay = Literal["auto", "fused", "sequential"]
+Compiler = Literal["auto", "graph", "xla"]
+
+
+@explains_keywords(
+    "miha.Search",
+    {
+        "racing": "Racing is gone: write prune=True, which stops clones that are behind.",
+        "adaptive": "Choice that learns is gone: it made no difference. Leave it out.",
+        "recovery": "Write fitness=miha.LevelAndSlope(recovery=True) in `miha.MIHA`.",
+    },
+)
+@dataclass(frozen=True)
+class Search:
+    """Who is in a population, and who wins.
+
+    Args:
+        control: Whether clone 0 of each population stays unchanged.
+        restarts: In how many cycles, from the first, the last clone is a restart: fresh weights,
+            an adaptive optimizer and one rectifier for all layers. The first one is Adam at
+            0.001, relu and batches of 32; the others are drawn. There is none where that would
+            leave no mutant.
+        margin: A mutant must be better than the control by this many times the noise of the
+            monitored value. The noise is estimated from the epochs before. 0: by any gain.
+        rest: Whether a cycle trains the network alone, for all epochs of its population, after a
+            population that was not worth its epochs. After each further one, more cycles rest.
+        backtrack: The share by which the network's monitored value may be worse than the best
+            one of the run before the run goes back to that one. 1: twice as large. None: never.
+        anneal: Whether the learning rate falls along a cosine in the last m epochs.
+        prune: Whether a clone stops after an epoch in which it is clearly behind the control of
+            the same epoch. Its epochs are added to the winner's k. Control and restarts stay.
+        crossover: Whether the two fittest clones are joined. Their child is evaluated, not
+            trained, and wins where it is better than the winner by the margin.
+        restore_best: Whether the run ends with its best network, by the monitored value, where
+            that is not the last one.
+
+    Raises:
+        ArgumentError: An option breaks its rule.
+    """
+
+    control: bool = True
+    restarts: int = 4
+    margin: float = 1.0
+    rest: bool = True
+    backtrack: float | None = 1.0
+    anneal: bool = True
+    prune: bool = False
+    crossover: bool = False
+    restore_best: bool = False
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.type == "bool":
+                _set(self, field.name, bool(getattr(self, field.name)))
+        _set(self, "restarts", check_integer("restarts", self.restarts, 0))
+        _set(self, "margin", check_share("margin", self.margin) or 0.0)
+        _set(self, "backtrack", check_share("backtrack", self.backtrack))
+        if self.prune and not self.control:
+            raise ArgumentError(
+                "`prune` compares clones with the control. Received: prune=True with "
+                "control=False. Keep the control, or leave `prune` out."
+            )
+
+    @classmethod
+    def of_2021(cls) -> Search:
+        """Return the method as it was published: the fittest clone wins, whatever it is."""
+        return cls(control=False, restarts=0, margin=0.0, rest=False, backtrack=None, anneal=False)
+
+
+@explains_keywords(
+    "miha.Budget",
+    {
+        "max_seconds": "Write seconds=...",
+        "max_epochs": "Write miha.MIHA(epochs=...).",
+        "epochs": "Write miha.MIHA(epochs=...).",
+    },
+)
+@dataclass(frozen=True)
+class Budget:
+    """What a run may cost, and when it is good enough. Each may be None: no limit.
+
+    Args:
+        seconds: Seconds that the run may train, of all its processes. A cycle is begun only if,
+            by the epochs measured so far, enough is left for it and for the last m epochs.
+        patience: Cycles in a row without a better monitored value after which the last m epochs
+            follow.
+        target: The monitored value that ends the run after the cycle in which any network has
+            reached it. The run ends with that network, without the last m epochs.
+
+    Raises:
+        ArgumentError: A limit is no number, or too small.
+    """
+
+    seconds: float | None = None
+    patience: int | None = None
+    target: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None:
+            _set(self, "seconds", _check_seconds(self.seconds))
+        if self.patience is not None:
+            _set(self, "patience", check_integer("patience", self.patience, 1))
+        if self.target is not None:
+            _set(self, "target", check_number("target", self.target))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run may end before its last cycle."""
+        return bool(self.limits)
+
+    @property
+    def limits(self) -> str:
+        """What may end the run before its last cycle, in words; empty where nothing may."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return ", ".join(f"{name}={v:g}" for name, v in values.items() if v is not None)
+
+
+@explains_keywords("miha.Execution", {"asynchronous": "A population is always waited for."})
+@dataclass(frozen=True)
+class Execution:
+    """Where and how clones train. The numbers of a run do not depend on the executor.
+
+    Args:
+        executor: ``"local"``: in this process; ``"ray"`` or a `miha.RayExecutor`: on workers of
+            Ray, on this machine or on a cluster; or an executor of your own.
+        population: ``"fused"``: clones of one optimizer class and batch size train together, in
+            one program, on Keras' JAX backend; ``"sequential"``: one after another; ``"auto"``:
+            together on a GPU with enough memory where that is measured to be faster.
+        compiler: On TensorFlow ``"graph"``, the default, whose weights are those of `fit` bit for
+            bit; ``"xla"``, which rounds otherwise and compiles each genome by itself; or
+            ``"auto"``: XLA for trainings so long that it is measured to pay. A network that was
+            compiled with ``jit_compile=True`` has chosen already.
+        data_memory: Bytes of arrays to keep on the device. Larger arrays are read in parts, with
+            the same result. A quarter of the device's free memory by default.
+
+    Raises:
+        ArgumentError: An option breaks its rule.
+    """
+
+    executor: Any = "local"
+    population: PopulationWay = "auto"
+    compiler: Compiler | None = None
+    data_memory: int | None = None
+
+    def __post_init__(self) -> None:
+        check_one_of("population", self.population, ("auto", "fused", "sequential"))
+        check_one_of("compiler", self.compiler, (None, "auto", "graph", "xla"))
+        if self.data_memory is not None:
+            check_integer("data_memory", self.data_memory, 0)
+        if self.population == "fused" and self.is_remote:
+            raise ArgumentError(
+                "`population` must not be 'fused' where clones train on workers, one on each. "
+                "Received: both. Leave `population` out, or set executor='local'."
+            )
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether clones train in other processes."""
+        return not (isinstance(self.executor, str) and self.executor == "local")
+
+
+def _check_seconds(value: Any) -> float:
+    number = check_number("seconds", value)
+    if not 0 < number < inf:
+        raise ArgumentError(
+            f"`seconds` must be positive. Received: seconds={value!r}. "
+            "Give the seconds that the run may train."
+        )
+    return number
+
+
+def _set(policy: Any, name: str, value: Any) -> None:
+    """Set a field of a frozen object while it is made."""
+    object.__setattr__(policy, name, value)

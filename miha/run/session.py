@@ -1,0 +1,212 @@
+"""One run in its folder: begun, or gone on with, and finished."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from miha.archive.archive import largest_archive, pack, read
+from miha.callbacks import Callback, notify
+from miha.errors import ArchiveError, RunExistsError, RunStopped, StorageError
+from miha.executors.factory import make_population_executor
+from miha.executors.parallel import Workers
+from miha.executors.protocol import Executor, Job, WorkerPool
+from miha.executors.training import Training
+from miha.executors.worker import signature
+from miha.results.result import Result
+from miha.run.interrupts import resumable
+from miha.run.loop import Loop
+from miha.run.recorder import Recorder
+from miha.run.resume import open_run
+from miha.run.setup import Setup
+from miha.run.trainings import Trainings
+from miha.run.ways import Request, Ways, decide
+from miha.search.budgets import announcement
+from miha.search.plan import Plan
+from miha.storage.folder import START, Keep, RunFolder, new_folder
+from miha.storage.lock import locked
+from miha.storage.logbook import Logbook
+from miha.storage.text_log import run_log, say
+from miha.utils.warn import warn
+
+if TYPE_CHECKING:
+    from miha.trainer.blueprint import Blueprint
+    from miha.trainer.protocol import XlaTrainer
+
+
+class Session:
+    """A run and its folder.
+
+    Args:
+        plan: What the run shall do.
+        setup: Data and trainer.
+        request: Which ways the user wants it to go.
+        description: What `run.json` says of it.
+        executor: Starts workers in other processes; None: clones train in this one.
+        callbacks: Who watches.
+        path: The run's folder; None: one named by the time.
+        overwrite: Whether another run in that folder is replaced.
+        keep: Which archives stay at the end.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        setup: Setup,
+        request: Request,
+        description: dict[str, Any],
+        executor: Executor | None,
+        callbacks: Sequence[Callback],
+        path: Path | None,
+        overwrite: bool,
+        keep: Keep,
+    ) -> None:
+        self._plan = plan
+        self._trainer = setup.trainer
+        self._request = request
+        self._description = description
+        self._executor = executor
+        self._callbacks = callbacks
+        self._path = path
+        self._overwrite = overwrite
+        self._keep: Keep = keep
+        # What the live network is now, it is no more after a run.
+        self._start = setup.trainer.snapshot()
+        self.genome = setup.trainer.genome
+        self._blueprint = None if executor is None else setup.blueprint(executor)
+
+    def run(self) -> Result:
+        """Train what is not trained yet; return the result. See `MIHA.optimize`."""
+        # Named only now: of two runs made in one second, both have their folder.
+        self._path = self._path or new_folder(Path("logs").absolute())
+        folder = RunFolder(self._path)
+        is_new = not folder.has_run
+        folder.create()
+        workers = Workers(self._executor, self._job)
+        with locked(folder.path), self._watched(), workers:
+            self._description = decide(
+                folder,
+                self._description,
+                self._request,
+                self._trainer,
+                self._plan.schedule.pop_size,
+            )
+            if is_new:
+                # Nothing is written where there is no place for the workers.
+                workers.start()
+            journal, past = open_run(folder, self._description, self._overwrite, self._check_space)
+            recorder = Recorder(folder, journal, past, self._trainer)
+            with run_log(folder.path / "run.log"), resumable(lambda: self._progress(recorder)):
+                if past.is_finished:
+                    result = self._finished_before(recorder)
+                else:
+                    result = self._train(recorder, workers)
+                notify(self._callbacks, Callback.on_run_end, result)
+        return result
+
+    def _train(self, recorder: Recorder, workers: Workers) -> Result:
+        """Train what is not trained yet."""
+        pool = workers.start()
+        archive = self._trainer.export(self._start, self.genome)
+        recorder.folder.write_archive(START, pack(archive, {"genome": self.genome.to_dict()}))
+        self._announce(recorder)
+        try:
+            self._loop(recorder, pool).run(self.genome, self._start)
+        except RunStopped as stop:
+            say(str(stop))
+            return self._result(recorder.folder, recorder.log, "interrupted")
+        recorder.end()
+        return self._finish(recorder.folder, recorder.log)
+
+    def _loop(self, recorder: Recorder, pool: WorkerPool | None) -> Loop:
+        ways = Ways.from_dict(self._description)
+        # A run may go on with another backend, which cannot compile as this one can.
+        if ways.xla_from is not None and self._trainer.compiler == "graph":
+            cast("XlaTrainer", self._trainer).compile_from(ways.xla_from)
+        training = Training(self._plan, self._trainer, self._callbacks)
+        records = recorder.log.trainings
+        executor = make_population_executor(training, ways.clones_at_once, pool, records)
+        trainings = Trainings(self._plan, training, recorder, self._callbacks)
+        return Loop(self._plan, trainings, executor, self._trainer.space)
+
+    def _job(self) -> Job:
+        """Return what workers in other processes need."""
+        return Job(
+            make_trainer=cast("Blueprint", self._blueprint),
+            seed=self._plan.seed,
+            xla_from=Ways.from_dict(self._description).xla_from,
+            pop_size=self._plan.schedule.pop_size,
+            environment={"KERAS_BACKEND": self._trainer.backend},
+            signature=signature(self._trainer),
+            device=self._trainer.device,
+        )
+
+    def _announce(self, recorder: Recorder) -> None:
+        """Say what will be trained, and what is trained already."""
+        plan = self._plan
+        path = str(recorder.folder.path)
+        say(announcement(plan.schedule, path, plan.budget))
+        say(f"Seed {plan.seed}. {self._trainer.device}. Starts with {self.genome}")
+        say(str(Ways.from_dict(self._description)))
+        notify(self._callbacks, Callback.on_run_begin, plan.schedule, path)
+        if recorder.past.trainings:
+            say(f"Goes on: {self._progress(recorder)}")
+            notify(self._callbacks, Callback.on_resume, recorder.past.trainings)
+
+    def _finished_before(self, recorder: Recorder) -> Result:
+        """Return the result of a run that an earlier process has finished."""
+        self._announce(recorder)
+        try:
+            return self._finish(recorder.folder, recorder.past)
+        except ArchiveError as error:
+            raise RunExistsError(
+                "A finished run returns its networks where they were kept. "
+                f"Received: logs={str(recorder.folder.path)!r}, where one is missing or damaged: "
+                f"{error} Delete that folder to train again, or choose another one."
+            ) from error
+
+    def _finish(self, folder: RunFolder, log: Logbook) -> Result:
+        """Load the networks, then delete the archives that shall not stay."""
+        result = self._result(folder, log, "finished")
+        folder.keep(self._keep, result.archives)
+        say(f"Ends with {result.genome}; best {result.monitor} {result.best_value:.5g}")
+        return result
+
+    def _result(self, folder: RunFolder, log: Logbook, state: str) -> Result:
+        def load(path: Path) -> Any:
+            return self._trainer.load(read(path)[1])
+
+        plan = self._plan
+        return Result(plan.monitor, folder.path, state, log, plan.mode, load).loaded()
+
+    def _check_space(self, folder: RunFolder, done: int) -> None:
+        """Raise unless the disk has space for the archives of the trainings to come."""
+        missing = self._plan.trainings - done
+        archive = self._trainer.export(self._start, self.genome)
+        may_grow = any(mutation.gene == "optimizer" for mutation in self._plan.mutations)
+        size = largest_archive(archive, self._start) if may_grow else len(archive)
+        try:
+            folder.check_room(size * missing, missing)
+        except StorageError as error:
+            if not self._plan.budget.is_open:
+                raise
+            # A budget may end the run long before; two archives it has in any case.
+            folder.check_room(size * 2, 2)
+            warn(f"The run may need less, but: {error}")
+
+    def _progress(self, recorder: Recorder) -> str:
+        most = "at most " if self._plan.is_open else ""
+        return (
+            f"{recorder.written} of {most}{self._plan.trainings} trainings are on the disk, "
+            f"in {str(recorder.folder.path)!r}."
+        )
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Close the callbacks however the run ends."""
+        with contextlib.ExitStack() as stack:
+            for callback in self._callbacks:
+                stack.callback(callback.close)
+            yield

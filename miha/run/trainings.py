@@ -1,0 +1,210 @@
+"""The trainings of a run, one after another: each is trained once, recorded, and recalled after."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from miha.callbacks import Callback, notify
+from miha.errors import MihaError
+from miha.executors.protocol import PopulationExecutor
+from miha.executors.training import Training
+from miha.records import (
+    UNCHANGED,
+    Change,
+    Genome,
+    Network,
+    Phase,
+    Task,
+    TrainingRecord,
+    is_better,
+)
+from miha.run.recorder import Recorder
+from miha.search.crossover import mean
+from miha.search.plan import Plan
+from miha.search.stopping import has_reached_target
+from miha.storage.folder import START, archive_name
+from miha.storage.logbook import PATIENCE, Logbook
+from miha.storage.text_log import describe_training, say
+from miha.utils import free_memory
+from miha.utils.warn import warn
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Trains the networks of a run, as far as they are not trained already, and records them.
+
+    Attributes:
+        plan: What the run does.
+        training: Trains one network.
+        recorder: Remembers what is done, by this process or by one before it.
+        callbacks: Who watches.
+    """
+
+    plan: Plan
+    training: Training
+    recorder: Recorder
+    callbacks: Sequence[Callback] = ()
+
+    @property
+    def log(self) -> Logbook:
+        """What has happened so far."""
+        return self.recorder.log
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Write what is recorded meanwhile; at the end, all of it is on the disk."""
+        with self.recorder.writing():
+            yield
+
+    def train(self, task: Task, parent: TrainingRecord) -> TrainingRecord:
+        """Train a network on from its parent's values, unless that is done already."""
+        done = self.recorder.recall(task)
+        if done is not None:
+            return done
+        began = time.perf_counter()
+        values = self.recorder.values(parent)
+        return self._record(self.training.run(task, parent, values), began)
+
+    def train_winner(self, winner: TrainingRecord, cycle: int, epochs: int) -> TrainingRecord:
+        """Train the winner of a cycle on, or the network alone."""
+        task = make_task(self.plan, "winner", winner.genome, cycle)
+        return self.train(replace(task, epochs=epochs), winner)
+
+    def train_clones(
+        self, executor: PopulationExecutor, tasks: Sequence[Task], parent: TrainingRecord
+    ) -> Iterator[TrainingRecord]:
+        """Yield the clones of a cycle: first those that are recorded, then trained ones."""
+        done = 0
+        for task in tasks:
+            record = self.recorder.recall(task)
+            if record is None:
+                break
+            done += 1
+            yield record
+        if done == len(tasks):
+            return
+        began = time.perf_counter()
+        values = self.recorder.values(parent)
+        for network in executor.train(tasks, done, parent, values):
+            yield self._record(network, began)
+            began = time.perf_counter()
+
+    def clone_tasks(self, drawn: Sequence[tuple[Genome, Change]], cycle: int) -> list[Task]:
+        """Return the trainings of a population."""
+        return [
+            make_task(self.plan, "clone", genome, cycle, number, change)
+            for number, (genome, change) in enumerate(drawn)
+        ]
+
+    def evaluate(
+        self,
+        drawn: tuple[Genome, Change],
+        parents: Sequence[TrainingRecord],
+        cycle: int,
+    ) -> TrainingRecord:
+        """Evaluate the child of two clones, which has the mean of their weights."""
+        genome, change = drawn
+        number = self.plan.schedule.pop_size
+        task = make_task(self.plan, "clone", genome, cycle, number, change)
+        task = replace(task, epochs=0)
+        done = self.recorder.recall(task)
+        if done is not None:
+            return done
+        began = time.perf_counter()
+        fitter, other = parents
+        values = mean(self.recorder.values(fitter), self.recorder.values(other))
+        return self._record(self.training.evaluate(task, fitter, values), began)
+
+    def select(self, cycle: int, winner: TrainingRecord | None) -> None:
+        """Record which clone of a cycle was selected, None if all have lost."""
+        is_new = self.recorder.select(cycle, winner)
+        if not is_new:
+            return
+        free_memory.release()
+        clones = self.log.clones(cycle)
+        notify(self.callbacks, Callback.on_cycle_end, cycle, clones, winner)
+        if winner is None:
+            self._warn_or_give_up(cycle)
+
+    def stop(self, reason: str) -> None:
+        """Record why no further cycle begins."""
+        say(f"Stops: {reason}")
+        self.recorder.stop(reason)
+
+    def _record(self, network: Network, began: float) -> TrainingRecord:
+        record = network.record.replace(seconds=time.perf_counter() - began)
+        if record.phase == "final":
+            record = record.replace(restored=self._restored(record))
+        network = replace(network, record=record)
+        describe_training(record, self.plan.monitor)
+        self.recorder.record(network)
+        notify(self.callbacks, Callback.on_training_end, network)
+        return record
+
+    def _restored(self, last: TrainingRecord) -> str | None:
+        """Return the archive of the network that the run ends with instead of its last one."""
+        is_wanted = self.plan.search.restore_best or has_reached_target(self.plan, self.log)
+        best = self.log.best(self.plan.mode)
+        if not is_wanted or best is None or not math.isfinite(best.value):
+            return None
+        if is_better(last.value, best.value, self.plan.mode):
+            return None
+        say(f"Ends with the best network, {best.value:.5g}: {best.archive}")
+        return best.archive
+
+    def _warn_or_give_up(self, cycle: int) -> None:
+        if self.log.has_given_up(cycle):
+            raise MihaError(
+                f"A clone in three cycles must succeed. Received: cycles {cycle - PATIENCE + 1} "
+                f"to {cycle}, in which every clone failed; the journal says why. Where memory was "
+                "short, free some: the same script then tries these cycles again. Else lower the "
+                "learning rate or narrow `space`, and start again with overwrite=True."
+            )
+        warn(
+            f"Every clone of cycle {cycle} has failed; the network goes on unchanged. "
+            "Narrow the search space or lower the learning rate."
+        )
+
+
+def make_task(
+    plan: Plan,
+    phase: Phase,
+    genome: Genome,
+    cycle: int | None = None,
+    clone: int | None = None,
+    change: Change = UNCHANGED,
+) -> Task:
+    """Return a training of the run, with the epochs that its phase has."""
+    epochs = plan.schedule.epochs_of(phase)
+    return Task(phase, cycle, clone, epochs, genome, change, archive_name(phase, cycle, clone))
+
+
+def first_task(plan: Plan, genome: Genome) -> Task:
+    """Return the run's first training."""
+    return make_task(plan, "initial", genome)
+
+
+def last_task(plan: Plan, genome: Genome, has_reached_target: bool) -> Task:
+    """Return the run's last training: m epochs, or none where the target is reached."""
+    task = make_task(plan, "final", genome)
+    return replace(task, epochs=0) if has_reached_target else task
+
+
+def untrained(genome: Genome) -> TrainingRecord:
+    """Return what stands for the user's own network, before any training."""
+    return TrainingRecord(
+        phase="initial",
+        cycle=None,
+        clone=None,
+        archive=START,
+        parent=None,
+        change=UNCHANGED,
+        genome=genome,
+        first_epoch=1,
+        epochs=(),
+        value=math.nan,
+    )

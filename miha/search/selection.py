@@ -1,0 +1,169 @@
+"""Selection: which clone of a cycle wins, and when the run goes back to an older network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from miha.records import Mode, TrainingRecord, as_loss, is_better
+from miha.search.plan import Plan
+
+WINDOW = 8
+"""Epochs of the network's past that tell its noise: before them it learned in another way."""
+
+CAUTION = 2.0
+"""A clone's lead is divided by this before it is believed: it is largest at the beginning."""
+
+
+def select(
+    clones: Sequence[TrainingRecord], plan: Plan, past: Sequence[float], cycle: int
+) -> TrainingRecord | None:
+    """Select the clone that wins a cycle.
+
+    The fittest wins. Where there is a control, three rules stand above that:
+    a mutant that is not better than the control by the margin gives its place to the control;
+    a restart that will overtake the network wins;
+    any other restart competes by its fitness only where the network has not improved, since a
+    fresh network often has a lower validation loss than one that overfits, and knows less.
+
+    Args:
+        clones: All clones of the cycle.
+        plan: What the run does.
+        past: The monitored values of the network since it last began, before this cycle.
+        cycle: 1 to c.
+
+    Returns:
+        The winner; None if all clones have lost.
+    """
+    ranked = rank(clones)
+    control = find_control(clones)
+    restart = find_restart(clones)
+    others = [clone for clone in ranked if clone is not restart]
+    if control is None or not others:
+        return ranked[0] if ranked else None
+
+    values = [*past, *control.values(plan.monitor)]
+    epochs_left = plan.schedule.epochs_left(cycle)
+    if restart in ranked and will_overtake(restart, values, epochs_left, plan):
+        return restart
+    has_failed = not math.isfinite(control.value)
+    competing = ranked if has_failed or has_not_improved(values, plan.mode) else others
+    return _beyond_margin(competing[0], control, values, plan)
+
+
+def rank(clones: Sequence[TrainingRecord]) -> list[TrainingRecord]:
+    """Return the clones that have not lost, the fittest first; of equals, the lower number."""
+    alive = [clone for clone in clones if not clone.has_lost]
+    return sorted(alive, key=lambda clone: (-(clone.fitness or 0.0), clone.clone or 0))
+
+
+def find_control(clones: Sequence[TrainingRecord]) -> TrainingRecord | None:
+    """Return the unchanged clone of a population, if there is one."""
+    return next((clone for clone in clones if clone.change.is_control), None)
+
+
+def find_restart(clones: Sequence[TrainingRecord]) -> TrainingRecord | None:
+    """Return the restart of a population, if there is one."""
+    return next((clone for clone in clones if clone.change.is_restart), None)
+
+
+def contenders(clones: Sequence[TrainingRecord]) -> list[TrainingRecord]:
+    """Return the clones that can still win: control, restart and the two fittest mutants."""
+    special = [find_control(clones), find_restart(clones)]
+    found = [clone for clone in special if clone is not None]
+    mutants = [clone for clone in rank(clones) if clone not in found]
+    return found + mutants[:2]
+
+
+def _beyond_margin(
+    fittest: TrainingRecord, control: TrainingRecord, values: Sequence[float], plan: Plan
+) -> TrainingRecord:
+    """Return the fittest clone, or the control where it is not better by the margin."""
+    if not plan.search.margin or not math.isfinite(control.value):
+        return fittest
+    gain = as_loss(control.value, plan.mode) - as_loss(fittest.value, plan.mode)
+    return fittest if gain > margin(values, plan) else control
+
+
+def margin(values: Sequence[float], plan: Plan) -> float:
+    """Return by how much a clone must be better than the control.
+
+    Args:
+        values: The network's monitored values, the control's last.
+        plan: What the run does.
+    """
+    return plan.search.margin * noise(values[-WINDOW:])
+
+
+def noise(values: Sequence[float]) -> float:
+    """Estimate how much a value of one epoch goes up and down, its trend aside.
+
+    The median of the second differences' absolute values, divided by what it is for independent
+    normal values of deviation one. A second difference is free of a steady trend. The median is
+    free of the few that a bend or a leap spoils.
+
+    Args:
+        values: Of consecutive epochs; fewer than three second differences tell nothing: 0.
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    second_differences = np.abs(np.diff(finite, 2))
+    if len(second_differences) < 3:
+        return 0.0
+    return float(np.median(second_differences) / (0.6745 * math.sqrt(6)))
+
+
+def will_overtake(
+    restart: TrainingRecord, values: Sequence[float], epochs_left: int, plan: Plan
+) -> bool:
+    """Return whether a restart is expected to overtake the network in the epochs left.
+
+    After so few epochs it is seldom better than a network that has trained for many. But where it
+    is already as good as the network was at several times its age, it learns as many times
+    faster. It is taken where half of that pace, to the end, would bring it further, and where the
+    network was never as good.
+
+    Args:
+        restart: The clone with fresh weights.
+        values: The network's monitored values, from its first epoch to the control's last.
+        epochs_left: Epochs that the network will still train.
+        plan: What the run does.
+    """
+    wanted = as_loss(restart.value, plan.mode)
+    reached = next(
+        (age for age, value in enumerate(values, 1) if as_loss(value, plan.mode) <= wanted), None
+    )
+    if reached is None:
+        return True
+    pace = reached / len(restart.epochs) / CAUTION
+    return reached + epochs_left * pace > len(values) + epochs_left
+
+
+def has_not_improved(values: Sequence[float], mode: Mode) -> bool:
+    """Return whether a network is worse than it was after its first epoch, or has diverged."""
+    first = next(filter(math.isfinite, values), None)
+    if first is None:
+        return True
+    return not as_loss(values[-1], mode) <= as_loss(first, mode)
+
+
+def network_to_go_on_from(
+    network: TrainingRecord, best: TrainingRecord, plan: Plan
+) -> TrainingRecord:
+    """Return the network, or the best one of the run where the network is clearly worse.
+
+    This works against the greed of short trials, which V. Dalibard and M. Jaderberg describe in
+    "Faster Improvement Rate Population Based Training" (2021).
+
+    Args:
+        network: The present one.
+        best: The best of the main line so far.
+        plan: What the run does.
+    """
+    share = plan.search.backtrack
+    if share is None or not is_better(best.value, network.value, plan.mode):
+        return network
+    gap = as_loss(network.value, plan.mode) - as_loss(best.value, plan.mode)
+    has_diverged = not math.isfinite(network.value)
+    return best if has_diverged or gap > share * abs(best.value) else network
