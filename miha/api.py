@@ -15,14 +15,13 @@ from miha.records import Genome
 from miha.report.progress import make_progress
 from miha.results.result import Result
 from miha.run import checks
-from miha.run.identity import check_same, describe_run
 from miha.run.resume import choose_seed
 from miha.run.session import Session
-from miha.run.setup import Data, Setup, set_up
-from miha.run.ways import Request, with_recorded_ways
+from miha.run.setup import Choices, Data, Setup, make_plan, set_up
+from miha.run.ways import Request
 from miha.search.budgets import choose_schedule
-from miha.search.fitness import Fitness, LevelAndSlope
-from miha.search.plan import Plan, possible_mutations, warn_of_unused
+from miha.search.fitness import Fitness
+from miha.search.plan import Plan, warn_of_unused
 from miha.space import SearchSpace
 from miha.storage.folder import Keep, RunFolder
 from miha.utils.keywords import explains_keywords
@@ -166,9 +165,8 @@ class MIHA:
         checks.check_search(space, fitness)
         schedule = choose_schedule(epochs, m, n, k, c, pop_size, search.control)
         executor = choose_executor(execution.executor)
-        space = space or SearchSpace()
         wanted = None if mutations is None else resolve(mutations)
-        warn_of_unused(wanted, space)
+        warn_of_unused(wanted, space or SearchSpace())
 
         # Absolute: a callback may change the working directory meanwhile.
         path = None if logs is None else Path(logs).absolute()
@@ -177,63 +175,40 @@ class MIHA:
             folder.check_free()
         seed = choose_seed(seed, folder, overwrite)
 
-        data = Data(
-            x=x,
-            y=y,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            validation_data=validation_data,
-            validation_split=validation_split,
-            batch_size=batch_size,
-            validation_batch_size=validation_batch_size,
-            shuffle=shuffle,
-            memory=execution.data_memory,
-        )
         setup = set_up(
             model,
-            data,
-            space,
+            Data(
+                x=x,
+                y=y,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                validation_data=validation_data,
+                validation_split=validation_split,
+                batch_size=batch_size,
+                validation_batch_size=validation_batch_size,
+                shuffle=shuffle,
+                memory=execution.data_memory,
+            ),
+            space or SearchSpace(),
             genes=[mutation.gene for mutation in wanted or ()],
             monitor=monitor,
             seed=seed,
             with_mirror=any(map(is_keras_callback, callbacks)),
         )
-        trainer = setup.trainer
-        monitor, direction = checks.resolve_monitor(monitor or setup.monitor, mode, trainer.metrics)
-        checks.check_ruler(monitor, trainer.space)
-        plan = Plan(
-            schedule=schedule,
-            mutations=possible_mutations(
-                wanted, trainer.genome, trainer.space, setup.has_validation, setup.rebatches
-            ),
-            fitness=fitness or LevelAndSlope(),
-            monitor=monitor,
-            mode=direction,
-            seed=seed,
-            search=search,
-            budget=budget,
-        )
-        checks.check_mutations(plan.mutations, trainer.genome, trainer.space, schedule)
-        request = Request.of(execution)
-        request.check(trainer)
-        # Described now: the user's network and mutations may be others after a run.
-        description = describe_run(plan, trainer)
-        if folder.has_run and not overwrite:
-            check_same(folder, with_recorded_ways(folder, description, request))
-
-        self._plan = plan
-        self._trainer = trainer
+        choices = Choices(schedule, wanted, fitness, monitor, mode, seed, search, budget)
+        self._plan = make_plan(choices, setup)
+        self._trainer = setup.trainer
         self._session = Session(
-            plan=plan,
+            plan=self._plan,
             setup=setup,
-            request=request,
-            description=description,
+            request=Request.of(execution),
             executor=executor,
-            callbacks=_watchers(callbacks, verbose, plan, setup),
+            callbacks=_watchers(callbacks, verbose, self._plan, setup),
             path=path,
             overwrite=overwrite,
             keep=keep,
         )
+        self._session.check()
 
     @property
     def seed(self) -> int:

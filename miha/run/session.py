@@ -16,13 +16,14 @@ from miha.executors.protocol import Executor, Job, WorkerPool
 from miha.executors.training import Training
 from miha.executors.worker import signature
 from miha.results.result import Result
+from miha.run.identity import check_same, describe_run
 from miha.run.interrupts import resumable
 from miha.run.loop import Loop
 from miha.run.recorder import Recorder
 from miha.run.resume import open_run
 from miha.run.setup import Setup
 from miha.run.trainings import Trainings
-from miha.run.ways import Request, Ways, decide
+from miha.run.ways import Request, Ways, decide, with_recorded_ways
 from miha.search.budgets import announcement
 from miha.search.plan import Plan
 from miha.storage.folder import START, Keep, RunFolder, new_folder
@@ -43,7 +44,6 @@ class Session:
         plan: What the run shall do.
         setup: Data and trainer.
         request: Which ways the user wants it to go.
-        description: What `run.json` says of it.
         executor: Starts workers in other processes; None: clones train in this one.
         callbacks: Who watches.
         path: The run's folder; None: one named by the time.
@@ -56,7 +56,6 @@ class Session:
         plan: Plan,
         setup: Setup,
         request: Request,
-        description: dict[str, Any],
         executor: Executor | None,
         callbacks: Sequence[Callback],
         path: Path | None,
@@ -66,7 +65,8 @@ class Session:
         self._plan = plan
         self._trainer = setup.trainer
         self._request = request
-        self._description = description
+        # Described now: the user's network and mutations may be others after a run.
+        self._description = describe_run(plan, setup.trainer)
         self._executor = executor
         self._callbacks = callbacks
         self._path = path
@@ -76,6 +76,20 @@ class Session:
         self._start = setup.trainer.snapshot()
         self.genome = setup.trainer.genome
         self._blueprint = None if executor is None else setup.blueprint(executor)
+
+    def check(self) -> None:
+        """Raise unless the run can go as the user wants; nothing is written.
+
+        Raises:
+            ArgumentError: The trainer cannot do what is asked for.
+            RunExistsError: The folder has another run.
+        """
+        self._request.check(self._trainer)
+        if self._path is None or self._overwrite:
+            return
+        folder = RunFolder(self._path)
+        if folder.has_run:
+            check_same(folder, with_recorded_ways(folder, self._description, self._request))
 
     def run(self) -> Result:
         """Train what is not trained yet; return the result. See `MIHA.optimize`."""

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from miha.executors.protocol import Executor
+from miha.mutations import Mutation
+from miha.options import Budget, Search
+from miha.records import Schedule
+from miha.run.checks import check_mutations, check_ruler, resolve_monitor
+from miha.search.fitness import Fitness, LevelAndSlope
+from miha.search.plan import Plan, possible_mutations
 from miha.space import SearchSpace
 from miha.validation import check_integer, choose_batch_size
 
@@ -152,3 +158,54 @@ def set_up(
 
 def _batch_size(training: Source, wanted: int | None) -> int:
     return choose_batch_size(wanted, training.batch_size, training.rebatches, training.samples)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user wants of the search, before the network is known.
+
+    Attributes:
+        schedule: How long what is trained.
+        mutations: The operators that the user names; None: the default ones.
+        fitness: What clones are compared by; None: level and slope.
+        monitor: Name of the monitored value; None: a loss that no gene bends.
+        mode: ``"min"``, ``"max"`` or ``"auto"``.
+        seed: Decides every random draw.
+        search: Who is in a population, and who wins.
+        budget: What may end the run before its last cycle.
+    """
+
+    schedule: Schedule
+    mutations: Sequence[Mutation] | None
+    fitness: Fitness | None
+    monitor: str | None
+    mode: str
+    seed: int
+    search: Search
+    budget: Budget
+
+
+def make_plan(choices: Choices, setup: Setup) -> Plan:
+    """Return what a run shall do, with what the network allows.
+
+    Raises:
+        ArgumentError: The monitored value is not logged, or nothing can mutate.
+    """
+    trainer = setup.trainer
+    wanted = choices.monitor or setup.monitor
+    monitor, mode = resolve_monitor(wanted, choices.mode, trainer.metrics)
+    check_ruler(monitor, trainer.space)
+    mutations = possible_mutations(
+        choices.mutations, trainer.genome, trainer.space, setup.has_validation, setup.rebatches
+    )
+    check_mutations(mutations, trainer.genome, trainer.space, choices.schedule)
+    return Plan(
+        schedule=choices.schedule,
+        mutations=mutations,
+        fitness=choices.fitness or LevelAndSlope(),
+        monitor=monitor,
+        mode=mode,
+        seed=choices.seed,
+        search=choices.search,
+        budget=choices.budget,
+    )
