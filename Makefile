@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-all test-slow test-ray lint benchmark benchmark-population benchmark-ray clean
+.PHONY: demo test test-all test-slow test-ray lint arguments benchmark benchmark-population benchmark-ray clean
 
 demo: .venv/.examples  ## Train a small network on handwritten digits with the real method.
 	$(BIN)/python examples/quickstart.py
 
 test: .venv/.test  ## Run the tests that CI runs.
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=25
 
 test-all: test .venv/.test,jax,torch  ## Run the trainers of Keras' other backends as well.
 	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/trainer/jax tests/trainer/test_backends.py tests/data/test_streams.py
@@ -22,10 +22,16 @@ test-slow: .venv/.test,jax  ## Run the tests that take minutes.
 test-ray: .venv/.test,compare,ray  ## Run what needs Ray, which is large.
 	$(BIN)/python -m pytest -m "slow or not slow" tests/compare/test_ray.py tests/executors/test_ray*.py
 
-lint: .venv/.dev  ## Check style and types.
+lint: .venv/.dev  ## Check style, types, the direction of imports, the measures of the house.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/measure.py
+	$(BIN)/python tools/arguments.py --check
+
+arguments: .venv/.test  ## Write docs/arguments.md from the docstrings.
+	$(BIN)/python tools/arguments.py
 
 benchmark: .venv/.test  ## Compare with `fit`; set ARGS="--data mnist.npz" to read a file.
 	$(BIN)/python benchmarks/overhead.py $(ARGS)
