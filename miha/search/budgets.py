@@ -105,7 +105,9 @@ def _distance(schedule: Schedule, epochs: int) -> tuple[bool, int, float]:
     left_over = epochs - schedule.epochs
     share = 2 * schedule.m / schedule.epochs
     missing_cycles = max(0, FEWEST_CYCLES - schedule.c)
-    oddity = abs(share - SHARE_OF_ENDS) + 0.1 * missing_cycles
+    # Ends that are too short cost double: the last m epochs are those that anneal.
+    far_off = max(share - SHARE_OF_ENDS, 2 * (SHARE_OF_ENDS - share))
+    oddity = far_off + 0.1 * missing_cycles
     # Longer trials tell more, but a share of the ends that is far off costs more.
     oddity += 0.04 * (DEFAULT.n - schedule.n) + 0.03 * (DEFAULT.k - schedule.k)
     return has_no_cycle, left_over, oddity
