@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from miha.archive.archive import largest_archive, pack, read
 from miha.callbacks import Callback, notify
-from miha.errors import ArchiveError, MihaWarning, RunExistsError, RunStopped, StorageError
+from miha.errors import ArchiveError, RunExistsError, RunStopped, StorageError
 from miha.executors.crew import Crew
 from miha.executors.factory import Where, choose_executor, make_cycle_trainer
 from miha.executors.protocol import Executor, Job, Workers
@@ -39,6 +38,7 @@ from miha.storage.folder import START, Keep, RunFolder, new_folder
 from miha.storage.lock import locked
 from miha.storage.logbook import Logbook
 from miha.storage.text_log import run_log, say
+from miha.utils.warn import warn
 
 if TYPE_CHECKING:
     import keras
@@ -395,7 +395,7 @@ class MIHA:
             if not self._plan.budgets.is_open:
                 raise
             folder.check_room(size * 2, 2)
-            warnings.warn(f"The run may need less, but: {error}", MihaWarning, stacklevel=5)
+            warn(f"The run may need less, but: {error}")
 
     def _begin(self, recorder: Recorder) -> None:
         plan, folder = self._plan, str(recorder.folder.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import warnings
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -13,7 +12,8 @@ import numpy as np
 from miha.data.arrays import Data, check_finite, digest_shape, weigh_classes
 from miha.data.blocks import cut, grouped, is_same, same_shapes, shuffled
 from miha.data.stream import Part, Stream, seed_of
-from miha.errors import ArgumentError, MihaWarning
+from miha.errors import ArgumentError
+from miha.utils.warn import warn
 
 BUFFER_SAMPLES, BUFFER_BYTES = 10_000, 128 * 2**20
 """What the buffer that shuffles holds at most."""
@@ -97,13 +97,11 @@ class Iterated(Stream):
 
     def _warn(self) -> None:
         if not self.repeats:
-            warnings.warn(
+            warn(
                 f"`{self.name}` is {self.kind} that gives other samples, or another order, each "
                 "time it is read: the clones of a cycle are not compared on the same samples, and "
                 "an interrupted run does not end with the same bits. Leave its shuffling to MIHA, "
-                "or give `miha.Batches(function, length)`, whose function takes a seed.",
-                MihaWarning,
-                stacklevel=6,
+                "or give `miha.Batches(function, length)`, whose function takes a seed."
             )
 
     def _parts(

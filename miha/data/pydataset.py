@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +13,8 @@ from keras.src.trainers.data_adapters.py_dataset_adapter import OrderedEnqueuer
 from miha.data.arrays import Data
 from miha.data.blocks import as_data
 from miha.data.iterated import LOOKED_AT, Iterated
-from miha.errors import ArgumentError, MihaWarning
+from miha.errors import ArgumentError
+from miha.utils.warn import warn
 
 
 class PyDataset(Iterated):
@@ -65,13 +65,11 @@ class PyDataset(Iterated):
         hooks = ("on_epoch_begin", "on_epoch_end")
         changed = [h for h in hooks if getattr(own, h) is not getattr(keras.utils.PyDataset, h)]
         if changed and self.repeats:
-            warnings.warn(
+            warn(
                 f"`{self.name}` is {self.kind} with an `{changed[0]}`. What it changes there goes "
                 "on from clone to clone: where that is the samples or their order, the clones of "
                 "a cycle are not compared on the same ones, and an interrupted run does not end "
-                "with the same bits. Leave the shuffling to MIHA.",
-                MihaWarning,
-                stacklevel=6,
+                "with the same bits. Leave the shuffling to MIHA."
             )
 
     def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:

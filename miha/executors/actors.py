@@ -14,7 +14,7 @@ from miha.errors import ArgumentError, MihaError, first_line
 from miha.executors.protocol import Job, Lost, Outcome
 from miha.executors.worker import Worker, differences
 from miha.records import Genome, Snapshot, Task
-from miha.storage.text_log import say, warn
+from miha.storage.text_log import log_warning, say
 
 MOST_FAILED_STARTS = 3
 """Workers in a row that may be gone before they are ready."""
@@ -154,7 +154,7 @@ class Actors:
                 "let each class of yours return all arguments of its constructor by `get_config`."
             )
         if device != self._told.device:
-            warn(f"Clones train on {device}, and the network itself on {self._told.device}.")
+            log_warning(f"Clones train on {device}, and the network itself on {self._told.device}.")
         self._failed_starts = 0
         self._idle.append(actor)
 

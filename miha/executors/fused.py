@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from miha.errors import MihaError, MihaWarning, TrainerError, first_line
+from miha.errors import MihaError, TrainerError, first_line
 from miha.executors.training import Training
 from miha.records import Epoch, Network, Snapshot, Task
 from miha.trainer.protocol import PopulationTrainer, Trained
+from miha.utils.warn import warn
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,7 @@ class Fused:
 
 
 def _warn(error: Exception) -> None:
-    warnings.warn(
+    warn(
         "Clones could not be trained together, and are trained one after another: "
-        f"{type(error).__name__}: {first_line(error)}",
-        MihaWarning,
-        stacklevel=2,
+        f"{type(error).__name__}: {first_line(error)}"
     )

@@ -11,7 +11,7 @@ from miha.errors import MihaError
 from miha.executors.protocol import Failure, Lost, Outcome, Workers
 from miha.executors.training import Training, failed
 from miha.records import Network, Snapshot, Task
-from miha.storage.text_log import warn
+from miha.storage.text_log import log_warning
 
 MOST_LOSSES = 2
 """Workers that a clone may take with it before it has failed."""
@@ -124,5 +124,5 @@ def _is_repeated(task: Task, lost: Lost, losses: int) -> bool:
     """Tell whether a clone whose worker is gone is trained again, and log it."""
     is_repeated = losses < MOST_LOSSES
     then = "it is trained again" if is_repeated else "it has failed"
-    warn(f"Clone {task.clone} of cycle {task.cycle} has lost its worker, {then}: {lost.why}")
+    log_warning(f"Clone {task.clone} of cycle {task.cycle} has lost its worker, {then}: {lost.why}")
     return is_repeated

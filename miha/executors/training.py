@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import traceback
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from miha.callbacks import Callback, notify
-from miha.errors import MihaError, MihaWarning, TrainerError, first_line
+from miha.errors import MihaError, TrainerError, first_line
 from miha.randomness import generator
 from miha.records import Curve, Epoch, Network, Snapshot, Task
 from miha.search.fitness import LOSES, score
 from miha.search.plan import Plan
 from miha.trainer.protocol import Origin, Trainer
+from miha.utils.warn import warn
 
 LONGEST_FAILURE = 20_000
 """Characters of a traceback that are kept: TensorFlow's can hold whole graphs."""
@@ -121,11 +121,9 @@ class Training:
 
     def _back(self, network: Network, parent: Network, values: Snapshot) -> Network:
         """Return to the last good values after the network itself has diverged."""
-        warnings.warn(
+        warn(
             f"The network diverged in its {network.task.phase} training ({network.genome}): "
-            f"{self.plan.monitor} is not finite. The run goes on from the values before it.",
-            MihaWarning,
-            stacklevel=2,
+            f"{self.plan.monitor} is not finite. The run goes on from the values before it."
         )
         return replace(network, snapshot=values, value=parent.value)
 
@@ -207,11 +205,9 @@ def failed(task: Task, parent: Network, text: str, story: str) -> Network:
         text: What went wrong, in a sentence.
         story: The traceback, or the same sentence.
     """
-    warnings.warn(
+    warn(
         f"Clone {task.clone} of cycle {task.cycle} ({task.genome}) failed and loses: "
-        f"{text} The journal holds the traceback.",
-        MihaWarning,
-        stacklevel=2,
+        f"{text} The journal holds the traceback."
     )
     return Network(
         task=task,

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from miha.errors import ArgumentError, MihaWarning
+from miha.errors import ArgumentError
 from miha.executors.training import cosine
 from miha.records import Genome
 from miha.replays.schedule import HyperparameterSchedule, Stretch, as_schedule
 from miha.trainer.genes.activations import find_slots
 from miha.trainer.genes.noise import find_noise
 from miha.trainer.genes.optimizers import MOMENTUM, has_schedule, inner, name_of
+from miha.utils.warn import warn
 
 
 class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types.
@@ -68,7 +68,7 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
             )
         if reasons:
             text = f"A plain fit does not follow all of the schedule: {'; '.join(reasons)}."
-            warnings.warn(f"{text} miha.replay does.", MihaWarning, stacklevel=2)
+            warn(f"{text} miha.replay does.")
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Set the learning rate of an epoch."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.errors import ArgumentError, MihaWarning
+from miha.errors import ArgumentError
 from miha.executors.training import train_on
 from miha.randomness import draw_seed
 from miha.records import Epoch, Genome
 from miha.replays.schedule import HyperparameterSchedule, Stretch, as_schedule
 from miha.run.checks import check_batch_size, check_integer
 from miha.space import ACTIVATIONS, MOMENTA, OF_THE_LOSS, OPTIMIZERS, OWN, SearchSpace
+from miha.utils.warn import warn
 
 if TYPE_CHECKING:
     import keras
@@ -225,11 +225,9 @@ def _places(genome: Genome, gene: str) -> Any:
 
 
 def _warn_of_divergence(number: int, stretch: Stretch) -> None:
-    warnings.warn(
+    warn(
         f"The network diverged in stretch {number} ({stretch.genome}): its loss is not finite. "
-        "It goes on from the values before it.",
-        MihaWarning,
-        stacklevel=4,
+        "It goes on from the values before it."
     )
 
 

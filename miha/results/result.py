@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.errors import ArchiveError, MihaError, MihaWarning
+from miha.errors import ArchiveError, MihaError
 from miha.records import Genome, Mode
 from miha.replays.schedule import HyperparameterSchedule
 from miha.results.delegates import Showing
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Entry
 from miha.storage.logbook import Logbook
+from miha.utils.warn import warn
 
 if TYPE_CHECKING:
     import keras
@@ -110,7 +110,7 @@ class Result(Showing):
         try:
             _ = self.best_model
         except ArchiveError as error:
-            warnings.warn(f"The best network is not there: {error}", MihaWarning, stacklevel=4)
+            warn(f"The best network is not there: {error}")
         return self
 
     @property

@@ -5,18 +5,18 @@ from __future__ import annotations
 import datetime
 import json
 import platform
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from miha.errors import MihaWarning, RunExistsError
+from miha.errors import RunExistsError
 from miha.search.plan import Plan
 from miha.storage.folder import FORMAT, START, RunFolder
 from miha.trainer.protocol import Trainer
 from miha.utils.code_digest import digest, is_own
 from miha.utils.json_values import plain
+from miha.utils.warn import warn
 
 IDENTITY = ("arguments", "choices", "seed", "genome", "fingerprint", "code")
 CIRCUMSTANCES = ("versions", "device")
@@ -84,11 +84,9 @@ def warn_of_circumstances(folder: RunFolder, description: Mapping[str, Any]) -> 
     found, wanted = _both(folder, description)
     others = list(_differences(_only(found, CIRCUMSTANCES), _only(wanted, CIRCUMSTANCES)))
     if others:
-        warnings.warn(
+        warn(
             f"The run was begun elsewhere: {'; '.join(others[:5])}. It goes on, but its numbers "
-            "may differ in the last digits from those of a run that was never interrupted.",
-            MihaWarning,
-            stacklevel=6,
+            "may differ in the last digits from those of a run that was never interrupted."
         )
 
 

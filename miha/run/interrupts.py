@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from miha.storage.text_log import warn
+from miha.storage.text_log import log_warning
 
 
 @contextlib.contextmanager
@@ -27,7 +27,7 @@ def resumable(progress: Callable[[], str]) -> Iterator[None]:
             yield
     except (KeyboardInterrupt, SystemExit) as error:
         text = f"Stopped. {progress()} Run the same script again with these `logs` to go on."
-        warn(text)
+        log_warning(text)
         if isinstance(error, KeyboardInterrupt):
             error.args = error.args or (text,)  # The last line of the traceback says it, too.
         raise

@@ -10,14 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
 from miha.callbacks import Callback, notify
 from miha.competing import Populations, populations
-from miha.errors import MihaError, MihaWarning
+from miha.errors import MihaError
 from miha.executors.asynchronous import Asynchronous
 from miha.executors.protocol import CycleTrainer
 from miha.executors.training import Training
@@ -37,6 +36,7 @@ from miha.space import Space
 from miha.storage.folder import START, archive_name
 from miha.storage.text_log import describe_training, say
 from miha.utils import free_memory as memory
+from miha.utils.warn import warn
 
 
 @dataclass(frozen=True)
@@ -224,11 +224,9 @@ class Loop:
                 "free some: the same script then tries these cycles again. Else lower the "
                 "learning rate or narrow `space`, and begin anew with overwrite=True."
             )
-        warnings.warn(
+        warn(
             f"Every clone of cycle {cycle} has failed; the network goes on unchanged. "
-            "Narrow the search space or lower the learning rate.",
-            MihaWarning,
-            stacklevel=2,
+            "Narrow the search space or lower the learning rate."
         )
 
     def _untrained(self, genome: Genome) -> Network:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from miha.archive.archive import read
-from miha.errors import ArchiveError, JournalError, MihaWarning, RunExistsError
+from miha.errors import ArchiveError, JournalError, RunExistsError
 from miha.randomness import draw_seed
 from miha.run.checks import check_integer
 from miha.run.identity import check_same, warn_of_circumstances
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import Logbook
+from miha.utils.warn import warn
 
 
 def choose_seed(seed: int | None, folder: RunFolder, overwrite: bool) -> int:
@@ -108,11 +108,9 @@ def _usable(
         broken = next((i for i in needed if _is_broken(folder, entries[i])), None)
         if broken is None:
             break
-        warnings.warn(
+        warn(
             f"The archive {entries[broken]['archive']!r}, which the run goes on from, is missing "
-            "or damaged: that training and what came after it are repeated.",
-            MihaWarning,
-            stacklevel=6,
+            "or damaged: that training and what came after it are repeated."
         )
         entries = journal.cut(broken)
     return entries

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from miha.errors import ArgumentError, JournalError, MihaWarning, RunExistsError, first_line
+from miha.errors import ArgumentError, JournalError, RunExistsError, first_line
 from miha.run.identity import check_same
 from miha.storage.folder import RunFolder
 from miha.trainer.protocol import PopulationTrainer, Trainer, Way, XlaTrainer
+from miha.utils.warn import warn
 
 Population = Literal["auto", "fused", "sequential"]
 Compiler = Literal["auto", "graph", "xla"]
@@ -218,4 +218,4 @@ def _compiler(wish: Compiler | None, trainer: Trainer) -> tuple[str, int | None,
 
 def _warn(text: str, error: Exception) -> None:
     message = f"{text}: {type(error).__name__}: {first_line(error)}"
-    warnings.warn(message, MihaWarning, stacklevel=2)
+    warn(message)

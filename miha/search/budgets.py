@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from math import isfinite
 from numbers import Real
 from typing import Any
 
-from miha.errors import ArgumentError, MihaWarning
+from miha.errors import ArgumentError
 from miha.records import LongestSchedule, Schedule
 from miha.run.checks import check_integer
+from miha.utils.warn import warn
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,9 @@ def _epochs(max_epochs: Any, schedule: Schedule, further: int) -> int:
             f"Received: max_epochs={max_epochs}. Raise it, or lower m."
         )
     if schedule.c and value < ends + cycle:
-        warnings.warn(
+        warn(
             f"max_epochs={max_epochs} has no room for a cycle: 2 m = {ends}, and a cycle has "
             f"{'up to ' if further else ''}{cycle} epochs. The network is trained without "
-            "mutation.",
-            MihaWarning,
-            stacklevel=4,
+            "mutation."
         )
     return value

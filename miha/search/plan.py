@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from miha.errors import MihaWarning
 from miha.mutations import MUTATIONS, Mutation, resolve
 from miha.racing import Race, race
 from miha.records import Genome, LongestSchedule, Mode, Schedule
@@ -14,6 +12,7 @@ from miha.search.budgets import Budgets
 from miha.search.crossover import MOST
 from miha.search.fitness import Fitness
 from miha.space import OF_THE_LOSS, SearchSpace, Space
+from miha.utils.warn import warn
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def possible_mutations(
         is_told = wishes is not None or mutation.gene in _ALWAYS_TOLD
         if mutation.gene in reasons and is_told:
             text = f"There is no mutation of {mutation.gene}: {reasons[mutation.gene]}."
-            warnings.warn(text, MihaWarning, stacklevel=3)
+            warn(text)
     return tuple(mutation for mutation in mutations if mutation.gene not in reasons)
 
 
@@ -135,11 +134,7 @@ def warn_of_unused(wishes: Sequence[Mutation] | None, space: SearchSpace) -> Non
         values = getattr(space, name)
         is_wish = values is not None and list(values) != list(getattr(default, name) or ())
         if is_wish and gene not in genes:
-            warnings.warn(
-                f"`space.{name}` has no effect: {gene!r} mutates only where `mutations` names it.",
-                MihaWarning,
-                stacklevel=3,
-            )
+            warn(f"`space.{name}` has no effect: {gene!r} mutates only where `mutations` names it.")
 
 
 def default_names(has_validation: bool) -> list[str]:

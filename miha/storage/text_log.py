@@ -35,7 +35,7 @@ def say(text: str) -> None:
     logger.log(SEVERITY, text)
 
 
-def warn(text: str) -> None:
+def log_warning(text: str) -> None:
     """Write one line of the run's log that the terminal shall show too."""
     logger.warning(text)
 
