@@ -17,7 +17,7 @@ SEVERITY = 8
 
 @contextlib.contextmanager
 def run_log(path: Path) -> Iterator[None]:
-    """Write what is logged meanwhile into a file."""
+    """Write what is logged in the block into a file."""
     line = "{time:YYYY-MM-DD HH:mm:ss.SSS} {message}"
     with on_disk(path):
         sink = logger.add(path, level=SEVERITY, format=line, filter="miha", encoding="utf-8")
@@ -36,18 +36,23 @@ def say(text: str) -> None:
 
 
 def log_warning(text: str) -> None:
-    """Write one line of the run's log that the terminal shall show too."""
+    """Write one line of the run's log that the terminal shows too."""
     logger.warning(text)
 
 
 def describe_training(network: Network, monitor: str) -> None:
     """Write one line of the run's log about a finished training."""
     task = network.task
-    cycle = "" if task.cycle is None else f" cycle {task.cycle}"
-    clone = "" if task.clone is None else f" clone {task.clone}"
-    fitness = "" if network.fitness is None else f", fitness {network.fitness:.5g}"
-    fitness += ", late" if network.late else ""
-    say(
-        f"{task.phase}{cycle}{clone}: {task.change.text}, {len(network.epochs)} epochs, "
-        f"{monitor} {network.value:.5g}{fitness} -> {task.archive}"
-    )
+    place: str = task.phase
+    if task.cycle is not None:
+        place += f" cycle {task.cycle}"
+    if task.clone is not None:
+        place += f" clone {task.clone}"
+
+    outcome = f"{monitor} {network.value:.5g}"
+    if network.fitness is not None:
+        outcome += f", fitness {network.fitness:.5g}"
+    if network.late:
+        outcome += ", late"
+
+    say(f"{place}: {task.change.text}, {len(network.epochs)} epochs, {outcome} -> {task.archive}")
