@@ -10,7 +10,7 @@ import functools
 import json
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -18,9 +18,10 @@ import numpy as np
 
 from miha.utils.json_values import plain
 
-_VALUES = (bool, int, float, complex, str, bytes, type(None))
-
-_CONSTANTS = (tuple, frozenset, CodeType)
+_VALUES = bool | int | float | complex | str | bytes | None
+_CONSTANTS = tuple | frozenset | CodeType
+_DATA = list | tuple | dict | np.ndarray
+_CODE = FunctionType | type | functools.partial
 
 
 def digest(thing: Any) -> str:
@@ -29,8 +30,10 @@ def digest(thing: Any) -> str:
     Args:
         thing: Also a partial, a method or a code object.
     """
-    text = json.dumps(_Reader().read(thing))
-    return f"{zlib.crc32(text.encode()):08x}"
+    reader = _Reader()
+    text = json.dumps(reader.read(thing))
+    checksum = zlib.crc32(text.encode())
+    return f"{checksum:08x}"
 
 
 def is_user_code(thing: Any) -> bool:
@@ -42,8 +45,9 @@ def is_user_code(thing: Any) -> bool:
         return False
     if root in sys.stdlib_module_names and root != "__main__":
         return False
-    file = getattr(sys.modules.get(root), "__file__", None) or ""
-    return "-packages" not in file
+    package = sys.modules.get(root)
+    file = getattr(package, "__file__", None)
+    return file is None or "-packages" not in file
 
 
 class _Reader:
@@ -67,24 +71,28 @@ class _Reader:
 
     def _part(self, thing: Any) -> Any:
         if isinstance(thing, np.ndarray):
-            return [str(thing.dtype), thing.shape, zlib.crc32(thing.tobytes())]
+            checksum = zlib.crc32(thing.tobytes())
+            return [str(thing.dtype), thing.shape, checksum]
         if isinstance(thing, Mapping):
             return [[str(key), self.read(value)] for key, value in thing.items()]
-        if isinstance(thing, (set, frozenset)):
-            return sorted(self._all(thing), key=repr)
-        if isinstance(thing, (list, tuple)):
-            return list(self._all(thing))
+        if isinstance(thing, set | frozenset):
+            return sorted(map(self.read, thing), key=repr)
+        if isinstance(thing, list | tuple):
+            return [self.read(item) for item in thing]
         if isinstance(thing, CodeType):
             return list(self._code(thing))
         return list(self._callable(thing))
 
     def _callable(self, thing: Any) -> Iterator[Any]:
-        inner = getattr(thing, "__wrapped__", getattr(thing, "python_function", None))
+        inner = getattr(thing, "python_function", None)
+        inner = getattr(thing, "__wrapped__", inner)
         if isinstance(thing, functools.partial):
-            yield from self._all((thing.func, thing.args, thing.keywords))
-        elif isinstance(thing, (staticmethod, classmethod, MethodType)):
-            owner = getattr(thing, "__self__", None)
-            yield from self._all((thing.__func__, owner))
+            yield self.read(thing.func)
+            yield self.read(thing.args)
+            yield self.read(thing.keywords)
+        elif isinstance(thing, staticmethod | classmethod | MethodType):
+            yield self.read(thing.__func__)
+            yield self.read(getattr(thing, "__self__", None))
         elif isinstance(thing, property):
             yield self.read(thing.fget)
         elif isinstance(thing, functools.cached_property):
@@ -96,43 +104,45 @@ class _Reader:
         elif isinstance(thing, type):
             yield from self._class(thing)
         else:
-            yield from self._object(thing)
-
-    def _all(self, things: Iterable[Any]) -> Iterator[Any]:
-        return (self.read(thing) for thing in things)
-
-    def _object(self, thing: Any) -> Iterator[Any]:
-        has_state = is_user_code(thing) and hasattr(thing, "__dict__")
-        yield self.read(type(thing))
-        yield self.read(vars(thing) if has_state else None)
+            has_state = is_user_code(thing) and hasattr(thing, "__dict__")
+            yield self.read(type(thing))
+            yield self.read(vars(thing) if has_state else None)
 
     def _function(self, function: FunctionType) -> Iterator[Any]:
         if not is_user_code(function):
             yield function.__qualname__
             return
-        code = function.__code__
-        text = function.__doc__
-        # A docstring is the first constant: what a function says of itself is not what it does.
-        if text is not None and code.co_consts[:1] == (text,):
-            code = code.replace(co_consts=(None, *code.co_consts[1:]))
-
-        yield from self._code(code)
-        yield from self._all((function.__defaults__, function.__kwdefaults__))
-        yield from self._all(_contents(function))
-        yield from self._all(_globals(function))
+        yield from self._code(_without_docstring(function))
+        yield self.read(function.__defaults__)
+        yield self.read(function.__kwdefaults__)
+        yield from map(self.read, _contents(function))
+        yield from map(self.read, _globals(function))
 
     def _code(self, code: CodeType) -> Iterator[Any]:
         yield code.co_code.hex()
         yield list(code.co_names)
-        yield from self._all(code.co_consts)
+        yield from map(self.read, code.co_consts)
 
     def _class(self, kind: type) -> Iterator[Any]:
         """Yield what a class and its bases define, where they are the user's."""
         yield kind.__qualname__.rsplit(".", 1)[-1]
         for base in filter(is_user_code, kind.__mro__):
-            for name, value in sorted(vars(base).items()):
+            members = vars(base)
+            for name in sorted(members):
+                value = members[name]
                 if not name.startswith("__") or callable(value):
                     yield [name, self.read(value)]
+
+
+def _without_docstring(function: FunctionType) -> CodeType:
+    """Return a function's code; what it says of itself is not what it does."""
+    code = function.__code__
+    text = function.__doc__
+    # A docstring is the first constant.
+    if text is None or code.co_consts[:1] != (text,):
+        return code
+    constants = (None, *code.co_consts[1:])
+    return code.replace(co_consts=constants)
 
 
 def _contents(function: FunctionType) -> Iterator[Any]:
@@ -149,7 +159,7 @@ def _globals(function: FunctionType) -> Iterator[Any]:
     """Yield the values, functions and classes beside a function that it names."""
     for name in function.__code__.co_names:
         value = function.__globals__.get(name)
-        if isinstance(value, (*_VALUES, list, tuple, dict, np.ndarray)):
+        if isinstance(value, _VALUES | _DATA):
             yield value
-        elif isinstance(value, (FunctionType, type, functools.partial)) and is_user_code(value):
+        elif isinstance(value, _CODE) and is_user_code(value):
             yield value

@@ -26,8 +26,9 @@ def need(module: str, extra: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError as error:
         missing = error.name
+        package, *_ = module.split(".")
         # The package itself may be there, and lack another one.
-        if missing is not None and missing.split(".")[0] != module.split(".")[0]:
+        if missing is not None and missing.split(".")[0] != package:
             raise
         raise MissingPackageError(
             f"The package {missing!r} must be installed for this. Received: a Python without "
