@@ -14,7 +14,7 @@ from sources import Listed, Pairs, dataset, in_hdf5, loader, mapped
 import miha
 from miha import MihaWarning, SearchSpace
 from miha.data.arrays import Data
-from miha.data.first import first_inputs, how_many
+from miha.data.feed import first_inputs, how_many
 from miha.data.indexed import Indexed
 from miha.data.opening import open_data
 from miha.data.stream import seed_of
