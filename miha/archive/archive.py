@@ -1,7 +1,6 @@
 """Network archives: a Keras v3 archive with one more member, `miha.json`.
 
-Whoever wrote an archive, its checksums are compared and its members are vetted before Keras sees
-a byte of them.
+Before Keras reads a byte of an archive, its checksums are compared and its members are vetted.
 """
 
 from __future__ import annotations
@@ -13,8 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.archive.members import FORMAT, MEMBER, checksums, genome, open_members, read_file
-from miha.archive.members import describe as described
+from miha.archive.members import (
+    FORMAT,
+    MEMBER,
+    checksums,
+    genome,
+    open_members,
+    read_description,
+    read_file,
+)
 from miha.errors import ArchiveError
 from miha.records import Genome, Snapshot
 from miha.utils.json_values import plain
@@ -35,9 +41,10 @@ def pack(network: bytes, description: Mapping[str, Any]) -> bytes:
     """
     buffer = io.BytesIO(network)
     with zipfile.ZipFile(buffer, "a") as archive:
-        sums = checksums({name: archive.read(name) for name in archive.namelist()})
-        record = {"format": FORMAT, "sha256": sums, **plain(description)}
-        archive.writestr(MEMBER, json.dumps(record, indent=2, allow_nan=False))
+        members = {name: archive.read(name) for name in archive.namelist()}
+        record = {"format": FORMAT, "sha256": checksums(members), **plain(description)}
+        text = json.dumps(record, indent=2, allow_nan=False)
+        archive.writestr(MEMBER, text)
     return buffer.getvalue()
 
 
@@ -48,8 +55,11 @@ def largest_archive(archive: bytes, start: Snapshot) -> int:
         archive: That of the network that the run begins with.
         start: That network's values.
     """
-    weights, slots = (sum(v.nbytes for v in part) for part in (start.variables, start.slots))
-    return len(archive) + max(2 * weights - slots, 0)  # Adam and its like have two slots a weight.
+    weights = sum(array.nbytes for array in start.variables)
+    slots = sum(array.nbytes for array in start.slots)
+    # The run may come to Adam, or another optimizer with two slots a weight.
+    further = max(2 * weights - slots, 0)
+    return len(archive) + further
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -88,8 +98,8 @@ def load(
 ) -> tuple[keras.Model, Genome]:
     """Load a network that a run, or a stranger, archived.
 
-    Nothing of the archive is run or written outside, and no more memory is taken than its size
-    allows.
+    Loading runs nothing of the archive, writes nothing, and takes no more memory than the
+    archive's size allows.
 
     Args:
         path: The archive, e.g. ``"logs/mnist/model/model_final.zip"``.
@@ -107,9 +117,10 @@ def load(
     description, data, members = _open(Path(path))
     from miha.archive.vetting import load_vetted
 
+    # Anything but False means safe: to Keras, None is a third value.
+    is_safe = safe_mode is not False
     try:
-        # Anything but False means safe: to Keras, None is a third value.
-        model = load_vetted(data, members, custom_objects or {}, safe_mode is not False)
+        model = load_vetted(data, members, custom_objects or {}, is_safe)
     except Exception as error:
         raise ArchiveError(
             "The archive must hold a network that is safe to load and that Keras can load. "
@@ -119,12 +130,13 @@ def load(
 
 
 def _open(path: Path) -> tuple[dict[str, Any], bytes, dict[str, bytes]]:
-    """Return an archive's description, bytes and members, its checksums compared."""
+    """Return an archive's description, bytes and members, with checksums compared."""
     try:
         data = read_file(path)
         members = open_members(data)
-        return described(members), data, members
-    except Exception as error:  # zipfile and zlib have many ways to meet a damaged file.
+        return read_description(members), data, members
+    # Of a damaged file, zipfile and zlib raise many kinds of errors.
+    except Exception as error:
         raise ArchiveError(
             f"`path` must name an archive that MIHA wrote. Received: {str(path)!r}: "
             f"{type(error).__name__}: {error}."

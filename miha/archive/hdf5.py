@@ -1,7 +1,7 @@
 """The weights of an archive that a stranger may have written, vetted before libhdf5 reads them.
 
 HDF5 can link to other files, declare arrays of any size, and make libhdf5 itself run in circles:
-one wrong byte in a group's tree has it take gigabytes. Keras writes little of what HDF5 can do,
+with one wrong byte in a group's tree it takes gigabytes. Keras writes little of what HDF5 can do,
 always in its first format. Here that little is parsed, and everything else is refused.
 
 Source: HDF5 File Format Specification Version 3.0, https://support.hdfgroup.org/documentation/
@@ -14,12 +14,18 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-_START = b"\x89HDF\r\n\x1a\n" + bytes([0, 0, 0, 0, 0, 8, 8, 0, 4, 0, 16, 0])
+_START = b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0\x04\0\x10\0"
 """Signature, versions of the first format, sizes of numbers and of nodes."""
 _NOWHERE = 2**64 - 1
 _END_OF_FREE_LIST = 1
 
-_SHAPE, _TYPE, _LAYOUT, _ATTRIBUTE, _MORE, _GROUP = 0x01, 0x03, 0x08, 0x0C, 0x10, 0x11
+# Kinds of messages in the header of an object.
+_SHAPE = 0x01
+_TYPE = 0x03
+_LAYOUT = 0x08
+_ATTRIBUTE = 0x0C
+_MORE = 0x10
+_GROUP = 0x11
 _KNOWN = (_SHAPE, _TYPE, _LAYOUT, _GROUP)
 _HARMLESS = (0x00, 0x04, 0x05, 0x12)
 """Nothing, fill values (old and new) and the time of change."""
@@ -33,9 +39,14 @@ _SHARED = 0x02
 _CONTIGUOUS = b"\x03\x01"
 _HARD_LINKS = (0, 1)
 
-_INTEGER, _FLOAT, _OPAQUE, _COMPOUND, _ENUM = 0, 1, 5, 6, 8
-_LARGEST_ITEM = {_INTEGER: 8, _FLOAT: 8, _OPAQUE: 2, _COMPOUND: 16, _ENUM: 1}
-"""Bytes of one number. Opaque: bfloat16, float8; compound: complex numbers; enum: booleans."""
+_LARGEST_ITEM = {
+    0: 8,  # Integers.
+    1: 8,  # Floats.
+    5: 2,  # Opaque: bfloat16, float8.
+    6: 16,  # Compound: complex numbers.
+    8: 1,  # Enumerations: booleans.
+}
+"""Most bytes of one number, by the class of its type."""
 
 
 def check_weights(data: bytes) -> None:
@@ -52,7 +63,7 @@ def check_weights(data: bytes) -> None:
 
 
 class _File:
-    """A file in HDF5's first format; every part of it is met once."""
+    """A file in HDF5's first format, of which every part may be reached once only."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -63,22 +74,27 @@ class _File:
         """Raise unless all that can be reached from the root is allowed."""
         _require(self._data.startswith(_START), "be an HDF5 file of the format that Keras writes")
         base, free, end, driver = self._unpack("<4Q", 24)
-        _require((base, free, driver) == (0, _NOWHERE, _NOWHERE), "be one file")
+        is_one_file = base == 0 and free == driver == _NOWHERE
+        _require(is_one_file, "be one file")
         _require(end <= len(self._data), f"have {end} bytes, but has {len(self._data)}")
         entries = [self._unpack("<8xQII16s", 56)]
         while entries:
             header, kind, _, cached = entries.pop()
             _require(kind in _HARD_LINKS, "not link elsewhere")
             messages = self._messages(header)
-            if _GROUP in messages:
-                _require(kind == 0 or cached == messages[_GROUP], "describe a group one way")
-                entries.extend(self._links(*struct.unpack("<QQ", messages[_GROUP])))
-            else:
+            group = messages.get(_GROUP)
+            if group is None:
                 self._check_array(messages)
+                continue
+            # A link may repeat where the group's tree and heap are.
+            _require(kind == 0 or cached == group, "describe a group one way")
+            tree, heap = struct.unpack("<QQ", group)
+            entries.extend(self._links(tree, heap))
 
     def _unpack(self, layout: str, offset: int) -> tuple[Any, ...]:
-        # A number that is too large for an offset is one that lies behind the end, too.
-        return struct.unpack_from(layout, self._data, min(offset, len(self._data)))
+        # A number that is too large for an offset lies behind the end, too.
+        offset = min(offset, len(self._data))
+        return struct.unpack_from(layout, self._data, offset)
 
     def _once(self, address: int) -> None:
         _require(address not in self._seen, f"hold each part once, but the one at {address} twice")
@@ -91,7 +107,8 @@ class _File:
         found: dict[int, bytes] = {}
         blocks = [(header + 16, size)]
         while blocks:
-            for kind, body in self._block(*blocks.pop()):
+            start, length = blocks.pop()
+            for kind, body in self._block(start, length):
                 if kind == _MORE:
                     blocks.append(struct.unpack("<QQ", body))
                 elif kind == _ATTRIBUTE:
@@ -113,17 +130,19 @@ class _File:
             _require(start <= end, "hold what it declares, but a header is cut off")
             yield kind, self._data[start - length : start]
 
-    def _links(self, tree: int, heap: int) -> Iterator[tuple[int, int, int, bytes]]:
-        """Yield a group's links, of which the names lie in its heap."""
+    def _links(self, tree: int, heap: int) -> Iterator[tuple[Any, ...]]:
+        """Yield a group's links; their names lie in its heap."""
         start, end = self._names(heap)
         for leaf in self._leaves(tree):
             self._once(leaf)
             signature, count = self._unpack("<4s2xH", leaf)
             _require(signature == b"SNOD", "have groups of the format that Keras writes")
-            for place in range(leaf + 8, leaf + 8 + 40 * count, 40):
+            for number in range(count):
+                place = leaf + 8 + 40 * number
                 name, *link = self._unpack("<QQII16s", place)
-                _require(self._data.find(b"\0", start + name, end) >= 0, "hold the names of parts")
-                yield link[0], link[1], link[2], link[3]
+                terminator = self._data.find(b"\0", start + name, end)
+                _require(terminator >= 0, "hold the names of parts")
+                yield tuple(link)
 
     def _leaves(self, tree: int) -> Iterator[int]:
         """Yield the leaves of a tree, in which every node is below one other."""
@@ -134,11 +153,14 @@ class _File:
             signature, kind, level, count = self._unpack("<4sBBH", node)
             _require(signature == b"TREE" and kind == 0, "have groups that are trees")
             _require(expected in (None, level), "have groups that are trees")
-            children = self._unpack(f"<{2 * count}Q", node + 24)[1::2]
-            if level:
-                nodes.extend((child, level - 1) for child in children)
-            else:
+            # Keys and children take turns.
+            fields = self._unpack(f"<{2 * count}Q", node + 24)
+            children = fields[1::2]
+            if not level:
                 yield from children
+                continue
+            for child in children:
+                nodes.append((child, level - 1))
 
     def _names(self, heap: int) -> tuple[int, int]:
         """Return where a heap of names begins and ends; its list of free places must end."""
@@ -148,7 +170,8 @@ class _File:
         self._claim(start, size)
         met: set[int] = set()
         while free != _END_OF_FREE_LIST:
-            _require(free + 16 <= size and free not in met, "have heaps of names that end")
+            is_new = free + 16 <= size and free not in met
+            _require(is_new, "have heaps of names that end")
             met.add(free)
             (free,) = self._unpack("<Q", start + free)
         return start, start + size
@@ -156,17 +179,21 @@ class _File:
     def _claim(self, start: int, size: int) -> None:
         """Count bytes that libhdf5 will read at once."""
         self._declared += size
-        is_held = not size or start + size <= len(self._data)
-        _require(is_held and self._declared <= len(self._data), "not declare more than it holds")
+        available = len(self._data)
+        is_inside = not size or start + size <= available
+        _require(is_inside and self._declared <= available, "not declare more than it holds")
 
     def _check_array(self, messages: dict[int, bytes]) -> None:
         """Raise unless an array is numeric and the file holds all of it."""
-        _require({_SHAPE, _TYPE, _LAYOUT} == set(messages), "be arrays with a shape and a type")
+        is_array = messages.keys() == {_SHAPE, _TYPE, _LAYOUT}
+        _require(is_array, "be arrays with a shape and a type")
         kind, item = struct.unpack_from("<B3xI", messages[_TYPE])
-        _require(item <= _LARGEST_ITEM.get(kind & 0x0F, 0), "be numbers")
-        is_plain = messages[_LAYOUT].startswith(_CONTIGUOUS)
+        largest = _LARGEST_ITEM.get(kind & 0x0F, 0)
+        _require(item <= largest, "be numbers")
+        layout = messages[_LAYOUT]
+        is_plain = layout.startswith(_CONTIGUOUS)
         _require(is_plain, "be stored as they are: not virtual, chunked or compressed")
-        start, size = struct.unpack_from("<QQ", messages[_LAYOUT], 2)
+        start, size = struct.unpack_from("<QQ", layout, 2)
         declared = item * math.prod(_shape(messages[_SHAPE]))
         _require(size == declared, f"hold the {declared} bytes that an array declares, not {size}")
         self._claim(start, size)
@@ -184,10 +211,18 @@ def _shape(message: bytes) -> tuple[int, ...]:
 
 def _check_attribute(message: bytes) -> None:
     """Raise unless an attribute is one value: many could each be as long as the file."""
-    version, *sizes = struct.unpack_from("<BxHHH", message)
-    name, kind = ((size + 7) // 8 * 8 if version == 1 else size for size in sizes[:2])
-    shape = (9 if version == 3 else 8) + name + kind
-    _require(_shape(message[shape:]) == (), "have attributes of one value each")
+    version, name, kind, _ = struct.unpack_from("<BxHHH", message)
+    # Only the first version fills name and type up to whole words.
+    if version == 1:
+        name = _padded(name)
+        kind = _padded(kind)
+    begin = 9 if version == 3 else 8
+    shape = message[begin + name + kind :]
+    _require(_shape(shape) == (), "have attributes of one value each")
+
+
+def _padded(size: int) -> int:
+    return (size + 7) // 8 * 8
 
 
 def _require(is_met: bool, rule: str) -> None:

@@ -1,4 +1,4 @@
-"""The members of an archive that a stranger may have written: nothing in it is believed."""
+"""The members of an archive that a stranger may have written: nothing in it is trusted."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ MEMBER = "miha.json"
 METADATA = "metadata.json"
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
+NAMES = (METADATA, CONFIG, WEIGHTS, MEMBER)
 ASSETS = "assets/"
 
 MOST_MEMBERS = 10_000
 LARGEST_JSON = 32 * 2**20
 """Bytes. Parsed, JSON takes up to 24 times its size."""
 
-_DATA_DESCRIPTOR, _UTF8_NAME = 0x08, 0x800
+_DATA_DESCRIPTOR = 0x08
+_UTF8_NAME = 0x800
 
 
 def read_file(path: Path) -> bytes:
@@ -39,7 +41,9 @@ def read_file(path: Path) -> bytes:
         ValueError: It is a folder, a pipe or a device.
     """
     # Opening a pipe would wait for somebody who writes.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags = os.O_RDONLY
+    for name in ("O_NONBLOCK", "O_BINARY"):
+        flags |= getattr(os, name, 0)
     with open(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -68,7 +72,7 @@ def open_members(data: bytes) -> dict[str, bytes]:
         return {entry.filename: archive.read(entry) for entry in entries}
 
 
-def describe(members: dict[str, bytes]) -> dict[str, Any]:
+def read_description(members: dict[str, bytes]) -> dict[str, Any]:
     """Return what `miha.json` says, its checksums compared with all other members.
 
     Args:
@@ -143,19 +147,24 @@ def genome(description: dict[str, Any]) -> Genome:
 def _check_entry(entry: zipfile.ZipInfo) -> None:
     """Raise unless a member is what MIHA writes: a plain file, stored as it is."""
     name = entry.orig_filename
-    if name not in (METADATA, CONFIG, WEIGHTS, MEMBER) and not _is_asset(name):
+    if name not in NAMES and not _is_asset(name):
         raise ValueError(f"the member {name!r} is none that an archive of MIHA's has")
-    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
+    # The upper half is the file's mode on Unix; other systems write none.
+    mode = entry.external_attr >> 16
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise ValueError(f"the member {name!r} must be a regular file, but is a link or another")
-    if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+    is_stored = entry.compress_type == zipfile.ZIP_STORED
+    if not is_stored or entry.compress_size != entry.file_size:
         raise ValueError(f"the member {name!r} must be stored as it is, but is compressed")
     if entry.flag_bits & ~(_DATA_DESCRIPTOR | _UTF8_NAME):
         raise ValueError(f"the member {name!r} must not be encrypted or patched")
 
 
 def _is_asset(name: str) -> bool:
-    inside = name.startswith(ASSETS) and not any(c in name for c in "\\:\0")
-    return inside and all(part.strip(". ") for part in name.split("/"))
+    if not name.startswith(ASSETS) or set(name) & set("\\:\0"):
+        return False
+    # A part of dots and spaces may lead out of the folder.
+    return all(part.strip(". ") for part in name.split("/"))
 
 
 def _check_together(entries: list[zipfile.ZipInfo], size: int) -> None:
@@ -178,20 +187,34 @@ def _check_format(found: Any) -> None:
 
 
 def _is_genome(values: dict[str, Any]) -> bool:
-    rate, size, slots = (values.get(k) for k in ("learning_rate", "batch_size", "activations"))
-    places = [values.get(gene, {}) for gene in ("dropout", "noise")]
+    rate = values.get("learning_rate")
+    size = values.get("batch_size")
+    names = values.get("activations")
+    if not isinstance(values.get("optimizer"), str) or not isinstance(values.get("loss", ""), str):
+        return False
+    if rate is not None and not (_is_amount(rate) and rate > 0):
+        return False
+    if type(size) is not int or size < 1:
+        return False
+    if not isinstance(names, dict) or not _all_text(names):
+        return False
+    return _has_amounts(values)
+
+
+def _all_text(names: dict[str, Any]) -> bool:
+    return all(isinstance(name, str) for name in names.values())
+
+
+def _has_amounts(values: dict[str, Any]) -> bool:
     amounts = [values.get(gene) for gene in ("momentum", "weight_decay", "label_smoothing")]
-    is_told = all(isinstance(place, dict) for place in places)
-    amounts += [amount for place in places if is_told for amount in place.values()]
-    return (
-        isinstance(values.get("optimizer"), str)
-        and (rate is None or (type(rate) in (int, float) and 0 < rate < math.inf))
-        and (type(size) is int and size >= 1)
-        and (isinstance(slots, dict) and all(isinstance(name, str) for name in slots.values()))
-        and (isinstance(values.get("loss", ""), str))
-        and (is_told and all(map(_is_amount, amounts)))
-    )
+    for gene in ("dropout", "noise"):
+        of_layers = values.get(gene, {})
+        if not isinstance(of_layers, dict):
+            return False
+        amounts += of_layers.values()
+    return all(amount is None or _is_amount(amount) for amount in amounts)
 
 
 def _is_amount(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and 0 <= value < math.inf)
+    # A boolean is an integer to `isinstance`.
+    return type(value) in (int, float) and 0 <= value < math.inf

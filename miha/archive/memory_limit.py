@@ -1,8 +1,8 @@
 """A limit on the memory that building a network takes.
 
-Keras has no hook for it, so what takes memory is wrapped meanwhile, for this thread only:
+Keras has no hook for it. So what takes memory is wrapped meanwhile, for this thread only:
 variables, symbolic tensors, and the two functions with which layers make arrays when they are
-built. The latter are not public under the name by which the layers call them: hence ``keras.src``.
+built. Layers call these two by names that are not public: hence ``keras.src``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _originals: dict[tuple[Any, str], Any] = {}
 
 @contextlib.contextmanager
 def budget(limit: int) -> Iterator[None]:
-    """Let this thread make arrays of so many bytes in all while it builds a network.
+    """Let this thread make arrays of so many bytes in all in the block.
 
     Args:
         limit: Bytes.
@@ -38,7 +38,8 @@ def budget(limit: int) -> Iterator[None]:
         MemoryError: In the block, before memory for one array too many is taken.
     """
     with _wrapped():
-        _local.limit = _local.left = limit
+        _local.limit = limit
+        _local.left = limit
         _local.tensors = MOST_TENSORS
         _local.is_counting = True
         try:
@@ -49,7 +50,7 @@ def budget(limit: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _wrapped() -> Iterator[None]:
-    """Have Keras count; the last thread to leave puts everything back."""
+    """Let Keras count; the last thread to leave restores everything."""
     global _users
     with _lock:
         _users += 1
@@ -64,9 +65,13 @@ def _wrapped() -> Iterator[None]:
         with _lock:
             _users -= 1
             if not _users:
-                for (owner, name), original in _originals.items():
-                    setattr(owner, name, original)
-                _originals.clear()
+                _unwrap()
+
+
+def _unwrap() -> None:
+    for (owner, name), original in _originals.items():
+        setattr(owner, name, original)
+    _originals.clear()
 
 
 def _wrap(owner: Any, name: str, count: Any) -> None:
@@ -77,7 +82,7 @@ def _wrap(owner: Any, name: str, count: Any) -> None:
         if not getattr(_local, "is_counting", False):
             return original(*args, **kwargs)
         count(*args, **kwargs)
-        # What it calls to fill the array is not another array.
+        # The calls that fill the array make no other array.
         _local.is_counting = False
         try:
             return original(*args, **kwargs)
@@ -89,9 +94,14 @@ def _wrap(owner: Any, name: str, count: Any) -> None:
 
 
 def _count_variable(
-    _: Any, initializer: Any, shape: Any = None, dtype: Any = None, *args: Any, **kwargs: Any
+    _: Any,
+    initializer: Any,
+    shape: Any = None,
+    dtype: Any = None,
+    *args: Any,
+    **kwargs: Any,
 ) -> None:
-    # Without a shape, the initializer is the value: its memory was taken before.
+    # Without a shape, the initializer is the value, which was counted before.
     if shape is not None:
         _spend(shape, dtype)
 
@@ -102,7 +112,7 @@ def _count_tensor(*args: Any, **kwargs: Any) -> None:
         raise MemoryError(f"a network must have at most {MOST_TENSORS} symbolic tensors.")
 
 
-def _count_zeros(shape: Any, dtype: Any = None, *args: Any, **kwargs: Any) -> None:
+def _count_zeros(shape: Any, dtype: Any = None, **kwargs: Any) -> None:
     if _is_real():
         _spend(shape, dtype)
 
@@ -113,7 +123,7 @@ def _count_broadcast(x: Any, shape: Any) -> None:
 
 
 def _is_real() -> bool:
-    """Tell whether arrays are made, and not only their shapes worked out."""
+    """Return whether arrays are made, and not only their shapes computed."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -122,15 +132,18 @@ def _is_real() -> bool:
     if backend == "jax":
         import jax
 
-        return not isinstance(jax.numpy.zeros(()), jax.core.Tracer)
+        probe = jax.numpy.zeros(())
+        return not isinstance(probe, jax.core.Tracer)
     from keras.src.backend.torch.core import get_device
 
     return bool(get_device() != "meta")
 
 
 def _spend(shape: Any, dtype: Any) -> None:
-    size = math.prod(d for d in keras.tree.flatten(shape) if isinstance(d, int))
-    _local.left -= size * _item_size(keras.backend.standardize_dtype(dtype))
+    # An axis of unknown length has none.
+    axes = [axis for axis in keras.tree.flatten(shape) if isinstance(axis, int)]
+    name = keras.backend.standardize_dtype(dtype)
+    _local.left -= math.prod(axes) * _item_size(name)
     if _local.left < 0:
         raise MemoryError(
             "the arrays of a network must be about as large as the weights that the archive "
@@ -140,5 +153,6 @@ def _spend(shape: Any, dtype: Any) -> None:
 
 def _item_size(dtype: str) -> int:
     """Return the bytes of one value, e.g. 2 of a ``"bfloat16"``."""
-    bits = re.search(r"\d+", dtype)
-    return max(int(bits[0]) // 8, 1) if bits else 1
+    found = re.search(r"\d+", dtype)
+    bits = int(found[0]) if found else 0
+    return max(bits // 8, 1)

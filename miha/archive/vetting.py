@@ -1,7 +1,7 @@
 """What a stranger's network names, vetted before Keras builds it.
 
-Keras has had many holes in what a `config.json` may name, and closes them one by one. Here the
-few things that a network needs are allowed, and nothing else is; no module is imported.
+Keras has had many holes in what a `config.json` may name, and closes them one by one. Here only
+the few things that a network needs are allowed; no module is imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from miha.archive.memory_limit import budget
 from miha.trainer.network.copies import from_bytes
 from miha.trainer.network.custom_layers import KINDS
 
-_KINDS = (*KINDS, keras.Operation, keras.dtype_policies.DTypePolicyMap, keras.random.SeedGenerator)
+_KINDS = (
+    *KINDS,
+    keras.Operation,
+    keras.dtype_policies.DTypePolicyMap,
+    keras.random.SeedGenerator,
+)
 
 _CODE = (
     keras.layers.Lambda,
@@ -33,9 +38,13 @@ _CODE = (
 _LOOKUPS = (keras.layers.StringLookup.__base__, keras.layers.TextVectorization)
 """Layers that read the file that their configuration names: lookups of all kinds."""
 
-_FUNCTIONS = tuple(
-    f"keras.{name}"
-    for name in "activations constraints initializers losses metrics regularizers".split()
+_FUNCTIONS = (
+    "keras.activations",
+    "keras.constraints",
+    "keras.initializers",
+    "keras.losses",
+    "keras.metrics",
+    "keras.regularizers",
 )
 _MAKERS = ("get", "serialize", "deserialize")
 
@@ -49,7 +58,7 @@ _LARGEST = {
     "ngrams": 1_000_000,
     "max_tokens": 10_000_000,
 }
-"""Of so many, Keras makes lists or NumPy's arrays, which no budget counts."""
+"""Keras makes lists or NumPy's arrays of so many values, which no budget counts."""
 
 _SPARE = 64 * 2**20
 """Bytes for variables that are not in the archive: those of metrics, say."""
@@ -63,7 +72,7 @@ def load_vetted(
     Args:
         archive: The archive's bytes.
         members: Its members by name.
-        known: Classes and functions that the archive may name, by name.
+        known: Classes and functions of the caller that the archive may name, by name.
         safe_mode: Whether to refuse what holds code or reads files.
 
     Raises:
@@ -73,14 +82,17 @@ def load_vetted(
     missing = {CONFIG, WEIGHTS} - set(members)
     if missing:
         raise ValueError(f"a network must have the members {sorted(missing)}, and has not.")
-    Vetting(known, safe_mode).check(parse(members[CONFIG], CONFIG))
-    check_weights(members[WEIGHTS])
-    with budget(2 * len(members[WEIGHTS]) + _SPARE):
+    config = parse(members[CONFIG], CONFIG)
+    weights = members[WEIGHTS]
+    Vetting(known, safe_mode).check(config)
+    check_weights(weights)
+    # Twice: an array is there while it is filled and when it is loaded.
+    with budget(2 * len(weights) + _SPARE):
         return from_bytes(archive, known, safe_mode)
 
 
 class Vetting:
-    """Checks what a network's configuration names.
+    """Check what a network's configuration names.
 
     Args:
         known: The caller's classes and functions by name; registered ones are known anyway.
@@ -105,8 +117,8 @@ class Vetting:
                 self._check_named(item)
             if "inbound_nodes" in item:
                 _check_nodes(item)
-            for name in _LARGEST.keys() & item.keys():
-                _check_count(name, item[name])
+            for name, largest in _LARGEST.items():
+                _check_count(name, item.get(name), largest)
 
     def _check_named(self, item: Mapping[str, Any]) -> None:
         name = item["class_name"]
@@ -123,7 +135,8 @@ class Vetting:
 
     def _find_class(self, item: Mapping[str, Any]) -> Any:
         """Return the class that Keras would take."""
-        name, module = item["class_name"], item.get("module")
+        name = item["class_name"]
+        module = item.get("module")
         known = self._find_known(item.get("registered_name", name))
         found = known or _find(module, name)
         is_kind = isinstance(found, type) and issubclass(found, _KINDS)
@@ -135,26 +148,37 @@ class Vetting:
         if not isinstance(found, type):
             return
         config = item.get("config")
-        config = config if isinstance(config, dict) else {}
+        if not isinstance(config, dict):
+            config = {}
         if issubclass(found, _CODE):
             self._refuse_code(f"a {found.__name__} layer")
-        if issubclass(found, _LOOKUPS) and isinstance(config.get("vocabulary"), str):
-            self._refuse_code(f"a layer that reads the file {_short(config['vocabulary'])}")
+        vocabulary = config.get("vocabulary")
+        if issubclass(found, _LOOKUPS) and isinstance(vocabulary, str):
+            self._refuse_code(f"a layer that reads the file {_short(vocabulary)}")
         if issubclass(found, keras.Operation):
-            for name in (item.get("name"), config.get("name")):
-                _check_name(name)
+            _check_name(item.get("name"))
+            _check_name(config.get("name"))
 
     def _check_function(self, item: Mapping[str, Any]) -> None:
-        name, module = item.get("config"), item.get("module")
+        name = item.get("config")
+        module = item.get("module")
+        # Keras looks for a function without a module in all of its own.
         homes = _FUNCTIONS if module == "builtins" else (module,)
-        is_known = isinstance(name, str) and (
-            self._find_known(name) or any(own.endswith(f">{name}") for own in self._known)
-        )
-        if not is_known and not any(_is_function(home, name) for home in homes):
-            raise ValueError(_unknown(module, name))
+        if self._knows_function(name) or any(_is_function(home, name) for home in homes):
+            return
+        raise ValueError(_unknown(module, name))
+
+    def _knows_function(self, name: Any) -> bool:
+        if not isinstance(name, str):
+            return False
+        # A registered function has its package before its name.
+        is_registered = any(own.endswith(f">{name}") for own in self._known)
+        return is_registered or bool(self._find_known(name))
 
     def _find_known(self, name: Any) -> Any:
-        return self._known.get(name) if isinstance(name, str) else None
+        if isinstance(name, str):
+            return self._known.get(name)
+        return None
 
     def _refuse_code(self, what: str) -> None:
         if self._safe_mode:
@@ -177,27 +201,28 @@ def _dicts(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _find(module: Any, name: str) -> Any:
-    """Return what a module of Keras' that is imported already has under a name."""
+    """Return what an imported module of Keras has under a name."""
     if not isinstance(module, str) or module.split(".")[0] != "keras":
         return None
-    return vars(sys.modules[module]).get(name) if module in sys.modules else None
+    if module not in sys.modules:
+        return None
+    return vars(sys.modules[module]).get(name)
 
 
 def _is_function(module: Any, name: Any) -> bool:
-    if module not in _FUNCTIONS or not isinstance(name, str) or name in _MAKERS:
+    if not isinstance(name, str) or name in _MAKERS:
         return False
-    return isinstance(_find(module, name), types.FunctionType)
+    return module in _FUNCTIONS and isinstance(_find(module, name), types.FunctionType)
 
 
 def _check_value(item: Mapping[str, Any]) -> None:
-    if item["class_name"] in _ARRAYS:
-        config = item.get("config")
-        dtype = config.get("dtype") if isinstance(config, dict) else None
-        # NumPy knows types of any size, such as "S1000000000".
-        if not isinstance(dtype, str) or keras.backend.standardize_dtype(dtype) != dtype:
-            raise ValueError(
-                f"an array must have a type that Keras knows, but has {_short(dtype)}."
-            )
+    if item["class_name"] not in _ARRAYS:
+        return
+    config = item.get("config")
+    dtype = config.get("dtype") if isinstance(config, dict) else None
+    # NumPy knows types of any size, such as "S1000000000".
+    if not isinstance(dtype, str) or keras.backend.standardize_dtype(dtype) != dtype:
+        raise ValueError(f"an array must have a type that Keras knows, but has {_short(dtype)}.")
 
 
 def _check_nodes(item: Mapping[str, Any]) -> None:
@@ -211,18 +236,21 @@ def _check_nodes(item: Mapping[str, Any]) -> None:
 
 
 def _is_connected(node: Any) -> bool:
-    return isinstance(node, dict) and any(
-        item.get("class_name") == "__keras_tensor__" for item in _dicts(node)
-    )
+    if not isinstance(node, dict):
+        return False
+    classes = [item.get("class_name") for item in _dicts(node)]
+    return "__keras_tensor__" in classes
 
 
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, (int, float)) and value > _LARGEST[name]:
-        raise ValueError(f"{name!r} must be at most {_LARGEST[name]}, but is {_short(value)}.")
+def _check_count(name: str, value: Any, largest: int) -> None:
+    if isinstance(value, int | float) and value > largest:
+        raise ValueError(f"{name!r} must be at most {largest}, but is {_short(value)}.")
 
 
 def _check_name(name: Any) -> None:
-    if isinstance(name, str) and (any(c in name for c in "/\\\0") or name in (".", "..")):
+    if not isinstance(name, str):
+        return
+    if set(name) & set("/\\\0") or name in (".", ".."):
         raise ValueError(f"the name of a layer must not be a path, but is {_short(name)}.")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
-from miha.utils.code_digest import is_own
+from miha.utils.code_digest import is_user_code
 
 HOME = "miha.compare.strategies"
 
@@ -61,7 +61,7 @@ def _helpers(function: FunctionType, but: type) -> Iterator[Any]:
         value = function.__globals__.get(name)
         is_code = inspect.isfunction(value) or inspect.isclass(value)
         if is_code and not (inspect.isclass(value) and issubclass(value, but)):
-            if value.__module__.startswith(HOME) or is_own(value):
+            if value.__module__.startswith(HOME) or is_user_code(value):
                 yield value
 
 

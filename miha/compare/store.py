@@ -14,7 +14,7 @@ from miha.compare.cells import Job
 from miha.compare.records import Cell
 from miha.errors import RunExistsError
 from miha.storage.journal import Journal
-from miha.utils.code_digest import digest, is_own
+from miha.utils.code_digest import digest, is_user_code
 from miha.utils.json_values import plain
 
 CELLS = "cells.jsonl"
@@ -83,7 +83,7 @@ def settings_of(value: Any, above: tuple[int, ...] = ()) -> Any:
     if isinstance(value, (FunctionType, MethodType, partial, type)):
         return [plain(value), digest(value)]
     kind = type(value)
-    if kind.__module__.split(".")[0] != "miha" and not is_own(kind):
+    if kind.__module__.split(".")[0] != "miha" and not is_user_code(kind):
         return plain(value)
     settings = settings_of(vars(value), within) if hasattr(value, "__dict__") else plain(value)
     return [kind.__qualname__, digest(kind), settings]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from numbers import Real
 from typing import Any, ClassVar
@@ -25,8 +25,8 @@ class Data:
         x: Inputs; the first axis counts samples.
         y: Targets, or None.
         sample_weight: Weights, or None.
-        rebatches: It can be gone through in batches of any size; see `Stream`.
-        batch_size: It was given in none.
+        rebatches: Batches may have any size; see `Stream`.
+        batch_size: None, because arrays are in no batches.
     """
 
     rebatches: ClassVar[bool] = True
@@ -39,19 +39,24 @@ class Data:
     @property
     def samples(self) -> int:
         """Number of samples."""
-        return len(keras.tree.flatten(self.x)[0])
+        first, *_ = keras.tree.flatten(self.x)
+        return len(first)
+
+    @property
+    def parts(self) -> tuple[Any, Any, Any]:
+        """Inputs, targets and weights."""
+        return self.x, self.y, self.sample_weight
 
     @property
     def arrays(self) -> list[np.ndarray]:
         """Every array, in the order of the structure."""
-        return [
-            a for a in keras.tree.flatten((self.x, self.y, self.sample_weight)) if a is not None
-        ]
+        leaves = keras.tree.flatten(self.parts)
+        return [leaf for leaf in leaves if leaf is not None]
 
     @property
     def packed(self) -> Any:
         """The data as a training step takes it."""
-        return keras.utils.pack_x_y_sample_weight(self.x, self.y, self.sample_weight)
+        return keras.utils.pack_x_y_sample_weight(*self.parts)
 
     def few(self) -> Data:
         """Return the first samples, at most two."""
@@ -66,12 +71,24 @@ class Data:
         for array in self.arrays:
             digest_shape(sha, array.shape, array.dtype)
             for start in range(0, len(array), AT_ONCE):
-                sha.update(array[start : start + AT_ONCE].tobytes())
+                block = array[start : start + AT_ONCE]
+                sha.update(block.tobytes())
+
+    def map(self, function: Callable[[Any], Any]) -> Data:
+        """Apply a function to every array."""
+        return Data(*(map_arrays(function, part) for part in self.parts))
 
     def take(self, part: slice | np.ndarray) -> Data:
         """Return some of the samples."""
-        parts = (map_arrays(lambda a: a[part], s) for s in (self.x, self.y, self.sample_weight))
-        return Data(*parts)
+        return self.map(lambda array: array[part])
+
+    def with_spread_weights(self) -> Data:
+        """Give every output the weights, as `fit` does, where there are several outputs."""
+        weights = self.sample_weight
+        is_single = weights is not None and not isinstance(weights, tuple | dict)
+        if is_single and isinstance(self.y, tuple | dict):
+            weights = map_arrays(lambda _: weights, self.y)
+        return Data(self.x, self.y, weights)
 
 
 def prepare(
@@ -98,20 +115,24 @@ def prepare(
     Raises:
         ArgumentError: A rule of the data is broken.
     """
-    data, validation = _checked("x", x, y, sample_weight), None
+    data = _checked("x", Data(x, y, sample_weight))
+    validation = None
     if validation_data is not None:
-        validation = _validation(validation_data)
+        given = Data(*unpack_validation(validation_data))
+        validation = _checked("validation_data", given)
     elif validation_split:
-        data, validation = _split(data, validation_split)
+        border = split_border(data.samples, validation_split)
+        validation = data.take(slice(border, None))
+        data = data.take(slice(border))
+
+    # As in `fit`, validation is not weighed by class.
     if class_weight is not None:
-        # As in `fit`, validation is not weighed by class.
         data = weigh_classes(data, class_weight)
     return data, validation
 
 
-def _checked(name: str, x: Any, y: Any, sample_weight: Any) -> Data:
-    inputs, targets, weights = (map_arrays(as_array, part) for part in (x, y, sample_weight))
-    data = Data(inputs, targets, _spread(weights, targets))
+def _checked(name: str, given: Data) -> Data:
+    data = given.map(as_array).with_spread_weights()
     check_lengths(name, data)
     check_finite(name, data)
     return data
@@ -121,13 +142,15 @@ def map_arrays(function: Callable[[Any], Any], structure: Any) -> Any:
     """Apply a function to every array of a structure; lists become tuples, as in `fit`."""
     if isinstance(structure, dict):
         return {key: map_arrays(function, value) for key, value in structure.items()}
-    if isinstance(structure, (list, tuple)):
+    if isinstance(structure, list | tuple):
         return tuple(map_arrays(function, value) for value in structure)
-    return None if structure is None else function(structure)
+    if structure is None:
+        return None
+    return function(structure)
 
 
 def digest_shape(sha: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Update a checksum with what an array's values are told apart by."""
+    """Update a checksum with an array's type and shape."""
     sha.update(f"{dtype}{shape}".encode())
 
 
@@ -135,7 +158,7 @@ def as_array(values: Any) -> np.ndarray:
     """Return values as `fit` takes them.
 
     Raises:
-        ArgumentError: They are no array of numbers with samples along the first axis.
+        ArgumentError: They are not an array with samples along the first axis.
     """
     if hasattr(values, "__iter__") and not hasattr(values, "__len__"):
         raise ArgumentError(
@@ -149,24 +172,14 @@ def as_array(values: Any) -> np.ndarray:
             f"axis. Received: {type(values)} of dtype {array.dtype} and shape {array.shape}. "
             "Convert the data to numeric NumPy arrays first."
         )
-    # As `fit` does: floats of any width become the float that Keras computes with.
-    is_float = array.dtype.kind == "f"
-    return array.astype(keras.config.floatx(), copy=False) if is_float else array
-
-
-def _spread(sample_weight: Any, y: Any) -> Any:
-    """Give every output the weights, as `fit` does, when there are several outputs."""
-    if isinstance(y, (tuple, dict)) and isinstance(sample_weight, np.ndarray):
-        return map_arrays(lambda _: sample_weight, y)
-    return sample_weight
+    # As in `fit`, floats of any width become the float that Keras computes with.
+    if array.dtype.kind == "f":
+        return array.astype(keras.config.floatx(), copy=False)
+    return array
 
 
 def check_lengths(name: str, data: Data) -> None:
-    """Raise unless all arrays have as many samples as each other, and at least one.
-
-    Raises:
-        ArgumentError: They have not.
-    """
+    """Raise `ArgumentError` unless all arrays have as many samples, and at least one."""
     lengths = [len(array) for array in data.arrays]
     if len(set(lengths)) > 1:
         raise ArgumentError(
@@ -180,27 +193,25 @@ def check_lengths(name: str, data: Data) -> None:
 
 
 def check_finite(name: str, data: Data) -> None:
-    """Raise where a value is NaN or infinite.
-
-    Raises:
-        ArgumentError: One is.
-    """
+    """Raise `ArgumentError` where a value is NaN or infinite."""
     for array in data.arrays:
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            bad = int((~np.isfinite(array)).sum())
-            raise ArgumentError(
-                f"`{name}` and its targets and weights must be finite. Received: {bad} values "
-                f"that are NaN or infinite in an array of shape {array.shape}. Remove or fill them."
-            )
+        if array.dtype.kind != "f" or np.isfinite(array).all():
+            continue
+        bad = int((~np.isfinite(array)).sum())
+        raise ArgumentError(
+            f"`{name}` and its targets and weights must be finite. Received: {bad} values "
+            f"that are NaN or infinite in an array of shape {array.shape}. Remove or fill them."
+        )
 
 
 def weigh_classes(data: Data, class_weight: Mapping[int, float]) -> Data:
     """Return the data with the weight of each sample's class.
 
     Raises:
-        ArgumentError: They are no weights, or there are others, or several targets.
+        ArgumentError: They are no weights, there are others, or there are several targets.
     """
-    if not isinstance(class_weight, Mapping) or not all(map(_is_weight, class_weight.values())):
+    is_mapping = isinstance(class_weight, Mapping)
+    if not is_mapping or not all(map(_is_weight, class_weight.values())):
         raise ArgumentError(
             "`class_weight` must be a dictionary from class to finite weight. "
             f"Received: class_weight={class_weight!r}. Example: {{0: 1.0, 1: 5.0}}."
@@ -215,18 +226,23 @@ def weigh_classes(data: Data, class_weight: Mapping[int, float]) -> Data:
             "`class_weight` needs a network with a single target. "
             f"Received: y={type(data.y).__name__}. Give `sample_weight` for each output instead."
         )
-    one_hot = data.y.ndim > 1 and data.y.shape[-1] > 1
-    labels = data.y.argmax(-1) if one_hot else data.y.reshape(len(data.y), -1)[:, 0]
-    weights = [class_weight.get(int(label), 1.0) for label in np.round(labels)]
-    return Data(data.x, data.y, np.array(weights, keras.config.floatx()))
+    # As in `fit`, a class without a weight counts once.
+    weights = [class_weight.get(label, 1.0) for label in _labels(data.y)]
+    array = np.array(weights, keras.config.floatx())
+    return replace(data, sample_weight=array)
+
+
+def _labels(y: np.ndarray) -> list[int]:
+    # One-hot targets name a class by its place.
+    if y.ndim > 1 and y.shape[-1] > 1:
+        labels = y.argmax(-1)
+    else:
+        labels = y.reshape(len(y), -1)[:, 0]
+    return [int(label) for label in np.round(labels)]
 
 
 def _is_weight(value: Any) -> bool:
     return isinstance(value, Real) and isfinite(value)
-
-
-def _validation(validation_data: Any) -> Data:
-    return _checked("validation_data", *unpack_validation(validation_data))
 
 
 def unpack_validation(validation_data: Any) -> tuple[Any, Any, Any]:
@@ -235,18 +251,14 @@ def unpack_validation(validation_data: Any) -> tuple[Any, Any, Any]:
     Raises:
         ArgumentError: It is not that.
     """
-    if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+    is_sequence = isinstance(validation_data, tuple | list)
+    if not is_sequence or len(validation_data) not in (2, 3):
         raise ArgumentError(
             "`validation_data` must be (x, y) or (x, y, sample_weight). "
             f"Received: {type(validation_data)}. Give targets beside the inputs."
         )
     x, y, sample_weight = (*validation_data, None)[:3]
     return x, y, sample_weight
-
-
-def _split(data: Data, share: float) -> tuple[Data, Data]:
-    border = split_border(data.samples, share)
-    return data.take(slice(border)), data.take(slice(border, None))
 
 
 def split_border(samples: int, share: float) -> int:

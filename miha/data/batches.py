@@ -1,4 +1,4 @@
-"""Batches that a function makes anew for each epoch."""
+"""Batches that a function makes again for each epoch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from miha.errors import ArgumentError
 
 
 class Batches:
-    """Batches that a function makes anew for each epoch: what `MIHA` takes as ``x``.
+    """Batches that a function makes again for each epoch: what `MIHA` takes as ``x``.
 
-    A generator can be read once only, and MIHA reads its data many times; a function that
-    returns a new one can be called as often. Where it takes an argument, it is given a seed that
-    depends on nothing but the place in the run: a function that draws from it, and from nothing
-    else, gives every clone of a cycle the same samples, and an interrupted run the same ones
-    again.
+    A generator can be read once only, and MIHA reads its data many times. A function that returns
+    a new generator can be called as often. If it takes an argument, it gets a seed that depends on
+    nothing but the place in the run. If every draw is from that seed, all clones of a cycle get
+    the same samples, and so does an interrupted run.
 
     Args:
         make: Returns an iterable of batches ``x``, ``(x, y)`` or ``(x, y, sample_weight)``, each
@@ -26,7 +25,7 @@ class Batches:
         length: Number of batches of one epoch, at least 1.
 
     Raises:
-        ArgumentError: One of them is not that.
+        ArgumentError: `make` is no function, or `length` no integer of at least 1.
     """
 
     def __init__(self, make: Callable[..., Iterable[Any]], length: int) -> None:
@@ -35,7 +34,8 @@ class Batches:
                 "`make` must be a function that returns a new iterable of batches. "
                 f"Received: {type(make)}. Give the generator function, not what it returned."
             )
-        if not isinstance(length, Integral) or isinstance(length, bool) or length < 1:
+        is_integer = isinstance(length, Integral) and not isinstance(length, bool)
+        if not is_integer or length < 1:
             raise ArgumentError(
                 "`length` must be the number of batches of one epoch, an integer >= 1. "
                 f"Received: length={length!r}. Count them, or decide for how many to train."
@@ -56,11 +56,14 @@ class Batches:
         Args:
             seed: Given to the function, if it takes it.
         """
-        made = self._make(seed) if self.takes_seed else self._make()
-        return islice(iter(made), self._length)
+        batches = self._make(seed) if self.takes_seed else self._make()
+        return islice(iter(batches), self._length)
 
 
 def _takes_argument(function: Callable[..., Any]) -> bool:
-    parameters = inspect.signature(function).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return any(p.kind in positional and p.default is p.empty for p in parameters)
+    for parameter in inspect.signature(function).parameters.values():
+        is_required = parameter.default is parameter.empty
+        if parameter.kind in positional and is_required:
+            return True
+    return False

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from miha.data.arrays import Data, as_array, check_lengths, map_arrays
+from miha.data.arrays import Data, as_array, check_lengths
 from miha.data.stream import Part
 from miha.errors import ArgumentError
 
@@ -23,7 +23,8 @@ def as_data(name: str, batch: Any) -> Data:
     Raises:
         ArgumentError: It is none of these.
     """
-    batch = tuple(batch) if isinstance(batch, list) else batch
+    if isinstance(batch, list):
+        batch = tuple(batch)
     if isinstance(batch, tuple) and not 1 <= len(batch) <= 3:
         raise ArgumentError(
             f"Each batch of `{name}` must be x, (x, y) or (x, y, sample_weight). "
@@ -31,105 +32,134 @@ def as_data(name: str, batch: Any) -> Data:
             "own: ((a, b), y)."
         )
     parts = keras.utils.unpack_x_y_sample_weight(batch)
-    data = Data(*(map_arrays(_to_array, part) for part in parts))
+    data = Data(*parts).map(_to_array)
     check_lengths(name, data)
     return data
 
 
 def _to_array(values: Any) -> np.ndarray:
-    if hasattr(values, "detach"):  # A tensor of PyTorch's may be on a GPU.
+    # A tensor of PyTorch may be on a GPU.
+    if hasattr(values, "detach"):
         values = values.detach().cpu()
     return as_array(values)
 
 
 def same_shapes(first: Data, second: Data) -> bool:
-    """Tell whether the samples of two blocks can be joined."""
-    shapes = [[(a.shape[1:], a.dtype) for a in data.arrays] for data in (first, second)]
-    return shapes[0] == shapes[1]
+    """Return whether the samples of two blocks can be joined."""
+    return _sample_shapes(first) == _sample_shapes(second)
+
+
+def _sample_shapes(data: Data) -> list[tuple[Any, ...]]:
+    return [(array.shape[1:], array.dtype) for array in data.arrays]
 
 
 def is_same(first: Sequence[Data], second: Sequence[Data]) -> bool:
-    """Tell whether two lists of blocks hold the same values."""
-    arrays = [[a for block in blocks for a in block.arrays] for blocks in (first, second)]
-    return len(arrays[0]) == len(arrays[1]) and all(map(np.array_equal, *arrays))
+    """Return whether two lists of blocks hold the same values."""
+    ours = [array for block in first for array in block.arrays]
+    theirs = [array for block in second for array in block.arrays]
+    if len(ours) != len(theirs):
+        return False
+    return all(map(np.array_equal, ours, theirs))
 
 
 def joined(blocks: Sequence[Data]) -> Data:
     """Return the samples of several blocks as one."""
+    first = blocks[0]
     if len(blocks) == 1:
-        return blocks[0]
-    if not all(same_shapes(blocks[0], block) for block in blocks):
+        return first
+    if not all(same_shapes(first, block) for block in blocks):
         shapes = [[a.shape for a in block.arrays] for block in blocks]
         raise ArgumentError(
             "Samples must all have one shape, or they cannot be put into batches of another size. "
             f"Received blocks of shapes: {shapes[:4]}. Pad them to one shape."
         )
-    flat = [keras.tree.flatten((b.x, b.y, b.sample_weight)) for b in blocks]
-    arrays = [None if a[0] is None else np.concatenate(a) for a in zip(*flat, strict=True)]
-    first = blocks[0]
-    return Data(*keras.tree.pack_sequence_as((first.x, first.y, first.sample_weight), arrays))
+    parts = [block.parts for block in blocks]
+    return Data(*keras.tree.map_structure(_concatenated, *parts))
+
+
+def _concatenated(*arrays: np.ndarray | None) -> np.ndarray | None:
+    # Targets and weights need not be there.
+    given = [array for array in arrays if array is not None]
+    return np.concatenate(given) if given else None
 
 
 def cut(blocks: Iterable[Data], size: int) -> Iterator[Data]:
     """Yield the same samples in blocks of another size; the last one may be smaller."""
-    held: list[Data] = []
+    waiting: list[Data] = []
     count = 0
     for block in blocks:
-        held.append(block)
+        waiting.append(block)
         count += block.samples
-        if count >= size:
-            whole, all_held = count - count % size, joined(held)
-            for start in range(0, whole, size):
-                yield all_held.take(slice(start, start + size))
-            held, count = [all_held.take(slice(whole, None))], count - whole
+        if count < size:
+            continue
+        # Joined once for many cuts: each copies all that waits.
+        data = joined(waiting)
+        border = count - count % size
+        for start in range(0, border, size):
+            yield data.take(slice(start, start + size))
+        waiting = [data.take(slice(border, None))]
+        count -= border
     if count:
-        yield joined(held)
+        yield joined(waiting)
 
 
 def shuffled(blocks: Iterable[Data], capacity: int, rng: np.random.Generator) -> Iterator[Data]:
     """Yield samples in another order, drawn from a buffer as they come.
 
-    Where the buffer holds them all, it is `rng.permutation`: the order in which arrays are
-    trained on.
+    If the buffer holds all samples, the order is that of `rng.permutation`, as for arrays.
 
     Args:
         blocks: Samples.
         capacity: Samples that the buffer holds, at least.
         rng: Draws the order.
     """
-    blocks, filling, count = iter(blocks), list[Data](), 0
-    for block in blocks:
-        filling.append(block)
-        count += block.samples
-        if count >= capacity:
-            break
-    if not count:
+    blocks = iter(blocks)
+    first = _first_blocks(blocks, capacity)
+    if not first:
         return
-    buffer = _owned(filling)
+    buffer = _writable(first)
+
+    # What comes takes the places of what leaves.
     for block in blocks:
-        if block.samples > count or not same_shapes(buffer, block):
-            buffer = _owned([buffer, block])
-            count = buffer.samples
+        if block.samples > buffer.samples or not same_shapes(buffer, block):
+            buffer = _writable([buffer, block])
             continue
-        places = rng.permutation(count)[: block.samples]
+        places = rng.permutation(buffer.samples)[: block.samples]
         yield buffer.take(places)
-        for held, new in zip(buffer.arrays, block.arrays, strict=True):
-            held[places] = new
-    order, size = rng.permutation(np.arange(count)), max(count // 32, 1)
+        pairs = zip(buffer.arrays, block.arrays, strict=True)
+        for kept, new in pairs:
+            kept[places] = new
+
+    count = buffer.samples
+    order = rng.permutation(np.arange(count))
+    size = max(count // 32, 1)
     for start in range(0, count, size):
         yield buffer.take(order[start : start + size])
 
 
-def _owned(blocks: Sequence[Data]) -> Data:
-    """Return blocks as one that may be written to."""
-    return joined([blocks[0].take(slice(0)), *blocks])
+def _first_blocks(blocks: Iterator[Data], capacity: int) -> list[Data]:
+    found: list[Data] = []
+    count = 0
+    for block in blocks:
+        found.append(block)
+        count += block.samples
+        if count >= capacity:
+            break
+    return found
+
+
+def _writable(blocks: Sequence[Data]) -> Data:
+    """Return a copy of blocks as one; a single block would not be copied without the empty one."""
+    empty = blocks[0].take(slice(0))
+    return joined([empty, *blocks])
 
 
 def grouped(batches: Iterable[Data], steps: int) -> Iterator[Part]:
     """Yield batches in parts of equal batches, of which the last one may be smaller."""
     group: list[Data] = []
     for batch in batches:
-        if group and not (len(group) < steps and _joins(group, batch)):
+        is_full = len(group) == steps
+        if group and (is_full or not _belongs_to(group, batch)):
             yield _part(group, steps)
             group = []
         group.append(batch)
@@ -137,9 +167,11 @@ def grouped(batches: Iterable[Data], steps: int) -> Iterator[Part]:
         yield _part(group, steps)
 
 
-def _joins(group: Sequence[Data], batch: Data) -> bool:
-    are_equal = group[0].samples == group[-1].samples >= batch.samples
-    return are_equal and same_shapes(group[0], batch)
+def _belongs_to(group: Sequence[Data], batch: Data) -> bool:
+    first = group[0]
+    # Only the last batch of a part may be smaller.
+    are_equal = first.samples == group[-1].samples
+    return are_equal and first.samples >= batch.samples and same_shapes(first, batch)
 
 
 def _part(group: Sequence[Data], steps: int) -> Part:

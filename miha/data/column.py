@@ -1,4 +1,4 @@
-"""One large array, of which only the samples that are needed are in memory."""
+"""One large array, of which memory holds only the samples that are needed."""
 
 from __future__ import annotations
 
@@ -34,17 +34,18 @@ class Column:
         if not is_on_disk(values) and not isinstance(values, np.ndarray):
             values = as_array(values)
         self._values = _mapped(values)
-        kind, fields = self._values.dtype.kind, self._values.dtype.names
-        if kind not in "biufcV" or fields or not self._values.ndim:
+        dtype = self._values.dtype
+        if dtype.kind not in "biufcV" or dtype.names or not self._values.ndim:
             raise ArgumentError(
                 "`x` and `y` must be arrays of numbers with samples along the first axis. "
                 f"Received: {type(values)} of dtype {values.dtype} and shape {values.shape}. "
                 "Convert the data first."
             )
         self._map = _find_map(self._values)
-        # As `fit` does: floats of any width become the float that Keras computes with.
-        is_float = self._values.dtype.kind == "f"
-        self.dtype = np.dtype(keras.config.floatx()) if is_float else self._values.dtype
+        # As in `fit`, floats of any width become the float that Keras computes with.
+        if dtype.kind == "f":
+            dtype = np.dtype(keras.config.floatx())
+        self.dtype = dtype
         self.shape: tuple[int, ...] = tuple(self._values.shape)
 
     def __len__(self) -> int:
@@ -53,7 +54,8 @@ class Column:
     @property
     def sample_bytes(self) -> int:
         """Bytes of a sample, as it is trained on."""
-        return math.prod(self.shape[1:]) * int(self.dtype.itemsize)
+        values = math.prod(self.shape[1:])
+        return values * int(self.dtype.itemsize)
 
     def take(self, places: np.ndarray) -> np.ndarray:
         """Return some samples.
@@ -61,72 +63,86 @@ class Column:
         Args:
             places: Which, in any order.
         """
-        taken = np.empty((len(places), *self.shape[1:]), self.dtype)
+        shape = (len(places), *self.shape[1:])
+        taken = np.empty(shape, self.dtype)
         done = 0
         for part in self._readable(places):
-            taken[done : done + len(part)] = self._read(part)
-            self._release()
-            done += len(part)
+            end = done + len(part)
+            taken[done:end] = self._read(part)
+            done = end
+            # The system keeps the pages as long as it has room.
+            if self._map is not None:
+                self._map.madvise(mmap.MADV_DONTNEED)
         return taken
 
     def _readable(self, places: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield places of so many samples that the pages that they lie on are not too many."""
-        sample = self.sample_bytes // self.dtype.itemsize * self._values.dtype.itemsize
-        at_once = READ_BYTES // max(sample, 1 if _is_run(places) else FAULT_BYTES)
-        step = max(at_once, 1) if self._map is not None else max(len(places), 1)
+        """Yield places of so many samples that their pages together are not too many."""
+        step = len(places)
+        if self._map is not None:
+            # In the file, a value may have another size than on the device.
+            values = self.sample_bytes // self.dtype.itemsize
+            sample = values * self._values.dtype.itemsize
+            least = 1 if _is_run(places) else FAULT_BYTES
+            step = READ_BYTES // max(sample, least)
+        step = max(step, 1)
         for start in range(0, len(places), step):
             yield places[start : start + step]
 
     def _read(self, places: np.ndarray) -> Any:
         if _is_run(places):
-            return self._values[int(places[0]) : int(places[-1]) + 1]
+            first = int(places[0])
+            last = int(places[-1])
+            return self._values[first : last + 1]
         if isinstance(self._values, np.ndarray):
             return self._values[places]
         # HDF5 reads in rising order only.
-        sorted_places, back = np.unique(places, return_inverse=True)
-        return self._values[sorted_places][back]
-
-    def _release(self) -> None:
-        """Give back the pages that were read; the system keeps them as long as it has room."""
-        if self._map is not None:
-            self._map.madvise(mmap.MADV_DONTNEED)
+        rising, back = np.unique(places, return_inverse=True)
+        return self._values[rising][back]
 
 
 def is_on_disk(values: Any) -> bool:
-    """Tell whether an array is memory-mapped, or an HDF5 dataset."""
-    return _memmap(values) is not None or type(values).__module__.split(".")[0] == "h5py"
+    """Return whether an array is memory-mapped, or an HDF5 dataset."""
+    package, *_ = type(values).__module__.split(".")
+    return _memmap(values) is not None or package == "h5py"
 
 
 def _is_run(places: np.ndarray) -> bool:
-    return len(places) > 0 and bool((np.diff(places) == 1).all())
+    steps = np.diff(places)
+    return len(places) > 0 and bool((steps == 1).all())
 
 
 def _mapped(values: Any) -> Any:
     """Map an HDF5 dataset that lies in one piece, which is read much faster than through HDF5."""
     if isinstance(values, np.ndarray):
         return values
-    is_plain = values.chunks is None and values.external is None and not values.is_virtual
     file = values.file
-    if not is_plain or file.mode != "r" or file.driver != "sec2" or file.userblock_size:
+    is_one_piece = values.chunks is None and values.external is None and not values.is_virtual
+    is_plain_file = file.mode == "r" and file.driver == "sec2" and not file.userblock_size
+    if not is_one_piece or not is_plain_file:
         return values
-    offset, kind = values.id.get_offset(), values.dtype.kind
-    if offset is None or kind not in "biuf" or not values.size:
+    # A dataset that has no values yet has no place in the file.
+    offset = values.id.get_offset()
+    if offset is None or values.dtype.kind not in "biuf" or not values.size:
         return values
     return np.memmap(file.filename, values.dtype, "r", offset, values.shape)
 
 
 def _memmap(values: Any) -> np.memmap[Any, Any] | None:
     """Return the memory-mapped array that an array is a view of, if it is one."""
-    while isinstance(values, np.ndarray) and not isinstance(values, np.memmap):
+    while isinstance(values, np.ndarray):
+        if isinstance(values, np.memmap):
+            return values
         values = values.base
-    return values if isinstance(values, np.memmap) else None
+    return None
 
 
 def _find_map(values: Any) -> mmap.mmap | None:
     """Return the mapping that an array is a view of, if its pages may be given back."""
     found: Any = _memmap(values)
-    if found is None or found.mode == "c":  # Changed pages of a copy would be lost.
+    # Of a copy on write, changed pages would be lost.
+    if found is None or found.mode == "c":
         return None
     while isinstance(found, np.ndarray):
         found = found.base
-    return found if isinstance(found, mmap.mmap) and hasattr(found, "madvise") else None
+    can_release = isinstance(found, mmap.mmap) and hasattr(found, "madvise")
+    return found if can_release else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,17 +12,18 @@ import tensorflow as tf
 from miha.data.arrays import Data
 from miha.data.blocks import as_data
 from miha.data.iterated import Iterated
+from miha.data.stream import ClassWeight
 from miha.errors import ArgumentError
 
 READ_TOGETHER = 256
-"""Samples that a dataset without batches is read in."""
+"""Samples that are read at once of a dataset without batches."""
 
 
 class Dataset(Iterated):
     """The samples of a `tf.data.Dataset`, in batches of any size.
 
     Args:
-        name: What the user gave it as.
+        name: The argument that the user gave it as.
         dataset: The dataset, in batches or not. Where it does not know how many there are, they
             are counted.
         network: What it is for: its inputs tell whether the dataset is in batches.
@@ -38,11 +40,13 @@ class Dataset(Iterated):
         name: str,
         dataset: tf.data.Dataset,
         network: keras.Model,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: ClassWeight = None,
     ) -> None:
-        _check_kind(name, dataset)
+        leaves = _leaves(dataset.element_spec)
+        _check_kind(name, leaves)
         is_batched = _is_batched(dataset.element_spec, network)
-        is_ragged = any(None in _shape(leaf)[is_batched:] for leaf in _leaves(dataset.element_spec))
+        first_axis = 1 if is_batched else 0
+        is_ragged = any(None in _shape(leaf)[first_axis:] for leaf in leaves)
         if is_ragged and not is_batched:
             raise ArgumentError(
                 f"The samples of `{name}` must all have one shape. "
@@ -52,12 +56,14 @@ class Dataset(Iterated):
         length = _count(name, dataset)
         if not is_batched:
             dataset = dataset.batch(min(READ_TOGETHER, max(length, 1)))
+        # Parallel stages of the user's pipeline would else give the samples in any order.
         options = tf.data.Options()
         options.deterministic = True
         self._dataset = dataset.with_options(options)
         super().__init__(name, length, class_weight, own_batches=is_ragged)
         if not is_batched:
-            self.batch_size, self.samples = None, length
+            self.batch_size = None
+            self.samples = length
 
     def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
         dataset = self._dataset if size is None else self._dataset.rebatch(size)
@@ -65,8 +71,8 @@ class Dataset(Iterated):
             yield as_data(self.name, batch)
 
 
-def _check_kind(name: str, dataset: tf.data.Dataset) -> None:
-    odd = [leaf for leaf in _leaves(dataset.element_spec) if not _is_numeric(leaf)]
+def _check_kind(name: str, leaves: list[Any]) -> None:
+    odd = [leaf for leaf in leaves if not _is_numeric(leaf)]
     if odd:
         raise ArgumentError(
             f"`{name}` must be a dataset of dense tensors of numbers. Received: {odd[0]}. Convert "
@@ -75,7 +81,9 @@ def _check_kind(name: str, dataset: tf.data.Dataset) -> None:
 
 
 def _is_numeric(leaf: Any) -> bool:
-    return isinstance(leaf, tf.TensorSpec) and leaf.dtype not in (tf.string, tf.variant)
+    # Ragged and sparse tensors have other classes.
+    is_dense = isinstance(leaf, tf.TensorSpec)
+    return is_dense and leaf.dtype not in (tf.string, tf.variant)
 
 
 def _leaves(spec: Any) -> list[Any]:
@@ -87,15 +95,19 @@ def _shape(leaf: tf.TensorSpec) -> list[int | None]:
 
 
 def _is_batched(spec: Any, network: keras.Model) -> bool:
-    """Tell whether the first axis of all that a dataset gives counts samples."""
+    """Return whether the first axis of all that a dataset gives counts samples."""
     x, _, _ = keras.utils.unpack_x_y_sample_weight(spec)
+    inputs = getattr(network, "inputs", None) or ()
     given = [tuple(_shape(leaf)) for leaf in _leaves(x)]
-    wanted = [tuple(tensor.shape) for tensor in getattr(network, "inputs", None) or ()]
-    if sorted(map(len, given)) == sorted(map(len, wanted)):
+    wanted = [tuple(tensor.shape) for tensor in inputs]
+    wanted_of_one = [shape[1:] for shape in wanted]
+    if Counter(map(len, given)) == Counter(map(len, wanted)):
         return True
-    if sorted(map(repr, given)) == sorted(repr(shape[1:]) for shape in wanted):
+    if Counter(given) == Counter(wanted_of_one):
         return False
-    sizes = {(*_shape(leaf), 0)[0] for leaf in _leaves(spec)}
+    # The network does not tell: in batches, all parts have the same first axis.
+    shapes = [_shape(leaf) for leaf in _leaves(spec)]
+    sizes = {shape[0] if shape else 0 for shape in shapes}
     return len(sizes) == 1 and 0 not in sizes
 
 
@@ -108,6 +120,7 @@ def _count(name: str, dataset: tf.data.Dataset) -> int:
             "Received: an infinite dataset. Leave out `repeat()`, or add `take(batches)`."
         )
     if length == tf.data.UNKNOWN_CARDINALITY:
-        one = dataset.map(lambda *_: tf.constant(1, tf.int64))
-        length = int(one.reduce(tf.constant(0, tf.int64), lambda total, n: total + n))
+        none = tf.constant(0, tf.int64)
+        count = dataset.reduce(none, lambda found, _: found + 1)
+        length = int(count)
     return length

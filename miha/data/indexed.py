@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from miha.data.arrays import (
-    Data,
-    check_finite,
-    check_lengths,
-    digest_shape,
-    map_arrays,
-    weigh_classes,
-)
+from miha.data.arrays import Data, check_finite, check_lengths, digest_shape, weigh_classes
 from miha.data.column import READ_BYTES, Column
-from miha.data.stream import Part, Stream
+from miha.data.stream import Order, Part, Stream
 
 
 class Indexed(Stream):
-    """Samples of arrays, of which only those that are needed are in memory.
+    """Samples of arrays, of which memory holds only those that are needed.
 
-    They are trained on in the order in which arrays on the device are, with the same weights.
+    Order and weights are those of arrays on the device.
 
     Args:
-        name: What the user gave them as.
+        name: The argument that the user gave them as.
         columns: The arrays.
-        places: Which of their samples belong to it.
+        places: Which of their samples belong to it; None: all.
     """
 
     def __init__(self, name: str, columns: Data, places: range | None = None) -> None:
@@ -41,33 +35,31 @@ class Indexed(Stream):
     @classmethod
     def of(cls, name: str, x: Any, y: Any, sample_weight: Any) -> Indexed:
         """Return the arrays that a user gave, checked but for their values."""
-        inputs, targets, weights = (map_arrays(Column, part) for part in (x, y, sample_weight))
-        if isinstance(targets, (tuple, dict)) and isinstance(weights, Column):
-            weights = map_arrays(lambda _: weights, targets)
-        return cls(name, Data(inputs, targets, weights))
+        columns = Data(x, y, sample_weight).map(Column)
+        return cls(name, columns.with_spread_weights())
 
     @property
     def nbytes(self) -> int:
         """Bytes of all samples, as they are trained on."""
         columns: list[Any] = self._columns.arrays
-        return sum(column.sample_bytes * self.samples for column in columns)
+        return self.samples * sum(column.sample_bytes for column in columns)
 
     def split(self, border: int) -> tuple[Indexed, Indexed]:
         """Return the samples before and after a border."""
-        first, last = (
-            Indexed(self.name, self._columns, part)
-            for part in (self._places[:border], self._places[border:])
-        )
-        return first, last
+        parts = self._places[:border], self._places[border:]
+        before, after = (Indexed(self.name, self._columns, part) for part in parts)
+        return before, after
 
     def weighed(self, class_weight: Mapping[int, float]) -> Indexed:
         """Return the samples with the weights of their classes, as they are for arrays."""
         blocks = [weigh_classes(block, class_weight) for block in self._targets()]
+        found = [block.sample_weight for block in blocks]
+        # Columns hold all samples, of which these may be a part.
         weights = np.zeros(self._columns.samples, keras.config.floatx())
-        found = np.concatenate([block.sample_weight for block in blocks])
-        weights[self._places.start : self._places.stop] = found
-        columns = self._columns
-        return Indexed(self.name, Data(columns.x, columns.y, Column(weights)), self._places)
+        part = slice(self._places.start, self._places.stop)
+        weights[part] = np.concatenate(found)
+        columns = replace(self._columns, sample_weight=Column(weights))
+        return Indexed(self.name, columns, self._places)
 
     def loaded(self) -> Data:
         """Return all samples in memory, checked."""
@@ -83,17 +75,23 @@ class Indexed(Stream):
         """See `Stream`; it is the checksum of the same arrays in memory."""
         columns: list[Any] = self._columns.arrays
         for column in columns:
-            digest_shape(sha, (self.samples, *column.shape[1:]), column.dtype)
+            shape = (self.samples, *column.shape[1:])
+            digest_shape(sha, shape, column.dtype)
             for places in self._runs(column):
                 block = column.take(places)
                 check_finite(self.name, Data(block))
                 sha.update(block.tobytes())
 
     def _targets(self) -> Iterator[Data]:
+        """Yield the targets, some at a time, with what says whether classes can be weighed."""
         y = self._columns.y
-        for places in self._runs(y) if isinstance(y, Column) else [np.arange(0)]:
-            taken = y.take(places) if isinstance(y, Column) else y
-            yield Data(taken, taken, self._columns.sample_weight)
+        weights = self._columns.sample_weight
+        if not isinstance(y, Column):
+            yield Data(y, y, weights)
+            return
+        for places in self._runs(y):
+            taken = y.take(places)
+            yield Data(taken, taken, weights)
 
     def _runs(self, column: Column) -> Iterator[np.ndarray]:
         """Yield the places of all samples, some at a time."""
@@ -103,16 +101,13 @@ class Indexed(Stream):
 
     def _take(self, order: np.ndarray) -> Data:
         places = order + self._places.start
-        columns = self._columns
-        parts = (columns.x, columns.y, columns.sample_weight)
-        return Data(*(map_arrays(lambda column: column.take(places), part) for part in parts))
+        return self._columns.map(lambda column: column.take(places))
 
-    def _parts(
-        self, batch_size: int, order: np.random.Generator | None, shuffle: bool
-    ) -> Iterator[Part]:
+    def _parts(self, batch_size: int, order: Order, shuffle: bool) -> Iterator[Part]:
         samples = np.arange(self.samples)
         if order is not None and shuffle:
             samples = order.permutation(samples)
         size = batch_size * self._steps(batch_size, self.few())
         for start in range(0, len(samples), size):
-            yield Part(self._take(samples[start : start + size]), batch_size, size)
+            data = self._take(samples[start : start + size])
+            yield Part(data, batch_size, size)

@@ -1,21 +1,21 @@
-"""Batches that come one after another, and cannot be asked for by place."""
+"""Batches that come one after another: iterables, `miha.Batches`, and the base of all others."""
 
 from __future__ import annotations
 
 import abc
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import numpy as np
+from miha.data.arrays import Data, digest_shape
+from miha.data.batches import Batches
+from miha.data.blocks import as_data, cut, grouped, is_same, same_shapes, shuffled
+from miha.data.stream import ClassWeight, Order, Part, Stream, bytes_of_sample, seed_of
+from miha.errors import ArgumentError
+from miha.utils.warn import warn
 
-from miha.data.arrays import Data, check_finite, digest_shape, weigh_classes
-from miha.data.blocks import cut, grouped, is_same, same_shapes, shuffled
-from miha.data.stream import Part, Stream, seed_of
-from miha.errors import ArgumentError, MihaWarning
-
-BUFFER_SAMPLES, BUFFER_BYTES = 10_000, 128 * 2**20
+BUFFER_SAMPLES = 10_000
+BUFFER_BYTES = 128 * 2**20
 """What the buffer that shuffles holds at most."""
 
 LOOKED_AT = 2
@@ -26,7 +26,7 @@ class Iterated(Stream):
     """Batches that come one after another.
 
     Args:
-        name: What the user gave them as.
+        name: The argument that the user gave them as.
         length: How many batches there are.
         class_weight: Weight of each class in the loss, or None.
         own_batches: Whether the batches must stay as they are.
@@ -38,27 +38,31 @@ class Iterated(Stream):
     kind: str
     """What it is, for messages."""
 
-    draws_itself = False
-    """Whether its order is its own, drawn from a seed that it is given."""
+    draws_order = False
+    """Whether it draws its order from a seed."""
 
     def __init__(
         self,
         name: str,
         length: int,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: ClassWeight = None,
         own_batches: bool = False,
     ) -> None:
-        self.name, self.class_weight = name, class_weight
+        self.name = name
+        self.class_weight = class_weight
         self._first = self._peek()
         if not self._first:
             raise ArgumentError(
                 f"`{name}` must hold at least one batch. Received: {self.kind} that gave none. "
                 "Check how it is made."
             )
-        self._check()
-        self.batch_size = self._first[0].samples
-        self.samples = length * self.batch_size
-        self.rebatches = not own_batches and same_shapes(self._first[0], self._first[-1])
+        for batch in self._first:
+            self._checked(batch)
+
+        first = self._first[0]
+        self.batch_size = first.samples
+        self.samples = length * first.samples
+        self.rebatches = not own_batches and same_shapes(first, self._first[-1])
         self.repeats = is_same(self._first, self._peek())
         self._warn()
 
@@ -74,8 +78,7 @@ class Iterated(Stream):
 
     def few(self) -> Data:
         """See `Stream`."""
-        few = self._first[0].few()
-        return few if self.class_weight is None else weigh_classes(few, self.class_weight)
+        return self._weighed(self._first[0].few())
 
     def digest(self, sha: Any) -> None:
         """See `Stream`: kind and length and, where they stay the same, the first batches."""
@@ -87,50 +90,77 @@ class Iterated(Stream):
                     sha.update(array.tobytes())
 
     def _peek(self) -> list[Data]:
-        return list(islice(self._batches(None, 0, False), LOOKED_AT))
-
-    def _check(self) -> None:
-        for batch in self._first:
-            check_finite(self.name, batch)
-            if self.class_weight is not None:
-                weigh_classes(batch, self.class_weight)
+        batches = self._batches(None, 0, False)
+        return list(islice(batches, LOOKED_AT))
 
     def _warn(self) -> None:
         if not self.repeats:
-            warnings.warn(
+            warn(
                 f"`{self.name}` is {self.kind} that gives other samples, or another order, each "
                 "time it is read: the clones of a cycle are not compared on the same samples, and "
                 "an interrupted run does not end with the same bits. Leave its shuffling to MIHA, "
-                "or give `miha.Batches(function, length)`, whose function takes a seed.",
-                MihaWarning,
-                stacklevel=6,
+                "or give `miha.Batches(function, length)`, whose function takes a seed."
             )
 
-    def _parts(
-        self, batch_size: int, order: np.random.Generator | None, shuffle: bool
-    ) -> Iterator[Part]:
+    def _parts(self, batch_size: int, order: Order, shuffle: bool) -> Iterator[Part]:
+        first = self._first[0]
         if self.rebatches:
-            yield from self._cut(batch_size, order, shuffle)
+            size = batch_size * self._steps(batch_size, first)
+            for block in cut(self._blocks(size, order, shuffle), size):
+                yield Part(block, batch_size, size)
         else:
-            batches = self._batches(None, seed_of(order), shuffle and order is not None)
-            size = self._first[0].samples
-            yield from grouped(batches, self._steps(size, self._first[0]))
+            should_shuffle = shuffle and order is not None
+            batches = self._batches(None, seed_of(order), should_shuffle)
+            yield from grouped(batches, self._steps(first.samples, first))
 
-    def _cut(
-        self, batch_size: int, order: np.random.Generator | None, shuffle: bool
-    ) -> Iterator[Part]:
-        """Yield parts of steps of another batch size."""
-        size = batch_size * self._steps(batch_size, self._first[0])
-        shuffles_here = shuffle and order is not None and self.repeats and not self.draws_itself
+    def _blocks(self, size: int, order: Order, shuffle: bool) -> Iterator[Data]:
+        """Return the samples of an epoch, shuffled where the source does not do it."""
         blocks = self._batches(size, seed_of(order), shuffle)
-        if shuffles_here and order is not None:
-            blocks = shuffled(blocks, self._buffer, order)
-        for block in cut(blocks, size):
-            yield Part(block, batch_size, size)
+        if order is None or not shuffle or not self.repeats or self.draws_order:
+            return blocks
+        sample_bytes = bytes_of_sample(self._first[0])
+        fitting = int(BUFFER_BYTES / max(sample_bytes, 1))
+        capacity = max(1, min(BUFFER_SAMPLES, fitting))
+        return shuffled(blocks, capacity, order)
 
-    @property
-    def _buffer(self) -> int:
-        """Samples that the buffer holds that shuffles."""
-        few = self._first[0]
-        sample_bytes = sum(array.nbytes for array in few.arrays) / few.samples
-        return max(1, min(BUFFER_SAMPLES, int(BUFFER_BYTES / max(sample_bytes, 1))))
+
+class Iterable(Iterated):
+    """Batches of an object that can be iterated again and again.
+
+    Args:
+        name: The argument that the user gave it as.
+        source: The object.
+        class_weight: Weight of each class in the loss, or None.
+
+    Raises:
+        ArgumentError: It can be iterated once only, or has no length, or a batch is wrong.
+    """
+
+    def __init__(self, name: str, source: Any, class_weight: ClassWeight = None) -> None:
+        self.kind = f"a {type(source).__name__}"
+        self.draws_order = isinstance(source, Batches) and source.takes_seed
+        self._source = source
+        if not hasattr(source, "__len__"):
+            raise ArgumentError(
+                f"`{name}` must have a length: MIHA has to know when an epoch ends. "
+                f"Received: {type(source)}, which has no `__len__`. Write one that returns the "
+                "number of batches, or give `miha.Batches(function, length)`."
+            )
+        if self._begin(0) is source:
+            raise ArgumentError(
+                f"`{name}` is read in every epoch of every clone. Received: {type(source)}, which "
+                "can be read once only. Give `miha.Batches(function, length)`, whose function "
+                "returns a new iterator each time."
+            )
+        super().__init__(name, len(source), class_weight)
+
+    def _begin(self, seed: int) -> Iterator[Any]:
+        if isinstance(self._source, Batches):
+            return self._source.begin(seed)
+        return iter(self._source)
+
+    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
+        # An iterable may give more batches than its length says.
+        batches = islice(self._begin(seed), len(self._source))
+        for batch in batches:
+            yield as_data(self.name, batch)

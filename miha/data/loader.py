@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -15,18 +15,18 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 from miha.data.arrays import Data
 from miha.data.blocks import as_data, grouped
 from miha.data.iterated import LOOKED_AT, Iterated
-from miha.data.stream import Part, seed_of
+from miha.data.stream import ClassWeight, Order, Part, seed_of
 from miha.errors import ArgumentError
 
 
 class Loader(Iterated):
     """The batches of a `DataLoader`.
 
-    Where its dataset gives samples by place, they are put into batches of any size, by the
-    loader's own `collate_fn` and workers.
+    Where its dataset gives samples by place, the loader's `collate_fn` and workers put them into
+    batches of any size.
 
     Args:
-        name: What the user gave it as.
+        name: The argument that the user gave it as.
         loader: The loader.
         class_weight: Weight of each class in the loss, or None.
 
@@ -37,11 +37,13 @@ class Loader(Iterated):
     kind = "a DataLoader"
 
     def __init__(
-        self, name: str, loader: DataLoader[Any], class_weight: Mapping[int, float] | None = None
+        self, name: str, loader: DataLoader[Any], class_weight: ClassWeight = None
     ) -> None:
         self._loader = loader
-        self._is_map = loader.batch_size is not None and not _is_iterable(loader)
-        super().__init__(name, _length(name, loader), class_weight, not self._is_map)
+        is_iterable = isinstance(loader.dataset, IterableDataset)
+        self._is_map = loader.batch_size is not None and not is_iterable
+        length = _length(name, loader)
+        super().__init__(name, length, class_weight, own_batches=not self._is_map)
         self.rebatches = self._is_map
         if self._is_map:
             self.samples = len(loader.sampler)
@@ -49,19 +51,17 @@ class Loader(Iterated):
         has_workers = self._is_map and loader.num_workers > 0
         self.is_threaded = has_workers or keras.backend.backend() != "torch"
 
-    def _parts(
-        self, batch_size: int, order: np.random.Generator | None, shuffle: bool
-    ) -> Iterator[Part]:
+    def _parts(self, batch_size: int, order: Order, shuffle: bool) -> Iterator[Part]:
         if not self._is_map:
             yield from super()._parts(batch_size, order, shuffle)
             return
-        loader = self._loader
         indices = self._indices(order, shuffle)
         seed = seed_of(order)
-        batches = self._read(_rebuilt(loader, batch_size, indices, seed), seed)
-        yield from grouped(batches, self._steps(batch_size, self._first[0]))
+        loader = _rebuilt(self._loader, batch_size, indices, seed)
+        steps = self._steps(batch_size, self._first[0])
+        yield from grouped(self._read(loader, seed), steps)
 
-    def _indices(self, order: np.random.Generator | None, shuffle: bool) -> list[int]:
+    def _indices(self, order: Order, shuffle: bool) -> list[int]:
         """Return the places of the samples of an epoch."""
         sampler = self._loader.sampler
         is_plain = isinstance(sampler, (RandomSampler, SequentialSampler))
@@ -69,17 +69,19 @@ class Loader(Iterated):
             samples = np.arange(len(sampler))
             if order is not None and shuffle:
                 samples = order.permutation(samples)
-            return [int(place) for place in samples]
+            return list(map(int, samples))
         with _seeded(seed_of(order)):
             return list(sampler)
 
     def _peek(self) -> list[Data]:
         loader = self._loader
-        if self._is_map:  # Workers take long to begin.
+        if self._is_map:
             indices = self._indices(None, False)
+            # Workers take long to begin.
             loader = _rebuilt(loader, loader.batch_size, indices, 0, workers=0)
         with _seeded(0):
-            return [as_data(self.name, batch) for batch in islice(loader, LOOKED_AT)]
+            batches = list(islice(loader, LOOKED_AT))
+        return [as_data(self.name, batch) for batch in batches]
 
     def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
         yield from self._read(self._loader, seed)
@@ -90,13 +92,10 @@ class Loader(Iterated):
         On PyTorch, that is the seed of the training, which its Dropout draws from as well.
         """
         is_shared = keras.backend.backend() == "torch"
-        with contextlib.nullcontext() if is_shared else _seeded(seed):
+        context = contextlib.nullcontext() if is_shared else _seeded(seed)
+        with context:
             for batch in loader:
                 yield as_data(self.name, batch)
-
-
-def _is_iterable(loader: DataLoader[Any]) -> bool:
-    return isinstance(loader.dataset, IterableDataset)
 
 
 def _length(name: str, loader: DataLoader[Any]) -> int:
@@ -118,7 +117,8 @@ def _rebuilt(
     workers: int | None = None,
 ) -> DataLoader[Any]:
     """Return a loader of the same samples in another order and other batches."""
-    workers = loader.num_workers if workers is None else workers
+    if workers is None:
+        workers = loader.num_workers
     return DataLoader(
         loader.dataset,
         batch_size=batch_size,

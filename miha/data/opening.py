@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from types import GeneratorType
 from typing import Any
 
 import keras
 
-from miha.data import free_space as memory
+from miha.data import free_space
 from miha.data.arrays import Data, map_arrays, prepare, split_border, unpack_validation
 from miha.data.column import is_on_disk
 from miha.data.indexed import Indexed
-from miha.data.iterables import Iterable
-from miha.data.stream import Stream
+from miha.data.iterated import Iterable
+from miha.data.stream import ClassWeight, Stream
 from miha.errors import ArgumentError
 
 Source = Data | Stream
@@ -24,12 +23,12 @@ def open_data(
     x: Any,
     y: Any = None,
     sample_weight: Any = None,
-    class_weight: Mapping[int, float] | None = None,
+    class_weight: ClassWeight = None,
     validation_data: Any = None,
     validation_split: float = 0.0,
     room: int | None = None,
 ) -> tuple[Source, Source | None]:
-    """Check the user's data, and decide what is held on the device.
+    """Check the user's data, and decide what the device holds.
 
     Args:
         network: What it is for.
@@ -47,24 +46,27 @@ def open_data(
     Raises:
         ArgumentError: A rule of the data is broken.
     """
-    room = memory.room() if room is None else room
-    streamed = stream_of("validation_data", validation_data, network)
-    arrays = None if streamed else validation_data
+    if room is None:
+        room = free_space.bytes_for_data()
+    validation = stream_of("validation_data", validation_data, network)
     training = stream_of("x", x, network, class_weight)
-    if training is None:
-        trained, validation = _from_arrays(
-            (x, y, sample_weight), class_weight, arrays, 0.0 if streamed else validation_split, room
-        )
-        return trained, streamed or validation
-    _refuse_arrays(y=y, sample_weight=sample_weight, validation_split=validation_split or None)
-    if arrays is None:
-        return training, streamed
-    held = Indexed.of("validation_data", *unpack_validation(arrays))
-    return training, _settled([held], room)[0]
+
+    if training is not None:
+        _refuse_arrays(y=y, sample_weight=sample_weight, validation_split=validation_split or None)
+        if validation is None and validation_data is not None:
+            given = Indexed.of("validation_data", *unpack_validation(validation_data))
+            return training, _Device(room).load(given)
+        return training, validation
+
+    parts = (x, y, sample_weight)
+    if validation is not None:
+        arrays, _ = _from_arrays(parts, class_weight, None, 0.0, room)
+        return arrays, validation
+    return _from_arrays(parts, class_weight, validation_data, validation_split, room)
 
 
 def stream_of(
-    name: str, value: Any, network: keras.Model, class_weight: Mapping[int, float] | None = None
+    name: str, value: Any, network: keras.Model, class_weight: ClassWeight = None
 ) -> Stream | None:
     """Return what gives batches as a stream, and None for arrays.
 
@@ -84,30 +86,39 @@ def stream_of(
 
         return Loader(name, value, class_weight)
     _refuse_functions(name, value)
-    return Iterable(name, value, class_weight) if _gives_batches(value) else None
+    if _gives_batches(value):
+        return Iterable(name, value, class_weight)
+    return None
 
 
 def _is_of(value: Any, name: str, package: str) -> bool:
-    """Tell whether something is of a class, without importing the package that it is from."""
-    classes = type(value).__mro__
-    return any(c.__name__ == name and c.__module__.split(".")[0] == package for c in classes)
+    """Return whether something is of a class, without importing the class's package."""
+    for kind in type(value).__mro__:
+        root, *_ = kind.__module__.split(".")
+        if kind.__name__ == name and root == package:
+            return True
+    return False
 
 
 def _gives_batches(value: Any) -> bool:
     is_array = hasattr(value, "__array__") or hasattr(value, "shape")
-    is_structure = isinstance(value, (list, tuple, dict, str, bytes)) or value is None
+    is_structure = isinstance(value, list | tuple | dict | str | bytes | None)
     return hasattr(value, "__iter__") and not is_array and not is_structure
 
 
 def _refuse_functions(name: str, value: Any) -> None:
-    is_function = callable(value) and not hasattr(value, "__iter__")
-    if isinstance(value, GeneratorType) or is_function and not hasattr(value, "__array__"):
-        given = "a generator, which can be read once only" if not is_function else "a function"
-        raise ArgumentError(
-            f"`{name}` is read in every epoch of every clone. Received: {given}. "
-            "Give `miha.Batches(function, length)`, whose function returns a new generator each "
-            "time, and how many batches are an epoch."
-        )
+    is_iterable = hasattr(value, "__iter__")
+    if isinstance(value, GeneratorType):
+        given = "a generator, which can be read once only"
+    elif callable(value) and not is_iterable and not hasattr(value, "__array__"):
+        given = "a function"
+    else:
+        return
+    raise ArgumentError(
+        f"`{name}` is read in every epoch of every clone. Received: {given}. "
+        "Give `miha.Batches(function, length)`, whose function returns a new generator each "
+        "time, and how many batches are an epoch."
+    )
 
 
 def _refuse_arrays(**arguments: Any) -> None:
@@ -122,35 +133,43 @@ def _refuse_arrays(**arguments: Any) -> None:
 
 def _from_arrays(
     parts: tuple[Any, Any, Any],
-    class_weight: Mapping[int, float] | None,
+    class_weight: ClassWeight,
     validation_data: Any,
     validation_split: float,
     room: int,
 ) -> tuple[Source, Source | None]:
-    given = [*parts, validation_data]
-    if not any(map(is_on_disk, _leaves(given))) and sum(map(_size, _leaves(given))) <= room:
+    leaves = _leaves([*parts, validation_data])
+    is_small = sum(map(_size, leaves)) <= room
+    if is_small and not any(map(is_on_disk, leaves)):
         return prepare(*parts, class_weight, validation_data, validation_split)
-    training, validation = Indexed.of("x", *parts), None
+
+    training = Indexed.of("x", *parts)
+    validation = None
     if validation_data is not None:
         validation = Indexed.of("validation_data", *unpack_validation(validation_data))
     elif validation_split:
-        training, validation = training.split(split_border(training.samples, validation_split))
+        border = split_border(training.samples, validation_split)
+        training, validation = training.split(border)
     if class_weight is not None:
         training = training.weighed(class_weight)
-    if validation is None:
-        return _settled([training], room)[0], None
-    held, trained = _settled([validation, training], room)
-    return trained, held
+
+    # Each clone is evaluated on all of the validation data: it comes first.
+    device = _Device(room)
+    evaluated = None if validation is None else device.load(validation)
+    return device.load(training), evaluated
 
 
-def _settled(sources: Sequence[Indexed], room: int) -> list[Source]:
-    """Load what there is room for, in turn."""
-    settled: list[Source] = []
-    for source in sources:
-        fits = source.nbytes <= room
-        room -= source.nbytes if fits else 0
-        settled.append(source.loaded() if fits else source)
-    return settled
+class _Device:
+    """Load arrays one after another, as long as there is room for them."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+
+    def load(self, source: Indexed) -> Source:
+        if source.nbytes > self._room:
+            return source
+        self._room -= source.nbytes
+        return source.loaded()
 
 
 def _leaves(structure: Any) -> list[Any]:
@@ -161,4 +180,6 @@ def _leaves(structure: Any) -> list[Any]:
 
 def _size(values: Any) -> int:
     """Return the bytes of an array; what is not one yet is small enough."""
-    return int(getattr(values, "nbytes", 0) or 0) if hasattr(values, "shape") else 0
+    if not hasattr(values, "shape"):
+        return 0
+    return int(getattr(values, "nbytes", 0) or 0)

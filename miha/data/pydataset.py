@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import keras
@@ -14,17 +14,21 @@ from keras.src.trainers.data_adapters.py_dataset_adapter import OrderedEnqueuer
 from miha.data.arrays import Data
 from miha.data.blocks import as_data
 from miha.data.iterated import LOOKED_AT, Iterated
-from miha.errors import ArgumentError, MihaWarning
+from miha.data.stream import ClassWeight
+from miha.errors import ArgumentError
+from miha.utils.warn import warn
+
+HOOKS = ("on_epoch_begin", "on_epoch_end")
 
 
 class PyDataset(Iterated):
     """The batches of a `keras.utils.PyDataset`, read by as many workers as it asks for.
 
-    As in `fit`, it is the order of the batches that is shuffled, and the dataset is told where an
+    As in `fit`, the order of the batches is shuffled, and the dataset's hooks are called where an
     epoch begins and ends.
 
     Args:
-        name: What the user gave it as.
+        name: The argument that the user gave it as.
         dataset: The dataset.
         class_weight: Weight of each class in the loss, or None.
 
@@ -38,7 +42,7 @@ class PyDataset(Iterated):
         self,
         name: str,
         dataset: keras.utils.PyDataset,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: ClassWeight = None,
     ) -> None:
         if dataset.num_batches is None:
             raise ArgumentError(
@@ -46,44 +50,46 @@ class PyDataset(Iterated):
                 f"Received: {type(dataset)}, whose `num_batches` is None. Let it return the "
                 "number of batches of one epoch."
             )
-        self._dataset, self._is_told = dataset, True
+        self._dataset = dataset
+        self._calls_hooks = True
         super().__init__(name, dataset.num_batches, class_weight, own_batches=True)
 
     def for_evaluation(self) -> PyDataset:
-        """See `Stream`; an evaluation on training data is no epoch that the dataset is told of."""
+        """See `Stream`; an evaluation on training data is no epoch of the dataset's hooks."""
         twin = copy.copy(self)
-        twin._is_told = False
+        twin._calls_hooks = False
         return twin
 
     def _peek(self) -> list[Data]:
         number = min(LOOKED_AT, self._dataset.num_batches)
-        return [as_data(self.name, self._dataset[i]) for i in range(number)]
+        batches = [self._dataset[place] for place in range(number)]
+        return [as_data(self.name, batch) for batch in batches]
 
     def _warn(self) -> None:
         super()._warn()
-        own = type(self._dataset)
-        hooks = ("on_epoch_begin", "on_epoch_end")
-        changed = [h for h in hooks if getattr(own, h) is not getattr(keras.utils.PyDataset, h)]
+        changed = [hook for hook in HOOKS if self._overrides(hook)]
         if changed and self.repeats:
-            warnings.warn(
+            warn(
                 f"`{self.name}` is {self.kind} with an `{changed[0]}`. What it changes there goes "
                 "on from clone to clone: where that is the samples or their order, the clones of "
                 "a cycle are not compared on the same ones, and an interrupted run does not end "
-                "with the same bits. Leave the shuffling to MIHA.",
-                MihaWarning,
-                stacklevel=6,
+                "with the same bits. Leave the shuffling to MIHA."
             )
+
+    def _overrides(self, hook: str) -> bool:
+        own = getattr(type(self._dataset), hook)
+        return own is not getattr(keras.utils.PyDataset, hook)
 
     def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
         dataset = self._dataset
-        if self._is_told:
+        if self._calls_hooks:
             dataset.on_epoch_begin()
         places = np.arange(dataset.num_batches)
         if shuffle:
             places = np.random.default_rng(seed).permutation(places)
         for batch in _read(dataset, places):
             yield as_data(self.name, batch)
-        if self._is_told:
+        if self._calls_hooks:
             dataset.on_epoch_end()
 
 
@@ -92,27 +98,31 @@ class _Ordered(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __init__(self, dataset: keras.utils.PyDataset, places: np.ndarray) -> None:
         super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
-        self._dataset, self._places = dataset, places
+        self._dataset = dataset
+        self._places = places
 
     @property
     def num_batches(self) -> int:
         return len(self._places)
 
     def __getitem__(self, index: int) -> Any:
-        return self._dataset[int(self._places[index])]
+        place = int(self._places[index])
+        return self._dataset[place]
 
 
 def _read(dataset: keras.utils.PyDataset, places: np.ndarray) -> Iterator[Any]:
     """Yield batches in order; several workers read them where the dataset asks for it."""
     ordered = _Ordered(dataset, places)
-    workers, processes = dataset.workers, dataset.use_multiprocessing
+    workers = dataset.workers
+    processes = dataset.use_multiprocessing
+    # As in Keras, a single worker is worth it only in another process.
     if workers <= 1 and not (workers and processes):
         yield from ordered
         return
     reader = OrderedEnqueuer(ordered, workers, processes, dataset.max_queue_size)
     reader.start()
     try:
-        for _, batch in zip(range(len(places)), reader.get(), strict=False):
-            yield batch
+        # The reader itself has no end.
+        yield from islice(reader.get(), len(places))
     finally:
         reader.stop()

@@ -1,10 +1,10 @@
-"""What all data has in common that is read anew for each epoch."""
+"""What all data has in common that is read again for each epoch."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,15 @@ from miha.data.arrays import Data, check_finite, weigh_classes
 from miha.errors import ArgumentError, MihaError
 
 PART_BYTES = 16 * 2**20
-"""What is read and brought to the device at once, at most: three parts are held at a time."""
+"""What is read and brought to the device at once, at most: memory holds three parts."""
 
 PARTS = 32
-"""In how many parts an epoch is read at least: the first one is waited for."""
+"""In how many parts an epoch is read at least: training waits for the first one."""
+
+Order = np.random.Generator | None
+"""Every random draw of an epoch; None for what is the same each time."""
+
+ClassWeight = Mapping[int, float] | None
 
 
 @dataclass(frozen=True)
@@ -34,25 +39,25 @@ class Part:
     capacity: int
 
 
-def seed_of(order: np.random.Generator | None) -> int:
-    """Return a seed for an epoch; what the generator draws is the same as without it.
-
-    Args:
-        order: The generator of the epoch's draws; None for what is the same each time.
-    """
-    return 0 if order is None else int(order.spawn(1)[0].integers(2**31))
+def seed_of(order: Order) -> int:
+    """Return a seed for an epoch; what the generator draws later is the same as without it."""
+    if order is None:
+        return 0
+    [child] = order.spawn(1)
+    return int(child.integers(2**31))
 
 
 class Stream(abc.ABC):
-    """Samples that are read anew for each epoch.
+    """Samples that are read again for each epoch.
 
     Attributes:
-        name: What the user gave it as, for messages.
+        name: The argument that the user gave it as, for messages.
         samples: How many there are, at most.
-        batch_size: Of the batches that it was given in, or None where it was given in none.
+        batch_size: Of the batches that the user gave; None if the samples are in no batches.
         rebatches: Whether it can be read in batches of any size.
-        repeats: Whether it is the same samples in the same order when it is read again.
-        is_threaded: Whether it is read ahead, in a thread of its own.
+        repeats: Whether each epoch has the same samples in the same order.
+        is_threaded: Whether a thread reads it ahead.
+        class_weight: Weight of each class in the loss, or None.
     """
 
     name: str
@@ -61,7 +66,7 @@ class Stream(abc.ABC):
     rebatches: bool = True
     repeats: bool = True
     is_threaded: bool = True
-    class_weight: Mapping[int, float] | None = None
+    class_weight: ClassWeight = None
 
     @abc.abstractmethod
     def few(self) -> Data:
@@ -69,25 +74,21 @@ class Stream(abc.ABC):
 
     @abc.abstractmethod
     def digest(self, sha: Any) -> None:
-        """Update a checksum with what tells this data from other data.
+        """Update a checksum with what distinguishes this data from other data.
 
         Raises:
             ArgumentError: A sample is not finite.
         """
 
     @abc.abstractmethod
-    def _parts(
-        self, batch_size: int, order: np.random.Generator | None, shuffle: bool
-    ) -> Iterator[Part]:
+    def _parts(self, batch_size: int, order: Order, shuffle: bool) -> Iterator[Part]:
         """Yield the parts of an epoch; see `parts`."""
 
     def for_evaluation(self) -> Stream:
         """Return the same samples, as they are read to evaluate on training data."""
         return self
 
-    def parts(
-        self, batch_size: int, order: np.random.Generator | None, shuffle: bool
-    ) -> Generator[Part, None, None]:
+    def parts(self, batch_size: int, order: Order, shuffle: bool) -> Generator[Part, None, None]:
         """Yield the parts of an epoch.
 
         Args:
@@ -98,18 +99,19 @@ class Stream(abc.ABC):
         Raises:
             MihaError: The data raised, gave no sample or one that is not finite.
         """
-        found = 0
+        count = 0
         try:
             for part in self._parts(batch_size, order, shuffle):
-                found += part.data.samples
-                checked = [Part(self._checked(part.data), part.batch_size, part.capacity)]
-                del part  # Not held while it is trained on: a part may be large.
+                count += part.data.samples
+                checked = [replace(part, data=self._checked(part.data))]
+                # A part may be large: no name keeps it in memory while it is trained on.
+                del part
                 yield checked.pop()
         except Exception as error:
             if isinstance(error, MihaError) and not isinstance(error, ArgumentError):
                 raise
             raise MihaError(f"`{self.name}` raised while it was read: {error!r}.") from error
-        if not found:
+        if not count:
             raise MihaError(
                 f"`{self.name}` must give its samples in each epoch. Received: none. An iterator "
                 "can be read once only: give an object that returns a new one each time."
@@ -117,10 +119,21 @@ class Stream(abc.ABC):
 
     def _checked(self, data: Data) -> Data:
         check_finite(self.name, data)
-        return data if self.class_weight is None else weigh_classes(data, self.class_weight)
+        return self._weighed(data)
+
+    def _weighed(self, data: Data) -> Data:
+        if self.class_weight is None:
+            return data
+        return weigh_classes(data, self.class_weight)
 
     def _steps(self, batch_size: int, few: Data) -> int:
-        """Return how many steps to read at once."""
-        sample_bytes = sum(array.nbytes for array in few.arrays) / few.samples
-        most = PART_BYTES // max(int(sample_bytes * batch_size), 1)
-        return max(1, min(most, self.samples // batch_size // PARTS))
+        """Return how many steps to read at once, by the size of a few samples."""
+        step_bytes = int(bytes_of_sample(few) * batch_size)
+        most = PART_BYTES // max(step_bytes, 1)
+        wanted = self.samples // batch_size // PARTS
+        return max(1, min(most, wanted))
+
+
+def bytes_of_sample(data: Data) -> float:
+    """Return the bytes of a sample, on average."""
+    return sum(array.nbytes for array in data.arrays) / data.samples

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-from miha.errors import ArgumentError, MihaWarning
+from miha.errors import ArgumentError
+from miha.utils.warn import warn
 
 BATCH_HOOKS = (
     "on_batch_begin",
@@ -65,11 +65,9 @@ def check_keras_callback(callback: Any) -> None:
             )
     hooks = [name for name in BATCH_HOOKS if _is_overridden(callback, name)]
     if hooks and not often:
-        warnings.warn(
+        warn(
             f"The epochs of a run are compiled: {', '.join(hooks)} of "
-            f"{type(callback).__name__} will not be called.",
-            MihaWarning,
-            stacklevel=5,
+            f"{type(callback).__name__} will not be called."
         )
 
 

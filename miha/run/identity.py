@@ -14,7 +14,7 @@ from miha.errors import RunExistsError
 from miha.search.plan import Plan
 from miha.storage.folder import FORMAT, START, RunFolder
 from miha.trainer.protocol import Trainer
-from miha.utils.code_digest import digest, is_own
+from miha.utils.code_digest import digest, is_user_code
 from miha.utils.json_values import plain
 from miha.utils.warn import warn
 
@@ -114,7 +114,7 @@ def _advice(folder: RunFolder, differences: list[str]) -> str:
 
 def _name(fitness: Callable[..., Any]) -> Any:
     """Return what a user calls a fitness; what it does is told by its code."""
-    if not is_own(fitness):
+    if not is_user_code(fitness):
         return plain(fitness)
     return getattr(fitness, "__qualname__", type(fitness).__qualname__)
 

@@ -13,11 +13,11 @@ from miha.errors import StorageError
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, see it on the disk, and rename it.
+    """Write a file under a temporary name, wait for the disk, and rename it.
 
     Args:
         path: The file's final name; a file of that name is replaced in one step.
-        data: What it shall hold.
+        data: The bytes.
 
     Raises:
         StorageError: The disk refuses.
@@ -32,28 +32,31 @@ def write_whole(path: Path, data: bytes) -> None:
             os.replace(temporary, path)
             sync_folder(path.parent)
         except OSError:
+            # Half a file must not take the last bytes of a full disk.
             with contextlib.suppress(OSError):
-                temporary.unlink()  # Half a file must not take the last of the room.
+                temporary.unlink()
             raise
 
 
 def sync_folder(path: Path) -> None:
-    """See a folder's names on the disk."""
-    if os.name != "nt":  # Windows cannot open folders, and need not.
-        folder = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        except OSError as error:
-            # Some file systems of networks have nothing to do for a folder.
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-                raise
-        finally:
-            os.close(folder)
+    """Wait until the names in a folder are on the disk."""
+    # Windows cannot open folders, and need not.
+    if os.name == "nt":
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        # Some file systems of networks have nothing to do for a folder.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(folder)
 
 
 @contextlib.contextmanager
 def on_disk(path: Path, need: int = 0) -> Iterator[None]:
-    """Say clearly what the disk refuses.
+    """Turn what the disk refuses in the block into a clear error.
 
     Args:
         path: What is written.
@@ -65,17 +68,19 @@ def on_disk(path: Path, need: int = 0) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        room = f" ({megabytes(need)} needed, {megabytes(free_bytes(path))} free)" if need else ""
+        sizes = ""
+        if need:
+            sizes = f" ({megabytes(need)} needed, {megabytes(free_bytes(path))} free)"
         raise StorageError(
             f"The run's folder must be there and writable, with room. Received: {str(path)!r}: "
-            f"{error.strerror or error}{room}. Mend that and run the same script again: it goes "
+            f"{error.strerror or error}{sizes}. Mend that and run the same script again: it goes "
             "on after the last training that is on the disk."
         ) from error
 
 
 @contextlib.contextmanager
 def placed(path: Path) -> Iterator[None]:
-    """Make the folder of what a user wants written somewhere, and say clearly what is refused.
+    """Make the folder of a file that a user wants, and turn what is refused into a clear error.
 
     Args:
         path: What is written.
@@ -86,20 +91,23 @@ def placed(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
-    except (OSError, StorageError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
+    except OSError as error:
+        # A `StorageError` speaks of the run's folder, which this is not.
+        cause = error.__cause__ if isinstance(error, StorageError) else error
+        reason = getattr(cause, "strerror", None) or cause
         raise StorageError(
             "What is written must have a place that is writable, with room. Received: "
-            f"{str(path)!r}: {getattr(cause, 'strerror', None) or cause}. Name another place."
+            f"{str(path)!r}: {reason}. Name another place."
         ) from error
 
 
 def free_bytes(path: Path) -> int:
     """Return how much a user may still write where a file is, or would be."""
-    there = next(place for place in (path, *path.absolute().parents) if os.path.exists(place))
-    return shutil.disk_usage(there).free
+    places = (path, *path.absolute().parents)
+    existing = next(place for place in places if os.path.exists(place))
+    return shutil.disk_usage(existing).free
 
 
 def megabytes(size: int) -> str:
-    """Return a size in words."""
+    """Return a number of bytes as text."""
     return f"{size / 1e6:,.1f} MB"

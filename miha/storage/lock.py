@@ -6,129 +6,129 @@ import contextlib
 import os
 import socket
 import sys
-import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from miha.errors import MihaWarning, RunLockedError
+from filelock import FileLock, Timeout, lock_descriptor
+
+from miha.errors import RunLockedError
 from miha.storage.disk import on_disk
+from miha.utils.warn import warn
 
 NAME = ".lock"
 
-PATIENCE = 100
-"""How often to ask for a lock, in about a second: one reader after another may hold it."""
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _take(descriptor: int, share: bool = False) -> None:
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # Beyond the text, which stays readable.
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _take(descriptor: int, share: bool = False) -> None:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if share else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+PATIENCE = 1.0
+"""Seconds to ask for a lock, because one reader after another may have it for a moment."""
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder.
+    """Lock a run's folder.
 
-    The system gives it back when the process ends, however it ends.
+    The system releases the lock when the process ends, however it ends.
 
     Args:
         folder: It must be there.
 
     Raises:
-        RunLockedError: Another process, or another run of this one, holds it.
+        RunLockedError: Another process, or another run of this process, has locked it.
     """
     path = folder / NAME
-    with on_disk(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _take_or_raise(descriptor, path)
-        _held.add(descriptor)
-        with on_disk(path):
-            os.ftruncate(descriptor, 0)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        lock = _acquire(path, PATIENCE, poll_interval=0.01)
+    except Timeout as error:
+        owner = _read_owner(path) or "a process that has just begun"
+        raise RunLockedError(
+            "Only one process may work in a run's folder. "
+            f"Received: logs={str(folder)!r}, where {owner} is at work. "
+            "Wait for it, stop it, or choose another folder."
+        ) from error
+    try:
+        _write_owner(path, f"process {os.getpid()} on {socket.gethostname()}\n")
         yield
-        os.ftruncate(descriptor, 0)
+        _write_owner(path, "")
     finally:
-        _held.discard(descriptor)
-        os.close(descriptor)
+        lock.release()
 
 
 @contextlib.contextmanager
 def taking_turns(path: Path) -> Iterator[None]:
-    """Hold a file's lock for a moment; wait for it as long as another process does so.
+    """Lock a file for a moment; wait as long as another process has locked it.
 
     Args:
         path: The file, made where it is not there; nothing is written into it.
     """
-    with on_disk(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    lock = _acquire(path, timeout=-1, poll_interval=0.001)
     try:
-        while not _try(descriptor):
-            time.sleep(0.001)
-        _held.add(descriptor)
         yield
     finally:
-        _held.discard(descriptor)
-        os.close(descriptor)
+        lock.release()
 
 
 def is_locked(folder: Path) -> bool:
-    """Tell whether a process is at work in a run's folder."""
+    """Return whether a process is at work in a run's folder."""
     try:
         descriptor = os.open(folder / NAME, os.O_RDONLY)
     except OSError:
         return False
     try:
-        return not _try(descriptor, share=True)
+        return not _take_as_reader(descriptor)
+    except OSError as error:
+        _warn_of_no_locks(error)
+        return False
     finally:
         os.close(descriptor)
 
 
-def _try(descriptor: int, share: bool = False) -> bool:
-    """Take a lock, and tell whether nobody else holds it; readers share theirs."""
+def _acquire(path: Path, timeout: float, poll_interval: float) -> FileLock:
+    # The package would make a folder that is not there.
+    with on_disk(path):
+        path.touch(0o644)
+
+    lock = FileLock(path, timeout, fallback_to_soft=False, preserve_lock_file=True)
     try:
-        _take(descriptor, share)
-    except (BlockingIOError, PermissionError):
-        return False
+        lock.acquire(poll_interval=poll_interval)
+    except Timeout:
+        raise
     except OSError as error:
-        warnings.warn(
-            f"The disk knows no locks ({error.strerror}): see to it yourself that no second "
-            "process works in the run's folder.",
-            MihaWarning,
-            stacklevel=4,
-        )
-    return True
+        _warn_of_no_locks(error)
+    return lock
 
 
-def _take_or_raise(descriptor: int, path: Path) -> None:
-    for _ in range(PATIENCE):
-        if _try(descriptor):
-            return
-        time.sleep(0.01)  # A reader that only asks is gone at once.
-    owner = path.read_text(errors="replace").strip() or "a process that has just begun"
-    raise RunLockedError(
-        "Only one process may work in a run's folder. "
-        f"Received: logs={str(path.parent)!r}, where {owner} is at work. "
-        "Wait for it, stop it, or choose another folder."
+if sys.platform == "win32":
+
+    def _take_as_reader(descriptor: int) -> bool:
+        return lock_descriptor(descriptor, blocking=False)
+
+    # Windows lets nobody read or write what is locked.
+    def _write_owner(path: Path, text: str) -> None:
+        """Do nothing."""
+
+    def _read_owner(path: Path) -> str:
+        return ""
+
+else:
+    import fcntl
+
+    # By hand: the package has no lock that readers share and that leaves no trace in the folder.
+    # With its own one, two readers at the same time would take each other for a run.
+    def _take_as_reader(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def _write_owner(path: Path, text: str) -> None:
+        with on_disk(path):
+            path.write_text(text)
+
+    def _read_owner(path: Path) -> str:
+        return path.read_text(errors="replace").strip()
+
+
+def _warn_of_no_locks(error: OSError) -> None:
+    warn(
+        f"The disk knows no locks ({error.strerror}): see to it yourself that no second "
+        "process works in the run's folder."
     )
-
-
-def _close_held() -> None:
-    """Let a forked child not hold the lock on when this process is gone."""
-    for descriptor in _held:
-        os.close(descriptor)
-    _held.clear()
-
-
-_held: set[int] = set()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_held)

@@ -17,7 +17,7 @@ SEVERITY = 8
 
 @contextlib.contextmanager
 def run_log(path: Path) -> Iterator[None]:
-    """Write what is logged meanwhile into a file."""
+    """Write what is logged in the block into a file."""
     line = "{time:YYYY-MM-DD HH:mm:ss.SSS} {message}"
     with on_disk(path):
         sink = logger.add(path, level=SEVERITY, format=line, filter="miha", encoding="utf-8")
@@ -36,17 +36,23 @@ def say(text: str) -> None:
 
 
 def log_warning(text: str) -> None:
-    """Write one line of the run's log that the terminal shall show too."""
+    """Write one line of the run's log that the terminal shows too."""
     logger.warning(text)
 
 
 def describe_training(record: TrainingRecord, monitor: str) -> None:
     """Write one line of the run's log about a finished training."""
-    cycle = "" if record.cycle is None else f" cycle {record.cycle}"
-    clone = "" if record.clone is None else f" clone {record.clone}"
-    fitness = "" if record.fitness is None else f", fitness {record.fitness:.5g}"
-    pruned = ", pruned" if record.pruned else ""
-    say(
-        f"{record.phase}{cycle}{clone}: {record.change.text}, {len(record.epochs)} epochs, "
-        f"{monitor} {record.value:.5g}{fitness}{pruned} -> {record.archive}"
-    )
+    place: str = record.phase
+    if record.cycle is not None:
+        place += f" cycle {record.cycle}"
+    if record.clone is not None:
+        place += f" clone {record.clone}"
+
+    outcome = f"{monitor} {record.value:.5g}"
+    if record.fitness is not None:
+        outcome += f", fitness {record.fitness:.5g}"
+    if record.pruned:
+        outcome += ", pruned"
+
+    epochs = len(record.epochs)
+    say(f"{place}: {record.change.text}, {epochs} epochs, {outcome} -> {record.archive}")

@@ -9,10 +9,10 @@ from types import TracebackType
 
 
 class Writer:
-    """Runs jobs in the order they were given, in a thread of its own.
+    """Run jobs in the order in which they are given, in one thread.
 
-    An error of a job is raised at the next `submit`, or at the end; later jobs are dropped, so
-    that the journal never tells of something that was not written before.
+    The next `submit`, or the end, raises the error of a job. Later jobs are dropped: the journal
+    must not name what was not written before.
 
     Args:
         ahead: Jobs that may wait, each with a snapshot in memory, before `submit` blocks.
@@ -21,7 +21,7 @@ class Writer:
     def __init__(self, ahead: int = 2) -> None:
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(ahead)
         self._error: BaseException | None = None
-        self._failed = False
+        self._should_drop = False
         self._thread = threading.Thread(target=self._work, name="miha-writer", daemon=True)
 
     def __enter__(self) -> Writer:
@@ -39,7 +39,7 @@ class Writer:
             self._raise_error()
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Have a job done soon.
+        """Queue a job.
 
         Raises:
             Exception: What an earlier job raised.
@@ -48,11 +48,9 @@ class Writer:
         self._jobs.put(job)
 
     def _stop(self) -> None:
-        """Wait for what is to be done; a further Ctrl-C drops all but the job at hand.
-
-        When this returns, nothing is written any more: another process may take over.
-        """
-        impatience: BaseException | None = None
+        """Wait for the jobs; a further Ctrl-C drops all but the one at work."""
+        interrupt: BaseException | None = None
+        # Not before the thread has ended may another process write into the folder.
         while True:
             try:
                 while self._thread.is_alive():
@@ -60,19 +58,23 @@ class Writer:
                     self._thread.join()
                 break
             except BaseException as error:
-                self._failed, impatience = True, error
-        if impatience is not None:
-            raise impatience
+                self._should_drop = True
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if not self._failed:
-                try:
-                    job()
-                except BaseException as error:
-                    self._error, self._failed = error, True
+            if self._should_drop:
+                continue
+            try:
+                job()
+            except BaseException as error:
+                self._error = error
+                self._should_drop = True
 
     def _raise_error(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
+        error = self._error
+        self._error = None
+        if error is not None:
             raise error

@@ -14,10 +14,8 @@ import keras
 import numpy as np
 
 from miha.data.arrays import Data, map_arrays
-from miha.data.feed import Fed, fed
-from miha.data.first import first_inputs
+from miha.data.feed import Fed, fed, first_inputs, to_tensor
 from miha.data.stream import Stream
-from miha.data.tensors import to_tensor
 from miha.records import Epoch, Genome, Mode, Snapshot
 from miha.space import Space
 from miha.trainer.exporter import Exporter

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from miha.data import arrays as data
+from miha.data.feed import to_tensor
 from miha.data.stream import Stream
-from miha.data.tensors import to_tensor
 from miha.errors import ArgumentError, first_line
 from miha.records import Mode
 from miha.space import OF_THE_LOSS, SearchSpace, Space, batch_size_bounds, values_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 import torch
 
 from miha.data.arrays import map_arrays
-from miha.errors import MihaWarning
 from miha.records import Epoch
 from miha.trainer.base import KerasTrainer, Kind, goes_on
+from miha.utils.warn import warn
 
 
 class TorchTrainer(KerasTrainer):
@@ -28,11 +27,9 @@ class TorchTrainer(KerasTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self._network.jit_compile:  # Only where the user asked for it.
-            warnings.warn(
+            warn(
                 f"`jit_compile=True` of {self._network.name!r} is not followed: on PyTorch, MIHA "
-                "compiles nothing. The weights are those of `fit` without it.",
-                MihaWarning,
-                stacklevel=2,
+                "compiles nothing. The weights are those of `fit` without it."
             )
 
     @property

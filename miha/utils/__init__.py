@@ -1,1 +1,1 @@
-"""What every room uses: JSON values, optional imports, checksums of code."""
+"""What every room uses: JSON values, optional imports, checksums of code, warnings."""

@@ -8,11 +8,13 @@ import sys
 
 
 def release() -> None:
-    """Give memory that is free back to the system, which glibc else keeps in pieces.
+    """Return free memory to the system; glibc would keep it in pieces.
 
     Measured on 60 clones of a network of 1.3 MB: the process grows by 41 MB without it, by 11 MB
     with it.
     """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # Other libraries have no such call.
-            ctypes.CDLL(None).malloc_trim(0)
+    if sys.platform != "linux":
+        return
+    # Other libraries than glibc have no such call.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -14,15 +14,16 @@ def plain(value: Any) -> Any:
     """Return a value as JSON can hold it: what it cannot hold becomes text."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted((plain(item) for item in value), key=repr)  # In every process alike.
-    if isinstance(value, (np.generic, np.ndarray)):
+    if isinstance(value, set | frozenset):
+        # The order of a set differs from process to process.
+        return sorted(map(plain, value), key=repr)
+    if isinstance(value, np.generic | np.ndarray):
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, bool | int | float | str | None):
         return value
     # Where an object lies in memory is no part of what it is.
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
@@ -34,4 +35,6 @@ def numbers(value: Any) -> Any:
         return {key: numbers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [numbers(item) for item in value]
-    return float(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return float(value)
+    return value

@@ -8,6 +8,10 @@ from typing import Any
 from miha.errors import MihaError
 
 
+class MissingPackageError(MihaError, ImportError):
+    """An optional package is not installed."""
+
+
 def need(module: str, extra: str) -> Any:
     """Import a module of an optional package.
 
@@ -16,18 +20,17 @@ def need(module: str, extra: str) -> Any:
         extra: The extra of MIHA that installs it.
 
     Raises:
-        MihaError: The package is not installed.
+        MissingPackageError: The package is not installed.
     """
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is not None and module.split(".")[0] != error.name.split(".")[0]:
-            raise  # The package is there, and lacks something itself.
+        missing = error.name
+        package, *_ = module.split(".")
+        # The package itself may be there, and lack another one.
+        if missing is not None and missing.split(".")[0] != package:
+            raise
         raise MissingPackageError(
-            f"The package {error.name!r} must be installed for this. Received: a Python without "
+            f"The package {missing!r} must be installed for this. Received: a Python without "
             f"it. Run: pip install 'miha[{extra}]'"
         ) from error
-
-
-class MissingPackageError(MihaError, ImportError):
-    """An optional package is not installed."""

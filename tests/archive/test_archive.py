@@ -12,6 +12,7 @@ import struct
 import tracemalloc
 import warnings
 import zipfile
+from functools import cache
 
 import pytest
 from fakes import GENOME, RICH, FakeTrainer, make_network
@@ -22,11 +23,13 @@ from miha.errors import ArchiveError
 from miha.records import Genome
 
 
+@cache
 def network_archive() -> bytes:
     trainer = FakeTrainer()
     return trainer.export(trainer.snapshot(), trainer.genome)
 
 
+@cache
 def packed() -> bytes:
     return pack(network_archive(), make_network(fitness=0.5).describe())
 

@@ -7,6 +7,7 @@ import json
 import struct
 import sys
 import threading
+from functools import cache
 
 import h5py
 import keras
@@ -25,7 +26,7 @@ from strangers import (
     members,
     named,
     packed,
-    small,
+    small_archive,
     write,
 )
 
@@ -224,6 +225,11 @@ HONEST = (
 )  # fmt: skip
 
 
+@cache
+def saved(make):
+    return archive(make())
+
+
 def values(model):
     return [np.asarray(keras.ops.convert_to_numpy(v)) for v in model.weights]
 
@@ -247,14 +253,14 @@ def test_a_network_that_is_not_compiled_loads(tmp_path):
 
 @pytest.mark.parametrize("make", [custom, own_function_loss])
 def test_custom_objects_must_be_passed(tmp_path, make):
-    path = write(tmp_path, packed(members(archive(make()))))
+    path = write(tmp_path, packed(members(saved(make))))
     with pytest.raises(ArchiveError, match="nor one of `custom_objects`"):
         miha.load(path)
 
 
 @pytest.mark.parametrize("member", [CONFIG, WEIGHTS])
 def test_an_archive_without_a_network_is_refused(tmp_path, member):
-    contents = members(archive(small()))
+    contents = members(small_archive())
     del contents[member]
     with pytest.raises(ArchiveError, match=f"must have the members.*{member}"):
         miha.load(write(tmp_path, packed(contents)))
@@ -270,7 +276,7 @@ def test_an_archive_without_a_network_is_refused(tmp_path, member):
     ],
 )
 def test_a_configuration_that_is_none_is_refused(tmp_path, text, rule):
-    contents = members(archive(small())) | {CONFIG: text}
+    contents = members(small_archive()) | {CONFIG: text}
     with pytest.raises(ArchiveError, match=rule):
         miha.load(write(tmp_path, packed(contents)))
 
@@ -322,7 +328,7 @@ def test_a_configuration_that_is_none_is_refused(tmp_path, text, rule):
 @pytest.mark.parametrize("place", ["layer", "activation", "wrapped", "metric", "argument", "odd"])
 @pytest.mark.parametrize("safe_mode", [True, False])
 def test_what_no_network_needs_is_refused_wherever_it_is(item, place, safe_mode):
-    config = json.loads(members(archive(small()))[CONFIG])
+    config = json.loads(members(small_archive())[CONFIG])
     if place == "layer":
         config["config"]["layers"].append(item)
     elif place == "activation":
@@ -403,7 +409,7 @@ def test_a_layer_that_would_be_called_on_values_is_refused(tmp_path, nodes):
         config["config"]["layers"][1]["inbound_nodes"] = nodes
 
     with pytest.raises(ArchiveError, match="must be called on other layers' outputs"):
-        miha.load(forged(tmp_path, change, nested()))
+        miha.load(forged(tmp_path, change, saved(nested)))
 
 
 def test_safe_mode_is_on_for_everything_but_false(tmp_path):
@@ -542,7 +548,7 @@ def test_a_network_of_endless_symbolic_tensors_is_refused(tmp_path):
         layer(config, 0)["config"]["batch_shape"] = [None, 10**9]
 
     with pytest.raises(ArchiveError, match="symbolic tensors"):
-        miha.load(forged(tmp_path, bomb, model))
+        miha.load(forged(tmp_path, bomb, archive(model)))
 
 
 # What the weights may be.

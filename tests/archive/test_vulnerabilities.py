@@ -28,7 +28,7 @@ from strangers import (
     members,
     named,
     packed,
-    small,
+    small_archive,
     write,
 )
 
@@ -63,7 +63,7 @@ def refused(path, reason, **how):
 
 
 def test_cve_2024_3660_a_lambda_layer_runs_only_if_the_caller_says_so(tmp_path, canary):
-    path = forged(tmp_path, model=with_lambda(canary))
+    path = forged(tmp_path, data=archive(with_lambda(canary)))
     refused(path, "holds a (Lambda layer|lambda), which can run code")
     assert not canary.exists()
     miha.load(path, safe_mode=False)
@@ -151,14 +151,14 @@ def test_cve_2025_9906_the_configuration_switches_safe_mode_off(tmp_path, canary
         node = {"args": [], "kwargs": {}}
         config["config"]["layers"].insert(0, {**switch, "name": "x", "inbound_nodes": [node]})
 
-    path = forged(tmp_path, change, with_lambda(canary))
+    path = forged(tmp_path, change, archive(with_lambda(canary)))
     refused(path, "'enable_unsafe_deserialization', which is neither|holds a (Lambda|lambda)")
     refused(forged(tmp_path, change), "'enable_unsafe_deserialization', which is neither")
     assert global_state.get_global_attribute("safe_mode_saving") is None
 
 
 def test_cve_2025_9906_safe_mode_is_on_here_even_where_keras_has_it_off(tmp_path, canary):
-    path = forged(tmp_path, model=with_lambda(canary))
+    path = forged(tmp_path, data=archive(with_lambda(canary)))
     keras.config.enable_unsafe_deserialization()
     try:
         refused(path, "holds a (Lambda layer|lambda), which can run code")
@@ -220,7 +220,7 @@ def test_cve_2025_12058_the_file_is_read_only_if_the_caller_says_so(tmp_path, mo
 
 def rewritten(change) -> bytes:
     """Return the weights of a small network, changed."""
-    buffer = io.BytesIO(members(archive(small()))[WEIGHTS])
+    buffer = io.BytesIO(members(small_archive())[WEIGHTS])
     with h5py.File(buffer, "r+") as file:
         values = file["layers/dense/vars"]
         shape = values["1"].shape
@@ -332,12 +332,12 @@ def test_cve_2026_12479_a_layer_named_like_a_path(tmp_path, canary, name):
 
 
 def test_cve_2026_12479_an_asset_outside_its_folder(tmp_path, canary):
-    contents = members(archive(small())) | {"assets/../../canary": b"stranger"}
+    contents = members(small_archive()) | {"assets/../../canary": b"stranger"}
     refused(write(tmp_path, packed(contents)), "'assets/../../canary' is none that")
 
 
 def test_cve_2026_12481_a_lambda_where_safe_mode_is_unset(tmp_path, canary):
-    path = forged(tmp_path, model=with_lambda(canary))
+    path = forged(tmp_path, data=archive(with_lambda(canary)))
     refused(path, "holds a (Lambda layer|lambda), which can run code", safe_mode=None)
 
 
@@ -384,7 +384,7 @@ def test_a_class_of_main_is_refused(tmp_path, canary, monkeypatch):
 
 @pytest.mark.parametrize("name", ["model.pkl", "assets.pkl", "__init__.py"])
 def test_a_pickle_or_a_module_is_refused(tmp_path, canary, name):
-    contents = members(archive(small())) | {name: pickle.dumps(Payload(canary))}
+    contents = members(small_archive()) | {name: pickle.dumps(Payload(canary))}
     refused(write(tmp_path, packed(contents)), f"'{name}' is none that")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import keras
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from sources import Listed, Pairs, dataset, in_hdf5, loader, mapped
 import miha
 from miha import MihaWarning, SearchSpace
 from miha.data.arrays import Data
-from miha.data.first import first_inputs, how_many
+from miha.data.feed import first_inputs, how_many
 from miha.data.indexed import Indexed
 from miha.data.opening import open_data
 from miha.data.stream import seed_of
@@ -45,11 +47,33 @@ def trained(trainer, epochs=2, batch_size=None):
 
 
 def assert_trained_alike(first, second, epochs=2, batch_size=None):
-    (ours, our_logs), (theirs, their_logs) = (
-        trained(trainer, epochs, batch_size) for trainer in (first, second)
-    )
+    """Train a trainer, and compare with another one, or with what became of one."""
+    ours, our_logs = trained(first, epochs, batch_size)
+    is_trained = isinstance(second, tuple)
+    theirs, their_logs = second if is_trained else trained(second, epochs, batch_size)
     assert_alike(ours, theirs)
     assert_logged_alike(our_logs, their_logs)
+
+
+@cache
+def trained_on_arrays(shuffle):
+    """Return what becomes of arrays in memory: first, and then with batches of another size."""
+    x, y = images(100)
+    trainer = trainer_of(dense(), x, y, shuffle=shuffle, validation_data=(x, y))
+    fingerprint = trainer.fingerprint
+    return fingerprint, trained(trainer), trained(trainer, batch_size=24)
+
+
+@cache
+def exchanged_on_arrays():
+    trainer = trainer_of(dense(), *images(100))
+    trainer.express(exchanged(trainer, "tanh"), "keep_function")
+    return trainer.snapshot()
+
+
+@cache
+def trained_on_pairs():
+    return trained(trainer_of(dense(), Pairs(*images(100))))
 
 
 def assert_alike(first, second):
@@ -82,9 +106,9 @@ def test_batches_of_any_source_train_as_the_same_arrays_do(kind, shuffle):
     x, y = images(100)
     source = REBATCHED[kind](x, y)
     ours = trainer_of(dense(), source, shuffle=shuffle, validation_data=source)
-    theirs = trainer_of(dense(), x, y, shuffle=shuffle, validation_data=(x, y))
-    assert_trained_alike(ours, theirs)
-    assert_trained_alike(ours, theirs, batch_size=24)
+    _, first, second = trained_on_arrays(shuffle)
+    assert_trained_alike(ours, first)
+    assert_trained_alike(ours, second, batch_size=24)
 
 
 LARGE = {
@@ -106,14 +130,11 @@ def test_arrays_larger_than_the_device_train_as_those_on_it(kind, tmp_path):
         trainer_of(dense(), *large, validation_data=tuple(large), room=room)
         for room in (10**9, 100)
     )
-    plain = trainer_of(dense(), x, y, validation_data=(x, y))
+    fingerprint, expected, _ = trained_on_arrays(True)
     assert set(held._sources) == {"train", "test"} == set(streamed._streams)
-    assert held.fingerprint == streamed.fingerprint == plain.fingerprint
-    expected = trained(plain)
+    assert held.fingerprint == streamed.fingerprint == fingerprint
     for trainer in (held, streamed):
-        snapshot, logs = trained(trainer)
-        assert_alike(snapshot, expected[0])
-        assert_logged_alike(logs, expected[1])
+        assert_trained_alike(trainer, expected)
 
 
 def test_activations_blend_over_an_epoch_however_many_parts_that_has(tmp_path):
@@ -193,7 +214,7 @@ def test_the_batches_of_a_pydataset_stay_as_they_are_and_their_order_is_drawn():
 def test_the_workers_of_a_pydataset_are_asked_for_its_batches(processes):
     x, y = images(100)
     parallel = Pairs(x, y, workers=2, use_multiprocessing=processes)
-    assert_trained_alike(trainer_of(dense(), parallel), trainer_of(dense(), Pairs(x, y)))
+    assert_trained_alike(trainer_of(dense(), parallel), trained_on_pairs())
 
 
 def test_a_pydataset_is_told_of_epochs_and_not_of_evaluations_on_training_data():
@@ -335,10 +356,9 @@ def test_an_activation_is_exchanged_for_streams_as_for_arrays(kind, tmp_path):
     """The exchange looks at the first samples, which are more than a stream's first part has."""
     x, y = images(100)
     source = LARGE[kind](tmp_path, x, y) if kind in LARGE else (REBATCHED[kind](x, y),)
-    ours, theirs = trainer_of(dense(), *source, room=100), trainer_of(dense(), x, y)
-    for trainer in (ours, theirs):
-        trainer.express(exchanged(trainer, "tanh"), "keep_function")
-    assert_alike(ours.snapshot(), theirs.snapshot())
+    trainer = trainer_of(dense(), *source, room=100)
+    trainer.express(exchanged(trainer, "tanh"), "keep_function")
+    assert_alike(trainer.snapshot(), exchanged_on_arrays())
 
 
 def test_a_dataset_is_not_told_of_an_epoch_when_its_first_samples_are_looked_at():

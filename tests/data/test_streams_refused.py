@@ -15,8 +15,8 @@ import miha
 from miha import ArgumentError, MihaError
 from miha.data.arrays import Data
 from miha.data.blocks import cut, shuffled
+from miha.data.feed import prefetched
 from miha.data.opening import open_data
-from miha.data.prefetch import prefetched
 
 
 def endless():

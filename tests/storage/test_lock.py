@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import socket
@@ -95,15 +96,20 @@ def test_a_folder_that_is_not_there_cannot_be_locked(tmp_path):
     assert not is_locked(tmp_path / "gone")
     with pytest.raises(StorageError, match="gone"), locked(tmp_path / "gone"):
         pass
+    assert not (tmp_path / "gone").exists()
 
 
-def test_a_disk_without_locks_is_told_and_used(tmp_path, monkeypatch):
-    def unsupported(descriptor, share):
-        raise OSError(errno.ENOLCK, "No locks available")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EIO])
+def test_a_disk_without_locks_is_told_and_used(tmp_path, monkeypatch, number):
+    def unsupported(descriptor, operation):
+        raise OSError(number, "No locks available")
 
-    monkeypatch.setattr("miha.storage.lock._take", unsupported)
+    monkeypatch.setattr("fcntl.flock", unsupported)
     with pytest.warns(MihaWarning, match="knows no locks"), locked(tmp_path):
-        pass
+        (tmp_path / "journal").write_text("entry")
+    with pytest.warns(MihaWarning, match="knows no locks"):
+        assert not is_locked(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "journal"}
 
 
 def test_readers_do_not_keep_a_run_from_beginning(tmp_path):
@@ -132,3 +138,48 @@ def test_a_lock_given_back_names_nobody(tmp_path):
     with locked(tmp_path):
         pass
     assert (tmp_path / ".lock").read_text() == ""
+
+
+def test_readers_do_not_take_each_other_for_a_run(tmp_path):
+    (tmp_path / ".lock").touch()
+    first = os.open(tmp_path / ".lock", os.O_RDONLY)
+    fcntl.flock(first, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    try:
+        assert not is_locked(tmp_path)
+    finally:
+        os.close(first)
+
+
+def test_a_thread_is_refused(tmp_path):
+    errors = []
+
+    def second():
+        try:
+            with locked(tmp_path):
+                pass
+        except RunLockedError as error:
+            errors.append(error)
+
+    with locked(tmp_path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    assert len(errors) == 1
+
+
+def test_threads_take_turns(tmp_path):
+    inside, most = [], []
+
+    def turn():
+        for _ in range(20):
+            with taking_turns(tmp_path / "turns"):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=turn) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 60

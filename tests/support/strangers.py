@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,24 @@ def small() -> keras.Model:
     return model
 
 
+@cache
+def small_archive() -> bytes:
+    """Return what Keras writes of a small network; saving it takes longer than most tests."""
+    return archive(small())
+
+
 def forged(
     folder: Path,
     change: Callable[[Any], Any] = lambda config: None,
-    model: keras.Model | None = None,
+    data: bytes | None = None,
     weights: bytes | None = None,
 ) -> Path:
-    """Write an archive whose configuration or weights a stranger has changed."""
-    contents = members(archive(model or small()))
+    """Write an archive whose configuration or weights a stranger has changed.
+
+    Args:
+        data: What Keras writes of a network; by default the small one.
+    """
+    contents = members(small_archive() if data is None else data)
     config = json.loads(contents[CONFIG])
     change(config)
     contents[CONFIG] = json.dumps(config).encode()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import keras
 
-from miha.errors import ArgumentError, MihaWarning
+from miha.errors import ArgumentError
 from miha.space import SearchSpace
 from miha.trainer.genes import activations as surgery
 from miha.trainer.genes.activations import Slot
 from miha.trainer.network import copies
 from miha.trainer.network import custom_layers as custom
+from miha.utils.warn import warn
 
 
 def choose_slots(
@@ -180,4 +180,4 @@ def _warn_of_unknown_outputs(plain: keras.Model, slots: list[Slot]) -> None:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, MihaWarning, stacklevel=6)
+    warn(text)

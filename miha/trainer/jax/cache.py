@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import jax
+import platformdirs
 
 VARIABLE = "MIHA_CACHE_DIR"
 """Names the folder instead; set but empty, nothing is kept."""
@@ -28,7 +27,8 @@ def keep_programs() -> None:
     folder = cache_folder()
     if jax.config.jax_compilation_cache_dir is not None or folder is None:
         return
-    with contextlib.suppress(OSError):  # Where nothing can be written, nothing is kept.
+    # Where nothing can be written, nothing is kept.
+    with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _is_private(folder):
             _keep_in(folder)
@@ -39,28 +39,24 @@ def cache_folder() -> Path | None:
     if VARIABLE in os.environ:
         named = os.environ[VARIABLE]
         return Path(named) if named else None
-    home = Path.home()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return base / "miha" / "jax"
+    return platformdirs.user_cache_path("miha", appauthor=False, opinion=False) / "jax"
 
 
 def _is_private(folder: Path) -> bool:
-    """Tell whether the user alone can write there: what is found there is run."""
+    """Return whether the user alone can write there, because what is found there is run."""
     if not os.access(folder, os.W_OK):
         return False
+    if not hasattr(os, "getuid"):
+        return True
     found = folder.stat()
-    return not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+    can_others_write = found.st_mode & 0o022
+    return found.st_uid == os.getuid() and not can_others_write
 
 
 def _keep_in(folder: Path) -> None:
-    # JAX deletes old programs with the help of that package only.
-    if jax.config.jax_compilation_cache_max_size == -1 and find_spec("filelock"):
+    # What the user has set stays: these are the defaults of JAX.
+    if jax.config.jax_compilation_cache_max_size == -1:
         jax.config.update("jax_compilation_cache_max_size", MOST_BYTES)
-    if jax.config.jax_persistent_cache_min_compile_time_secs == 1.0:  # JAX' default.
+    if jax.config.jax_persistent_cache_min_compile_time_secs == 1.0:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
     jax.config.update("jax_compilation_cache_dir", str(folder))

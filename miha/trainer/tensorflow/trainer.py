@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from miha.errors import MihaWarning
 from miha.records import Epoch
 from miha.trainer.base import KerasTrainer, Kind, goes_on
 from miha.trainer.genes.optimizers import name_of
@@ -25,6 +23,7 @@ from miha.trainer.protocol import Way
 from miha.trainer.tensorflow.lookup import GraphNumber
 from miha.trainer.tensorflow.loops import Step, leaves, loop_over, mapped, xla_loop_over
 from miha.trainer.transitions.blended import Blend
+from miha.utils.warn import warn
 
 MEASURED = 64
 """Steps that are taken to measure which way is the faster one."""
@@ -115,11 +114,9 @@ class TensorFlowTrainer(KerasTrainer):
             return False
         slow = self._slow()
         if slow:
-            warnings.warn(
+            warn(
                 f"`jit_compile=True` of {network.name!r} is not followed: {slow}, and each genome "
-                "needs a program of its own. The weights are those of `fit` without it.",
-                MihaWarning,
-                stacklevel=2,
+                "needs a program of its own. The weights are those of `fit` without it."
             )
         return not slow
 
@@ -129,7 +126,7 @@ class TensorFlowTrainer(KerasTrainer):
         if obstacle is None:
             self._xla_from = epochs
         else:  # The run was begun where there was none: its data was held, say.
-            warnings.warn(f"XLA is not used as before: {obstacle}.", MihaWarning, stacklevel=2)
+            warn(f"XLA is not used as before: {obstacle}.")
 
     def measure_xla(self) -> dict[str, float]:
         """See `XlaTrainer`."""

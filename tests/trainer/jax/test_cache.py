@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 
 import jax
+import platformdirs
 import pytest
 from paths import SUPPORT
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows, get_win_folder_from_env_vars
 
 from miha.trainer.jax.cache import cache_folder, keep_programs
 
@@ -34,21 +38,21 @@ def setting(monkeypatch):
 @pytest.mark.parametrize(
     ("platform", "variables", "expected"),
     [
-        ("linux", {}, "home/.cache/miha/jax"),
-        ("linux", {"XDG_CACHE_HOME": "caches"}, "caches/miha/jax"),
-        ("darwin", {}, "home/Library/Caches/miha/jax"),
-        ("win32", {"LOCALAPPDATA": "local"}, "local/miha/jax"),
-        ("linux", {"MIHA_CACHE_DIR": "mine"}, "mine"),
-        ("linux", {"MIHA_CACHE_DIR": ""}, None),
+        (Unix, {}, "/home/.cache/miha/jax"),
+        (Unix, {"XDG_CACHE_HOME": "/caches"}, "/caches/miha/jax"),
+        (MacOS, {}, "/home/Library/Caches/miha/jax"),
+        (Windows, {"LOCALAPPDATA": "local"}, "local/miha/jax"),
+        (Unix, {"MIHA_CACHE_DIR": "mine"}, "mine"),
+        (Unix, {"MIHA_CACHE_DIR": ""}, None),
     ],
 )
 def test_the_folder_is_the_platforms_or_the_users(monkeypatch, platform, variables, expected):
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "MIHA_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
+    for name, value in ({"HOME": "/home"} | variables).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(Path, "home", lambda: Path("home"))
+    monkeypatch.setattr(platformdirs, "PlatformDirs", platform)
+    monkeypatch.setattr("platformdirs.windows.get_win_folder", get_win_folder_from_env_vars)
     assert cache_folder() == (None if expected is None else Path(expected))
 
 
