@@ -1,9 +1,9 @@
-"""Activations exchanged such that a network's function is kept, as far as it can be.
+"""Exchange activations and keep a network's function, as far as that is possible.
 
 An exchanged activation is a shock, which a trial of a few epochs punishes. So for each channel
-scales a, b and offsets s, c are sought with ``b g(a z + s) + c`` close to ``f(z)`` on a batch of
-pre-activations z: a and s are folded into the layer that makes z, b and c into those that read
-the activation.
+a search finds scales a, b and offsets s, c with ``b g(a z + s) + c`` close to ``f(z)`` on a batch
+of pre-activations z. The layer that makes z takes up a and s, and those that read the activation
+take up b and c.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from miha.trainer.genes.activations import Slot, Switch
+from miha.trainer.genes.activations import ActivationSwitch, Slot
 from miha.trainer.network.layer_graph import Graph, Layer, Surroundings
 from miha.trainer.transitions.rescaled import Rescaling
 
@@ -27,7 +27,7 @@ SHIFTS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """Candidates for a, and for s in standard deviations of ``a z``."""
 
 MOST_ROWS = 2048
-"""Pre-activations of a channel that are looked at."""
+"""Pre-activations of a channel that are read."""
 
 LARGEST = 10.0
 """The largest b, and its reciprocal the smallest: a network with others hardly trains."""
@@ -53,14 +53,13 @@ class Fit:
 def exchange(
     network: keras.Model,
     slots: Mapping[str, Slot],
-    switches: Mapping[str, Switch],
+    switches: Mapping[str, ActivationSwitch],
     wanted: Mapping[str, str],
     x: Any,
 ) -> None:
     """Exchange activations and keep a network's function, where its graph allows it.
 
-    Where the outputs end up further from what they were than by the plain exchange, that one is
-    made.
+    The plain exchange is made where it keeps the outputs closer to what they were.
 
     Args:
         network: The live network.
@@ -69,16 +68,20 @@ def exchange(
         wanted: The activation that each slot is to hold.
         x: Some inputs, as tensors.
     """
-    names = [name for name in wanted if switches[name].chosen != wanted[name]]
-    before, inputs = _watched(network, {name: switches[name] for name in names}, x)
+    changing = {name: switches[name] for name in wanted if switches[name].chosen != wanted[name]}
+    before, inputs = _watched(network, changing, x)
     folds = _folds(network, slots, switches, wanted, inputs)
-    for name in names:
-        switches[name].choose(wanted[name])
+
+    for name, switch in changing.items():
+        switch.choose(wanted[name])
     plain = _distance(network, x, before)
+
     rescaling = Rescaling(network.optimizer)
-    for around, found in folds:
-        _fold(around, found, rescaling)
-    if not _distance(network, x, before) < plain:
+    for around, fit in folds:
+        _fold(around, fit, rescaling)
+    # A distance that is not a number is not closer either.
+    is_closer = _distance(network, x, before) < plain
+    if not is_closer:
         rescaling.undo()
 
 
@@ -98,39 +101,44 @@ def _around(graph: Graph, slot: Slot) -> Surroundings | None:
 
 
 def _watched(
-    network: keras.Model, switches: Mapping[str, Switch], x: Any
+    network: keras.Model, switches: Mapping[str, ActivationSwitch], x: Any
 ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
     """Return a network's outputs, and the pre-activations that each slot is given, as rows."""
     for switch in switches.values():
         switch.seen = []
+
     try:
         outputs = _outputs(network, x)
-        seen = {name: switch.seen or [] for name, switch in switches.items()}
-        once = {name: calls[0] for name, calls in seen.items() if len(calls) == 1}
-        return outputs, {name: _rows(value) for name, value in once.items() if _is_known(value)}
+        rows = {}
+        for name, switch in switches.items():
+            seen = switch.seen or []
+            if len(seen) == 1 and _has_values(seen[0]):
+                rows[name] = _rows(seen[0])
+        return outputs, rows
     finally:
         for switch in switches.values():
             switch.seen = None
 
 
 def _outputs(network: keras.Model, x: Any) -> list[np.ndarray]:
-    found = keras.tree.flatten(network(x, training=False))
-    return [np.asarray(keras.ops.convert_to_numpy(y), "float64") for y in found]
+    outputs = keras.tree.flatten(network(x, training=False))
+    return [np.asarray(keras.ops.convert_to_numpy(output), "float64") for output in outputs]
 
 
-def _is_known(seen: Any) -> bool:
-    """Tell whether a tensor has values: inside a loop that a backend compiles it has none."""
+def _has_values(tensor: Any) -> bool:
+    """Return whether a tensor has values: inside a loop that a backend compiles it has none."""
     try:
-        keras.ops.convert_to_numpy(seen)
+        keras.ops.convert_to_numpy(tensor)
     except Exception:  # Each backend has an error of its own.
         return False
     return True
 
 
-def _rows(seen: Any) -> np.ndarray:
-    values = np.asarray(keras.ops.convert_to_numpy(seen), "float32")
+def _rows(tensor: Any) -> np.ndarray:
+    values = np.asarray(keras.ops.convert_to_numpy(tensor), "float32")
     rows = values.reshape(-1, values.shape[-1])
-    return rows[:: max(1, len(rows) // MOST_ROWS)]
+    stride = max(1, len(rows) // MOST_ROWS)
+    return rows[::stride]
 
 
 def _distance(network: keras.Model, x: Any, before: list[np.ndarray]) -> float:
@@ -141,29 +149,34 @@ def _distance(network: keras.Model, x: Any, before: list[np.ndarray]) -> float:
 def _folds(
     network: keras.Model,
     slots: Mapping[str, Slot],
-    switches: Mapping[str, Switch],
+    switches: Mapping[str, ActivationSwitch],
     wanted: Mapping[str, str],
     inputs: Mapping[str, np.ndarray],
 ) -> list[tuple[Surroundings, Fit]]:
-    """Return what is to be folded where, for every slot whose surroundings allow it."""
-    graph, found = Graph(network), []
+    """Return what to fold where, for every slot whose surroundings allow it."""
+    graph = Graph(network)
+    found = []
     for name, rows in inputs.items():
         around = _around(graph, slots[name])
-        if around is not None:
-            old, new = (_numpy(switches[name], n) for n in (switches[name].chosen, wanted[name]))
-            found.append((around, fitted(old, new, rows, *_freedoms(around))))
+        if around is None:
+            continue
+        switch = switches[name]
+        old = _on_arrays(switch, switch.chosen)
+        new = _on_arrays(switch, wanted[name])
+        shifts = _has_offset(around.source)
+        offsets = all(_has_offset(reader) for reader in around.readers)
+        found.append((around, fitted(old, new, rows, shifts, offsets)))
     return found
 
 
-def _numpy(switch: Switch, name: str) -> Function:
+def _on_arrays(switch: ActivationSwitch, name: str) -> Function:
+    """Return an activation as a function of arrays."""
     function = switch.functions[switch.options.index(name)]
-    return lambda z: np.asarray(keras.ops.convert_to_numpy(function(keras.ops.array(z))))
 
+    def on_arrays(z: np.ndarray) -> np.ndarray:
+        return np.asarray(keras.ops.convert_to_numpy(function(keras.ops.array(z))))
 
-def _freedoms(around: Surroundings) -> tuple[bool, bool]:
-    """Tell whether the source can shift, and whether every reader can take an offset."""
-    source, *readers = (_has_offset(layer) for layer in (around.source, *around.readers))
-    return source, all(readers)
+    return on_arrays
 
 
 def _has_offset(layer: Layer) -> bool:
@@ -185,18 +198,21 @@ def fitted(old: Function, new: Function, z: np.ndarray, shifts: bool, offsets: b
     Returns:
         The best of each channel.
     """
-    target, spread = old(z), z.std(0) + 1e-6
-    best, least = None, np.full(z.shape[1], np.inf)
+    target = old(z)
+    spread = z.std(0) + 1e-6
     # The plain exchange first: nothing else is taken where nothing else is better.
-    candidates = sorted(
-        product(SCALES, SHIFTS if shifts else (0.0,)), key=lambda c: c != (1.0, 0.0)
-    )
-    for a, s in candidates:
-        found = _least_squares(target, new(a * z + s * a * spread), offsets)
-        values = np.stack([np.full_like(least, a), s * a * spread, *found[:2]])
-        is_better = found[2] < 0.999 * least
+    candidates = list(product(SCALES, SHIFTS if shifts else (0.0,)))
+    candidates.sort(key=lambda candidate: candidate != (1.0, 0.0))
+
+    best = None
+    least = np.full(z.shape[1], np.inf)
+    for scale, deviations in candidates:
+        shift = deviations * scale * spread
+        factor, offset, error = _least_squares(target, new(scale * z + shift), offsets)
+        values = np.stack([np.full_like(least, scale), shift, factor, offset])
+        is_better = error < 0.999 * least
         best = values if best is None else np.where(is_better, values, best)
-        least = np.where(is_better, found[2], least)
+        least = np.where(is_better, error, least)
     return Fit(*np.asarray(best, "float32"))
 
 
@@ -204,12 +220,16 @@ def _least_squares(
     target: np.ndarray, values: np.ndarray, offsets: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return b, c and the mean squared error of ``b values + c`` as a target, for each channel."""
-    means = (values.mean(0), target.mean(0)) if offsets else (0.0, 0.0)
-    centred, wanted = values - means[0], target - means[1]
+    mean = values.mean(0) if offsets else 0.0
+    target_mean = target.mean(0) if offsets else 0.0
+    centred = values - mean
+    wanted = target - target_mean
+
     factor = (centred * wanted).mean(0) / ((centred**2).mean(0) + 1e-12)
     factor = np.clip(factor, 1 / LARGEST, LARGEST)
+    offset = target_mean - factor * mean
     error = ((factor * centred - wanted) ** 2).mean(0)
-    return factor, means[1] - factor * means[0], error
+    return factor, offset, error
 
 
 def _fold(around: Surroundings, fit: Fit, rescaling: Rescaling) -> None:
@@ -224,9 +244,12 @@ def _scale_outputs(
 ) -> None:
     """Let a layer give ``scale * output + shift``."""
     if isinstance(layer, keras.layers.BatchNormalization):
-        weight, offset = layer.gamma, layer.beta
+        weight = layer.gamma
+        offset = layer.beta
     else:
-        weight, offset = layer.kernel, layer.bias if layer.use_bias else None
+        weight = layer.kernel
+        offset = layer.bias if layer.use_bias else None
+
     rescaling.apply(weight, scale)
     if offset is not None:
         rescaling.apply(offset, scale, shift)
@@ -240,11 +263,17 @@ def _scale_inputs(
         rescaling.apply(layer.moving_mean, 1 / factor, -offset / factor)
         rescaling.apply(layer.moving_variance, 1 / factor**2)
         return
-    shape, channels = tuple(layer.kernel.shape), len(factor)
+
     # After a Flatten, the channels are the fastest of a Dense layer's inputs.
-    parts = (-1, channels, shape[-1])
+    shape = tuple(layer.kernel.shape)
+    channels = len(factor)
+    outputs = shape[-1]
+    repeats = np.prod(shape) // channels // outputs
+
     if layer.use_bias:
-        kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel)).reshape(parts)
-        rescaling.apply(layer.bias, np.float32(1), np.einsum("pco,c->o", kernel, offset))
-    spread = np.broadcast_to(factor[:, None], (np.prod(shape) // channels // shape[-1], *parts[1:]))
-    rescaling.apply(layer.kernel, spread.reshape(shape))
+        kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel))
+        by_channel = kernel.reshape(-1, channels, outputs)
+        rescaling.apply(layer.bias, np.float32(1), np.einsum("pco,c->o", by_channel, offset))
+
+    scale = np.broadcast_to(factor[:, None], (repeats, channels, outputs))
+    rescaling.apply(layer.kernel, scale.reshape(shape))

@@ -1,0 +1,196 @@
+"""Which activations and which noise of a network may mutate: those that an archive can hold."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+
+from miha.errors import ArgumentError, MihaWarning
+from miha.space import SearchSpace
+from miha.trainer.genes.activations import Slot, mark_outputs
+from miha.trainer.network import copies
+from miha.trainer.network.layer_tree import output_layers
+from miha.trainer.network.survey import Survey
+
+MARK = 0.0123
+"""An amount of noise that nobody gives a layer."""
+
+
+def choose_slots(
+    plain: Survey, space: SearchSpace, x: Any, named: Sequence[str] | None = None
+) -> dict[int, str]:
+    """Choose the slots that may mutate: those that the user names, or all but the outputs'.
+
+    Args:
+        plain: A copy of the user's network.
+        space: The user's wishes.
+        x: A few inputs.
+        named: Names of slots to choose, whatever the user's wishes.
+
+    Returns:
+        Place of each slot in the network, and its name. Only the place is sure: copies of a
+        subclassed network give their layers other names.
+
+    Raises:
+        ArgumentError: A layer was named that has no slot.
+    """
+    slots = _wanted(plain, space, named)
+    names = {slot.name for slot in slots}
+    wanted = {i: slot.name for i, slot in enumerate(plain.slots) if slot.name in names}
+
+    archived = _archived(plain, wanted, x) if wanted else set()
+    lost = [name for place, name in wanted.items() if place not in archived]
+    if lost:
+        _warn(
+            f"The activations of {lost} do not "
+            f"mutate: the configuration of {type(plain.network).__name__} does not tell them one "
+            "by one, so that an archive could not hold them. Let `get_config` return each to "
+            "change that."
+        )
+    return {place: name for place, name in wanted.items() if place in archived}
+
+
+def _wanted(plain: Survey, space: SearchSpace, named: Sequence[str] | None) -> list[Slot]:
+    """Return the slots that the user or a schedule asks for."""
+    if named is not None:
+        return [_exactly(name, plain.slots) for name in named]
+
+    if space.layers is not None:
+        found: list[Slot] = []
+        for name in space.layers:
+            found += _named(name, plain.slots)
+        return found
+
+    outputs = output_layers(plain.network)
+    if outputs is None and plain.slots:
+        _warn(
+            f"No activation mutates: which layer of {type(plain.network).__name__} gives its "
+            "output cannot be told. Name the layers that may mutate: "
+            "space=miha.SearchSpace(layers=[...])."
+        )
+    slots = mark_outputs(plain.slots, outputs)
+    return [slot for slot in slots if slot.is_chosen_by_default]
+
+
+def _named(name: str, slots: list[Slot]) -> list[Slot]:
+    by_layer = [slot for slot in slots if slot.layer.name == name]
+    found = by_layer or [slot for slot in slots if slot.name == name]
+    if not found:
+        raise ArgumentError(
+            "`layers` must name layers with an elementwise activation. "
+            f"Received: {name!r}. The network has {[slot.name for slot in slots]}."
+        )
+    return found
+
+
+def _exactly(name: str, slots: list[Slot]) -> Slot:
+    for slot in slots:
+        if slot.name == name:
+            return slot
+    raise ArgumentError(
+        "The network must have a layer with an activation for each that the schedule names. "
+        f"Received: {name!r}, where the network has {[slot.name for slot in slots]}. "
+        "Build the network as it was in the run that the schedule is of."
+    )
+
+
+def _archived(plain: Survey, wanted: dict[int, str], x: Any) -> set[int]:
+    """Return the places of the slots that an archive holds as they are trained."""
+    if plain.has_custom_layers:
+        before = copies.call(plain.network, x)
+        return {place for place in wanted if _is_archived(plain, wanted, place, x, before)}
+
+    # Each of Keras' own layers archives its activation: one look at all of them is enough.
+    slots = plain.slots_at(wanted)
+    with _marked(slots) as marks:
+        twin = _rebuilt(plain)
+    found = [twin.slots[place].own_name for place in wanted]
+    return {place for place, name, mark in zip(wanted, found, marks, strict=True) if name == mark}
+
+
+def _is_archived(
+    plain: Survey, wanted: dict[int, str], place: int, x: Any, before: list[Any]
+) -> bool:
+    """Return whether a mark in one slot changes the outputs, and a rebuilt network's alike."""
+    expected = {place: plain.slots[place].own_name for place in wanted}
+    with _marked([plain.slots[place]]) as marks:
+        marked = copies.call(plain.network, x)
+        twin = _rebuilt(plain)
+    expected[place] = marks[0]
+
+    found = {place: twin.slots[place].own_name for place in wanted}
+    if found != expected or copies.is_same(marked, before):
+        return False
+    return copies.is_same(copies.call(twin.network, x), marked)
+
+
+def _rebuilt(plain: Survey) -> Survey:
+    twin = copies.rebuild(plain.network, plain.custom_objects)
+    return Survey(twin, plain.custom_objects)
+
+
+@contextlib.contextmanager
+def _marked(slots: list[Slot]) -> Iterator[list[str]]:
+    """Give slots another activation than their own for a while; yield its names."""
+    marks = ["relu" if slot.own_name == "tanh" else "tanh" for slot in slots]
+    for slot, mark in zip(slots, marks, strict=True):
+        slot.put(keras.activations.get(mark))
+    try:
+        yield marks
+    finally:
+        for slot in slots:
+            slot.put(None)
+
+
+def choose_noise(plain: Survey) -> dict[int, str]:
+    """Choose the layers whose noise may mutate: those whose amount an archive holds.
+
+    Args:
+        plain: A copy of the user's network.
+
+    Returns:
+        Place of each among all that add noise, and its name.
+    """
+    if not plain.noise:
+        return {}
+
+    names = {place: noise.name for place, noise in enumerate(plain.noise)}
+    marks = [MARK + place / 10_000 for place in names]
+    archived = _archived_amounts(plain, marks)
+    if archived == marks:
+        return names
+
+    # The noise in an attention layer, say, goes by the configuration of that layer.
+    chosen = {}
+    for place, name in names.items():
+        found = _archived_amounts(plain, _with_mark(marks, place))
+        if found == _with_mark(archived, place):
+            chosen[place] = name
+    return chosen
+
+
+def _archived_amounts(plain: Survey, amounts: list[float]) -> list[float]:
+    """Return the amounts that an archive holds when the network has the given ones."""
+    own = [noise.amount for noise in plain.noise]
+    for noise, amount in zip(plain.noise, amounts, strict=True):
+        noise.put(amount)
+
+    twin = copies.reload(plain.network, plain.custom_objects)
+    for noise, amount in zip(plain.noise, own, strict=True):
+        noise.put(amount)
+    return [noise.amount for noise in Survey(twin).noise]
+
+
+def _with_mark(amounts: list[float], place: int) -> list[float]:
+    """Return amounts with another mark at one place."""
+    changed = list(amounts)
+    changed[place] = 2 * MARK
+    return changed
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, MihaWarning, stacklevel=6)

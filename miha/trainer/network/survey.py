@@ -1,0 +1,95 @@
+"""One look at a network: its layers, slots and noise, and the copies that are made of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import keras
+
+from miha.trainer.genes.activations import Slot, slots_among
+from miha.trainer.genes.losses import LossSlot, find_loss
+from miha.trainer.genes.noise import Noise, noise_among, noise_at
+from miha.trainer.network import copies
+from miha.trainer.network.custom_layers import custom_objects, is_custom
+from miha.trainer.network.keras_internals import flat_layers
+from miha.trainer.network.layer_tree import Place, walk
+
+
+class Survey:
+    """What is to be known of a network; each part is found once, when it is first asked for.
+
+    Args:
+        network: A network; built, where its slots, its noise or copies are asked for.
+        known: Its custom objects, where they are known already.
+    """
+
+    def __init__(self, network: keras.Model, known: dict[str, Any] | None = None) -> None:
+        self.network = network
+        self._known = known
+
+    @cached_property
+    def layers(self) -> list[Any]:
+        """The network and all layers in it, in Keras' order."""
+        return flat_layers(self.network)
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """All layers with their paths, parents first."""
+        return list(walk(self.network))
+
+    @cached_property
+    def slots(self) -> list[Slot]:
+        """All activation slots, as they were at first."""
+        return slots_among(self.places)
+
+    @cached_property
+    def noise(self) -> list[Noise]:
+        """All layers that add noise."""
+        return noise_among(self.places)
+
+    @cached_property
+    def loss(self) -> LossSlot | None:
+        """The loss that may mutate; ask after a step, since Keras makes it there."""
+        return find_loss(self.network)
+
+    @cached_property
+    def custom_objects(self) -> dict[str, Any]:
+        """Classes and functions of the user's, by name.
+
+        Raises:
+            ArgumentError: See `custom_layers.custom_objects`.
+        """
+        return custom_objects(self.network) if self._known is None else self._known
+
+    @cached_property
+    def has_custom_layers(self) -> bool:
+        """Whether somebody else than Keras wrote the configuration of a layer."""
+        return any(is_custom(type(layer)) for layer in self.layers)
+
+    def slots_at(self, chosen: dict[int, str]) -> list[Slot]:
+        """Return the slots at some places, under the names that they have in the network."""
+        return [replace(self.slots[place], name=name) for place, name in chosen.items()]
+
+    def noise_at(self, chosen: dict[int, str]) -> list[Noise]:
+        """Return the noise at some places, ready to take any amount, under the given names."""
+        return noise_at(self.noise, chosen)
+
+    @cached_property
+    def archive(self) -> bytes:
+        """The Keras v3 archive of the network, as it was when it was first asked for.
+
+        Raises:
+            ArgumentError: The network cannot be serialised; the message names the part.
+        """
+        return copies.serialize(self.network, self.custom_objects)
+
+    def copy(self) -> Survey:
+        """Return an equal network, seed and optimizer states included.
+
+        Raises:
+            ArgumentError: The network does not survive being saved and loaded.
+        """
+        twin = copies.copy(self.network, self.custom_objects, self.archive)
+        return Survey(twin, self.custom_objects)
