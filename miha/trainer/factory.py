@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from keras import Model
 
 from miha.data import arrays as data
 from miha.data.stream import Stream
@@ -36,6 +37,12 @@ from miha.trainer.transitions.fresh import FreshValues
 Source = data.Data | Stream
 """Training or validation data."""
 
+Batch = tuple[Any, ...]
+"""Inputs, targets and weights of a few samples."""
+
+Metrics = dict[str, Mode | None]
+"""Names of logged values, and the direction in which each is better."""
+
 TRAINERS = {
     "tensorflow": ("tensorflow.trainer", "TensorFlowTrainer"),
     "jax": ("jax.trainer", "JaxTrainer"),
@@ -49,7 +56,7 @@ TRAINERS = {
 
 
 def make_trainer(
-    model: keras.Model,
+    model: Model,
     training: Source,
     validation: Source | None,
     batch_size: int,
@@ -101,17 +108,22 @@ def make_trainer(
     chosen = _choose(copied, space, slots_named)
     parts = _parts(copied.live, chosen, genes)
     sizes = _Sizes(batch_size, training.samples, multiple)
-    resolved = _resolve(_for_batches(space, training), copied.live.network, parts, sizes, genes)
+    space = _for_batches(space, training)
+    resolved = _resolve(space, copied.live.network, parts, sizes, genes)
 
     evaluation, prefix = _evaluation(training, validation, evaluate_training)
     metrics = dict(copied.metrics)
     if evaluation is not None:
-        metrics |= {prefix + name: mode for name, mode in copied.metrics.items()}
+        for name, mode in copied.metrics.items():
+            metrics[prefix + name] = mode
 
-    exporter = _exporter(copied.plain, chosen, parts.loss)
-    fresh = FreshValues(copied.plain.network, copied.batch[0], copied.plain.custom_objects)
-    mirror = _exporter(_mirror(copied, kind), chosen, parts.loss) if with_mirror else None
-    known = original.custom_objects if copied.built is original else None
+    plain = copied.plain
+    exporter = _exporter(plain, chosen, parts.loss)
+    fresh = FreshValues(plain.network, copied.batch[0], plain.custom_objects)
+    mirror = None
+    if with_mirror:
+        mirror = _exporter(_mirror(copied, kind), chosen, parts.loss)
+
     with _scope(model):
         return kind(
             network=copied.live.network,
@@ -125,12 +137,23 @@ def make_trainer(
             metrics=metrics,
             exporter=exporter,
             fresh=fresh,
-            fingerprint=fingerprint(copied.built.network, training, validation, known),
+            fingerprint=_fingerprint(original, copied.built, training, validation),
             mirror=mirror,
         )
 
 
-def _trainer_class(model: keras.Model) -> type[KerasTrainer]:
+def _fingerprint(
+    original: Survey,
+    built: Survey,
+    training: Source,
+    validation: Source | None,
+) -> dict[str, str]:
+    # A copy that was built of a network without weights has other functions in it.
+    known = original.custom_objects if built is original else None
+    return fingerprint(built.network, training, validation, known)
+
+
+def _trainer_class(model: Model) -> type[KerasTrainer]:
     """Return the trainer for a network on the backend that Keras runs on."""
     backend = keras.backend.backend()
     if backend not in TRAINERS:
@@ -146,16 +169,17 @@ def _trainer_class(model: keras.Model) -> type[KerasTrainer]:
     return found
 
 
-def _scope(model: keras.Model) -> Any:
+def _scope(model: Model) -> Any:
     """Return what the trained copy is made in: the strategy that the user's was made in."""
     strategy = strategy_of(model)
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
-def _batch(training: Source) -> tuple[Any, ...]:
+def _batch(training: Source) -> Batch:
     """Return a few samples, as the tensors that a step takes."""
     few = training.few()
-    return tuple(data.map_arrays(to_tensor, part) for part in (few.x, few.y, few.sample_weight))
+    parts = (few.x, few.y, few.sample_weight)
+    return tuple(data.map_arrays(to_tensor, part) for part in parts)
 
 
 def _evaluation(
@@ -181,18 +205,24 @@ class _Copies:
 
     built: Survey
     live: Survey
-    metrics: dict[str, Mode | None]
+    metrics: Metrics
     plain: Survey
-    batch: tuple[Any, ...]
+    batch: Batch
 
 
-def _copy(original: Survey, kind: type[KerasTrainer], batch: tuple[Any, ...], seed: int) -> _Copies:
+def _copy(
+    original: Survey,
+    kind: type[KerasTrainer],
+    batch: Batch,
+    seed: int,
+) -> _Copies:
     """Copy the user's network, and find out what a copy logs."""
     model = original.network
     known = original.custom_objects
     built = original
     if not model.built:
-        built = Survey(copies.build_from(model, batch[0], seed, known), known)
+        twin = copies.build_from(model, batch[0], seed, known)
+        built = Survey(twin, known)
 
     with _scope(model):
         live = built.copy()
@@ -212,14 +242,17 @@ def _mirror(copied: _Copies, kind: type[KerasTrainer]) -> Survey:
 
 
 def _probe(
-    network: keras.Model, batch: tuple[Any, ...], kind: type[KerasTrainer]
-) -> dict[str, Mode | None]:
+    network: Model,
+    batch: Batch,
+    kind: type[KerasTrainer],
+) -> Metrics:
     """Take a test step, to learn what is logged and whether network and data fit together."""
     try:
         with copies.untouched(network):
             logs = kind.probe(network, keras.utils.pack_x_y_sample_weight(*batch))
     except Exception as error:
-        shapes = [tuple(array.shape) for array in keras.tree.flatten(batch) if array is not None]
+        arrays = keras.tree.flatten(batch)
+        shapes = [tuple(array.shape) for array in arrays if array is not None]
         raise ArgumentError(
             f"The network must accept the data. Received: the first samples, of shapes {shapes}, "
             f"on which {network.name!r} fails: {first_line(error)} Check the shapes of `x` and "
@@ -228,11 +261,14 @@ def _probe(
 
     network.reset_metrics()
     # A vector (the F1 score of each class, say) can be logged but not monitored.
-    names = [name for name, value in logs.items() if np.ndim(value) == 0]
-    return {name: _mode(network, name) for name in names}
+    metrics = {}
+    for name, value in logs.items():
+        if np.ndim(value) == 0:
+            metrics[name] = _mode(network, name)
+    return metrics
 
 
-def _mode(network: keras.Model, name: str) -> Mode | None:
+def _mode(network: Model, name: str) -> Mode | None:
     """Return the direction in which a logged value is better, as Keras' callbacks find it."""
     if name.endswith("loss"):
         return "min"
@@ -242,8 +278,9 @@ def _mode(network: keras.Model, name: str) -> Mode | None:
         metrics += [metric, *getattr(metric, "metrics", ())]
 
     # With several outputs, a metric is logged under the output's name and its own.
-    named = [m for m in metrics if name == m.name or name.endswith(f"_{m.name}")]
-    closest = max(named, key=lambda metric: len(metric.name), default=None)
+    named = [m for m in metrics if f"_{name}".endswith(f"_{m.name}")]
+    named.sort(key=lambda metric: len(metric.name), reverse=True)
+    closest = named[0] if named else None
     modes: dict[Any, Mode] = {"up": "max", "down": "min"}
     return modes.get(metric_direction(closest))
 
@@ -255,7 +292,11 @@ class _Chosen(NamedTuple):
     noise: dict[int, str]
 
 
-def _choose(copied: _Copies, space: SearchSpace, slots_named: Sequence[str] | None) -> _Chosen:
+def _choose(
+    copied: _Copies,
+    space: SearchSpace,
+    slots_named: Sequence[str] | None,
+) -> _Chosen:
     with keras.device("cpu"):
         slots = choose_slots(copied.plain, space, copied.batch[0], slots_named)
         return _Chosen(slots, choose_noise(copied.plain))
@@ -301,45 +342,64 @@ def _for_batches(space: SearchSpace, training: Source) -> SearchSpace:
 
 def _resolve(
     space: SearchSpace,
-    live: keras.Model,
+    live: Model,
     parts: _Parts,
     sizes: _Sizes,
     genes: Collection[str],
 ) -> Space:
     """Return what each gene of this network may become."""
     optimizers = Optimizers(live)
-    names = dict.fromkeys([optimizers.own_name, *(name.lower() for name in space.optimizers)])
-    rates = {name: optimizers.learning_rate(name, space.learning_rate) for name in names}
-    begins = {name: optimizers.beginning(name) for name in names}
-    smoothings = smoothings_for(parts.loss, space) if "label_smoothing" in genes else ()
+    names = [optimizers.own_name]
+    names += [name.lower() for name in space.optimizers]
+    rates = {}
+    begins = {}
+    for name in dict.fromkeys(names):
+        rates[name] = optimizers.learning_rate(name, space.learning_rate)
+        begins[name] = optimizers.beginning(name)
+
+    slots = {}
+    for slot in parts.slots:
+        slots[slot.name] = tuple(slot.branches(space.activations))
+
+    # Those of the loss are there only where somebody asks for them.
+    wants_loss = "loss" in genes
+    wants_smoothing = "label_smoothing" in genes
     return Space(
         optimizers=rates,
-        slots={slot.name: tuple(slot.branches(space.activations)) for slot in parts.slots},
+        slots=slots,
         batch_size=batch_size_bounds(space.batch_size, *sizes),
         learning_rate=space.learning_rate,
         momentum=_numbers("momentum", begins, space.momentum),
         weight_decay=_numbers("weight_decay", begins, space.weight_decay),
         dropout=_amounts("dropout", parts.noise, space.dropout),
         noise=_amounts("noise", parts.noise, space.noise),
-        losses=losses_for(parts.loss, space) if "loss" in genes else (),
-        label_smoothing=smoothings,
+        losses=losses_for(parts.loss, space) if wants_loss else (),
+        label_smoothing=smoothings_for(parts.loss, space) if wants_smoothing else (),
         batch_multiple=sizes.multiple,
     )
 
 
 def _numbers(
-    gene: str, begins: Mapping[str, Mapping[str, float]], others: Sequence[float]
+    gene: str,
+    begins: Mapping[str, Mapping[str, float]],
+    others: Sequence[float],
 ) -> dict[str, tuple[float, ...]]:
     """Return the values of a number for each optimizer that has one."""
-    return {
-        name: values_of(numbers[gene], others)
-        for name, numbers in begins.items()
-        if gene in numbers
-    }
+    found = {}
+    for name, numbers in begins.items():
+        if gene in numbers:
+            found[name] = values_of(numbers[gene], others)
+    return found
 
 
 def _amounts(
-    gene: str, places: list[Noise], others: Sequence[float]
+    gene: str,
+    places: list[Noise],
+    others: Sequence[float],
 ) -> dict[str, tuple[float, ...]]:
     """Return what the noise of each layer of a gene may become."""
-    return {noise.name: values_of(noise.amount, others) for noise in places if noise.gene == gene}
+    found = {}
+    for noise in places:
+        if noise.gene == gene:
+            found[noise.name] = values_of(noise.amount, others)
+    return found

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import Model, layers
+from keras.ops import convert_to_numpy
 
 from miha.errors import ArgumentError
 from miha.space import OWN
@@ -15,8 +17,10 @@ from miha.trainer.genes.switches import Switch
 from miha.trainer.network.layer_tree import Place, output_layers, unique, walk
 
 Activation = Callable[[Any], Any]
+Functions = dict[str, Activation]
+"""Activations by name."""
 
-LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
+LAYERS = (layers.ReLU, layers.LeakyReLU, layers.ELU)
 """Layers that are an activation: exchanged, they become a `keras.layers.Activation`."""
 
 
@@ -36,7 +40,7 @@ class Slot:
     """
 
     name: str
-    layer: keras.layers.Layer
+    layer: layers.Layer
     kind: type
     own: Activation
     own_name: str
@@ -54,7 +58,7 @@ class Slot:
             return False
         return not (self.is_recurrent and self.own_name == OWN)
 
-    def branches(self, names: Sequence[str]) -> dict[str, Activation]:
+    def branches(self, names: Sequence[str]) -> Functions:
         """Return the own activation and the named ones, by name."""
         functions = {self.own_name: self.own}
         for name in names:
@@ -67,7 +71,8 @@ class Slot:
         is_layer = self.kind in LAYERS
         if is_layer:
             # Such a layer is a special case of Activation, so it can be made one and back.
-            self.layer.__class__ = self.kind if activation is None else keras.layers.Activation
+            is_own = activation is None
+            self.layer.__class__ = self.kind if is_own else layers.Activation
 
         if activation is not None:
             self.layer.activation = activation
@@ -88,7 +93,7 @@ class ActivationSwitch(Switch):
         share: Returns the share of the chosen one in the blend, as a tensor of a dtype.
     """
 
-    def __init__(self, branches: dict[str, Activation]) -> None:
+    def __init__(self, branches: Functions) -> None:
         super().__init__(list(branches))
         self.functions = list(branches.values())
         self.seen: list[Any] | None = None
@@ -115,15 +120,12 @@ class ActivationSwitch(Switch):
         return self.choose_by(index, self.functions, values)
 
 
-def find_slots(model: keras.Model, with_outputs: bool = True) -> list[Slot]:
-    """Find every activation slot of a network, in its order; shared layers once.
+def find_slots(model: Model, with_outputs: bool = True) -> list[Slot]:
+    """Find every activation slot of a built network, in its order; shared layers once.
 
     Args:
-        model: A built network.
+        model: The network.
         with_outputs: Whether to find out which slots shape an output.
-
-    Returns:
-        Slots with names that are unique in the network.
     """
     slots = slots_among(list(walk(model)))
     return mark_outputs(slots, output_layers(model)) if with_outputs else slots
@@ -131,16 +133,17 @@ def find_slots(model: keras.Model, with_outputs: bool = True) -> list[Slot]:
 
 def slots_among(places: Sequence[Place]) -> list[Slot]:
     """Return the slots among the layers of a network; none is marked as an output."""
-    layers = {id(place.layer) for place in places}
-    activations = {id(vars(place.layer).get("activation")) for place in places}
-    shared = layers & activations
+    found = {id(place.layer) for place in places}
+    activations = [vars(place.layer).get("activation") for place in places]
+    shared = found & {id(activation) for activation in activations}
 
     slots: dict[str, Slot] = {}
     for place in places:
         layer = place.layer
         own = _activation_of(layer)
         # An activation layer that other layers use too cannot be exchanged in one place.
-        if own is None or id(layer) in shared or id(own) in shared or not is_elementwise(own):
+        is_shared = bool(shared & {id(layer), id(own)})
+        if own is None or is_shared or not is_elementwise(own):
             continue
 
         name = unique(place.path, slots)
@@ -158,28 +161,31 @@ def slots_among(places: Sequence[Place]) -> list[Slot]:
 
 def mark_outputs(slots: Iterable[Slot], outputs: set[Any] | None) -> list[Slot]:
     """Return slots that know whether they shape an output; where nothing is known, all may."""
-    return [replace(s, is_output=outputs is None or s.layer in outputs) for s in slots]
+    marked = []
+    for slot in slots:
+        is_output = outputs is None or slot.layer in outputs
+        marked.append(replace(slot, is_output=is_output))
+    return marked
 
 
 def is_elementwise(function: Activation) -> bool:
     """Return whether a function treats every element by itself, unlike a softmax."""
-    probe = np.linspace(-0.2, 0.2, 6, dtype="float32").reshape(1, 6)
+    probe = np.linspace(-0.2, 0.2, 6, dtype="float32")[None]
     moved = probe.copy()
     moved[0, -1] += 0.1
     try:
-        before = keras.ops.convert_to_numpy(function(probe))
-        after = keras.ops.convert_to_numpy(function(moved))
+        before = convert_to_numpy(function(probe))
+        after = convert_to_numpy(function(moved))
     except Exception:  # A function of the user's may raise anything.
         return False
-    return before.shape == probe.shape and np.array_equal(before[0, :-1], after[0, :-1])
+    if before.shape != probe.shape:
+        return False
+    # Only the last element may differ.
+    return np.array_equal(before[0, :-1], after[0, :-1])
 
 
 def check_activations(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names that Keras itself has for elementwise activations.
-
-    Raises:
-        ArgumentError: A name is unknown, or its function mixes elements.
-    """
+    """Return Keras' own names of elementwise activations, or raise where there is none."""
     found = []
     for name in names:
         try:
@@ -195,41 +201,40 @@ def check_activations(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _in_loop(functions: dict[str, Activation]) -> dict[str, Activation]:
+def _in_loop(functions: Functions) -> Functions:
     """Replace what cannot be chosen at run time within a loop.
 
     TensorFlow 2.21 cannot differentiate a `tf.switch_case` in a `tf.while_loop` when a branch
     has a gradient of its own, as `tf.nn.silu` has.
     """
-    return {
-        name: _differentiable_silu if name == "silu" else function
-        for name, function in functions.items()
-    }
+    if "silu" not in functions:
+        return functions
+    return functions | {"silu": _differentiable_silu}
 
 
 def _differentiable_silu(values: Any) -> Any:
     return values * keras.ops.sigmoid(values)
 
 
-def _activation_of(layer: keras.layers.Layer) -> Activation | None:
+def _activation_of(layer: layers.Layer) -> Activation | None:
     """Return the activation that a layer applies, if it has one that may be exchanged."""
     if type(layer) in LAYERS:
         return layer.call  # type: ignore[no-any-return]
 
     activation = vars(layer).get("activation")
-    is_layer = isinstance(activation, keras.layers.Layer)
+    is_layer = isinstance(activation, layers.Layer)
     # Any other layer may have weights, which belong to the network.
     if is_layer and type(activation) not in LAYERS:
         return None
     return activation if callable(activation) else None
 
 
-def _name_of(layer: keras.layers.Layer, own: Activation) -> str:
+def _name_of(layer: layers.Layer, own: Activation) -> str:
     """Return the name that Keras has for an activation, or "own"."""
-    if type(layer) is keras.layers.ReLU:
-        settings = (layer.max_value, float(layer.negative_slope), float(layer.threshold))
-        return "relu" if settings == (None, 0.0, 0.0) else OWN
-    if type(layer) is keras.layers.ELU:
+    if type(layer) is layers.ReLU:
+        is_plain = layer.negative_slope == 0.0 and layer.threshold == 0.0
+        return "relu" if is_plain and layer.max_value is None else OWN
+    if type(layer) is layers.ELU:
         return "elu" if layer.alpha == 1.0 else OWN
 
     name = getattr(own, "__name__", "")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import Model
 
 from miha.errors import ArgumentError
 from miha.records import Genome
@@ -56,7 +57,7 @@ class LossSlot:
         name: Keras' name of it.
     """
 
-    network: keras.Model
+    network: Model
     own: Any
     name: str
 
@@ -96,18 +97,19 @@ class LossSlot:
 
         name, smoothing = variant
         settings = loss_settings(self.own)
-        if name != self.name:
-            settings = {key: settings[key] for key in CARRIED if key in settings}
         settings["reduction"] = self.own.reduction
         settings["label_smoothing"] = smoothing
 
-        accepted = _arguments(name)
-        settings = {key: value for key, value in settings.items() if key in accepted}
-        return CLASSES[name](**settings)
+        accepted = set(_arguments(name))
+        if name != self.name:
+            accepted &= {*CARRIED, "reduction", "label_smoothing"}
+        kept = {key: settings[key] for key in settings if key in accepted}
+        return CLASSES[name](**kept)
 
     def install(self, variants: Sequence[Variant]) -> LossSwitch:
         """Let the loss be chosen at run time, from these; the own one is the first."""
-        switch = LossSwitch({variant: self.make(variant) for variant in variants})
+        losses = {variant: self.make(variant) for variant in variants}
+        switch = LossSwitch(losses)
         replace_single_loss(self.network, switch)
         return switch
 
@@ -136,7 +138,8 @@ class LossSwitch(Switch):
         def calls(loss: Any) -> Callable[[], Any]:
             return lambda: loss(y_true, y_pred, sample_weight)
 
-        return keras.ops.switch(self.index, [calls(loss) for loss in self._losses])
+        branches = [calls(loss) for loss in self._losses]
+        return keras.ops.switch(self.index, branches)
 
     @contextmanager
     def own(self) -> Iterator[None]:
@@ -149,14 +152,10 @@ class LossSwitch(Switch):
             self.choose(chosen)
 
 
-def find_loss(network: keras.Model) -> LossSlot | None:
-    """Return the loss of a network that has taken a step, if there is one that may mutate.
+def find_loss(network: Model) -> LossSlot | None:
+    """Return the loss of a network that has taken a step, if it may mutate.
 
-    Args:
-        network: A compiled network.
-
-    Returns:
-        None where there are several, or one that is not Keras' own or of no family.
+    It may not where there are several, nor where it is the user's own or of no family.
     """
     own = single_loss(network)
     function = getattr(own, "fn", None)

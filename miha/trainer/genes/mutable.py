@@ -12,6 +12,7 @@ import keras
 from miha.errors import ArgumentError, MihaWarning
 from miha.space import SearchSpace
 from miha.trainer.genes.activations import Slot, mark_outputs
+from miha.trainer.genes.noise import Noise
 from miha.trainer.network import copies
 from miha.trainer.network.layer_tree import output_layers
 from miha.trainer.network.survey import Survey
@@ -19,10 +20,19 @@ from miha.trainer.network.survey import Survey
 MARK = 0.0123
 """An amount of noise that nobody gives a layer."""
 
+Amounts = list[float]
+"""Amounts of noise, one for each layer that adds some."""
+
+Chosen = dict[int, str]
+"""What may mutate: its place among its like in the network, and its name."""
+
 
 def choose_slots(
-    plain: Survey, space: SearchSpace, x: Any, named: Sequence[str] | None = None
-) -> dict[int, str]:
+    plain: Survey,
+    space: SearchSpace,
+    x: Any,
+    named: Sequence[str] | None = None,
+) -> Chosen:
     """Choose the slots that may mutate: those that the user names, or all but the outputs'.
 
     Args:
@@ -40,21 +50,25 @@ def choose_slots(
     """
     slots = _wanted(plain, space, named)
     names = {slot.name for slot in slots}
-    wanted = {i: slot.name for i, slot in enumerate(plain.slots) if slot.name in names}
-
-    archived = _archived(plain, wanted, x) if wanted else set()
-    lost = [name for place, name in wanted.items() if place not in archived]
-    if lost:
+    everything = enumerate(plain.slots)
+    wanted = {place: slot.name for place, slot in everything if slot.name in names}
+    archived = _archived(plain, wanted, x)
+    if archived != wanted:
+        lost = [name for place, name in wanted.items() if place not in archived]
         _warn(
             f"The activations of {lost} do not "
             f"mutate: the configuration of {type(plain.network).__name__} does not tell them one "
             "by one, so that an archive could not hold them. Let `get_config` return each to "
             "change that."
         )
-    return {place: name for place, name in wanted.items() if place in archived}
+    return archived
 
 
-def _wanted(plain: Survey, space: SearchSpace, named: Sequence[str] | None) -> list[Slot]:
+def _wanted(
+    plain: Survey,
+    space: SearchSpace,
+    named: Sequence[str] | None,
+) -> list[Slot]:
     """Return the slots that the user or a schedule asks for."""
     if named is not None:
         return [_exactly(name, plain.slots) for name in named]
@@ -77,8 +91,9 @@ def _wanted(plain: Survey, space: SearchSpace, named: Sequence[str] | None) -> l
 
 
 def _named(name: str, slots: list[Slot]) -> list[Slot]:
-    by_layer = [slot for slot in slots if slot.layer.name == name]
-    found = by_layer or [slot for slot in slots if slot.name == name]
+    found = [slot for slot in slots if slot.layer.name == name]
+    if not found:
+        found = [slot for slot in slots if slot.name == name]
     if not found:
         raise ArgumentError(
             "`layers` must name layers with an elementwise activation. "
@@ -98,34 +113,49 @@ def _exactly(name: str, slots: list[Slot]) -> Slot:
     )
 
 
-def _archived(plain: Survey, wanted: dict[int, str], x: Any) -> set[int]:
-    """Return the places of the slots that an archive holds as they are trained."""
+def _archived(plain: Survey, wanted: Chosen, x: Any) -> Chosen:
+    """Return the slots that an archive holds as they are trained."""
+    if not wanted:
+        return {}
     if plain.has_custom_layers:
-        before = copies.call(plain.network, x)
-        return {place for place in wanted if _is_archived(plain, wanted, place, x, before)}
+        trial = _Trial(plain, wanted, x)
+        return {place: name for place, name in wanted.items() if trial.is_archived(place)}
 
     # Each of Keras' own layers archives its activation: one look at all of them is enough.
-    slots = plain.slots_at(wanted)
-    with _marked(slots) as marks:
+    with _marked(plain.slots_at(wanted)) as marks:
         twin = _rebuilt(plain)
-    found = [twin.slots[place].own_name for place in wanted]
-    return {place for place, name, mark in zip(wanted, found, marks, strict=True) if name == mark}
+
+    archived = {}
+    for (place, name), mark in zip(wanted.items(), marks, strict=True):
+        if twin.slots[place].own_name == mark:
+            archived[place] = name
+    return archived
 
 
-def _is_archived(
-    plain: Survey, wanted: dict[int, str], place: int, x: Any, before: list[Any]
-) -> bool:
-    """Return whether a mark in one slot changes the outputs, and a rebuilt network's alike."""
-    expected = {place: plain.slots[place].own_name for place in wanted}
-    with _marked([plain.slots[place]]) as marks:
-        marked = copies.call(plain.network, x)
-        twin = _rebuilt(plain)
-    expected[place] = marks[0]
+class _Trial:
+    """Tries, slot by slot, whether an archive of a network with custom layers holds it."""
 
-    found = {place: twin.slots[place].own_name for place in wanted}
-    if found != expected or copies.is_same(marked, before):
-        return False
-    return copies.is_same(copies.call(twin.network, x), marked)
+    def __init__(self, plain: Survey, wanted: Chosen, x: Any) -> None:
+        self._plain = plain
+        self._wanted = wanted
+        self._x = x
+        self._outputs = copies.call(plain.network, x)
+
+    def is_archived(self, place: int) -> bool:
+        """Return whether a mark in one slot changes the outputs, and a rebuilt network's alike."""
+        expected = self._names(self._plain)
+        with _marked([self._plain.slots[place]]) as marks:
+            outputs = copies.call(self._plain.network, self._x)
+            twin = _rebuilt(self._plain)
+        expected[place] = marks[0]
+
+        if self._names(twin) != expected or copies.is_same(outputs, self._outputs):
+            return False
+        found = copies.call(twin.network, self._x)
+        return copies.is_same(found, outputs)
+
+    def _names(self, survey: Survey) -> dict[int, str]:
+        return {place: survey.slots[place].own_name for place in self._wanted}
 
 
 def _rebuilt(plain: Survey) -> Survey:
@@ -146,7 +176,7 @@ def _marked(slots: list[Slot]) -> Iterator[list[str]]:
             slot.put(None)
 
 
-def choose_noise(plain: Survey) -> dict[int, str]:
+def choose_noise(plain: Survey) -> Chosen:
     """Choose the layers whose noise may mutate: those whose amount an archive holds.
 
     Args:
@@ -155,10 +185,10 @@ def choose_noise(plain: Survey) -> dict[int, str]:
     Returns:
         Place of each among all that add noise, and its name.
     """
-    if not plain.noise:
+    names = {place: noise.name for place, noise in enumerate(plain.noise)}
+    if not names:
         return {}
 
-    names = {place: noise.name for place, noise in enumerate(plain.noise)}
     marks = [MARK + place / 10_000 for place in names]
     archived = _archived_amounts(plain, marks)
     if archived == marks:
@@ -173,19 +203,21 @@ def choose_noise(plain: Survey) -> dict[int, str]:
     return chosen
 
 
-def _archived_amounts(plain: Survey, amounts: list[float]) -> list[float]:
+def _archived_amounts(plain: Survey, amounts: Amounts) -> Amounts:
     """Return the amounts that an archive holds when the network has the given ones."""
     own = [noise.amount for noise in plain.noise]
-    for noise, amount in zip(plain.noise, amounts, strict=True):
-        noise.put(amount)
-
+    _put(plain.noise, amounts)
     twin = copies.reload(plain.network, plain.custom_objects)
-    for noise, amount in zip(plain.noise, own, strict=True):
-        noise.put(amount)
+    _put(plain.noise, own)
     return [noise.amount for noise in Survey(twin).noise]
 
 
-def _with_mark(amounts: list[float], place: int) -> list[float]:
+def _put(places: list[Noise], amounts: Amounts) -> None:
+    for noise, amount in zip(places, amounts, strict=True):
+        noise.put(amount)
+
+
+def _with_mark(amounts: Amounts, place: int) -> Amounts:
     """Return amounts with another mark at one place."""
     changed = list(amounts)
     changed[place] = 2 * MARK

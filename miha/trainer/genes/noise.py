@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import keras
+from keras import Model, layers
 
 from miha.trainer.genes.switches import Switch
 from miha.trainer.network.copies import random_state
@@ -16,15 +17,19 @@ from miha.trainer.network.keras_internals import unlocked
 from miha.trainer.network.layer_tree import Place, unique, walk
 
 KINDS = {
-    keras.layers.Dropout: "rate",
-    keras.layers.SpatialDropout1D: "rate",
-    keras.layers.SpatialDropout2D: "rate",
-    keras.layers.SpatialDropout3D: "rate",
-    keras.layers.AlphaDropout: "rate",
-    keras.layers.GaussianDropout: "rate",
-    keras.layers.GaussianNoise: "stddev",
+    layers.Dropout: "rate",
+    layers.SpatialDropout1D: "rate",
+    layers.SpatialDropout2D: "rate",
+    layers.SpatialDropout3D: "rate",
+    layers.AlphaDropout: "rate",
+    layers.GaussianDropout: "rate",
+    layers.GaussianNoise: "stddev",
 }
 """Layers that draw one random number for each value, and the attribute that says how much."""
+
+
+Chosen = Mapping[int, str]
+"""What may mutate: its place among its like in the network, and its name."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Noise:
     """
 
     name: str
-    layer: keras.layers.Layer
+    layer: layers.Layer
 
     @property
     def attribute(self) -> str:
@@ -71,7 +76,12 @@ class Noise:
         vars(self.layer)["call"] = partial(self._call, switch)
         return switch
 
-    def _call(self, switch: Switch, inputs: Any, training: bool | None = False) -> Any:
+    def _call(
+        self,
+        switch: Switch,
+        inputs: Any,
+        training: bool | None = False,
+    ) -> Any:
         if not training:
             return inputs
 
@@ -80,14 +90,16 @@ class Noise:
             # Drawn once, here: a branch of a compiled choice must not change variables.
             seed = _DrawnSeed(seed)
 
-        branches = [partial(self._call_with, amount, seed) for amount in switch.options]
+        amounts = switch.options
+        branches = [partial(self._call_with, amount, seed) for amount in amounts]
         return keras.ops.switch(switch.index, branches, inputs)
 
     def _call_with(self, amount: float, seed: Any, inputs: Any) -> Any:
         """Call Keras' own layer, as it is with another amount."""
         changed = {self.attribute: amount, "seed_generator": seed}
         with _changed(self.layer, changed):
-            return type(self.layer).call(self.layer, inputs, training=True)
+            call = type(self.layer).call
+            return call(self.layer, inputs, training=True)
 
 
 class _DrawnSeed(keras.random.SeedGenerator):  # type: ignore[misc]
@@ -102,7 +114,7 @@ class _DrawnSeed(keras.random.SeedGenerator):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _changed(layer: keras.layers.Layer, attributes: dict[str, Any]) -> Iterator[None]:
+def _changed(layer: Any, attributes: dict[str, Any]) -> Iterator[None]:
     """Change attributes of a layer for a while, past Keras' tracking."""
     present = vars(layer)
     before = {name: present[name] for name in attributes}
@@ -113,15 +125,8 @@ def _changed(layer: keras.layers.Layer, attributes: dict[str, Any]) -> Iterator[
         present.update(before)
 
 
-def find_noise(model: keras.Model) -> list[Noise]:
-    """Find every layer of a network that adds noise, in its order; not those in a recurrent loop.
-
-    Args:
-        model: A built network.
-
-    Returns:
-        Places with names that are unique in the network.
-    """
+def find_noise(model: Model) -> list[Noise]:
+    """Find every layer of a built network that adds noise, but for those in a recurrent loop."""
     return noise_among(walk(model))
 
 
@@ -135,14 +140,16 @@ def noise_among(places: Iterable[Place]) -> list[Noise]:
     return list(found.values())
 
 
-def noise_in(network: keras.Model, chosen: dict[int, str]) -> list[Noise]:
-    """Return the chosen places of a copy of the network, ready to take any amount."""
+def noise_in(network: Model, chosen: Chosen) -> list[Noise]:
+    """Return the chosen noise of a copy of the network, ready to take any amount."""
     return noise_at(find_noise(network), chosen)
 
 
-def noise_at(found: Sequence[Noise], chosen: dict[int, str]) -> list[Noise]:
+def noise_at(found: Sequence[Noise], chosen: Chosen) -> list[Noise]:
     """Return some of all noise, by its place and under a given name, ready to take any amount."""
-    places = [replace(found[place], name=name) for place, name in chosen.items()]
-    for noise in places:
+    places = []
+    for place, name in chosen.items():
+        noise = replace(found[place], name=name)
         noise.make_seed()
+        places.append(noise)
     return places

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import Model
+from keras.ops import convert_to_numpy
 
 from miha.errors import ArgumentError
 from miha.trainer.genes.switches import SwitchedNumber
@@ -45,7 +47,11 @@ MOMENTUM = {
 EXTRA = {"sgd": {"momentum": 0.9}}
 """What an optimizer has beyond its Keras defaults: without momentum SGD is rarely used."""
 
-ALIKE = (keras.optimizers.Adam, keras.optimizers.AdamW, keras.optimizers.Nadam)
+ALIKE = (
+    keras.optimizers.Adam,
+    keras.optimizers.AdamW,
+    keras.optimizers.Nadam,
+)
 """Optimizers that keep the same running means of gradients and of their squares."""
 
 RATES = {"adadelta": 1.0, "adagrad": 0.01}
@@ -53,6 +59,13 @@ RATES = {"adadelta": 1.0, "adagrad": 0.01}
 
 Sources: M. Zeiler, "ADADELTA" (2012), whose rule has no other factor; PyTorch's default of Adagrad.
 """
+
+
+Bounds = tuple[float, float]
+"""The smallest value and the largest."""
+
+Numbers = dict[str, float]
+"""Momentum and weight decay, by the name of the gene."""
 
 
 def name_of(optimizer: Any) -> str:
@@ -105,7 +118,7 @@ class Optimizers:
 
     def __init__(
         self,
-        model: keras.Model,
+        model: Model,
         custom_objects: dict[str, Any] | None = None,
         numbers: Mapping[str, SwitchedNumber] | None = None,
     ) -> None:
@@ -120,9 +133,9 @@ class Optimizers:
         self.scheduled = has_schedule(self._own)
         self._made: dict[str, Any] = {}
         self._first_state: dict[str, list[np.ndarray]] = {}
-        self._begins: dict[str, dict[str, float]] = {}
+        self._begins: dict[str, Numbers] = {}
 
-    def learning_rate(self, name: str, bounds: tuple[float, float]) -> float | None:
+    def learning_rate(self, name: str, bounds: Bounds) -> float | None:
         """Return the learning rate that an optimizer begins with; None under a schedule.
 
         Args:
@@ -134,11 +147,15 @@ class Optimizers:
         if name == self.own_name:
             return short_decimal(self._own_config["learning_rate"])
 
-        default = RATES.get(name) or keras.optimizers.get(name).get_config()["learning_rate"]
+        default = RATES.get(name)
+        if default is None:
+            config = keras.optimizers.get(name).get_config()
+            default = config["learning_rate"]
+
         low, high = bounds
         return min(max(short_decimal(default), low), high)
 
-    def beginning(self, name: str) -> dict[str, float]:
+    def beginning(self, name: str) -> Numbers:
         """Return the momentum and the weight decay that an optimizer begins with, where it has any.
 
         A momentum of 0 is none: Keras makes no slots for it. Optimizers of other makers have none,
@@ -146,8 +163,8 @@ class Optimizers:
         """
         is_own = name == self.own_name
         optimizer = inner(self._own if is_own else self._make(name))
-        is_single = all(weight.dtype == "float32" for weight in self._model.trainable_variables)
-        if not _is_of_keras(optimizer) or not is_single:
+        types = {weight.dtype for weight in self._model.trainable_variables}
+        if not _is_of_keras(optimizer) or types - {"float32"}:
             return {}
 
         config = self._own_config if is_own else optimizer.get_config()
@@ -160,12 +177,13 @@ class Optimizers:
         return found
 
     @property
-    def numbers(self) -> dict[str, float]:
+    def numbers(self) -> Numbers:
         """The momentum and the weight decay of the network's optimizer, where it has any."""
         found = {}
         for gene, attribute in self._attributes().items():
             value = self._values()[attribute]
-            found[gene] = value.chosen if isinstance(value, SwitchedNumber) else value
+            is_switched = isinstance(value, SwitchedNumber)
+            found[gene] = value.chosen if is_switched else value
         return found
 
     def choose(self, numbers: Mapping[str, float | None]) -> None:
@@ -185,12 +203,13 @@ class Optimizers:
     def _attributes(self) -> dict[str, str]:
         """Return the attribute of each number that the network's optimizer has, by its gene."""
         name = name_of(self._model.optimizer)
-        attributes = _attributes(name)
-        return {gene: attributes[gene] for gene in self._begins[name]}
+        begins = self._begins[name]
+        return {gene: a for gene, a in _attributes(name).items() if gene in begins}
 
     def _values(self) -> dict[str, Any]:
         """Return the attributes of the network's optimizer, past Keras' tracking."""
-        return vars(inner(self._model.optimizer))
+        values: dict[str, Any] = vars(inner(self._model.optimizer))
+        return values
 
     def use(self, name: str) -> Any:
         """Make an optimizer the network's and return it; its state is as it was left."""
@@ -201,7 +220,8 @@ class Optimizers:
 
     def _add(self, name: str) -> None:
         """Make an optimizer for the first time, with switches in the place of its numbers."""
-        optimizer = self._own if name == self.own_name else self._make(name)
+        is_own = name == self.own_name
+        optimizer = self._own if is_own else self._make(name)
         begins = self.beginning(name)
         self._begins[name] = begins
         self._made[name] = self._built(optimizer)
@@ -224,7 +244,8 @@ class Optimizers:
         """
         before = self._model.optimizer
         optimizer = self.use(name)
-        for variable, value in zip(optimizer.variables, self._first_state[name], strict=True):
+        state = self._first_state[name]
+        for variable, value in zip(optimizer.variables, state, strict=True):
             variable.assign(value)
 
         if carries:
@@ -240,7 +261,8 @@ class Optimizers:
         if optimizer.use_ema:
             # Keras starts an average at step 0 only.
             weights = self._model.trainable_variables
-            for average, weight in zip(averages(optimizer), weights, strict=True):
+            pairs = zip(averages(optimizer), weights, strict=True)
+            for average, weight in pairs:
                 average.assign(weight)
 
     def _built(self, optimizer: Any) -> Any:
@@ -250,34 +272,42 @@ class Optimizers:
 
     def _fresh_state(self, optimizer: Any) -> list[np.ndarray]:
         """Return the state that a new optimizer has."""
-        steps = keras.ops.convert_to_numpy(inner(optimizer).iterations)
+        steps = convert_to_numpy(inner(optimizer).iterations)
         if steps > 0:
             # The user has trained with it already: another one of the same settings is new.
             kind = type(inner(optimizer))
             known = {**self._custom_objects, kind.__name__: kind}
             config = keras.optimizers.serialize(optimizer)
-            optimizer = self._built(keras.optimizers.deserialize(config, known))
+            another = keras.optimizers.deserialize(config, known)
+            optimizer = self._built(another)
 
-        values = [keras.ops.convert_to_numpy(variable) for variable in optimizer.variables]
-        return [_small(np.array(value)) for value in values]
+        state = []
+        for variable in optimizer.variables:
+            value = np.array(convert_to_numpy(variable))
+            state.append(_small(value))
+        return state
 
     def _make(self, name: str) -> Any:
         """Return another optimizer with what the user set beside the class of their own."""
-        config = self._own_config
-        settings = {key: config[key] for key in CARRIED if config.get(key) is not None}
+        settings: dict[str, Any] = dict(EXTRA.get(name, {}))
+        carried = set(CARRIED)
         # The weight decay of AdamW belongs to its class.
-        if self.own_name != "adamw" and config.get("weight_decay") is not None:
-            settings["weight_decay"] = config["weight_decay"]
-        if self.scheduled:
-            settings["learning_rate"] = learning_rate_source(inner(self._own))
+        if self.own_name != "adamw":
+            carried.add("weight_decay")
+        for key, value in self._own_config.items():
+            if key in carried and value is not None:
+                settings[key] = value
 
-        kind = type(keras.optimizers.get(name))
-        optimizer = kind(**EXTRA.get(name, {}), **settings)
-        if inner(self._own) is self._own:
+        own = inner(self._own)
+        if self.scheduled:
+            settings["learning_rate"] = learning_rate_source(own)
+        optimizer = type(keras.optimizers.get(name))(**settings)
+        if own is self._own:
             return optimizer
 
         # The user's is wrapped, for loss scaling: so is this one.
-        outer = {k: v for k, v in self._outer_config.items() if k != "inner_optimizer"}
+        outer = dict(self._outer_config)
+        outer.pop("inner_optimizer", None)
         return type(self._own)(optimizer, **outer)
 
 
@@ -291,19 +321,19 @@ def _attributes(name: str) -> dict[str, str]:
 
 def _small(values: np.ndarray) -> np.ndarray:
     """Keep an array of equal values in the memory of one: fresh slots mostly are."""
-    is_equal = values.size > 0 and bool((values == values.flat[0]).all())
-    return np.broadcast_to(values.flat[0], values.shape) if is_equal else values
+    if values.size == 0 or (values != values.flat[0]).any():
+        return values
+    return np.broadcast_to(values.flat[0], values.shape)
 
 
 def carry(before: Any, after: Any) -> None:
     """Let a fresh optimizer go on with another one's moments, where they mean the same.
 
-    Args:
-        before: The optimizer that has trained, without wrappers.
-        after: The one that takes over, likewise; both built for the same variables.
+    Both are without wrappers, and built for the same variables.
     """
-    is_alike = all(_is_of_keras(one) and isinstance(one, ALIKE) for one in (before, after))
-    if not is_alike or before is after:
+    is_alike = isinstance(before, ALIKE) and isinstance(after, ALIKE)
+    is_of_keras = _is_of_keras(before) and _is_of_keras(after)
+    if before is after or not is_alike or not is_of_keras:
         return
 
     # All batches: `iterations` leaves out those whose gradients are only accumulated.
@@ -312,7 +342,7 @@ def carry(before: Any, after: Any) -> None:
         target.assign(source)
 
     if isinstance(after, keras.optimizers.Nadam):
-        steps = int(keras.ops.convert_to_numpy(after.iterations))
+        steps = int(convert_to_numpy(after.iterations))
         nadam_product(after).assign(_momentum_product(steps))
 
 
@@ -327,4 +357,5 @@ def _momentum_product(steps: int) -> float:
     Keras has.
     """
     numbers = np.arange(1, steps + 1)
-    return float(np.prod(0.9 * (1 - 0.5 * 0.96**numbers)))
+    momentums = 0.9 * (1 - 0.5 * 0.96**numbers)
+    return float(np.prod(momentums))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras.ops import convert_to_numpy
 
 
 class Switch:
@@ -17,12 +18,17 @@ class Switch:
 
     def __init__(self, options: Sequence[Any]) -> None:
         self.options = list(options)
-        self.index = keras.Variable(0, dtype="int32", trainable=False, name="choice")
+        self.index = keras.Variable(
+            0,
+            dtype="int32",
+            trainable=False,
+            name="choice",
+        )
 
     @property
     def chosen(self) -> Any:
         """The chosen option, read from the device."""
-        place = keras.ops.convert_to_numpy(self.index)
+        place = convert_to_numpy(self.index)
         return self.options[int(place)]
 
     def choose(self, option: Any) -> None:
@@ -38,7 +44,7 @@ class SwitchedNumber(Switch):
     """
 
     def __jax_array__(self) -> Any:
-        """Return the number as JAX wants it."""
+        """Return the number as JAX reads it."""
         return self.look_up(self.options)
 
     def __sub__(self, other: float) -> Any:

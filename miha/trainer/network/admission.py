@@ -9,6 +9,7 @@ from types import CodeType
 from typing import Any
 
 import keras
+from keras import Model
 
 from miha.errors import ArgumentError
 from miha.trainer.genes.optimizers import inner
@@ -16,7 +17,10 @@ from miha.trainer.network.keras_internals import compile_settings
 from miha.trainer.network.survey import Survey
 
 
-def check_network(survey: Survey, foreign_state: Callable[[keras.Model], list[str]]) -> None:
+def check_network(
+    survey: Survey,
+    foreign_state: Callable[[Model], list[str]],
+) -> None:
     """Raise unless a network can be trained, copied and archived as it is.
 
     Args:
@@ -35,7 +39,7 @@ def check_network(survey: Survey, foreign_state: Callable[[keras.Model], list[st
 
 
 def _check_compiled(model: Any) -> None:
-    if not isinstance(model, keras.Model):
+    if not isinstance(model, Model):
         raise ArgumentError(
             f"`model` must be a `keras.Model`. Received: {type(model)}. "
             "Networks of other libraries, and of tf_keras, are not supported."
@@ -57,7 +61,9 @@ def _is_quantized(layer: Any) -> bool:
 
 
 def _has_lora(layer: Any) -> bool:
-    return bool(getattr(layer, "lora_enabled", False) or getattr(layer, "lora_rank", None))
+    if getattr(layer, "lora_enabled", False):
+        return True
+    return bool(getattr(layer, "lora_rank", None))
 
 
 RULES = (
@@ -90,12 +96,14 @@ def _check_layers(layers: Sequence[Any]) -> None:
                 raise ArgumentError(f"{rule} Received: layer {layer.name!r} ({kind}). {cure}")
 
 
-def _check_optimizers(model: keras.Model, layers: Sequence[Any]) -> None:
+def _check_optimizers(model: Model, layers: Sequence[Any]) -> None:
     """Raise if a network has optimizers beside the one it is compiled with."""
-    known = {id(model.optimizer), id(inner(model.optimizer))}
+    known = (model.optimizer, inner(model.optimizer))
     for layer in layers:
         for name, value in held(layer):
-            if isinstance(value, keras.optimizers.Optimizer) and id(value) not in known:
+            if not isinstance(value, keras.optimizers.Optimizer):
+                continue
+            if all(value is not one for one in known):
                 raise ArgumentError(
                     "A network must be trained by the one optimizer that it is compiled with, "
                     "which is what mutates and what archives hold. "
@@ -119,7 +127,7 @@ def held(layer: Any) -> Iterator[tuple[str, Any]]:
                 yield name, item
 
 
-def _check_lambdas(model: keras.Model, layers: Sequence[Any]) -> None:
+def _check_lambdas(model: Model, layers: Sequence[Any]) -> None:
     """Raise if a lambda uses what is not stored with it."""
     for place, function in _lambdas(model, layers):
         names = sorted(_outside_names(function.__code__))
@@ -132,7 +140,10 @@ def _check_lambdas(model: keras.Model, layers: Sequence[Any]) -> None:
             )
 
 
-def _lambdas(model: keras.Model, layers: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+def _lambdas(
+    model: Model,
+    layers: Sequence[Any],
+) -> Iterator[tuple[str, Any]]:
     """Yield each lambda of a network, and where it stands in words."""
     for layer in layers:
         if isinstance(layer, keras.layers.Lambda) and _is_lambda(layer.function):
@@ -159,7 +170,7 @@ def _outside_names(code: CodeType) -> set[str]:
     return found - set(vars(builtins))
 
 
-def _check_foreign_state(model: keras.Model, foreign: list[str]) -> None:
+def _check_foreign_state(model: Model, foreign: list[str]) -> None:
     if foreign:
         raise ArgumentError(
             "All that a network learns must be in variables of Keras, or a clone would inherit "

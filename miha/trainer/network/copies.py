@@ -8,10 +8,13 @@ import random
 import tempfile
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
+from keras import Model
+from keras.ops import convert_to_numpy
 
 from miha.errors import ArgumentError, first_line
 from miha.trainer.genes.optimizers import inner
@@ -23,8 +26,13 @@ from miha.trainer.network.keras_internals import (
     save_network,
 )
 
+Known = dict[str, Any]
+"""Classes and functions of the user's, by name."""
 
-def to_bytes(model: keras.Model) -> bytes:
+Arrays = tuple[np.ndarray, ...]
+
+
+def to_bytes(model: Model) -> bytes:
     """Return the Keras v3 archive of a network."""
     buffer = io.BytesIO()
     save_network(model, buffer)
@@ -32,8 +40,10 @@ def to_bytes(model: keras.Model) -> bytes:
 
 
 def from_bytes(
-    archive: bytes, custom_objects: dict[str, Any] | None = None, safe_mode: bool = True
-) -> keras.Model:
+    archive: bytes,
+    custom_objects: Known | None = None,
+    safe_mode: bool = True,
+) -> Model:
     """Return the network of a Keras v3 archive.
 
     Args:
@@ -45,21 +55,13 @@ def from_bytes(
         return load_network(io.BytesIO(archive), custom_objects, safe_mode)
 
 
-def serialize(model: keras.Model, known: dict[str, Any]) -> bytes:
-    """Return the archive of a user's network.
-
-    Args:
-        model: The network, built and compiled.
-        known: Its custom objects.
-
-    Raises:
-        ArgumentError: The network cannot be serialised; the message names the part.
-    """
+def serialize(model: Model, known: Known) -> bytes:
+    """Return the archive of a user's network; an error names the part that stands in the way."""
     with _explained(model, known):
         return to_bytes(model)
 
 
-def copy(model: keras.Model, known: dict[str, Any], archive: bytes) -> keras.Model:
+def copy(model: Model, known: Known, archive: bytes) -> Model:
     """Return a network equal to a built and compiled one, seed and optimizer states included.
 
     Args:
@@ -82,19 +84,19 @@ def copy(model: keras.Model, known: dict[str, Any], archive: bytes) -> keras.Mod
         return twin
 
 
-def rebuild(model: keras.Model, known: dict[str, Any]) -> keras.Model:
+def rebuild(model: Model, known: Known) -> Model:
     """Return what an archive of a network would be loaded as, seed states included."""
     twin = reload(model, known)
     _assign_weights(twin, model)
     return twin
 
 
-def reload(model: keras.Model, known: dict[str, Any]) -> keras.Model:
+def reload(model: Model, known: Known) -> Model:
     """Return what an archive of a network would be loaded as."""
     return _load(to_bytes(model), known)
 
 
-def _load(archive: bytes, known: dict[str, Any]) -> keras.Model:
+def _load(archive: bytes, known: Known) -> Model:
     with warnings.catch_warnings():
         # An optimizer that has not trained yet has no state to load.
         warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
@@ -103,26 +105,21 @@ def _load(archive: bytes, known: dict[str, Any]) -> keras.Model:
 
 
 @contextlib.contextmanager
-def _explained(model: keras.Model, known: dict[str, Any]) -> Iterator[None]:
+def _explained(model: Model, known: Known) -> Iterator[None]:
     """Turn any error of saving and loading into one that names the part at fault."""
     try:
         yield
     except Exception as error:
         with random_state():
             part = culprit(model, known)
-        raise ArgumentError(_not_serialisable(model, part, first_line(error))) from error
+        text = _not_serialisable(model, part, first_line(error))
+        raise ArgumentError(text) from error
 
 
-def check_same_function(model: keras.Model, twin: keras.Model, x: Any) -> None:
-    """Raise unless a copy computes what the network computes.
+def check_same_function(model: Model, twin: Model, x: Any) -> None:
+    """Raise unless a copy computes what the network computes from a few inputs.
 
-    Args:
-        model: The network; its values are left as they are.
-        twin: The copy.
-        x: A few inputs.
-
-    Raises:
-        ArgumentError: The configuration of a class does not tell all that it does.
+    It does not where the configuration of a class does not tell all that the class does.
     """
     try:
         expected = call(model, x)
@@ -138,7 +135,7 @@ def check_same_function(model: keras.Model, twin: keras.Model, x: Any) -> None:
         raise ArgumentError(_not_serialisable(model, _last_custom(model), reason))
 
 
-def _last_custom(model: keras.Model) -> str:
+def _last_custom(model: Model) -> str:
     """Name the last layer whose configuration was written by somebody else than Keras."""
     for layer in reversed(flat_layers(model)):
         if is_custom(type(layer)):
@@ -146,15 +143,15 @@ def _last_custom(model: keras.Model) -> str:
     return f"class {type(model).__name__}"
 
 
-def call(model: keras.Model, x: Any) -> list[np.ndarray]:
+def call(model: Model, x: Any) -> Arrays:
     """Return a network's outputs, and leave every value (of seeds, say) as it was."""
     with untouched(model):
         outputs = keras.tree.flatten(model(x))
-        return [keras.ops.convert_to_numpy(output) for output in outputs]
+        return tuple(convert_to_numpy(output) for output in outputs)
 
 
 @contextlib.contextmanager
-def untouched(model: keras.Model) -> Iterator[None]:
+def untouched(model: Model) -> Iterator[None]:
     """Leave a network's values as they were."""
     # Listed before: a layer may make more variables when it is called.
     variables = list(model.variables)
@@ -163,26 +160,25 @@ def untouched(model: keras.Model) -> Iterator[None]:
         yield
     finally:
         for variable, value in zip(variables, before, strict=True):
-            if not np.array_equal(keras.ops.convert_to_numpy(variable), value):
+            now = convert_to_numpy(variable)
+            if not np.array_equal(now, value):
                 variable.assign(value)
 
 
-def values(variables: list[Any]) -> tuple[np.ndarray, ...]:
+def values(variables: list[Any]) -> Arrays:
     """Copy the values of variables."""
-    return tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
+    arrays = map(convert_to_numpy, variables)
+    return tuple(np.array(array) for array in arrays)
 
 
-def is_same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
+def is_same(first: Arrays, second: Arrays) -> bool:
     """Return whether outputs are equal but for rounding."""
-    for one, other in zip(first, second, strict=True):
-        a = one.astype("float64")
-        b = other.astype("float64")
-        if not np.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True):
-            return False
-    return True
+    close = partial(np.allclose, rtol=1e-3, atol=1e-5, equal_nan=True)
+    pairs = zip(first, second, strict=True)
+    return all(close(a.astype("float64"), b.astype("float64")) for a, b in pairs)
 
 
-def build_from(model: keras.Model, x: Any, seed: int, known: dict[str, Any]) -> keras.Model:
+def build_from(model: Model, x: Any, seed: int, known: Known) -> Model:
     """Return a built copy of a network that has not seen data yet.
 
     Args:
@@ -225,29 +221,32 @@ def random_state(seed: int | None = None) -> Iterator[None]:
         random.setstate(state)
 
 
-def _copy_built_layers(model: keras.Model, twin: keras.Model) -> None:
+def _copy_built_layers(model: Model, twin: Model) -> None:
     """Copy what the layers of an unbuilt network hold already: adapted or pretrained ones."""
-    pairs = list(zip(_inner_layers(model), _inner_layers(twin), strict=True))
-    for source, target in pairs:
+    sources = _inner_layers(model)
+    targets = _inner_layers(twin)
+    for source, target in zip(sources, targets, strict=True):
         _check_flag(source, target)
 
-    for source, target in pairs:
+    for source, target in zip(sources, targets, strict=True):
         if not source.built:
             continue
         store: dict[str, Any] = {}
         source.save_own_variables(store)
-        held = {key: keras.ops.convert_to_numpy(value) for key, value in store.items()}
-        target.load_own_variables(held)
+        for key, value in store.items():
+            store[key] = convert_to_numpy(value)
+        target.load_own_variables(store)
         if hasattr(source, "save_assets"):
             with tempfile.TemporaryDirectory() as folder:
                 source.save_assets(folder)
                 target.load_assets(folder)
 
 
-def _inner_layers(network: keras.Model) -> list[Any]:
+def _inner_layers(network: Model) -> list[Any]:
     """Return a network's layers but inputs: a Sequential gets one when it is built."""
+    kind = keras.layers.InputLayer
     layers = flat_layers(network, include_self=False)
-    return [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
+    return [layer for layer in layers if not isinstance(layer, kind)]
 
 
 def _check_flag(source: Any, target: Any) -> None:
@@ -260,28 +259,30 @@ def _check_flag(source: Any, target: Any) -> None:
         )
 
 
-def _assign_weights(twin: keras.Model, model: keras.Model) -> None:
+def _assign_weights(twin: Model, model: Model) -> None:
     """Give a loaded network all values, after a check that loading it loses nothing."""
     _check_weights(twin, model)
     _check_frozen(twin, model)
     _assign(twin.variables, model.variables)
 
 
-def _check_weights(twin: keras.Model, model: keras.Model) -> None:
+def _check_weights(twin: Model, model: Model) -> None:
     """Raise unless an archive has given back every weight: a run goes on from archives."""
     if len(twin.weights) != len(model.weights):
         return  # `_assign` says that.
 
-    pairs = zip(values(twin.weights), values(model.weights), model.weights, strict=True)
-    for found, value, weight in pairs:
+    loaded = values(twin.weights)
+    own = values(model.weights)
+    for found, value, weight in zip(loaded, own, model.weights, strict=True):
         # As bytes: NaN is as good as any other value.
-        if found.shape == value.shape and found.tobytes() != value.tobytes():
+        is_equal = found.tobytes() == value.tobytes()
+        if found.shape == value.shape and not is_equal:
             raise ValueError(
                 f"{weight.path!r} has another value when loaded; does its layer save it?"
             )
 
 
-def _check_frozen(twin: keras.Model, model: keras.Model) -> None:
+def _check_frozen(twin: Model, model: Model) -> None:
     """Raise unless what is frozen is so when loaded: Keras archives no flag of a layer's layers."""
     if len(twin.variables) != len(model.variables):
         return  # `_assign` says that.
@@ -289,8 +290,10 @@ def _check_frozen(twin: keras.Model, model: keras.Model) -> None:
     trained = {id(variable) for variable in model.trainable_variables}
     loaded = {id(variable) for variable in twin.trainable_variables}
     for variable, found in zip(model.variables, twin.variables, strict=True):
-        if (id(variable) in trained) != (id(found) in loaded):
-            how = "frozen" if id(found) in loaded else "trained"
+        was_trained = id(variable) in trained
+        is_trained = id(found) in loaded
+        if was_trained != is_trained:
+            how = "trained" if was_trained else "frozen"
             raise ValueError(
                 f"{variable.path!r} is {how}, and is otherwise when loaded: Keras does not store "
                 "that of a single weight, nor of layers within a layer such as attention. "
@@ -299,7 +302,7 @@ def _check_frozen(twin: keras.Model, model: keras.Model) -> None:
             )
 
 
-def _check_exclusions(twin: keras.Model, model: keras.Model) -> None:
+def _check_exclusions(twin: Model, model: Model) -> None:
     """Raise unless a weight that does not decay does not when loaded."""
     own = inner(model.optimizer)
     loaded = inner(twin.optimizer)
@@ -308,14 +311,15 @@ def _check_exclusions(twin: keras.Model, model: keras.Model) -> None:
 
     pairs = zip(model.trainable_variables, twin.trainable_variables, strict=True)
     for weight, found in pairs:
-        if is_excluded_from_decay(own, weight) and not is_excluded_from_decay(loaded, found):
+        was_excluded = is_excluded_from_decay(own, weight)
+        if was_excluded and not is_excluded_from_decay(loaded, found):
             raise ValueError(
                 f"{weight.path!r} is excluded from weight decay, and is not when loaded. Call "
                 "`exclude_from_weight_decay` in the constructor of an optimizer of your own."
             )
 
 
-def _check_compiled(twin: keras.Model) -> None:
+def _check_compiled(twin: Model) -> None:
     if not twin.compiled or getattr(twin, "optimizer", None) is None:
         raise ValueError(
             "it is not compiled when loaded, since its `compile` is its own. "
@@ -323,10 +327,11 @@ def _check_compiled(twin: keras.Model) -> None:
         )
 
 
-def _restore_loss_scaling(twin: keras.Model, model: keras.Model) -> None:
+def _restore_loss_scaling(twin: Model, model: Model) -> None:
     """Wrap the optimizer as the user's is: loading does so by the global dtype policy only."""
     scaling = keras.optimizers.LossScaleOptimizer
-    if isinstance(model.optimizer, scaling) and not isinstance(twin.optimizer, scaling):
+    was_scaled = isinstance(model.optimizer, scaling)
+    if was_scaled and not isinstance(twin.optimizer, scaling):
         config = model.optimizer.get_config()
         config["inner_optimizer"] = twin.optimizer
         twin.optimizer = scaling(**config)
@@ -344,7 +349,7 @@ def _assign(targets: list[Any], sources: list[Any]) -> None:
         target.assign(value)
 
 
-def _not_serialisable(model: keras.Model, part: str, reason: str) -> str:
+def _not_serialisable(model: Model, part: str, reason: str) -> str:
     return (
         "The network must survive being saved and loaded by Keras, since every network of a run "
         f"is archived. Received: {model.name!r}, whose {part} does not: {reason} "

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+from keras import Model
 
 from miha.errors import ArgumentError
 from miha.trainer.network.keras_internals import compile_settings, flat_layers
@@ -25,27 +26,30 @@ KINDS = (
 """What an archive may name."""
 
 
-def custom_objects(model: keras.Model) -> dict[str, Any]:
+def custom_objects(model: Model) -> dict[str, Any]:
     """Collect the classes and functions of the user's own in a compiled network, by name.
 
     Raises:
         ArgumentError: Two of them, one a loss or metric, have one name: Keras would mix them up.
     """
     settings = compile_settings(model)
-    compiled = {id(_named(part)) for part in _parts([settings])}
+    compiled = set()
+    for part in _parts([settings]):
+        compiled.add(id(_named(part)))
 
     found: dict[str, Any] = {}
     for part in _parts([settings, model]):
         named = _named(part)
         name = named.__name__
         other = found.get(name, named)
-        if other is not named and compiled & {id(other), id(named)}:
+        is_compiled = bool(compiled & {id(other), id(named)})
+        if other is not named and is_compiled:
             _check_names(other, named, model)
         found[name] = named
-    return {name: named for name, named in found.items() if is_custom(named)}
+    return {n: named for n, named in found.items() if is_custom(named)}
 
 
-def _check_names(first: Any, second: Any, model: keras.Model) -> None:
+def _check_names(first: Any, second: Any, model: Model) -> None:
     """Raise if Keras would mix up two things of one name."""
     if not is_custom(first) and not is_custom(second):
         return
@@ -89,19 +93,15 @@ def _parts(stack: list[Any]) -> Iterator[Any]:
             stack.extend(vars(item).values())
 
 
-def culprit(model: keras.Model, known: dict[str, Any]) -> str:
+def culprit(model: Model, known: dict[str, Any]) -> str:
     """Name the innermost part of a network that does not survive serialisation.
 
-    Args:
-        model: The network.
-        known: Its custom objects.
-
-    Returns:
-        E.g. ``"layer 'scale' (Scale)"``.
+    E.g. ``"layer 'scale' (Scale)"``.
     """
     layers = flat_layers(model, include_self=False)
     # A layer with fewer layers in it lies deeper.
-    for layer in sorted(layers, key=lambda layer: len(flat_layers(layer))):
+    layers.sort(key=lambda layer: len(flat_layers(layer)))
+    for layer in layers:
         if not _survives(layer, known):
             return f"layer {layer.name!r} ({type(layer).__name__})"
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import Model
+from keras.ops import convert_to_numpy
 
 from miha.data.arrays import Data
 from miha.data.stream import Stream
@@ -21,6 +23,8 @@ from miha.trainer.network.custom_layers import custom_objects
 from miha.utils.code_digest import digest
 from miha.utils.json_values import plain
 
+Source = Data | Stream
+
 _CONNECTIONS = ("input_layers", "output_layers", "keras_history")
 """Where a configuration names layers."""
 
@@ -29,9 +33,9 @@ _BY_NAME = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
 def fingerprint(
-    network: keras.Model,
-    training: Data | Stream,
-    validation: Data | Stream | None = None,
+    network: Model,
+    training: Source,
+    validation: Source | None = None,
     known: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Return checksums of the data, and of a network's layers, weights and compilation.
@@ -47,18 +51,20 @@ def fingerprint(
     compiled = network.get_compile_config()
 
     objects = custom_objects(network) if known is None else known
-    code: list[Any] = []
+    digests = []
     for name, thing in sorted(objects.items()):
         if not _is_told_elsewhere(thing):
-            code.append([name, digest(thing)])
-    lambdas = _lambdas([layers, compiled])
+            digests.append([name, digest(thing)])
+    code: list[Any] = [digests]
+    code += _lambdas([layers, compiled])
+    weights = [*values(network.weights), *_trained_slots(network)]
 
     return {
         "data": _checksum_data(training, validation),
         "layers": _checksum_config(layers),
         "compiled": _checksum_config(compiled),
-        "weights": _checksum_arrays([*values(network.weights), *_trained_slots(network)]),
-        "code": _checksum(json.dumps([code, *lambdas])),
+        "weights": _checksum_arrays(weights),
+        "code": _checksum(json.dumps(code)),
     }
 
 
@@ -68,16 +74,16 @@ def _is_told_elsewhere(thing: Any) -> bool:
     return is_wrapper or getattr(thing, "__name__", "") == "<lambda>"
 
 
-def _trained_slots(network: keras.Model) -> tuple[np.ndarray, ...]:
+def _trained_slots(network: Model) -> tuple[np.ndarray, ...]:
     """Return the state of an optimizer that has trained; a fresh one may not be built yet."""
     optimizer = network.optimizer
     if not optimizer.built:
         return ()
-    steps = keras.ops.convert_to_numpy(inner(optimizer).iterations)
+    steps = convert_to_numpy(inner(optimizer).iterations)
     return values(optimizer.variables) if steps > 0 else ()
 
 
-def _checksum_data(training: Data | Stream, validation: Data | Stream | None) -> str:
+def _checksum_data(training: Source, validation: Source | None) -> str:
     sha = hashlib.sha256()
     training.digest(sha)
     if validation is not None:
@@ -117,15 +123,16 @@ def _names(config: Any) -> Iterator[str]:
 
 def _nested(config: Any) -> list[Any]:
     """Return the collections directly within one."""
+    kinds = (Mapping, list, tuple)
     items = config.values() if isinstance(config, Mapping) else config
-    return [item for item in items if isinstance(item, (Mapping, list, tuple))]
+    return [item for item in items if isinstance(item, kinds)]
 
 
-def _canonical(value: Any, names: Mapping[str, str], key: str = "") -> Any:
-    """Return a configuration without what differs from process to process.
+def _canonical(value: Any, names: dict[str, str], key: str = "") -> Any:
+    """Return a part of a configuration without what differs from process to process.
 
     Args:
-        value: A part of the configuration.
+        value: The part.
         names: What stands for each name.
         key: What the part is called.
     """
@@ -151,8 +158,13 @@ def _kept(config: Mapping[Any, Any]) -> dict[str, Any]:
     if config.get("class_name") == "__lambda__":
         left_out.add("config")
 
-    kept = {str(key): value for key, value in config.items() if key not in left_out}
-    if str(config.get("module")).split(".")[0] not in ("keras", "builtins"):
+    kept = {}
+    for key, value in config.items():
+        if key not in left_out:
+            kept[str(key)] = value
+
+    root = str(config.get("module")).split(".")[0]
+    if root not in ("keras", "builtins"):
         kept.pop("module", None)
     return kept
 

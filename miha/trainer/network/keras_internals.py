@@ -107,8 +107,9 @@ def single_loss(model: Any) -> Any:
     if compiled is None or not compiled.built:
         return None
 
-    is_single = not keras.tree.is_nested(compiled._user_loss) and len(compiled._flat_losses) == 1
-    return compiled._flat_losses[0].loss if is_single else None
+    losses = compiled._flat_losses
+    is_nested = keras.tree.is_nested(compiled._user_loss)
+    return losses[0].loss if len(losses) == 1 and not is_nested else None
 
 
 def replace_single_loss(model: Any, loss: Any) -> None:
@@ -151,7 +152,9 @@ def moment_pairs(before: Any, after: Any) -> Iterator[tuple[Any, Any]]:
     Slots have no public name: `variables` mixes them, in an order of each class.
     """
     for name in MOMENTS:
-        yield from zip(getattr(before, name, ()), getattr(after, name, ()), strict=False)
+        sources = getattr(before, name, ())
+        targets = getattr(after, name, ())
+        yield from zip(sources, targets, strict=False)
 
     # AMSGrad keeps the largest of the velocities so far: at first, that is the present one.
     largest = getattr(after, "_velocity_hats", ())
@@ -176,7 +179,8 @@ def slots_of(optimizer: Any, weight: Any) -> list[tuple[Any, int]]:
     found = []
     for name, power in SLOTS.items():
         slots = getattr(optimizer, name, ())
-        if len(slots) == len(places) and slots[place].shape == weight.shape:
+        is_complete = len(slots) == len(places)
+        if is_complete and slots[place].shape == weight.shape:
             found.append((slots[place], power))
     return found
 
@@ -203,9 +207,17 @@ def save_network(model: Any, file: BytesIO) -> None:
     global_state.set_global_attribute("saving_attr_skiplist_Optimizer", remembered)
 
 
-def load_network(file: BytesIO, custom_objects: dict[str, Any] | None, safe_mode: bool) -> Any:
+def load_network(
+    file: BytesIO,
+    custom_objects: dict[str, Any] | None,
+    safe_mode: bool,
+) -> Any:
     """Read an archive from memory; public `load_model` takes paths only."""
-    return saving_lib.load_model(file, custom_objects=custom_objects, safe_mode=safe_mode)
+    return saving_lib.load_model(
+        file,
+        custom_objects=custom_objects,
+        safe_mode=safe_mode,
+    )
 
 
 def layer_ops() -> ModuleType:

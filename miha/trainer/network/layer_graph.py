@@ -7,35 +7,38 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import keras
+from keras import Model, layers
 
 from miha.trainer.network.keras_internals import flat_layers, functional_of, nodes_of
 
 Layer: TypeAlias = Any
 """A `keras.layers.Layer`; Keras ships no types."""
 
-CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
-FOLDABLE = (keras.layers.Dense, *CONVOLUTIONS, keras.layers.BatchNormalization)
+Nodes = dict[int, list[Any]]
+
+CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+FOLDABLE = (layers.Dense, *CONVOLUTIONS, layers.BatchNormalization)
 """Layers whose weights can take up a scale and an offset of each of their channels."""
 
 TRANSPARENT = (
-    keras.layers.Dropout,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
-    keras.layers.MaxPooling1D,
-    keras.layers.MaxPooling2D,
-    keras.layers.MaxPooling3D,
-    keras.layers.AveragePooling1D,
-    keras.layers.AveragePooling2D,
-    keras.layers.AveragePooling3D,
-    keras.layers.GlobalMaxPooling1D,
-    keras.layers.GlobalMaxPooling2D,
-    keras.layers.GlobalAveragePooling1D,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.UpSampling1D,
-    keras.layers.UpSampling2D,
-    keras.layers.Flatten,
-    keras.layers.Identity,
+    layers.Dropout,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
+    layers.MaxPooling1D,
+    layers.MaxPooling2D,
+    layers.MaxPooling3D,
+    layers.AveragePooling1D,
+    layers.AveragePooling2D,
+    layers.AveragePooling3D,
+    layers.GlobalMaxPooling1D,
+    layers.GlobalMaxPooling2D,
+    layers.GlobalAveragePooling1D,
+    layers.GlobalAveragePooling2D,
+    layers.UpSampling1D,
+    layers.UpSampling2D,
+    layers.Flatten,
+    layers.Identity,
 )
 """Layers that let a positive scale and an offset of a channel through."""
 
@@ -60,10 +63,11 @@ class Graph:
         network: A built network; what is subclassed in it tells no graph.
     """
 
-    def __init__(self, network: keras.Model) -> None:
-        self._readers: dict[int, list[Any]] = defaultdict(list)
+    def __init__(self, network: Model) -> None:
+        # By the id of a tensor, and the calls of a layer by that of the layer.
+        self._readers: Nodes = defaultdict(list)
         self._makers: dict[int, Any] = {}
-        self._calls: dict[int, list[Any]] = defaultdict(list)
+        self._calls: Nodes = defaultdict(list)
         self._outputs: set[int] = set()
         for layer in flat_layers(network):
             functional = functional_of(layer)
@@ -99,17 +103,19 @@ class Graph:
     def _only_call(self, layer: Layer) -> Any:
         """Return the call of a layer that is called once, and gives one tensor."""
         calls = self._calls[id(layer)]
-        is_single = len(calls) == 1 and len(calls[0].outputs) == 1
-        return calls[0] if is_single else None
+        if len(calls) != 1 or len(calls[0].outputs) != 1:
+            return None
+        return calls[0]
 
     def _source(self, layer: Layer, call: Any) -> Layer | None:
         if layer.weights:
             return layer
 
-        tensor = call.input_tensors[0]
-        maker = self._makers.get(id(tensor))
-        is_alone = len(self._readers[id(tensor)]) == 1 and id(tensor) not in self._outputs
-        if maker is None or not is_alone or self._only_call(maker.operation) is None:
+        key = id(call.input_tensors[0])
+        maker = self._makers.get(key)
+        if maker is None or key in self._outputs:
+            return None
+        if len(self._readers[key]) != 1 or self._only_call(maker.operation) is None:
             return None
 
         activation = getattr(maker.operation, "activation", None)
@@ -141,7 +147,7 @@ def _can_fold(layer: Layer) -> bool:
     """Return whether a layer's weights may be changed, and how they act is known."""
     if type(layer) not in FOLDABLE or not layer.trainable:
         return False
-    if isinstance(layer, keras.layers.BatchNormalization):
+    if isinstance(layer, layers.BatchNormalization):
         return layer.axis in (-1, layer.input_spec.ndim - 1)
 
     # LoRA and quantization put other weights beside the kernel.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import Model, layers
 
 from miha.trainer.network.keras_internals import children, inputs_of_maker, maker_of
 
@@ -28,7 +29,7 @@ class Place:
     is_recurrent: bool
 
 
-def walk(root: keras.layers.Layer) -> Iterator[Place]:
+def walk(root: layers.Layer) -> Iterator[Place]:
     """Yield every layer below one, each once, parents first."""
     seen = {id(root)}
     counts: Counter[str] = Counter()
@@ -50,12 +51,12 @@ def walk(root: keras.layers.Layer) -> Iterator[Place]:
         place = Place(path, layer, parent.is_recurrent)
         yield place
 
-        is_loop = parent.is_recurrent or isinstance(layer, keras.layers.RNN)
+        is_loop = parent.is_recurrent or isinstance(layer, layers.RNN)
         below = Place(path, layer, is_loop)
         stack.extend((below, child) for child in reversed(children(layer)))
 
 
-def _plain_name(layer: keras.layers.Layer, counts: Counter[str]) -> str:
+def _plain_name(layer: layers.Layer, counts: Counter[str]) -> str:
     """Return a layer's name, numbered within its network where Keras made it.
 
     Keras numbers by process: the same network built twice would have slots of other names.
@@ -80,16 +81,12 @@ def unique(name: str, taken: Container[str]) -> str:
     return found
 
 
-def output_layers(model: keras.Model) -> set[keras.layers.Layer] | None:
+def output_layers(model: Model) -> set[Any] | None:
     """Return the layers whose activation shapes an output, down to the last with weights.
 
-    Args:
-        model: A built network. A subclassed one is called symbolically.
-
-    Returns:
-        Layers, or None where the network does not tell.
+    A subclassed network is called symbolically. None: the network does not tell.
     """
-    found: set[keras.layers.Layer] = set()
+    found: set[Any] = set()
     try:
         for tensor in _outputs(model):
             _collect_outputs(tensor, found)
@@ -98,27 +95,29 @@ def output_layers(model: keras.Model) -> set[keras.layers.Layer] | None:
     return found
 
 
-def _outputs(model: keras.Model) -> list[Any]:
+def _outputs(model: Model) -> list[Any]:
     """Return the symbolic outputs of a network."""
     if hasattr(model, "outputs"):
         return list(model.outputs)
 
     config = model.get_build_config()
-    shapes = config.get("input_shape") or next(iter(config["shapes_dict"].values()))
+    shapes = config.get("input_shape")
+    if not shapes:
+        shapes = next(iter(config["shapes_dict"].values()))
     inputs = keras.tree.map_shape_structure(keras.KerasTensor, shapes)
     outputs = model.call(inputs)
     return list(keras.tree.flatten(outputs))
 
 
-def _collect_outputs(tensor: Any, found: set[keras.layers.Layer]) -> None:
+def _collect_outputs(tensor: Any, found: set[Any]) -> None:
     operation = maker_of(tensor)
-    if isinstance(operation, keras.Model) and hasattr(operation, "outputs"):
+    if isinstance(operation, Model) and hasattr(operation, "outputs"):
         found.add(operation)
         for inner in operation.outputs:
             _collect_outputs(inner, found)
         return
 
-    if isinstance(operation, keras.layers.Layer):
+    if isinstance(operation, layers.Layer):
         found.add(operation)
         found.update(place.layer for place in walk(operation))
         if operation.weights:

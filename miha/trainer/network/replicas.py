@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import Model
 
 from miha.errors import ArgumentError
 
 
-def replicas(model: keras.Model) -> int:
+def replicas(model: Model) -> int:
     """Return how many devices share each batch of a network; 1 where the batch is not split.
 
     Args:
@@ -26,7 +27,7 @@ def replicas(model: keras.Model) -> int:
     return 1 if distribution is None else _devices(distribution)
 
 
-def strategy_of(model: keras.Model) -> Any:
+def strategy_of(model: Model) -> Any:
     """Return the `tf.distribute.MirroredStrategy` that a network was built in; None: in none.
 
     Raises:

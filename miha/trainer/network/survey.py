@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import keras
+from keras import Model
 
 from miha.trainer.genes.activations import Slot, slots_among
 from miha.trainer.genes.losses import LossSlot, find_loss
@@ -25,7 +25,7 @@ class Survey:
         known: Its custom objects, where they are known already.
     """
 
-    def __init__(self, network: keras.Model, known: dict[str, Any] | None = None) -> None:
+    def __init__(self, network: Model, known: copies.Known | None = None) -> None:
         self.network = network
         self._known = known
 
@@ -56,12 +56,10 @@ class Survey:
 
     @cached_property
     def custom_objects(self) -> dict[str, Any]:
-        """Classes and functions of the user's, by name.
-
-        Raises:
-            ArgumentError: See `custom_layers.custom_objects`.
-        """
-        return custom_objects(self.network) if self._known is None else self._known
+        """Classes and functions of the user's, by name."""
+        if self._known is not None:
+            return self._known
+        return custom_objects(self.network)
 
     @cached_property
     def has_custom_layers(self) -> bool:
@@ -70,7 +68,8 @@ class Survey:
 
     def slots_at(self, chosen: dict[int, str]) -> list[Slot]:
         """Return the slots at some places, under the names that they have in the network."""
-        return [replace(self.slots[place], name=name) for place, name in chosen.items()]
+        slots = self.slots
+        return [replace(slots[place], name=name) for place, name in chosen.items()]
 
     def noise_at(self, chosen: dict[int, str]) -> list[Noise]:
         """Return the noise at some places, ready to take any amount, under the given names."""
@@ -78,11 +77,7 @@ class Survey:
 
     @cached_property
     def archive(self) -> bytes:
-        """The Keras v3 archive of the network, as it was when it was first asked for.
-
-        Raises:
-            ArgumentError: The network cannot be serialised; the message names the part.
-        """
+        """The Keras v3 archive of the network, as it was when it was first asked for."""
         return copies.serialize(self.network, self.custom_objects)
 
     def copy(self) -> Survey:

@@ -30,22 +30,26 @@ class Blend:
 
     def __init__(self, switches: Mapping[str, ActivationSwitch]) -> None:
         self._switches = switches
-        self._old = {name: Switch(switch.options) for name, switch in switches.items()}
+        self._old: dict[str, Switch] = {}
         self._stage = Switch(range(STAGES))
         self._is_begun = False
         self._done = 0
-        for switch in switches.values():
+        for name, switch in switches.items():
+            self._old[name] = Switch(switch.options)
             switch.share = self._share
 
     @property
     def is_on(self) -> bool:
         """Whether a step that is traced now mixes activations."""
-        return any(switch.past is not None for switch in self._switches.values())
+        switches = self._switches.values()
+        return any(switch.past is not None for switch in switches)
 
     @property
     def choices(self) -> list[Switch]:
         """What a mixing step reads from the device."""
-        return [self._stage, *self._old.values()] if self._switches else []
+        if not self._switches:
+            return []
+        return [self._stage, *self._old.values()]
 
     def begin(self, old: Mapping[str, str]) -> None:
         """Let the next epoch begin with other activations than the chosen ones.
@@ -68,7 +72,12 @@ class Blend:
         self._is_begun = False
         self.pause()
 
-    def parts(self, order: np.ndarray, batch_size: int, steps: int) -> Iterator[np.ndarray]:
+    def parts(
+        self,
+        order: np.ndarray,
+        batch_size: int,
+        steps: int,
+    ) -> Iterator[np.ndarray]:
         """Split an order of samples where the stage changes, which is set before each part.
 
         Args:
@@ -82,7 +91,9 @@ class Blend:
 
         batches = -(-len(order) // batch_size)
         numbers = self._done + np.arange(batches)
-        stages = np.minimum(numbers * STAGES // steps, STAGES - 1)
+        stages = numbers * STAGES // steps
+        # An epoch may have more steps than expected: the last stage takes them.
+        stages = np.minimum(stages, STAGES - 1)
         borders = np.flatnonzero(np.diff(stages)) + 1
         starts = [0, *borders]
         parts = np.split(order, borders * batch_size)

@@ -15,12 +15,17 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import Model, layers
+from keras.ops import convert_to_numpy
 
 from miha.trainer.genes.activations import ActivationSwitch, Slot
 from miha.trainer.network.layer_graph import Graph, Layer, Surroundings
 from miha.trainer.transitions.rescaled import Rescaling
 
-Function = Callable[[np.ndarray], np.ndarray]
+Array = np.ndarray
+Function = Callable[[Array], Array]
+Slots = Mapping[str, Slot]
+Switches = Mapping[str, ActivationSwitch]
 
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 SHIFTS = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -44,16 +49,16 @@ class Fit:
         offset: c.
     """
 
-    scale: np.ndarray
-    shift: np.ndarray
-    factor: np.ndarray
-    offset: np.ndarray
+    scale: Array
+    shift: Array
+    factor: Array
+    offset: Array
 
 
 def exchange(
-    network: keras.Model,
-    slots: Mapping[str, Slot],
-    switches: Mapping[str, ActivationSwitch],
+    network: Model,
+    slots: Slots,
+    switches: Switches,
     wanted: Mapping[str, str],
     x: Any,
 ) -> None:
@@ -68,7 +73,10 @@ def exchange(
         wanted: The activation that each slot is to hold.
         x: Some inputs, as tensors.
     """
-    changing = {name: switches[name] for name in wanted if switches[name].chosen != wanted[name]}
+    changing = {}
+    for name, activation in wanted.items():
+        if switches[name].chosen != activation:
+            changing[name] = switches[name]
     before, inputs = _watched(network, changing, x)
     folds = _folds(network, slots, switches, wanted, inputs)
 
@@ -85,15 +93,14 @@ def exchange(
         rescaling.undo()
 
 
-def unfoldable(network: keras.Model, slots: Mapping[str, Slot]) -> set[str]:
-    """Return the slots whose exchange no weights around them can make up for.
-
-    Args:
-        network: The live network.
-        slots: Its activation slots, by name.
-    """
+def unfoldable(network: Model, slots: Slots) -> set[str]:
+    """Return the slots whose exchange no weights around them can make up for."""
     graph = Graph(network)
-    return {name for name, slot in slots.items() if _around(graph, slot) is None}
+    found = set()
+    for name, slot in slots.items():
+        if _around(graph, slot) is None:
+            found.add(name)
+    return found
 
 
 def _around(graph: Graph, slot: Slot) -> Surroundings | None:
@@ -101,8 +108,10 @@ def _around(graph: Graph, slot: Slot) -> Surroundings | None:
 
 
 def _watched(
-    network: keras.Model, switches: Mapping[str, ActivationSwitch], x: Any
-) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    network: Model,
+    switches: Switches,
+    x: Any,
+) -> tuple[list[Array], dict[str, Array]]:
     """Return a network's outputs, and the pre-activations that each slot is given, as rows."""
     for switch in switches.values():
         switch.seen = []
@@ -120,38 +129,45 @@ def _watched(
             switch.seen = None
 
 
-def _outputs(network: keras.Model, x: Any) -> list[np.ndarray]:
+def _outputs(network: Model, x: Any) -> list[Array]:
     outputs = keras.tree.flatten(network(x, training=False))
-    return [np.asarray(keras.ops.convert_to_numpy(output), "float64") for output in outputs]
+    return [_array(output, "float64") for output in outputs]
+
+
+def _array(tensor: Any, dtype: str | None = None) -> Array:
+    return np.asarray(convert_to_numpy(tensor), dtype)
 
 
 def _has_values(tensor: Any) -> bool:
     """Return whether a tensor has values: inside a loop that a backend compiles it has none."""
     try:
-        keras.ops.convert_to_numpy(tensor)
+        convert_to_numpy(tensor)
     except Exception:  # Each backend has an error of its own.
         return False
     return True
 
 
-def _rows(tensor: Any) -> np.ndarray:
-    values = np.asarray(keras.ops.convert_to_numpy(tensor), "float32")
+def _rows(tensor: Any) -> Array:
+    values = _array(tensor, "float32")
     rows = values.reshape(-1, values.shape[-1])
     stride = max(1, len(rows) // MOST_ROWS)
     return rows[::stride]
 
 
-def _distance(network: keras.Model, x: Any, before: list[np.ndarray]) -> float:
-    pairs = zip(_outputs(network, x), before, strict=True)
-    return float(sum(np.mean((now - then) ** 2) for now, then in pairs))
+def _distance(network: Model, x: Any, before: list[Array]) -> float:
+    outputs = _outputs(network, x)
+    total = 0.0
+    for now, then in zip(outputs, before, strict=True):
+        total += np.mean((now - then) ** 2)
+    return float(total)
 
 
 def _folds(
-    network: keras.Model,
-    slots: Mapping[str, Slot],
-    switches: Mapping[str, ActivationSwitch],
+    network: Model,
+    slots: Slots,
+    switches: Switches,
     wanted: Mapping[str, str],
-    inputs: Mapping[str, np.ndarray],
+    inputs: Mapping[str, Array],
 ) -> list[tuple[Surroundings, Fit]]:
     """Return what to fold where, for every slot whose surroundings allow it."""
     graph = Graph(network)
@@ -165,7 +181,8 @@ def _folds(
         new = _on_arrays(switch, wanted[name])
         shifts = _has_offset(around.source)
         offsets = all(_has_offset(reader) for reader in around.readers)
-        found.append((around, fitted(old, new, rows, shifts, offsets)))
+        fit = fitted(old, new, rows, shifts, offsets)
+        found.append((around, fit))
     return found
 
 
@@ -173,19 +190,22 @@ def _on_arrays(switch: ActivationSwitch, name: str) -> Function:
     """Return an activation as a function of arrays."""
     function = switch.functions[switch.options.index(name)]
 
-    def on_arrays(z: np.ndarray) -> np.ndarray:
-        return np.asarray(keras.ops.convert_to_numpy(function(keras.ops.array(z))))
-
-    return on_arrays
+    return lambda z: _array(function(keras.ops.array(z)))
 
 
 def _has_offset(layer: Layer) -> bool:
-    if isinstance(layer, keras.layers.BatchNormalization):
+    if isinstance(layer, layers.BatchNormalization):
         return bool(layer.center and layer.scale)
     return bool(layer.use_bias)
 
 
-def fitted(old: Function, new: Function, z: np.ndarray, shifts: bool, offsets: bool) -> Fit:
+def fitted(
+    old: Function,
+    new: Function,
+    z: Array,
+    shifts: bool,
+    offsets: bool,
+) -> Fit:
     """Make one activation like another on a batch: a and s by search, b and c by least squares.
 
     Args:
@@ -201,35 +221,43 @@ def fitted(old: Function, new: Function, z: np.ndarray, shifts: bool, offsets: b
     target = old(z)
     spread = z.std(0) + 1e-6
     # The plain exchange first: nothing else is taken where nothing else is better.
-    candidates = list(product(SCALES, SHIFTS if shifts else (0.0,)))
+    deviations_tried = SHIFTS if shifts else (0.0,)
+    candidates = list(product(SCALES, deviations_tried))
     candidates.sort(key=lambda candidate: candidate != (1.0, 0.0))
 
     best = None
     least = np.full(z.shape[1], np.inf)
     for scale, deviations in candidates:
         shift = deviations * scale * spread
-        factor, offset, error = _least_squares(target, new(scale * z + shift), offsets)
-        values = np.stack([np.full_like(least, scale), shift, factor, offset])
+        values = new(scale * z + shift)
+        factor, offset, error = _least_squares(target, values, offsets)
+        scales = np.full_like(least, scale)
+        fit = np.stack([scales, shift, factor, offset])
         is_better = error < 0.999 * least
-        best = values if best is None else np.where(is_better, values, best)
+        best = fit if best is None else np.where(is_better, fit, best)
         least = np.where(is_better, error, least)
     return Fit(*np.asarray(best, "float32"))
 
 
 def _least_squares(
-    target: np.ndarray, values: np.ndarray, offsets: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    target: Array,
+    values: Array,
+    offsets: bool,
+) -> tuple[Array, Array, Array]:
     """Return b, c and the mean squared error of ``b values + c`` as a target, for each channel."""
     mean = values.mean(0) if offsets else 0.0
     target_mean = target.mean(0) if offsets else 0.0
     centred = values - mean
     wanted = target - target_mean
 
-    factor = (centred * wanted).mean(0) / ((centred**2).mean(0) + 1e-12)
+    product_mean = (centred * wanted).mean(0)
+    square_mean = (centred**2).mean(0)
+    factor = product_mean / (square_mean + 1e-12)
     factor = np.clip(factor, 1 / LARGEST, LARGEST)
     offset = target_mean - factor * mean
-    error = ((factor * centred - wanted) ** 2).mean(0)
-    return factor, offset, error
+
+    difference = factor * centred - wanted
+    return factor, offset, (difference**2).mean(0)
 
 
 def _fold(around: Surroundings, fit: Fit, rescaling: Rescaling) -> None:
@@ -240,10 +268,13 @@ def _fold(around: Surroundings, fit: Fit, rescaling: Rescaling) -> None:
 
 
 def _scale_outputs(
-    layer: Layer, scale: np.ndarray, shift: np.ndarray, rescaling: Rescaling
+    layer: Layer,
+    scale: Array,
+    shift: Array,
+    rescaling: Rescaling,
 ) -> None:
     """Let a layer give ``scale * output + shift``."""
-    if isinstance(layer, keras.layers.BatchNormalization):
+    if isinstance(layer, layers.BatchNormalization):
         weight = layer.gamma
         offset = layer.beta
     else:
@@ -256,10 +287,13 @@ def _scale_outputs(
 
 
 def _scale_inputs(
-    layer: Layer, factor: np.ndarray, offset: np.ndarray, rescaling: Rescaling
+    layer: Layer,
+    factor: Array,
+    offset: Array,
+    rescaling: Rescaling,
 ) -> None:
     """Let a layer compute from x what it computed from ``factor * x + offset``."""
-    if isinstance(layer, keras.layers.BatchNormalization):
+    if isinstance(layer, layers.BatchNormalization):
         rescaling.apply(layer.moving_mean, 1 / factor, -offset / factor)
         rescaling.apply(layer.moving_variance, 1 / factor**2)
         return
@@ -271,9 +305,10 @@ def _scale_inputs(
     repeats = np.prod(shape) // channels // outputs
 
     if layer.use_bias:
-        kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel))
-        by_channel = kernel.reshape(-1, channels, outputs)
-        rescaling.apply(layer.bias, np.float32(1), np.einsum("pco,c->o", by_channel, offset))
+        kernel = _array(layer.kernel).reshape(-1, channels, outputs)
+        shift = np.einsum("pco,c->o", kernel, offset)
+        rescaling.apply(layer.bias, np.float32(1), shift)
 
-    scale = np.broadcast_to(factor[:, None], (repeats, channels, outputs))
+    parts = (repeats, channels, outputs)
+    scale = np.broadcast_to(factor[:, None], parts)
     rescaling.apply(layer.kernel, scale.reshape(shape))

@@ -8,8 +8,10 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import Model
+from keras.ops import convert_to_numpy
 
-from miha.trainer.network.copies import random_state, values
+from miha.trainer.network.copies import Arrays, random_state, values
 from miha.trainer.network.keras_internals import flat_layers
 
 SHRINK = 0.5
@@ -30,7 +32,12 @@ class FreshValues:
         custom_objects: Classes and functions that Keras does not know by itself.
     """
 
-    def __init__(self, network: keras.Model, x: Any, custom_objects: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        network: Model,
+        x: Any,
+        custom_objects: dict[str, Any],
+    ) -> None:
         config = keras.saving.serialize_keras_object(network)
         config.pop("compile_config", None)
         # As text: Keras takes a configuration apart when it reads it.
@@ -38,7 +45,7 @@ class FreshValues:
         self._x = x
         self._custom_objects = custom_objects
 
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def draw(self, rng: np.random.Generator) -> Arrays:
         """Return fresh values, in the order of the network's variables."""
         seed = int(rng.integers(2**31))
         with random_state(seed):
@@ -51,13 +58,8 @@ class FreshValues:
         return values(twin.variables)
 
 
-def restart(network: keras.Model, fresh: Sequence[np.ndarray]) -> None:
-    """Give a network fresh values; what is frozen or adapted to the data stays.
-
-    Args:
-        network: The live network.
-        fresh: A value for each of its variables.
-    """
+def restart(network: Model, fresh: Sequence[np.ndarray]) -> None:
+    """Give a network fresh values; what is frozen or adapted to the data stays."""
     learned = {id(weight) for weight in network.trainable_variables}
     for layer in flat_layers(network):
         # Its running means and variances are no trainable variables, but belong to the weights.
@@ -69,15 +71,10 @@ def restart(network: keras.Model, fresh: Sequence[np.ndarray]) -> None:
             variable.assign(value)
 
 
-def perturb(network: keras.Model, fresh: Sequence[np.ndarray]) -> None:
-    """Shrink a network's weights and add fresh ones as noise; statistics stay as they are.
-
-    Args:
-        network: The live network.
-        fresh: A value for each of its variables.
-    """
+def perturb(network: Model, fresh: Sequence[np.ndarray]) -> None:
+    """Shrink a network's weights and add fresh ones as noise; statistics stay as they are."""
     learned = {id(weight) for weight in network.trainable_variables}
     for variable, value in zip(network.variables, fresh, strict=True):
         if id(variable) in learned:
-            old = keras.ops.convert_to_numpy(variable)
+            old = convert_to_numpy(variable)
             variable.assign(SHRINK * old + PERTURB * value)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
+from keras.ops import convert_to_numpy
 
 from miha.trainer.genes.optimizers import inner
 from miha.trainer.network.keras_internals import slots_of
 
 
 class Rescaling:
-    """Scales weights, and can take it back.
-
-    Args:
-        optimizer: The network's, built.
-    """
+    """Scales weights and the slots of a built optimizer, and can take it back."""
 
     def __init__(self, optimizer: Any) -> None:
         self._optimizer = inner(optimizer)
@@ -48,4 +44,4 @@ class Rescaling:
 
 
 def _value(variable: Any) -> np.ndarray:
-    return np.array(keras.ops.convert_to_numpy(variable))
+    return np.array(convert_to_numpy(variable))
