@@ -112,18 +112,11 @@ def make_trainer(
     resolved = _resolve(space, copied.live.network, parts, sizes, genes)
 
     evaluation, prefix = _evaluation(training, validation, evaluate_training)
-    metrics = dict(copied.metrics)
-    if evaluation is not None:
-        for name, mode in copied.metrics.items():
-            metrics[prefix + name] = mode
-
     plain = copied.plain
     exporter = _exporter(plain, chosen, parts.loss)
     fresh = FreshValues(plain.network, copied.batch[0], plain.custom_objects)
-    mirror = None
-    if with_mirror:
-        mirror = _exporter(_mirror(copied, kind), chosen, parts.loss)
-
+    seen = _mirror(copied, kind) if with_mirror else None
+    mirror = None if seen is None else _exporter(seen, chosen, parts.loss)
     with _scope(model):
         return kind(
             network=copied.live.network,
@@ -134,12 +127,21 @@ def make_trainer(
             data=training,
             evaluation=evaluation,
             settings=Settings(batch_size, validation_batch_size, prefix, shuffle),
-            metrics=metrics,
+            metrics=_all_metrics(copied.metrics, None if evaluation is None else prefix),
             exporter=exporter,
             fresh=fresh,
             fingerprint=_fingerprint(original, copied.built, training, validation),
             mirror=mirror,
         )
+
+
+def _all_metrics(metrics: Metrics, prefix: str | None) -> Metrics:
+    """Return what training and evaluation log; without a prefix there is no evaluation."""
+    found = dict(metrics)
+    if prefix is not None:
+        for name, mode in metrics.items():
+            found[prefix + name] = mode
+    return found
 
 
 def _fingerprint(

@@ -96,6 +96,7 @@ class LossSlot:
             return self.own
 
         name, smoothing = variant
+        # Another class gets only what means the same there: Huber's delta, say, does not.
         settings = loss_settings(self.own)
         settings["reduction"] = self.own.reduction
         settings["label_smoothing"] = smoothing

@@ -14,7 +14,7 @@ from miha.space import SearchSpace
 from miha.trainer.genes.activations import Slot, mark_outputs
 from miha.trainer.genes.noise import Noise
 from miha.trainer.network import copies
-from miha.trainer.network.layer_tree import output_layers
+from miha.trainer.network.layer_tree import Chosen, output_layers
 from miha.trainer.network.survey import Survey
 
 MARK = 0.0123
@@ -22,9 +22,6 @@ MARK = 0.0123
 
 Amounts = list[float]
 """Amounts of noise, one for each layer that adds some."""
-
-Chosen = dict[int, str]
-"""What may mutate: its place among its like in the network, and its name."""
 
 
 def choose_slots(
@@ -48,13 +45,15 @@ def choose_slots(
     Raises:
         ArgumentError: A layer was named that has no slot.
     """
-    slots = _wanted(plain, space, named)
-    names = {slot.name for slot in slots}
-    everything = enumerate(plain.slots)
-    wanted = {place: slot.name for place, slot in everything if slot.name in names}
+    names = {slot.name for slot in _wanted(plain, space, named)}
+    wanted = {}
+    for place, slot in enumerate(plain.slots):
+        if slot.name in names:
+            wanted[place] = slot.name
+
     archived = _archived(plain, wanted, x)
-    if archived != wanted:
-        lost = [name for place, name in wanted.items() if place not in archived]
+    lost = [wanted[place] for place in wanted if place not in archived]
+    if lost:
         _warn(
             f"The activations of {lost} do not "
             f"mutate: the configuration of {type(plain.network).__name__} does not tell them one "
@@ -119,16 +118,17 @@ def _archived(plain: Survey, wanted: Chosen, x: Any) -> Chosen:
         return {}
     if plain.has_custom_layers:
         trial = _Trial(plain, wanted, x)
-        return {place: name for place, name in wanted.items() if trial.is_archived(place)}
+        places = [place for place in wanted if trial.is_archived(place)]
+        return {place: wanted[place] for place in places}
 
     # Each of Keras' own layers archives its activation: one look at all of them is enough.
     with _marked(plain.slots_at(wanted)) as marks:
         twin = _rebuilt(plain)
 
     archived = {}
-    for (place, name), mark in zip(wanted.items(), marks, strict=True):
+    for place, mark in zip(wanted, marks, strict=True):
         if twin.slots[place].own_name == mark:
-            archived[place] = name
+            archived[place] = wanted[place]
     return archived
 
 
@@ -143,19 +143,25 @@ class _Trial:
 
     def is_archived(self, place: int) -> bool:
         """Return whether a mark in one slot changes the outputs, and a rebuilt network's alike."""
+        network = self._plain.network
+        slot = self._plain.slots[place]
         expected = self._names(self._plain)
-        with _marked([self._plain.slots[place]]) as marks:
-            outputs = copies.call(self._plain.network, self._x)
+        with _marked([slot]) as marks:
+            outputs = copies.call(network, self._x)
             twin = _rebuilt(self._plain)
         expected[place] = marks[0]
 
-        if self._names(twin) != expected or copies.is_same(outputs, self._outputs):
+        # A custom layer may give one activation to several layers, or archive none.
+        if self._names(twin) != expected:
+            return False
+        if copies.is_same(outputs, self._outputs):
             return False
         found = copies.call(twin.network, self._x)
         return copies.is_same(found, outputs)
 
     def _names(self, survey: Survey) -> dict[int, str]:
-        return {place: survey.slots[place].own_name for place in self._wanted}
+        slots = survey.slots
+        return {place: slots[place].own_name for place in self._wanted}
 
 
 def _rebuilt(plain: Survey) -> Survey:

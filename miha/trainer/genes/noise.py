@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from keras import Model, layers
 from miha.trainer.genes.switches import Switch
 from miha.trainer.network.copies import random_state
 from miha.trainer.network.keras_internals import unlocked
-from miha.trainer.network.layer_tree import Place, unique, walk
+from miha.trainer.network.layer_tree import Chosen, Place, unique, walk
 
 KINDS = {
     layers.Dropout: "rate",
@@ -26,10 +26,6 @@ KINDS = {
     layers.GaussianNoise: "stddev",
 }
 """Layers that draw one random number for each value, and the attribute that says how much."""
-
-
-Chosen = Mapping[int, str]
-"""What may mutate: its place among its like in the network, and its name."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +78,7 @@ class Noise:
         inputs: Any,
         training: bool | None = False,
     ) -> Any:
+        # Without noise, as Keras' own layers: inference computes the same for all options.
         if not training:
             return inputs
 

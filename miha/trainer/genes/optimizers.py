@@ -60,7 +60,6 @@ RATES = {"adadelta": 1.0, "adagrad": 0.01}
 Sources: M. Zeiler, "ADADELTA" (2012), whose rule has no other factor; PyTorch's default of Adagrad.
 """
 
-
 Bounds = tuple[float, float]
 """The smallest value and the largest."""
 
@@ -85,11 +84,7 @@ def has_schedule(optimizer: Any) -> bool:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raise unless every name is a Keras optimizer.
-
-    Raises:
-        ArgumentError: A name is unknown.
-    """
+    """Raise unless every name is a Keras optimizer."""
     for name in names:
         try:
             keras.optimizers.get(name)
@@ -195,6 +190,7 @@ class Optimizers:
             if wish is None:
                 wish = begins[gene]
 
+            # On PyTorch and in archives, nothing is compiled: the number itself stands there.
             if isinstance(values[attribute], SwitchedNumber):
                 values[attribute].choose(wish)
             else:
@@ -203,8 +199,8 @@ class Optimizers:
     def _attributes(self) -> dict[str, str]:
         """Return the attribute of each number that the network's optimizer has, by its gene."""
         name = name_of(self._model.optimizer)
-        begins = self._begins[name]
-        return {gene: a for gene, a in _attributes(name).items() if gene in begins}
+        attributes = _attributes(name)
+        return {gene: attributes[gene] for gene in self._begins[name]}
 
     def _values(self) -> dict[str, Any]:
         """Return the attributes of the network's optimizer, past Keras' tracking."""
@@ -321,9 +317,11 @@ def _attributes(name: str) -> dict[str, str]:
 
 def _small(values: np.ndarray) -> np.ndarray:
     """Keep an array of equal values in the memory of one: fresh slots mostly are."""
-    if values.size == 0 or (values != values.flat[0]).any():
+    if values.size == 0:
         return values
-    return np.broadcast_to(values.flat[0], values.shape)
+    first = values.flat[0]
+    is_equal = (values == first).all()
+    return np.broadcast_to(first, values.shape) if is_equal else values
 
 
 def carry(before: Any, after: Any) -> None:

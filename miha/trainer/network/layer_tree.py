@@ -13,6 +13,9 @@ from keras import Model, layers
 
 from miha.trainer.network.keras_internals import children, inputs_of_maker, maker_of
 
+Chosen = dict[int, str]
+"""What may mutate: its place among its like in the network, and its name."""
+
 
 @dataclass(frozen=True)
 class Place:

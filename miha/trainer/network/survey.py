@@ -14,14 +14,14 @@ from miha.trainer.genes.noise import Noise, noise_among, noise_at
 from miha.trainer.network import copies
 from miha.trainer.network.custom_layers import custom_objects, is_custom
 from miha.trainer.network.keras_internals import flat_layers
-from miha.trainer.network.layer_tree import Place, walk
+from miha.trainer.network.layer_tree import Chosen, Place, walk
 
 
 class Survey:
-    """What is to be known of a network; each part is found once, when it is first asked for.
+    """What there is to know of a network; each part is found once, when it is first read.
 
     Args:
-        network: A network; built, where its slots, its noise or copies are asked for.
+        network: A network; it must be built before its slots, noise or copies are read.
         known: Its custom objects, where they are known already.
     """
 
@@ -66,12 +66,16 @@ class Survey:
         """Whether somebody else than Keras wrote the configuration of a layer."""
         return any(is_custom(type(layer)) for layer in self.layers)
 
-    def slots_at(self, chosen: dict[int, str]) -> list[Slot]:
-        """Return the slots at some places, under the names that they have in the network."""
-        slots = self.slots
-        return [replace(slots[place], name=name) for place, name in chosen.items()]
+    def slots_at(self, chosen: Chosen) -> list[Slot]:
+        """Return the slots at some places, under the given names."""
+        found = []
+        for place, name in chosen.items():
+            # Copies of a subclassed network give their layers other names.
+            slot = replace(self.slots[place], name=name)
+            found.append(slot)
+        return found
 
-    def noise_at(self, chosen: dict[int, str]) -> list[Noise]:
+    def noise_at(self, chosen: Chosen) -> list[Noise]:
         """Return the noise at some places, ready to take any amount, under the given names."""
         return noise_at(self.noise, chosen)
 

@@ -121,6 +121,7 @@ def _watched(
         rows = {}
         for name, switch in switches.items():
             seen = switch.seen or []
+            # A layer that is called twice has no one input to fit.
             if len(seen) == 1 and _has_values(seen[0]):
                 rows[name] = _rows(seen[0])
         return outputs, rows
@@ -179,6 +180,7 @@ def _folds(
         switch = switches[name]
         old = _on_arrays(switch, switch.chosen)
         new = _on_arrays(switch, wanted[name])
+        # A layer without a bias cannot shift what it gives, nor make up for a shift of inputs.
         shifts = _has_offset(around.source)
         offsets = all(_has_offset(reader) for reader in around.readers)
         fit = fitted(old, new, rows, shifts, offsets)
