@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from keras import Model
 
 from miha.data import arrays as data
 from miha.data.feed import to_tensor
@@ -19,17 +20,28 @@ from miha.records import Mode
 from miha.space import OF_THE_LOSS, SearchSpace, Space, batch_size_bounds, values_of
 from miha.trainer.base import KerasTrainer, Settings
 from miha.trainer.exporter import Exporter
-from miha.trainer.genes import optimizers, slots
-from miha.trainer.genes.activations import Slot
-from miha.trainer.genes.losses import LossSlot, find_loss, losses_for, smoothings_for
-from miha.trainer.genes.noise import Noise, choose_noise, noise_in
+from miha.trainer.genes.activations import Slot, check_activations
+from miha.trainer.genes.losses import LossSlot, losses_for, smoothings_for
+from miha.trainer.genes.mutable import choose_noise, choose_slots
+from miha.trainer.genes.noise import Noise
+from miha.trainer.genes.optimizers import Optimizers, check_names
 from miha.trainer.network import copies
 from miha.trainer.network.admission import check_network
-from miha.trainer.network.custom_layers import custom_objects
 from miha.trainer.network.fingerprint import fingerprint
+from miha.trainer.network.keras_internals import metric_direction
 from miha.trainer.network.replicas import check_divisible, replicas, strategy_of
+from miha.trainer.network.survey import Survey
 from miha.trainer.protocol import Trainer
 from miha.trainer.transitions.fresh import FreshValues
+
+Source = data.Data | Stream
+"""Training or validation data."""
+
+Batch = tuple[Any, ...]
+"""Inputs, targets and weights of a few samples."""
+
+Metrics = dict[str, Mode | None]
+"""Names of logged values, and the direction in which each is better."""
 
 TRAINERS = {
     "tensorflow": ("tensorflow.trainer", "TensorFlowTrainer"),
@@ -39,14 +51,14 @@ TRAINERS = {
 }
 """Module and class of the trainer for each backend of Keras; imported when it is needed.
 
-And of networks that were built in a `tf.distribute.MirroredStrategy`.
+"mirrored" is for networks that were built in a `tf.distribute.MirroredStrategy`.
 """
 
 
 def make_trainer(
-    model: keras.Model,
-    training: data.Data | Stream,
-    validation: data.Data | Stream | None,
+    model: Model,
+    training: Source,
+    validation: Source | None,
     batch_size: int,
     validation_batch_size: int,
     space: SearchSpace,
@@ -75,7 +87,7 @@ def make_trainer(
             of layers.
         with_mirror: Whether callbacks of Keras will want a network to look at.
         batch_multiple: What every batch size is a multiple of; by default the number of devices
-            that the user has batches shared out to.
+            that share the user's batches.
 
     Returns:
         A trainer for the backend that Keras runs on.
@@ -83,38 +95,102 @@ def make_trainer(
     Raises:
         ArgumentError: The network, or the search space for it, breaks a rule.
     """
-    kind, multiple = _trainer_class(model), batch_multiple or replicas(model)
+    kind = _trainer_class(model)
+    multiple = batch_multiple or replicas(model)
     check_divisible("batch_size", batch_size, multiple)
     check_divisible("validation_batch_size", validation_batch_size, multiple)
-    check_network(model, kind.foreign_state)
-    optimizers.check_names(space.optimizers)
-    space = replace(space, activations=slots.check_activations(space.activations))
-    made = _copies(model, kind, _batch(training), space, slots_named, seed)
-    loss = find_loss(made.live) if set(genes) & {*OF_THE_LOSS} else None
+    original = Survey(model)
+    check_network(original, kind.foreign_state)
+    check_names(space.optimizers)
+    space = replace(space, activations=check_activations(space.activations))
+
+    copied = _copy(original, kind, _batch(training), seed)
+    chosen = _choose(copied, space, slots_named)
+    parts = _parts(copied.live, chosen, genes)
+    sizes = _Sizes(batch_size, training.samples, multiple)
+    space = _for_batches(space, training)
+    resolved = _resolve(space, copied.live.network, parts, sizes, genes)
+
     evaluation, prefix = _evaluation(training, validation, evaluate_training)
-    evaluated = made.metrics if evaluation is not None else {}
-    mutable, noise = slots.slots_in(made.live, made.slots), noise_in(made.live, made.noise)
-    own = mutable, batch_size, training.samples, multiple
-    resolved = _resolve(_for_batches(space, training), made.live, *own)
-    exporter = _exporter(made.plain, made, loss)
-    fresh = FreshValues(made.plain, made.batch[0], made.known)
-    mirror = _exporter(_seen(made, kind), made, loss) if with_mirror else None
+    plain = copied.plain
+    exporter = _exporter(plain, chosen, parts.loss)
+    fresh = FreshValues(plain.network, copied.batch[0], plain.custom_objects)
+    seen = _mirror(copied, kind) if with_mirror else None
+    mirror = None if seen is None else _exporter(seen, chosen, parts.loss)
     with _scope(model):
         return kind(
-            network=made.live,
-            slots=mutable,
-            noise=noise,
-            loss=loss,
-            space=_with_amounts(resolved, space, noise, loss, genes),
+            network=copied.live.network,
+            slots=parts.slots,
+            noise=parts.noise,
+            loss=parts.loss,
+            space=resolved,
             data=training,
             evaluation=evaluation,
             settings=Settings(batch_size, validation_batch_size, prefix, shuffle),
-            metrics=made.metrics | {prefix + name: mode for name, mode in evaluated.items()},
+            metrics=_all_metrics(copied.metrics, None if evaluation is None else prefix),
             exporter=exporter,
             fresh=fresh,
-            fingerprint=fingerprint(made.built, training, validation),
+            fingerprint=_fingerprint(original, copied.built, training, validation),
             mirror=mirror,
         )
+
+
+def _all_metrics(metrics: Metrics, prefix: str | None) -> Metrics:
+    """Return what training and evaluation log; without a prefix there is no evaluation."""
+    found = dict(metrics)
+    if prefix is not None:
+        for name, mode in metrics.items():
+            found[prefix + name] = mode
+    return found
+
+
+def _fingerprint(
+    original: Survey,
+    built: Survey,
+    training: Source,
+    validation: Source | None,
+) -> dict[str, str]:
+    # A copy that was built of a network without weights has other functions in it.
+    known = original.custom_objects if built is original else None
+    return fingerprint(built.network, training, validation, known)
+
+
+def _trainer_class(model: Model) -> type[KerasTrainer]:
+    """Return the trainer for a network on the backend that Keras runs on."""
+    backend = keras.backend.backend()
+    if backend not in TRAINERS:
+        raise ArgumentError(
+            f"Keras must run on one of {list(TRAINERS)}. "
+            f"Received: the backend {backend!r}. "
+            "Set KERAS_BACKEND=tensorflow before Keras is imported."
+        )
+
+    is_mirrored = strategy_of(model) is not None
+    module, name = TRAINERS["mirrored" if is_mirrored else backend]
+    found: type[KerasTrainer] = getattr(import_module(f"miha.trainer.{module}"), name)
+    return found
+
+
+def _scope(model: Model) -> Any:
+    """Return what the trained copy is made in: the strategy that the user's was made in."""
+    strategy = strategy_of(model)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
+def _batch(training: Source) -> Batch:
+    """Return a few samples, as the tensors that a step takes."""
+    few = training.few()
+    parts = (few.x, few.y, few.sample_weight)
+    return tuple(data.map_arrays(to_tensor, part) for part in parts)
+
+
+def _evaluation(
+    training: Source, validation: Source | None, evaluate_training: bool
+) -> tuple[Source | None, str]:
+    """Return what the network is evaluated on after each epoch, and the prefix of its values."""
+    if validation is not None:
+        return validation, "val_"
+    return training.for_evaluation() if evaluate_training else None, "eval_"
 
 
 @dataclass(frozen=True)
@@ -126,96 +202,139 @@ class _Copies:
         live: The copy that is trained.
         metrics: What that logs, with the direction that is better.
         plain: The copy that is saved.
-        known: Objects of the user's own that are needed to load a copy.
         batch: A few samples.
-        slots: Places of the activations that may mutate, with their names.
-        noise: The same of the layers whose noise may mutate.
     """
 
-    built: keras.Model
-    live: keras.Model
-    metrics: dict[str, Mode | None]
-    plain: keras.Model
-    known: dict[str, Any]
-    batch: tuple[Any, ...]
+    built: Survey
+    live: Survey
+    metrics: Metrics
+    plain: Survey
+    batch: Batch
+
+
+def _copy(
+    original: Survey,
+    kind: type[KerasTrainer],
+    batch: Batch,
+    seed: int,
+) -> _Copies:
+    """Copy the user's network, and find out what a copy logs."""
+    model = original.network
+    known = original.custom_objects
+    built = original
+    if not model.built:
+        twin = copies.build_from(model, batch[0], seed, known)
+        built = Survey(twin, known)
+
+    with _scope(model):
+        live = built.copy()
+        copies.check_same_function(built.network, live.network, batch[0])
+        metrics = _probe(live.network, batch, kind)
+    with keras.device("cpu"):
+        plain = built.copy()
+    return _Copies(built, live, metrics, plain, batch)
+
+
+def _mirror(copied: _Copies, kind: type[KerasTrainer]) -> Survey:
+    """Return the copy that callbacks of Keras look at; a step builds the metrics they ask for."""
+    with keras.device("cpu"):
+        mirror = copied.built.copy()
+    _probe(mirror.network, copied.batch, kind)
+    return mirror
+
+
+def _probe(
+    network: Model,
+    batch: Batch,
+    kind: type[KerasTrainer],
+) -> Metrics:
+    """Take a test step, to learn what is logged and whether network and data fit together."""
+    try:
+        with copies.untouched(network):
+            logs = kind.probe(network, keras.utils.pack_x_y_sample_weight(*batch))
+    except Exception as error:
+        arrays = keras.tree.flatten(batch)
+        shapes = [tuple(array.shape) for array in arrays if array is not None]
+        raise ArgumentError(
+            f"The network must accept the data. Received: the first samples, of shapes {shapes}, "
+            f"on which {network.name!r} fails: {first_line(error)} Check the shapes of `x` and "
+            "`y`, and that the network leaves the batch size open."
+        ) from error
+
+    network.reset_metrics()
+    # A vector (the F1 score of each class, say) can be logged but not monitored.
+    metrics = {}
+    for name, value in logs.items():
+        if np.ndim(value) == 0:
+            metrics[name] = _mode(network, name)
+    return metrics
+
+
+def _mode(network: Model, name: str) -> Mode | None:
+    """Return the direction in which a logged value is better, as Keras' callbacks find it."""
+    if name.endswith("loss"):
+        return "min"
+
+    metrics = []
+    for metric in network.metrics:
+        metrics += [metric, *getattr(metric, "metrics", ())]
+
+    # With several outputs, a metric is logged under the output's name and its own.
+    named = [m for m in metrics if f"_{name}".endswith(f"_{m.name}")]
+    named.sort(key=lambda metric: len(metric.name), reverse=True)
+    closest = named[0] if named else None
+    modes: dict[Any, Mode] = {"up": "max", "down": "min"}
+    return modes.get(metric_direction(closest))
+
+
+class _Chosen(NamedTuple):
+    """Which slots and which noise may mutate: the place of each in a network, and its name."""
+
     slots: dict[int, str]
     noise: dict[int, str]
 
 
-def _copies(
-    model: keras.Model,
-    kind: type[KerasTrainer],
-    batch: tuple[Any, ...],
+def _choose(
+    copied: _Copies,
     space: SearchSpace,
     slots_named: Sequence[str] | None,
-    seed: int,
-) -> _Copies:
-    known = custom_objects(model)
-    built = model if model.built else copies.build_from(model, batch[0], seed)
-    with _scope(model):
-        live, metrics = _live(built, batch, kind, known)
+) -> _Chosen:
     with keras.device("cpu"):
-        plain = copies.copy(built, known)
-        chosen = slots.choose_slots(plain, space, known, batch[0], slots_named)
-        noisy = choose_noise(plain, known)
-    return _Copies(built, live, metrics, plain, known, batch, chosen, noisy)
+        slots = choose_slots(copied.plain, space, copied.batch[0], slots_named)
+        return _Chosen(slots, choose_noise(copied.plain))
 
 
-def _exporter(network: keras.Model, made: _Copies, loss: LossSlot | None) -> Exporter:
-    return Exporter(network, slots.slots_in(network, made.slots), made.noise, loss, made.known)
+class _Parts(NamedTuple):
+    """The parts of one network that may mutate."""
+
+    slots: list[Slot]
+    noise: list[Noise]
+    loss: LossSlot | None
 
 
-def _live(
-    built: keras.Model, batch: tuple[Any, ...], kind: type[KerasTrainer], known: dict[str, Any]
-) -> tuple[keras.Model, dict[str, Mode | None]]:
-    """Return the copy that is trained, and what it logs with the direction that is better."""
-    live = copies.copy(built, known)
-    copies.check_same_function(built, live, batch[0])
-    return live, _probe(live, batch, kind)
+def _parts(survey: Survey, chosen: _Chosen, genes: Collection[str]) -> _Parts:
+    wants_loss = any(gene in OF_THE_LOSS for gene in genes)
+    return _Parts(
+        slots=survey.slots_at(chosen.slots),
+        noise=survey.noise_at(chosen.noise),
+        loss=survey.loss if wants_loss else None,
+    )
 
 
-def _seen(made: _Copies, kind: type[KerasTrainer]) -> keras.Model:
-    """Return the copy that callbacks of Keras look at; they ask for metrics, which are built."""
-    with keras.device("cpu"):
-        seen = copies.copy(made.built, made.known)
-    _probe(seen, made.batch, kind)
-    return seen
+def _exporter(survey: Survey, chosen: _Chosen, loss: LossSlot | None) -> Exporter:
+    slots = survey.slots_at(chosen.slots)
+    return Exporter(survey.network, slots, chosen.noise, loss, survey.custom_objects)
 
 
-def _evaluation(
-    training: data.Data | Stream, validation: data.Data | Stream | None, evaluate_training: bool
-) -> tuple[data.Data | Stream | None, str]:
-    """Return what the network is evaluated on after each epoch, and how its values are named."""
-    if validation is not None:
-        return validation, "val_"
-    return training.for_evaluation() if evaluate_training else None, "eval_"
+class _Sizes(NamedTuple):
+    """The batch size to begin with, the samples of an epoch, and what batch sizes divide by."""
+
+    batch_size: int
+    samples: int
+    multiple: int
 
 
-def _scope(model: keras.Model) -> Any:
-    """Return what the trained copy is made in: the strategy that the user's was made in."""
-    strategy = strategy_of(model)
-    return contextlib.nullcontext() if strategy is None else strategy.scope()
-
-
-def _trainer_class(model: keras.Model) -> type[KerasTrainer]:
-    """Return the trainer for a network on the backend that Keras runs on."""
-    _check_backend()
-    is_mirrored = strategy_of(model) is not None
-    module, name = TRAINERS["mirrored" if is_mirrored else keras.backend.backend()]
-    found: type[KerasTrainer] = getattr(import_module(f"miha.trainer.{module}"), name)
-    return found
-
-
-def _check_backend() -> None:
-    if keras.backend.backend() not in TRAINERS:
-        raise ArgumentError(
-            f"Keras must run on one of {list(TRAINERS)}. "
-            f"Received: the backend {keras.backend.backend()!r}. "
-            "Set KERAS_BACKEND=tensorflow before Keras is imported."
-        )
-
-
-def _for_batches(space: SearchSpace, training: data.Data | Stream) -> SearchSpace:
+def _for_batches(space: SearchSpace, training: Source) -> SearchSpace:
     """Leave no other batch size where the batches are the data's own."""
     own = training.batch_size
     if own is None or training.rebatches:
@@ -223,92 +342,66 @@ def _for_batches(space: SearchSpace, training: data.Data | Stream) -> SearchSpac
     return replace(space, batch_size=(own, own))
 
 
-def _batch(training: data.Data | Stream) -> tuple[Any, ...]:
-    """Return a few samples, as the tensors that a step takes."""
-    few = training.few()
-    return tuple(data.map_arrays(to_tensor, part) for part in (few.x, few.y, few.sample_weight))
-
-
-def _probe(
-    network: keras.Model, batch: tuple[Any, ...], kind: type[KerasTrainer]
-) -> dict[str, Mode | None]:
-    """Take a test step, to learn what is logged and whether network and data fit together."""
-    try:
-        with copies.untouched(network):
-            logs = kind.probe(network, keras.utils.pack_x_y_sample_weight(*batch))
-    except Exception as error:
-        shapes = [tuple(array.shape) for array in keras.tree.flatten(batch) if array is not None]
-        raise ArgumentError(
-            f"The network must accept the data. Received: the first samples, of shapes {shapes}, "
-            f"on which {network.name!r} fails: {first_line(error)} Check the shapes of `x` and "
-            "`y`, and that the network leaves the batch size open."
-        ) from error
-    network.reset_metrics()
-    # A vector (the F1 score of each class, say) can be logged but not monitored.
-    return {name: _mode(network, name) for name, value in logs.items() if np.ndim(value) == 0}
-
-
-def _mode(network: keras.Model, name: str) -> Mode | None:
-    """Return the direction in which a logged value is better, as Keras' callbacks find it."""
-    if name.endswith("loss"):
-        return "min"
-    metrics = [m for outer in network.metrics for m in (outer, *getattr(outer, "metrics", ()))]
-    # With several outputs, a metric is logged under the output's name and its own.
-    named = [m for m in metrics if name == m.name or name.endswith(f"_{m.name}")]
-    closest = max(named, key=lambda m: len(m.name), default=None)
-    modes: dict[Any, Mode] = {"up": "max", "down": "min"}
-    return modes.get(getattr(closest, "_direction", None))
-
-
 def _resolve(
     space: SearchSpace,
-    live: keras.Model,
-    chosen: list[Slot],
-    batch_size: int,
-    samples: int,
-    multiple: int,
+    live: Model,
+    parts: _Parts,
+    sizes: _Sizes,
+    genes: Collection[str],
 ) -> Space:
-    own = optimizers.Optimizers(live)
-    names = dict.fromkeys([own.own_name, *(name.lower() for name in space.optimizers)])
-    rates = {name: own.learning_rate(name, space.learning_rate) for name in names}
-    begins = {name: own.beginning(name) for name in names}
+    """Return what each gene of this network may become."""
+    optimizers = Optimizers(live)
+    names = [optimizers.own_name]
+    names += [name.lower() for name in space.optimizers]
+    rates = {}
+    begins = {}
+    for name in dict.fromkeys(names):
+        rates[name] = optimizers.learning_rate(name, space.learning_rate)
+        begins[name] = optimizers.beginning(name)
+
+    slots = {}
+    for slot in parts.slots:
+        slots[slot.name] = tuple(slot.branches(space.activations))
+
+    # Those of the loss are there only where somebody asks for them.
+    wants_loss = "loss" in genes
+    wants_smoothing = "label_smoothing" in genes
     return Space(
         optimizers=rates,
-        slots={slot.name: tuple(slot.branches(space.activations)) for slot in chosen},
-        batch_size=batch_size_bounds(space.batch_size, batch_size, samples, multiple),
+        slots=slots,
+        batch_size=batch_size_bounds(space.batch_size, *sizes),
         learning_rate=space.learning_rate,
         momentum=_numbers("momentum", begins, space.momentum),
         weight_decay=_numbers("weight_decay", begins, space.weight_decay),
-        batch_multiple=multiple,
+        dropout=_amounts("dropout", parts.noise, space.dropout),
+        noise=_amounts("noise", parts.noise, space.noise),
+        losses=losses_for(parts.loss, space) if wants_loss else (),
+        label_smoothing=smoothings_for(parts.loss, space) if wants_smoothing else (),
+        batch_multiple=sizes.multiple,
     )
 
 
 def _numbers(
-    gene: str, begins: dict[str, dict[str, float]], others: Sequence[float]
+    gene: str,
+    begins: Mapping[str, Mapping[str, float]],
+    others: Sequence[float],
 ) -> dict[str, tuple[float, ...]]:
     """Return the values of a number for each optimizer that has one."""
-    return {n: values_of(own[gene], others) for n, own in begins.items() if gene in own}
-
-
-def _with_amounts(
-    resolved: Space,
-    space: SearchSpace,
-    noise: list[Noise],
-    loss: LossSlot | None,
-    genes: Collection[str],
-) -> Space:
-    """Return a resolved space with what noise and loss of the network may become."""
-    return replace(
-        resolved,
-        dropout=_amounts("dropout", noise, space.dropout),
-        noise=_amounts("noise", noise, space.noise),
-        losses=losses_for(loss, space) if "loss" in genes else (),
-        label_smoothing=smoothings_for(loss, space) if "label_smoothing" in genes else (),
-    )
+    found = {}
+    for name, numbers in begins.items():
+        if gene in numbers:
+            found[name] = values_of(numbers[gene], others)
+    return found
 
 
 def _amounts(
-    gene: str, places: list[Noise], others: Sequence[float]
+    gene: str,
+    places: list[Noise],
+    others: Sequence[float],
 ) -> dict[str, tuple[float, ...]]:
     """Return what the noise of each layer of a gene may become."""
-    return {p.name: values_of(p.amount, others) for p in places if p.gene == gene}
+    found = {}
+    for noise in places:
+        if noise.gene == gene:
+            found[noise.name] = values_of(noise.amount, others)
+    return found

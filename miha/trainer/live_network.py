@@ -13,11 +13,11 @@ import numpy as np
 from miha.errors import TrainerError
 from miha.records import Genome, Snapshot, Transition
 from miha.space import Space
-from miha.trainer.genes.activations import Slot, Switch
+from miha.trainer.genes.activations import ActivationSwitch, Slot
 from miha.trainer.genes.losses import LossSlot, Variant
 from miha.trainer.genes.noise import Noise
 from miha.trainer.genes.optimizers import Optimizers, name_of, short_decimal
-from miha.trainer.genes.switches import Choice, Number
+from miha.trainer.genes.switches import Switch, SwitchedNumber
 from miha.trainer.network.copies import values
 from miha.trainer.transitions import fresh as transitions
 from miha.trainer.transitions.blended import Blend
@@ -39,7 +39,7 @@ class LiveNetwork(abc.ABC):
         fresh: Draws first values anew.
     """
 
-    number: ClassVar[type[Number] | None] = Number
+    number: ClassVar[type[SwitchedNumber] | None] = SwitchedNumber
     """What stands for an optimizer's numbers in a compiled step; None where none is compiled."""
 
     _batch_size: int
@@ -97,7 +97,7 @@ class LiveNetwork(abc.ABC):
         )
 
     @property
-    def _choices(self) -> list[Choice]:
+    def _choices(self) -> list[Switch]:
         """All that is chosen at run time, in an order that stays."""
         loss = [] if self._loss is None else [self._loss]
         places = (*self._switches.values(), *self._noise.values())
@@ -173,8 +173,8 @@ class LiveNetwork(abc.ABC):
                 variable.assign(np.array([noise.integers(2**31 - 1), 0]))
 
 
-def _install(slot: Slot, names: Sequence[str]) -> Switch:
-    switch = Switch(slot.branches(names))
+def _install(slot: Slot, names: Sequence[str]) -> ActivationSwitch:
+    switch = ActivationSwitch(slot.branches(names))
     slot.put(switch)
     return switch
 
@@ -185,7 +185,7 @@ def _variants(loss: LossSlot, space: Space) -> list[Variant]:
     return list(product(space.losses or (name,), space.label_smoothing or (smoothing,)))
 
 
-def _numbers(space: Space, kind: type[Number]) -> dict[str, Number]:
+def _numbers(space: Space, kind: type[SwitchedNumber]) -> dict[str, SwitchedNumber]:
     """Return what holds the numbers of all optimizers: one of them trains at a time."""
     values = {"momentum": space.momentum, "weight_decay": space.weight_decay}
     options = {gene: sorted(set(chain(*held.values()))) for gene, held in values.items()}

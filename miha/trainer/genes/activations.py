@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
+from keras import Model, layers
+from keras.ops import convert_to_numpy
 
+from miha.errors import ArgumentError
 from miha.space import OWN
-from miha.trainer.genes.switches import Choice
+from miha.trainer.genes.switches import Switch
+from miha.trainer.network.layer_tree import Place, output_layers, unique, walk
 
 Activation = Callable[[Any], Any]
+Functions = dict[str, Activation]
+"""Activations by name."""
 
-LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
+LAYERS = (layers.ReLU, layers.LeakyReLU, layers.ELU)
 """Layers that are an activation: exchanged, they become a `keras.layers.Activation`."""
 
 
@@ -36,7 +40,7 @@ class Slot:
     """
 
     name: str
-    layer: keras.layers.Layer
+    layer: layers.Layer
     kind: type
     own: Activation
     own_name: str
@@ -47,225 +51,191 @@ class Slot:
     def is_chosen_by_default(self) -> bool:
         """Whether it may mutate unless the user names layers.
 
-        Outputs and projections do not, nor what is frozen, which shall stay as it is; nor do
-        activations of the user's own making in recurrent layers, since TensorFlow may be unable
-        to differentiate the choice (see `_in_loop`).
+        Outputs, projections and frozen layers stay as they are. So do a user's own activations in
+        recurrent layers: TensorFlow may be unable to differentiate the choice (see `_in_loop`).
         """
-        is_strange = self.is_recurrent and self.own_name == OWN
-        is_fixed = self.is_output or is_strange or not self.layer.trainable
-        return not is_fixed and self.own_name != "linear"
+        if self.is_output or self.own_name == "linear" or not self.layer.trainable:
+            return False
+        return not (self.is_recurrent and self.own_name == OWN)
 
-    def branches(self, names: Sequence[str]) -> dict[str, Activation]:
+    def branches(self, names: Sequence[str]) -> Functions:
         """Return the own activation and the named ones, by name."""
-        others = [name for name in names if name != self.own_name]
-        functions = {self.own_name: self.own} | {n: keras.activations.get(n) for n in others}
+        functions = {self.own_name: self.own}
+        for name in names:
+            if name != self.own_name:
+                functions[name] = keras.activations.get(name)
         return _in_loop(functions) if self.is_recurrent else functions
 
     def put(self, activation: Activation | None) -> None:
         """Let the layer use another activation, or its own when None is given."""
-        if self.kind in LAYERS:
+        is_layer = self.kind in LAYERS
+        if is_layer:
             # Such a layer is a special case of Activation, so it can be made one and back.
-            self.layer.__class__ = self.kind if activation is None else keras.layers.Activation
-        if activation is not None or self.kind not in LAYERS:
-            self.layer.activation = self.own if activation is None else activation
+            is_own = activation is None
+            self.layer.__class__ = self.kind if is_own else layers.Activation
+
+        if activation is not None:
+            self.layer.activation = activation
+        elif not is_layer:
+            self.layer.activation = self.own
 
 
-class Switch(Choice):
+class ActivationSwitch(Switch):
     """An activation chosen at run time, in the compiled graph.
 
     Args:
         branches: The activations to choose from, by name.
 
     Attributes:
-        seen: What it is called with, where a list is there to take it.
+        seen: Collects the inputs, where it is a list.
         choose_by: Applies the function of an index; a trainer may know a better way.
-        past: The activation that it blends with; None where it does not.
-        share: Gives its own share then, as a tensor of a dtype.
+        past: The activation that it blends with; None where it does not blend.
+        share: Returns the share of the chosen one in the blend, as a tensor of a dtype.
     """
 
-    def __init__(self, branches: dict[str, Activation]) -> None:
+    def __init__(self, branches: Functions) -> None:
         super().__init__(list(branches))
         self.functions = list(branches.values())
         self.seen: list[Any] | None = None
         self.choose_by: Callable[..., Any] = keras.ops.switch
-        self.past: Choice | None = None
+        self.past: Switch | None = None
         self.share: Callable[[Any], Any] | None = None
 
     def __call__(self, values: Any) -> Any:
         """Apply the chosen activation."""
         if self.seen is not None:
             self.seen.append(values)
+
         chosen = self._apply(self, values)
         if self.past is None or self.share is None:
             return chosen
-        past = self._apply(self.past, values)
-        return past + self.share(past.dtype) * (chosen - past)
 
-    def _apply(self, choice: Choice, values: Any) -> Any:
-        # Outside of a program, JAX takes no variable of Keras' for a number.
-        index = keras.ops.convert_to_tensor(choice.index)
+        past = self._apply(self.past, values)
+        share = self.share(past.dtype)
+        return past + share * (chosen - past)
+
+    def _apply(self, switch: Switch, values: Any) -> Any:
+        # Outside a compiled program, JAX does not take a variable of Keras for a number.
+        index = keras.ops.convert_to_tensor(switch.index)
         return self.choose_by(index, self.functions, values)
 
 
-def find_slots(model: keras.Model, with_outputs: bool = True) -> list[Slot]:
-    """Find every activation slot of a network, in its order; shared layers once.
+def find_slots(model: Model, with_outputs: bool = True) -> list[Slot]:
+    """Find every activation slot of a built network, in its order; shared layers once.
 
     Args:
-        model: A built network.
-        with_outputs: Whether to find out which slots shape an output. Where that cannot be
-            told, all may.
-
-    Returns:
-        Slots with names that are unique in the network.
+        model: The network.
+        with_outputs: Whether to find out which slots shape an output.
     """
-    outputs = output_layers(model) if with_outputs else set()
-    walked = list(walk(model))
-    shared = {id(layer) for _, layer, _ in walked} & {
-        id(vars(layer).get("activation")) for _, layer, _ in walked
-    }
+    slots = slots_among(list(walk(model)))
+    return mark_outputs(slots, output_layers(model)) if with_outputs else slots
+
+
+def slots_among(places: Sequence[Place]) -> list[Slot]:
+    """Return the slots among the layers of a network; none is marked as an output."""
+    found = {id(place.layer) for place in places}
+    activations = [vars(place.layer).get("activation") for place in places]
+    shared = found & {id(activation) for activation in activations}
+
     slots: dict[str, Slot] = {}
-    for path, layer, is_recurrent in walked:
+    for place in places:
+        layer = place.layer
         own = _activation_of(layer)
-        # An activation layer that others use as theirs, too, cannot be exchanged in one place.
-        if own is None or {id(layer), id(own)} & shared or not is_elementwise(own):
+        # An activation layer that other layers use too cannot be exchanged in one place.
+        is_shared = bool(shared & {id(layer), id(own)})
+        if own is None or is_shared or not is_elementwise(own):
             continue
-        name, own_name = unique(path, slots), _name_of(layer, own)
-        is_output = outputs is None or layer in outputs
-        slots[name] = Slot(name, layer, type(layer), own, own_name, is_output, is_recurrent)
+
+        name = unique(place.path, slots)
+        slots[name] = Slot(
+            name=name,
+            layer=layer,
+            kind=type(layer),
+            own=own,
+            own_name=_name_of(layer, own),
+            is_output=False,
+            is_recurrent=place.is_recurrent,
+        )
     return list(slots.values())
 
 
-def output_layers(model: keras.Model) -> set[keras.layers.Layer] | None:
-    """Return the layers whose activation shapes an output, down to the last with weights.
-
-    Args:
-        model: A built network. A subclassed one is called symbolically.
-
-    Returns:
-        Layers, or None where the network does not tell.
-    """
-    found: set[keras.layers.Layer] = set()
-    try:
-        for tensor in _outputs(model):
-            _collect_outputs(tensor, found)
-    except Exception:  # What a `call` of the user's own raises on symbolic tensors is theirs.
-        return None
-    return found
+def mark_outputs(slots: Iterable[Slot], outputs: set[Any] | None) -> list[Slot]:
+    """Return slots that know whether they shape an output; where nothing is known, all may."""
+    marked = []
+    for slot in slots:
+        is_output = outputs is None or slot.layer in outputs
+        marked.append(replace(slot, is_output=is_output))
+    return marked
 
 
 def is_elementwise(function: Activation) -> bool:
-    """Tell whether a function treats every element by itself, unlike a softmax."""
-    probe = np.linspace(-0.2, 0.2, 6, dtype="float32").reshape(1, 6)
+    """Return whether a function treats every element by itself, unlike a softmax."""
+    probe = np.linspace(-0.2, 0.2, 6, dtype="float32")[None]
     moved = probe.copy()
     moved[0, -1] += 0.1
     try:
-        before, after = (keras.ops.convert_to_numpy(function(v)) for v in (probe, moved))
-    except Exception:
+        before = convert_to_numpy(function(probe))
+        after = convert_to_numpy(function(moved))
+    except Exception:  # A function of the user's may raise anything.
         return False
-    return before.shape == probe.shape and np.array_equal(before[0, :-1], after[0, :-1])
+    if before.shape != probe.shape:
+        return False
+    # Only the last element may differ.
+    return np.array_equal(before[0, :-1], after[0, :-1])
 
 
-def _in_loop(functions: dict[str, Activation]) -> dict[str, Activation]:
+def check_activations(names: Sequence[str]) -> tuple[str, ...]:
+    """Return Keras' own names of elementwise activations, or raise where there is none."""
+    found = []
+    for name in names:
+        try:
+            function = keras.activations.get(name)
+        except ValueError:
+            function = None
+        if function is None or not is_elementwise(function):
+            raise ArgumentError(
+                "An activation must be the name of an elementwise function of "
+                f"`keras.activations`. Received: {name!r}. Examples: 'relu', 'tanh', 'gelu'."
+            )
+        found.append(function.__name__)
+    return tuple(dict.fromkeys(found))
+
+
+def _in_loop(functions: Functions) -> Functions:
     """Replace what cannot be chosen at run time within a loop.
 
     TensorFlow 2.21 cannot differentiate a `tf.switch_case` in a `tf.while_loop` when a branch
     has a gradient of its own, as `tf.nn.silu` has.
     """
-    return {n: _differentiable_silu if n == "silu" else f for n, f in functions.items()}
+    if "silu" not in functions:
+        return functions
+    return functions | {"silu": _differentiable_silu}
 
 
 def _differentiable_silu(values: Any) -> Any:
     return values * keras.ops.sigmoid(values)
 
 
-def walk(root: keras.layers.Layer) -> Iterator[tuple[str, Any, bool]]:
-    """Yield every layer below one once: its path, itself, whether it is in a recurrent one."""
-    seen = {id(root)}
-    counts: Counter[str] = Counter()
-    stack = [("", root, child, False) for child in reversed(root._layers)]
-    while stack:
-        path, parent, layer, is_recurrent = stack.pop()
-        # A layer that serves as another one's activation is that one's affair.
-        if id(layer) in seen or layer is vars(parent).get("activation"):
-            continue
-        seen.add(id(layer))
-        # The cell of a recurrent layer goes by that layer's path.
-        if layer is not vars(parent).get("cell"):
-            path = f"{path}/{_plain_name(layer, counts)}".lstrip("/")
-        yield path, layer, is_recurrent
-        is_recurrent = is_recurrent or isinstance(layer, keras.layers.RNN)
-        stack.extend((path, layer, child, is_recurrent) for child in reversed(layer._layers))
-
-
-def _plain_name(layer: keras.layers.Layer, counts: Counter[str]) -> str:
-    """Return a layer's name, numbered within its network where Keras made it.
-
-    Keras numbers by process: the same network built twice would have slots of other names.
-    """
-    base = re.sub(r"_\d+$", "", layer.name)
-    kind = base.removeprefix("forward_").removeprefix("backward_")
-    if kind.replace("_", "") != type(layer).__name__.lower():
-        return str(layer.name)
-    counts[base] += 1
-    return base if counts[base] == 1 else f"{base}_{counts[base] - 1}"
-
-
-def _activation_of(layer: keras.layers.Layer) -> Activation | None:
+def _activation_of(layer: layers.Layer) -> Activation | None:
     """Return the activation that a layer applies, if it has one that may be exchanged."""
     if type(layer) in LAYERS:
         return layer.call  # type: ignore[no-any-return]
+
     activation = vars(layer).get("activation")
-    if isinstance(activation, keras.layers.Layer) and type(activation) not in LAYERS:
-        return None  # It may have weights, which belong to the network.
+    is_layer = isinstance(activation, layers.Layer)
+    # Any other layer may have weights, which belong to the network.
+    if is_layer and type(activation) not in LAYERS:
+        return None
     return activation if callable(activation) else None
 
 
-def _name_of(layer: keras.layers.Layer, own: Activation) -> str:
+def _name_of(layer: layers.Layer, own: Activation) -> str:
     """Return the name that Keras has for an activation, or "own"."""
-    if type(layer) is keras.layers.ReLU:
-        plain = (layer.max_value, float(layer.negative_slope), float(layer.threshold))
-        return "relu" if plain == (None, 0.0, 0.0) else OWN
-    if type(layer) is keras.layers.ELU:
+    if type(layer) is layers.ReLU:
+        is_plain = layer.negative_slope == 0.0 and layer.threshold == 0.0
+        return "relu" if is_plain and layer.max_value is None else OWN
+    if type(layer) is layers.ELU:
         return "elu" if layer.alpha == 1.0 else OWN
+
     name = getattr(own, "__name__", "")
     return name if getattr(keras.activations, name, None) is own else OWN
-
-
-def unique(name: str, taken: Container[str]) -> str:
-    """Return a name that is not taken yet."""
-    number, unique = 2, name
-    while unique in taken:
-        number, unique = number + 1, f"{name}#{number}"
-    return unique
-
-
-def _outputs(model: keras.Model) -> list[Any]:
-    """Return the symbolic outputs of a network."""
-    if hasattr(model, "outputs"):
-        return list(model.outputs)
-    config = model.get_build_config()
-    shapes = config.get("input_shape") or next(iter(config["shapes_dict"].values()))
-    inputs = keras.tree.map_shape_structure(keras.KerasTensor, shapes)
-    return list(keras.tree.flatten(model.call(inputs)))
-
-
-def _collect_outputs(tensor: Any, found: set[keras.layers.Layer]) -> None:
-    operation = tensor._keras_history.operation
-    if isinstance(operation, keras.Model) and hasattr(operation, "outputs"):
-        found.add(operation)
-        for inner in operation.outputs:
-            _collect_outputs(inner, found)
-        return
-    if isinstance(operation, keras.layers.Layer):
-        found.update([operation, *(layer for _, layer, _ in walk(operation))])
-        if operation.weights:
-            return
-    for source in _sources(tensor):
-        _collect_outputs(source, found)
-
-
-def _sources(tensor: Any) -> list[Any]:
-    history = tensor._keras_history
-    nodes = history.operation._inbound_nodes
-    node = nodes[history.node_index]
-    return [t for t in node.input_tensors if t._keras_history.operation is not history.operation]

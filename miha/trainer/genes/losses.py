@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import Model
 
 from miha.errors import ArgumentError
 from miha.records import Genome
 from miha.space import SearchSpace, values_of
-from miha.trainer.genes.switches import Choice
+from miha.trainer.genes.switches import Switch
 from miha.trainer.network.custom_layers import is_custom
+from miha.trainer.network.keras_internals import (
+    loss_settings,
+    replace_single_loss,
+    single_loss,
+)
 
 Variant = tuple[str, float]
 """Keras' name of a loss, and its label smoothing."""
@@ -51,7 +57,7 @@ class LossSlot:
         name: Keras' name of it.
     """
 
-    network: keras.Model
+    network: Model
     own: Any
     name: str
 
@@ -63,8 +69,9 @@ class LossSlot:
     @property
     def label_smoothing(self) -> float | None:
         """Its label smoothing; None where it has none."""
-        has_one = "label_smoothing" in inspect.signature(CLASSES[self.name]).parameters
-        return float(self.own._fn_kwargs.get("label_smoothing", 0.0)) if has_one else None
+        if "label_smoothing" not in _arguments(self.name):
+            return None
+        return float(loss_settings(self.own).get("label_smoothing", 0.0))
 
     @property
     def variant(self) -> Variant:
@@ -72,10 +79,11 @@ class LossSlot:
         return self.name, self.label_smoothing or 0.0
 
     def variant_of(self, genome: Genome) -> Variant:
-        """Return the loss of a genome; what it does not tell is the user's own."""
-        name, smoothing = self.variant
-        told = genome.label_smoothing
-        return genome.loss or name, smoothing if told is None else told
+        """Return the loss of a genome; what it leaves open is the user's own."""
+        own_name, own_smoothing = self.variant
+        name = genome.loss or own_name
+        smoothing = genome.label_smoothing
+        return name, own_smoothing if smoothing is None else smoothing
 
     def changed(self, genome: Genome) -> Any:
         """Return the loss of a genome; None where it is the user's own."""
@@ -86,23 +94,33 @@ class LossSlot:
         """Return a loss of the family; the user's own where that is asked for."""
         if variant == self.variant:
             return self.own
+
         name, smoothing = variant
-        settings = {
-            k: v for k, v in self.own._fn_kwargs.items() if k in CARRIED or name == self.name
-        }
-        settings |= {"reduction": self.own.reduction, "label_smoothing": smoothing}
-        accepted = inspect.signature(CLASSES[name]).parameters
-        return CLASSES[name](**{k: v for k, v in settings.items() if k in accepted})
+        # Another class gets only what means the same there: Huber's delta, say, does not.
+        settings = loss_settings(self.own)
+        settings["reduction"] = self.own.reduction
+        settings["label_smoothing"] = smoothing
+
+        accepted = set(_arguments(name))
+        if name != self.name:
+            accepted &= {*CARRIED, "reduction", "label_smoothing"}
+        kept = {key: settings[key] for key in settings if key in accepted}
+        return CLASSES[name](**kept)
 
     def install(self, variants: Sequence[Variant]) -> LossSwitch:
         """Let the loss be chosen at run time, from these; the own one is the first."""
-        switch = LossSwitch({variant: self.make(variant) for variant in variants})
-        losses = self.network._compile_loss._flat_losses
-        losses[0] = losses[0]._replace(loss=switch)
+        losses = {variant: self.make(variant) for variant in variants}
+        switch = LossSwitch(losses)
+        replace_single_loss(self.network, switch)
         return switch
 
 
-class LossSwitch(Choice):
+def _arguments(name: str) -> Mapping[str, Any]:
+    """Return the arguments of a loss class by name."""
+    return inspect.signature(CLASSES[name]).parameters
+
+
+class LossSwitch(Switch):
     """A loss chosen at run time, in the compiled graph.
 
     Args:
@@ -115,14 +133,18 @@ class LossSwitch(Choice):
         self.name = self._losses[0].name
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the chosen loss."""
-        # Not as operands: what Keras knows of predictions (their logits) stays with them.
-        branches = [lambda loss=loss: loss(y_true, y_pred, sample_weight) for loss in self._losses]
+        """Return the value of the chosen loss."""
+
+        # Not as operands of the switch: Keras knows the logits of these very predictions.
+        def calls(loss: Any) -> Callable[[], Any]:
+            return lambda: loss(y_true, y_pred, sample_weight)
+
+        branches = [calls(loss) for loss in self._losses]
         return keras.ops.switch(self.index, branches)
 
     @contextmanager
     def own(self) -> Iterator[None]:
-        """Within it, the loss is the network's own: clones are compared on one ruler."""
+        """Choose the network's own loss for a while: all clones are compared by it."""
         chosen = self.chosen
         self.choose(self.options[0])
         try:
@@ -131,23 +153,16 @@ class LossSwitch(Choice):
             self.choose(chosen)
 
 
-def find_loss(network: keras.Model) -> LossSlot | None:
-    """Return the loss of a network that has taken a step, if there is one that may mutate.
+def find_loss(network: Model) -> LossSlot | None:
+    """Return the loss of a network that has taken a step, if it may mutate.
 
-    Args:
-        network: A compiled network.
-
-    Returns:
-        None where there are several, or one that is not Keras' own or of no family.
+    It may not where there are several, nor where it is the user's own or of no family.
     """
-    compiled = getattr(network, "_compile_loss", None)
-    if compiled is None or not compiled.built or keras.tree.is_nested(compiled._user_loss):
-        return None
-    flat = compiled._flat_losses
-    own = flat[0].loss if len(flat) == 1 else None
+    own = single_loss(network)
     function = getattr(own, "fn", None)
     if function is None or is_custom(type(own)) or is_custom(function):
         return None
+
     name = getattr(function, "__name__", "")
     is_known = any(name in family for family in FAMILIES)
     return LossSlot(network, own, name) if is_known else None
@@ -161,14 +176,18 @@ def losses_for(slot: LossSlot | None, space: SearchSpace) -> tuple[str, ...]:
     """
     if slot is None:
         return ()
-    wished = slot.family if space.losses is None else tuple(map(_known_name, space.losses))
-    strange = [name for name in wished if name not in slot.family]
+
+    wanted = slot.family
+    if space.losses is not None:
+        wanted = tuple(_known_name(name) for name in space.losses)
+
+    strange = [name for name in wanted if name not in slot.family]
     if strange:
         raise ArgumentError(
             f"`losses` must be of the family of the network's own, {list(slot.family)}. "
             f"Received: {strange}. Leave the others out, or compile with a loss of theirs."
         )
-    return tuple(dict.fromkeys([slot.name, *wished]))
+    return tuple(dict.fromkeys([slot.name, *wanted]))
 
 
 def smoothings_for(slot: LossSlot | None, space: SearchSpace) -> tuple[float, ...]:
@@ -179,6 +198,7 @@ def smoothings_for(slot: LossSlot | None, space: SearchSpace) -> tuple[float, ..
 
 
 def _known_name(name: str) -> str:
+    """Return the name of the function that Keras finds under a name or a short form of it."""
     try:
         found = keras.losses.get(name)
     except ValueError:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import keras
+from keras import Model, layers
 
-from miha.trainer.genes.activations import unique, walk
-from miha.trainer.genes.switches import Choice
-from miha.trainer.network import copies
+from miha.trainer.genes.switches import Switch
+from miha.trainer.network.copies import random_state
+from miha.trainer.network.keras_internals import unlocked
+from miha.trainer.network.layer_tree import Chosen, Place, unique, walk
 
 KINDS = {
-    keras.layers.Dropout: "rate",
-    keras.layers.SpatialDropout1D: "rate",
-    keras.layers.SpatialDropout2D: "rate",
-    keras.layers.SpatialDropout3D: "rate",
-    keras.layers.AlphaDropout: "rate",
-    keras.layers.GaussianDropout: "rate",
-    keras.layers.GaussianNoise: "stddev",
+    layers.Dropout: "rate",
+    layers.SpatialDropout1D: "rate",
+    layers.SpatialDropout2D: "rate",
+    layers.SpatialDropout3D: "rate",
+    layers.AlphaDropout: "rate",
+    layers.GaussianDropout: "rate",
+    layers.GaussianNoise: "stddev",
 }
 """Layers that draw one random number for each value, and the attribute that says how much."""
 
@@ -36,7 +38,7 @@ class Noise:
     """
 
     name: str
-    layer: keras.layers.Layer
+    layer: layers.Layer
 
     @property
     def attribute(self) -> str:
@@ -58,45 +60,49 @@ class Noise:
         vars(self.layer)[self.attribute] = amount
 
     def make_seed(self) -> None:
-        """Give the layer the seed that Keras makes where there is noise only."""
+        """Give the layer the seed that Keras makes only where there is noise."""
         if hasattr(self.layer, "seed_generator"):
             return
-        self.layer._tracker.unlock()
-        with copies.random_state():
+        with unlocked(self.layer), random_state():
             self.layer.seed_generator = keras.random.SeedGenerator(self.layer.seed)
-        self.layer._tracker.lock()
 
-    def install(self, amounts: Sequence[float]) -> Choice:
+    def install(self, amounts: Sequence[float]) -> Switch:
         """Let the layer's noise be chosen at run time, from these amounts."""
-        choice = Choice(amounts)
-        vars(self.layer)["call"] = partial(self._call, choice)
-        return choice
+        switch = Switch(amounts)
+        vars(self.layer)["call"] = partial(self._call, switch)
+        return switch
 
-    def _call(self, choice: Choice, inputs: Any, training: bool | None = False) -> Any:
+    def _call(
+        self,
+        switch: Switch,
+        inputs: Any,
+        training: bool | None = False,
+    ) -> Any:
+        # Without noise, as Keras' own layers: inference computes the same for all options.
         if not training:
             return inputs
+
         seed = self.layer.seed_generator
         if keras.backend.backend() != "torch":
-            # Drawn once, here: where a choice is compiled, a branch must not change variables.
-            seed = _Drawn(seed)
-        branches = [partial(self._call_with, amount, seed) for amount in choice.options]
-        return keras.ops.switch(choice.index, branches, inputs)
+            # Drawn once, here: a branch of a compiled choice must not change variables.
+            seed = _DrawnSeed(seed)
+
+        amounts = switch.options
+        branches = [partial(self._call_with, amount, seed) for amount in amounts]
+        return keras.ops.switch(switch.index, branches, inputs)
 
     def _call_with(self, amount: float, seed: Any, inputs: Any) -> Any:
         """Call Keras' own layer, as it is with another amount."""
-        with _having(self.layer, {self.attribute: amount, "seed_generator": seed}):
-            return type(self.layer).call(self.layer, inputs, training=True)
+        changed = {self.attribute: amount, "seed_generator": seed}
+        with _changed(self.layer, changed):
+            call = type(self.layer).call
+            return call(self.layer, inputs, training=True)
 
 
-class _Drawn(keras.random.SeedGenerator):  # type: ignore[misc]
-    """A seed that is drawn already.
-
-    Args:
-        generator: What draws it.
-    """
+class _DrawnSeed(keras.random.SeedGenerator):  # type: ignore[misc]
+    """A seed that is drawn already, without the state that a generator has."""
 
     def __init__(self, generator: keras.random.SeedGenerator) -> None:
-        # Without the state that a generator has.
         self._seed = generator.next()
 
     def next(self, ordered: bool = True) -> Any:
@@ -104,82 +110,43 @@ class _Drawn(keras.random.SeedGenerator):  # type: ignore[misc]
         return self._seed
 
 
-def find_noise(model: keras.Model) -> list[Noise]:
-    """Find every layer of a network that adds noise, in its order; not those in a recurrent loop.
-
-    Args:
-        model: A built network.
-
-    Returns:
-        Places with names that are unique in the network.
-    """
-    found: dict[str, Noise] = {}
-    for path, layer, is_recurrent in walk(model):
-        if type(layer) in KINDS and not is_recurrent:
-            name = unique(path, found)
-            found[name] = Noise(name, layer)
-    return list(found.values())
-
-
-def choose_noise(plain: keras.Model, known: dict[str, Any]) -> dict[int, str]:
-    """Choose the layers whose noise may mutate: those whose amount an archive holds.
-
-    Args:
-        plain: A copy of the user's network.
-        known: The network's custom objects.
-
-    Returns:
-        Place of each among all that add noise, and its name.
-    """
-    found = find_noise(plain)
-    marks = [_MARK + i / 10_000 for i in range(len(found))]
-    told = _rebuilt(plain, known, marks)
-    if told == marks:
-        return {i: noise.name for i, noise in enumerate(found)}
-    # An attention layer has one, say, that goes by the attention's configuration.
-    return {
-        i: noise.name
-        for i, noise in enumerate(found)
-        if _rebuilt(plain, known, _changed(marks, i)) == _changed(told, i)
-    }
-
-
-def noise_in(network: keras.Model, chosen: dict[int, str]) -> list[Noise]:
-    """Return the chosen places of a copy of the network, ready to hold any amount."""
-    found = find_noise(network)
-    places = [replace(found[i], name=name) for i, name in chosen.items()]
-    for noise in places:
-        noise.make_seed()
-    return places
-
-
-def _rebuilt(plain: keras.Model, known: dict[str, Any], amounts: list[float]) -> list[float]:
-    """Return the amounts of a network rebuilt from one that has been given others."""
-    found = find_noise(plain)
-    own = [noise.amount for noise in found]
-    for noise, amount in zip(found, amounts, strict=True):
-        noise.put(amount)
-    twin = copies.reload(plain, known)
-    for noise, amount in zip(found, own, strict=True):
-        noise.put(amount)
-    return [noise.amount for noise in find_noise(twin)]
-
-
-def _changed(amounts: list[float], place: int) -> list[float]:
-    return [2 * _MARK if i == place else amount for i, amount in enumerate(amounts)]
-
-
 @contextlib.contextmanager
-def _having(layer: keras.layers.Layer, attributes: dict[str, Any]) -> Iterator[None]:
-    """Let a layer have other attributes, of which Keras takes no notice."""
-    held = vars(layer)
-    before = {name: held[name] for name in attributes}
-    held.update(attributes)
+def _changed(layer: Any, attributes: dict[str, Any]) -> Iterator[None]:
+    """Change attributes of a layer for a while, past Keras' tracking."""
+    present = vars(layer)
+    before = {name: present[name] for name in attributes}
+    present.update(attributes)
     try:
         yield
     finally:
-        held.update(before)
+        present.update(before)
 
 
-_MARK = 0.0123
-"""An amount that nobody gives a layer."""
+def find_noise(model: Model) -> list[Noise]:
+    """Find every layer of a built network that adds noise, but for those in a recurrent loop."""
+    return noise_among(walk(model))
+
+
+def noise_among(places: Iterable[Place]) -> list[Noise]:
+    """Return those of a network's layers that add noise."""
+    found: dict[str, Noise] = {}
+    for place in places:
+        if type(place.layer) in KINDS and not place.is_recurrent:
+            name = unique(place.path, found)
+            found[name] = Noise(name, place.layer)
+    return list(found.values())
+
+
+def noise_in(network: Model, chosen: Chosen) -> list[Noise]:
+    """Return the chosen noise of a copy of the network, ready to take any amount."""
+    return noise_at(find_noise(network), chosen)
+
+
+def noise_at(found: Sequence[Noise], chosen: Chosen) -> list[Noise]:
+    """Return some of all noise, by its place and under a given name, ready to take any amount."""
+    places = []
+    for place, name in chosen.items():
+        noise = replace(found[place], name=name)
+        noise.make_seed()
+        places.append(noise)
+    return places

@@ -7,10 +7,18 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import Model
+from keras.ops import convert_to_numpy
 
 from miha.errors import ArgumentError
-from miha.trainer.genes.moments import carry
-from miha.trainer.genes.switches import Number
+from miha.trainer.genes.switches import SwitchedNumber
+from miha.trainer.network.keras_internals import (
+    all_iterations,
+    averages,
+    learning_rate_source,
+    moment_pairs,
+    nadam_product,
+)
 
 CARRIED = (
     "clipnorm",
@@ -39,15 +47,28 @@ MOMENTUM = {
 EXTRA = {"sgd": {"momentum": 0.9}}
 """What an optimizer has beyond its Keras defaults: without momentum SGD is rarely used."""
 
+ALIKE = (
+    keras.optimizers.Adam,
+    keras.optimizers.AdamW,
+    keras.optimizers.Nadam,
+)
+"""Optimizers that keep the same running means of gradients and of their squares."""
+
 RATES = {"adadelta": 1.0, "adagrad": 0.01}
 """Learning rates other than Keras' defaults, at which these two nearly stand still.
 
 Sources: M. Zeiler, "ADADELTA" (2012), whose rule has no other factor; PyTorch's default of Adagrad.
 """
 
+Bounds = tuple[float, float]
+"""The smallest value and the largest."""
+
+Numbers = dict[str, float]
+"""Momentum and weight decay, by the name of the gene."""
+
 
 def name_of(optimizer: Any) -> str:
-    """Return the name that an optimizer has in a genome; wrappers are looked through."""
+    """Return the name that an optimizer has in a genome, whatever wraps it."""
     return type(inner(optimizer)).__name__.lower()
 
 
@@ -57,16 +78,13 @@ def inner(optimizer: Any) -> Any:
 
 
 def has_schedule(optimizer: Any) -> bool:
-    """Tell whether the learning rate is decided by a schedule or a function."""
-    return not isinstance(inner(optimizer).get_config()["learning_rate"], float)
+    """Return whether a schedule or a function decides the learning rate."""
+    config = inner(optimizer).get_config()
+    return not isinstance(config["learning_rate"], float)
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raise unless every name is a Keras optimizer.
-
-    Raises:
-        ArgumentError: A name is unknown.
-    """
+    """Raise unless every name is a Keras optimizer."""
     for name in names:
         try:
             keras.optimizers.get(name)
@@ -95,24 +113,24 @@ class Optimizers:
 
     def __init__(
         self,
-        model: keras.Model,
+        model: Model,
         custom_objects: dict[str, Any] | None = None,
-        numbers: Mapping[str, Number] | None = None,
+        numbers: Mapping[str, SwitchedNumber] | None = None,
     ) -> None:
         self._model = model
-        self._custom_objects = custom_objects
+        self._custom_objects = custom_objects or {}
         self._numbers = numbers or {}
         self._own = model.optimizer
-        # Now: what is chosen at run time has no configuration.
+        # Now: a number that is chosen at run time has no configuration.
         self._own_config = inner(self._own).get_config()
         self._outer_config = self._own.get_config()
         self.own_name = name_of(self._own)
         self.scheduled = has_schedule(self._own)
         self._made: dict[str, Any] = {}
-        self._fresh: dict[str, list[np.ndarray]] = {}
-        self._begins: dict[str, dict[str, float]] = {}
+        self._first_state: dict[str, list[np.ndarray]] = {}
+        self._begins: dict[str, Numbers] = {}
 
-    def learning_rate(self, name: str, bounds: tuple[float, float]) -> float | None:
+    def learning_rate(self, name: str, bounds: Bounds) -> float | None:
         """Return the learning rate that an optimizer begins with; None under a schedule.
 
         Args:
@@ -122,96 +140,125 @@ class Optimizers:
         if self.scheduled:
             return None
         if name == self.own_name:
-            return short_decimal(inner(self._own).get_config()["learning_rate"])
-        default = RATES.get(name) or keras.optimizers.get(name).get_config()["learning_rate"]
-        return min(max(short_decimal(default), bounds[0]), bounds[1])
+            return short_decimal(self._own_config["learning_rate"])
 
-    def beginning(self, name: str) -> dict[str, float]:
+        default = RATES.get(name)
+        if default is None:
+            config = keras.optimizers.get(name).get_config()
+            default = config["learning_rate"]
+
+        low, high = bounds
+        return min(max(short_decimal(default), low), high)
+
+    def beginning(self, name: str) -> Numbers:
         """Return the momentum and the weight decay that an optimizer begins with, where it has any.
 
         A momentum of 0 is none: Keras makes no slots for it. Optimizers of other makers have none,
         nor have those of weights that are not in single precision.
         """
-        optimizer = inner(self._own if name == self.own_name else self._make(name))
-        weights = self._model.trainable_variables
-        is_known = type(optimizer).__module__.split(".")[0] == "keras"
-        if not is_known or any(weight.dtype != "float32" for weight in weights):
+        is_own = name == self.own_name
+        optimizer = inner(self._own if is_own else self._make(name))
+        types = {weight.dtype for weight in self._model.trainable_variables}
+        if not _is_of_keras(optimizer) or types - {"float32"}:
             return {}
-        config = self._own_config if name == self.own_name else optimizer.get_config()
-        found = {gene: config.get(attribute) for gene, attribute in _attributes(name).items()}
-        if not found.get("momentum"):
-            found.pop("momentum", None)
-        return {gene: float(value) for gene, value in found.items() if value is not None}
+
+        config = self._own_config if is_own else optimizer.get_config()
+        found = {}
+        for gene, attribute in _attributes(name).items():
+            value = config.get(attribute)
+            is_none = value is None or (gene == "momentum" and not value)
+            if not is_none:
+                found[gene] = float(value)
+        return found
 
     @property
-    def numbers(self) -> dict[str, float]:
+    def numbers(self) -> Numbers:
         """The momentum and the weight decay of the network's optimizer, where it has any."""
-        held = {gene: value for gene, (_, value) in self._held().items()}
-        return {gene: v.chosen if isinstance(v, Number) else v for gene, v in held.items()}
+        found = {}
+        for gene, attribute in self._attributes().items():
+            value = self._values()[attribute]
+            is_switched = isinstance(value, SwitchedNumber)
+            found[gene] = value.chosen if is_switched else value
+        return found
 
     def choose(self, numbers: Mapping[str, float | None]) -> None:
         """Give the network's optimizer other numbers; None is what it begins with."""
-        for gene, (attribute, value) in self._held().items():
+        begins = self._begins[name_of(self._model.optimizer)]
+        values = self._values()
+        for gene, attribute in self._attributes().items():
             wish = numbers.get(gene)
-            wish = self._begins[self._name][gene] if wish is None else wish
-            if isinstance(value, Number):
-                value.choose(wish)
+            if wish is None:
+                wish = begins[gene]
+
+            # On PyTorch and in archives, nothing is compiled: the number itself stands there.
+            if isinstance(values[attribute], SwitchedNumber):
+                values[attribute].choose(wish)
             else:
-                vars(inner(self._model.optimizer))[attribute] = wish
+                values[attribute] = wish
 
-    def _held(self) -> dict[str, tuple[str, Any]]:
-        """Return the attribute of each number of the network's optimizer, and what it holds."""
-        optimizer, attributes = inner(self._model.optimizer), _attributes(self._name)
-        genes = self._begins[self._name]
-        return {gene: (attributes[gene], vars(optimizer)[attributes[gene]]) for gene in genes}
+    def _attributes(self) -> dict[str, str]:
+        """Return the attribute of each number that the network's optimizer has, by its gene."""
+        name = name_of(self._model.optimizer)
+        attributes = _attributes(name)
+        return {gene: attributes[gene] for gene in self._begins[name]}
 
-    @property
-    def _name(self) -> str:
-        return name_of(self._model.optimizer)
+    def _values(self) -> dict[str, Any]:
+        """Return the attributes of the network's optimizer, past Keras' tracking."""
+        values: dict[str, Any] = vars(inner(self._model.optimizer))
+        return values
 
     def use(self, name: str) -> Any:
         """Make an optimizer the network's and return it; its state is as it was left."""
         if name not in self._made:
-            optimizer = self._own if name == self.own_name else self._make(name)
-            self._begins[name] = self.beginning(name)
-            self._made[name] = self._built(optimizer)
-            self._fresh[name] = self._fresh_state(self._made[name])
-            self._install(name)
+            self._add(name)
         self._model.optimizer = self._made[name]
         return self._made[name]
+
+    def _add(self, name: str) -> None:
+        """Make an optimizer for the first time, with switches in the place of its numbers."""
+        is_own = name == self.own_name
+        optimizer = self._own if is_own else self._make(name)
+        begins = self.beginning(name)
+        self._begins[name] = begins
+        self._made[name] = self._built(optimizer)
+        self._first_state[name] = self._fresh_state(optimizer)
+
+        # Past Keras' tracking, which would archive the switches as state of the optimizer.
+        attributes = _attributes(name)
+        values = vars(inner(optimizer))
+        for gene in begins:
+            if gene in self._numbers:
+                values[attributes[gene]] = self._numbers[gene]
 
     def start_fresh(self, name: str, carries: bool = True) -> Any:
         """Make an optimizer the network's, with the state that a new one has.
 
         Args:
             name: The optimizer's.
-            carries: Whether moments that mean the same in the one before are carried over: not
-                where they are those of other weights.
+            carries: Whether to carry over the moments of the one before, where they mean the
+                same. Moments of other weights do not.
         """
         before = self._model.optimizer
         optimizer = self.use(name)
-        for variable, value in zip(optimizer.variables, self._fresh[name], strict=True):
+        state = self._first_state[name]
+        for variable, value in zip(optimizer.variables, state, strict=True):
             variable.assign(value)
+
         if carries:
             carry(inner(before), inner(optimizer))
         if self.scheduled:
             self._continue_schedule(inner(before), inner(optimizer))
         return optimizer
 
-    def _install(self, name: str) -> None:
-        """Put choices where the optimizer has numbers; it takes no notice, or would save them."""
-        attributes, held = _attributes(name), vars(inner(self._made[name]))
-        for gene in self._begins[name]:
-            if gene in self._numbers:
-                held[attributes[gene]] = self._numbers[gene]
-
     def _continue_schedule(self, before: Any, optimizer: Any) -> None:
-        """Let the user's schedule go on where it is; only the slots begin anew."""
-        optimizer.variables[0].assign(before.variables[0])  # The count of steps.
+        """Let the user's schedule go on where it is; only the slots start fresh."""
+        # The first variable is the count of steps.
+        optimizer.variables[0].assign(before.variables[0])
         if optimizer.use_ema:
             # Keras starts an average at step 0 only.
-            averages = optimizer._model_variables_moving_average
-            for average, weight in zip(averages, self._model.trainable_variables, strict=True):
+            weights = self._model.trainable_variables
+            pairs = zip(averages(optimizer), weights, strict=True)
+            for average, weight in pairs:
                 average.assign(weight)
 
     def _built(self, optimizer: Any) -> Any:
@@ -220,37 +267,93 @@ class Optimizers:
         return optimizer
 
     def _fresh_state(self, optimizer: Any) -> list[np.ndarray]:
-        if (
-            keras.ops.convert_to_numpy(inner(optimizer).iterations) > 0
-        ):  # The user has trained with it already.
-            config, kind = keras.optimizers.serialize(optimizer), type(inner(optimizer))
-            known = {**(self._custom_objects or {}), kind.__name__: kind}
-            optimizer = keras.optimizers.deserialize(config, known)
-            optimizer = self._built(optimizer)
-        return [_small(np.array(keras.ops.convert_to_numpy(v))) for v in optimizer.variables]
+        """Return the state that a new optimizer has."""
+        steps = convert_to_numpy(inner(optimizer).iterations)
+        if steps > 0:
+            # The user has trained with it already: another one of the same settings is new.
+            kind = type(inner(optimizer))
+            known = {**self._custom_objects, kind.__name__: kind}
+            config = keras.optimizers.serialize(optimizer)
+            another = keras.optimizers.deserialize(config, known)
+            optimizer = self._built(another)
+
+        state = []
+        for variable in optimizer.variables:
+            value = np.array(convert_to_numpy(variable))
+            state.append(_small(value))
+        return state
 
     def _make(self, name: str) -> Any:
-        own, config = inner(self._own), self._own_config
-        settings = {key: config[key] for key in CARRIED if config.get(key) is not None}
-        if self.own_name != "adamw" and config.get("weight_decay") is not None:
-            settings["weight_decay"] = config["weight_decay"]
-        if self.scheduled:
-            settings["learning_rate"] = own._learning_rate
-        optimizer = type(keras.optimizers.get(name))(**EXTRA.get(name, {}), **settings)
-        return optimizer if own is self._own else self._wrap(optimizer)
+        """Return another optimizer with what the user set beside the class of their own."""
+        settings: dict[str, Any] = dict(EXTRA.get(name, {}))
+        carried = set(CARRIED)
+        # The weight decay of AdamW belongs to its class.
+        if self.own_name != "adamw":
+            carried.add("weight_decay")
+        for key, value in self._own_config.items():
+            if key in carried and value is not None:
+                settings[key] = value
 
-    def _wrap(self, optimizer: Any) -> Any:
-        config = {k: v for k, v in self._outer_config.items() if k != "inner_optimizer"}
-        return type(self._own)(optimizer, **config)
+        own = inner(self._own)
+        if self.scheduled:
+            settings["learning_rate"] = learning_rate_source(own)
+        optimizer = type(keras.optimizers.get(name))(**settings)
+        if own is self._own:
+            return optimizer
+
+        # The user's is wrapped, for loss scaling: so is this one.
+        outer = dict(self._outer_config)
+        outer.pop("inner_optimizer", None)
+        return type(self._own)(optimizer, **outer)
 
 
 def _attributes(name: str) -> dict[str, str]:
     """Return the attribute for each gene that an optimizer may have."""
-    momentum = {"momentum": MOMENTUM[name]} if name in MOMENTUM else {}
-    return {**momentum, "weight_decay": "weight_decay"}
+    attributes = {"weight_decay": "weight_decay"}
+    if name in MOMENTUM:
+        attributes = {"momentum": MOMENTUM[name], **attributes}
+    return attributes
 
 
 def _small(values: np.ndarray) -> np.ndarray:
-    """Hold an array of equal values in the room of one: fresh slots mostly are."""
-    equal = values.size > 0 and bool((values == values.flat[0]).all())
-    return np.broadcast_to(values.flat[0], values.shape) if equal else values
+    """Keep an array of equal values in the memory of one: fresh slots mostly are."""
+    if values.size == 0:
+        return values
+    first = values.flat[0]
+    is_equal = (values == first).all()
+    return np.broadcast_to(first, values.shape) if is_equal else values
+
+
+def carry(before: Any, after: Any) -> None:
+    """Let a fresh optimizer go on with another one's moments, where they mean the same.
+
+    Both are without wrappers, and built for the same variables.
+    """
+    is_alike = isinstance(before, ALIKE) and isinstance(after, ALIKE)
+    is_of_keras = _is_of_keras(before) and _is_of_keras(after)
+    if before is after or not is_alike or not is_of_keras:
+        return
+
+    # All batches: `iterations` leaves out those whose gradients are only accumulated.
+    all_iterations(after).assign(all_iterations(before))
+    for source, target in moment_pairs(before, after):
+        target.assign(source)
+
+    if isinstance(after, keras.optimizers.Nadam):
+        steps = int(convert_to_numpy(after.iterations))
+        nadam_product(after).assign(_momentum_product(steps))
+
+
+def _is_of_keras(optimizer: Any) -> bool:
+    return type(optimizer).__module__.partition(".")[0] == "keras"
+
+
+def _momentum_product(steps: int) -> float:
+    """Return the product of Nadam's momentum schedule over so many steps, at its default beta_1.
+
+    Source: T. Dozat, "Incorporating Nesterov Momentum into Adam" (2016), with the schedule that
+    Keras has.
+    """
+    numbers = np.arange(1, steps + 1)
+    momentums = 0.9 * (1 - 0.5 * 0.96**numbers)
+    return float(np.prod(momentums))

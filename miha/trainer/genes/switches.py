@@ -1,4 +1,4 @@
-"""Choices at run time: what a compiled step reads from a variable instead of holding it."""
+"""Switches: what a compiled step reads from a variable, so that another choice compiles nothing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras.ops import convert_to_numpy
 
 
-class Choice:
-    """One of a few options, chosen by a variable, so that another needs no other program.
+class Switch:
+    """One of a few options, chosen at run time.
 
     Args:
         options: What there is to choose from; the first is chosen to begin with.
@@ -17,27 +18,33 @@ class Choice:
 
     def __init__(self, options: Sequence[Any]) -> None:
         self.options = list(options)
-        self.index = keras.Variable(0, dtype="int32", trainable=False, name="choice")
+        self.index = keras.Variable(
+            0,
+            dtype="int32",
+            trainable=False,
+            name="choice",
+        )
 
     @property
     def chosen(self) -> Any:
-        """What is chosen, read from the device."""
-        return self.options[int(keras.ops.convert_to_numpy(self.index))]
+        """The chosen option, read from the device."""
+        place = convert_to_numpy(self.index)
+        return self.options[int(place)]
 
     def choose(self, option: Any) -> None:
         """Choose an option."""
         self.index.assign(self.options.index(option))
 
 
-class Number(Choice):
+class SwitchedNumber(Switch):
     """A number of an optimizer, chosen at run time: it stands where Keras expects a float.
 
     Keras computes ``1 - beta_1`` of a float in double precision, and would do so of a tensor in
-    single precision, with other bits. Hence such results are looked up in a table, too.
+    single precision, with other bits. So the results of all options stand in a table, too.
     """
 
     def __jax_array__(self) -> Any:
-        """Return the number as JAX wants it."""
+        """Return the number as JAX reads it."""
         return self.look_up(self.options)
 
     def __sub__(self, other: float) -> Any:
@@ -56,4 +63,5 @@ class Number(Choice):
 
     def look_up(self, values: list[float]) -> Any:
         """Return the value at the place of the chosen option, in single precision."""
-        return keras.ops.take(keras.ops.convert_to_tensor(values, "float32"), self.index)
+        table = keras.ops.convert_to_tensor(values, "float32")
+        return keras.ops.take(table, self.index)

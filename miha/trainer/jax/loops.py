@@ -12,7 +12,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from miha.trainer.base import goes_on
-from miha.trainer.genes.switches import Choice
+from miha.trainer.genes.switches import Switch
 from miha.trainer.jax.sharding import Sharding
 from miha.trainer.pace import Pace
 
@@ -58,7 +58,7 @@ def in_batches(
 
 def compiled_loop(
     step: Step,
-    choices: Sequence[Choice],
+    choices: Sequence[Switch],
     batch_size: int,
     never_stops: bool,
     sharding: Sharding | None = None,
@@ -97,7 +97,7 @@ def compiled_loop(
 
 def eager_loop(
     step: Step,
-    choices: Sequence[Choice],
+    choices: Sequence[Switch],
     batch_size: int,
     never_stops: bool,
     sharding: Sharding | None = None,
@@ -119,7 +119,7 @@ def eager_loop(
     return loop
 
 
-def fused_loop(step: Step, choices: Sequence[Choice], batch_size: int, never_stops: bool) -> Any:
+def fused_loop(step: Step, choices: Sequence[Switch], batch_size: int, never_stops: bool) -> Any:
     """Return a program that takes steps of several clones on the same batches.
 
     A clone whose loss is not finite keeps its values from there on, and the others go on.
@@ -160,7 +160,7 @@ def fused_loop(step: Step, choices: Sequence[Choice], batch_size: int, never_sto
     return jax.jit(loop, donate_argnums=0)
 
 
-def step_of_many(step: Step, choices: Sequence[Choice]) -> Callable[..., tuple[Logs, State]]:
+def step_of_many(step: Step, choices: Sequence[Switch]) -> Callable[..., tuple[Logs, State]]:
     """Return ``(state, indices, batch) -> (logs, state)`` of several clones on one batch."""
 
     def step_of_one(state: State, indices: Any, batch: Any) -> tuple[Logs, State]:
@@ -192,7 +192,7 @@ def _no_logs(take: Callable[..., tuple[Logs, State]], start: Any, state: State) 
 
 
 @contextlib.contextmanager
-def chosen(choices: Sequence[Choice], indices: Sequence[Any]) -> Iterator[None]:
+def chosen(choices: Sequence[Switch], indices: Sequence[Any]) -> Iterator[None]:
     """Let indices be arguments of the program that is traced, and no constants in it."""
     variables = [choice.index for choice in choices]
     try:

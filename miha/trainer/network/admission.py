@@ -4,39 +4,42 @@ from __future__ import annotations
 
 import builtins
 import dis
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import CodeType
 from typing import Any
 
 import keras
+from keras import Model
 
 from miha.errors import ArgumentError
 from miha.trainer.genes.optimizers import inner
+from miha.trainer.network.keras_internals import compile_settings
+from miha.trainer.network.survey import Survey
 
 
-def check_network(model: Any, foreign_state: Callable[[keras.Model], list[str]]) -> None:
+def check_network(
+    survey: Survey,
+    foreign_state: Callable[[Model], list[str]],
+) -> None:
     """Raise unless a network can be trained, copied and archived as it is.
 
     Args:
-        model: What the user gave.
+        survey: What the user gave.
         foreign_state: Names what a network learns beside its variables.
 
     Raises:
         ArgumentError: The message names the part that stands in the way.
     """
+    model = survey.network
     _check_compiled(model)
-    for layer in model._flatten_layers():
-        for is_met, rule, cure in RULES:
-            if is_met(layer):
-                kind = type(layer).__name__
-                raise ArgumentError(f"{rule} Received: layer {layer.name!r} ({kind}). {cure}")
-    _check_optimizers(model)
-    _check_lambdas(model)
+    _check_layers(survey.layers)
+    _check_optimizers(model, survey.layers)
+    _check_lambdas(model, survey.layers)
     _check_foreign_state(model, foreign_state(model))
 
 
 def _check_compiled(model: Any) -> None:
-    if not isinstance(model, keras.Model):
+    if not isinstance(model, Model):
         raise ArgumentError(
             f"`model` must be a `keras.Model`. Received: {type(model)}. "
             "Networks of other libraries, and of tf_keras, are not supported."
@@ -58,7 +61,9 @@ def _is_quantized(layer: Any) -> bool:
 
 
 def _has_lora(layer: Any) -> bool:
-    return bool(getattr(layer, "lora_enabled", False) or getattr(layer, "lora_rank", None))
+    if getattr(layer, "lora_enabled", False):
+        return True
+    return bool(getattr(layer, "lora_rank", None))
 
 
 RULES = (
@@ -83,12 +88,22 @@ RULES = (
 """What no layer may be: a predicate, the rule and the cure."""
 
 
-def _check_optimizers(model: keras.Model) -> None:
+def _check_layers(layers: Sequence[Any]) -> None:
+    for layer in layers:
+        for breaks_rule, rule, cure in RULES:
+            if breaks_rule(layer):
+                kind = type(layer).__name__
+                raise ArgumentError(f"{rule} Received: layer {layer.name!r} ({kind}). {cure}")
+
+
+def _check_optimizers(model: Model, layers: Sequence[Any]) -> None:
     """Raise if a network has optimizers beside the one it is compiled with."""
-    known = {id(model.optimizer), id(inner(model.optimizer))}
-    for layer in model._flatten_layers():
+    known = (model.optimizer, inner(model.optimizer))
+    for layer in layers:
         for name, value in held(layer):
-            if isinstance(value, keras.optimizers.Optimizer) and id(value) not in known:
+            if not isinstance(value, keras.optimizers.Optimizer):
+                continue
+            if all(value is not one for one in known):
                 raise ArgumentError(
                     "A network must be trained by the one optimizer that it is compiled with, "
                     "which is what mutates and what archives hold. "
@@ -98,20 +113,23 @@ def _check_optimizers(model: keras.Model) -> None:
 
 
 def held(layer: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a layer holds, directly or in a list or dictionary."""
+    """Yield the attributes of a layer by name, and what is in its lists and dictionaries."""
     for name, value in vars(layer).items():
-        if name.startswith("_self_"):  # TensorFlow's own notes of what is there.
+        # TensorFlow keeps notes of its own on what a layer holds.
+        if name.startswith("_self_"):
             continue
         yield name, value
+
+        if isinstance(value, dict):
+            value = list(value.values())
         if isinstance(value, (list, tuple)):
-            yield from ((name, item) for item in value)
-        elif isinstance(value, dict):
-            yield from ((name, item) for item in value.values())
+            for item in value:
+                yield name, item
 
 
-def _check_lambdas(model: keras.Model) -> None:
+def _check_lambdas(model: Model, layers: Sequence[Any]) -> None:
     """Raise if a lambda uses what is not stored with it."""
-    for place, function in _lambdas(model):
+    for place, function in _lambdas(model, layers):
         names = sorted(_outside_names(function.__code__))
         if names:
             raise ArgumentError(
@@ -122,14 +140,18 @@ def _check_lambdas(model: keras.Model) -> None:
             )
 
 
-def _lambdas(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    for layer in model._flatten_layers():
+def _lambdas(
+    model: Model,
+    layers: Sequence[Any],
+) -> Iterator[tuple[str, Any]]:
+    """Yield each lambda of a network, and where it stands in words."""
+    for layer in layers:
         if isinstance(layer, keras.layers.Lambda) and _is_lambda(layer.function):
             yield f"layer {layer.name!r} (Lambda)", layer.function
-    compiled = getattr(model, "_compile_config", None)
+
+    settings = compile_settings(model)
     for key in ("loss", "metrics", "weighted_metrics"):
-        config = compiled.config.get(key) if compiled else None
-        for item in keras.tree.flatten(config):
+        for item in keras.tree.flatten(settings.get(key)):
             if _is_lambda(item):
                 yield f"a lambda in `{key}`", item
 
@@ -140,14 +162,15 @@ def _is_lambda(thing: Any) -> bool:
 
 def _outside_names(code: CodeType) -> set[str]:
     """Return the names of its module that code uses, however deep."""
-    found = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+    instructions = dis.get_instructions(code)
+    found = {i.argval for i in instructions if i.opname == "LOAD_GLOBAL"}
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             found |= _outside_names(constant)
     return found - set(vars(builtins))
 
 
-def _check_foreign_state(model: keras.Model, foreign: list[str]) -> None:
+def _check_foreign_state(model: Model, foreign: list[str]) -> None:
     if foreign:
         raise ArgumentError(
             "All that a network learns must be in variables of Keras, or a clone would inherit "

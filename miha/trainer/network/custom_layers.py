@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+from keras import Model
 
 from miha.errors import ArgumentError
+from miha.trainer.network.keras_internals import compile_settings, flat_layers
 
 KINDS = (
     keras.layers.Layer,
@@ -24,25 +26,42 @@ KINDS = (
 """What an archive may name."""
 
 
-def custom_objects(model: keras.Model) -> dict[str, Any]:
+def custom_objects(model: Model) -> dict[str, Any]:
     """Collect the classes and functions of the user's own in a compiled network, by name.
 
     Raises:
         ArgumentError: Two of them, one a loss or metric, have one name: Keras would mix them up.
     """
+    settings = compile_settings(model)
+    compiled = set()
+    for part in _parts([settings]):
+        compiled.add(id(_named(part)))
+
     found: dict[str, Any] = {}
-    compiled = {id(named) for named in map(_named, _held([_compiled(model)]))}
-    for named in map(_named, parts(model)):
-        other = found.setdefault(named.__name__, named)
-        is_mixed_up = other is not named and (is_custom(other) or is_custom(named))
-        if is_mixed_up and {id(other), id(named)} & compiled and not _is_told_apart(named):
-            raise ArgumentError(
-                "Losses and metrics of your own must have names of their own, since an archive "
-                f"knows them by name. Received: two called {named.__name__!r} in {model.name!r}. "
-                "Rename one, or register both with `@keras.saving.register_keras_serializable()`."
-            )
-        found[named.__name__] = named
-    return {name: named for name, named in found.items() if is_custom(named)}
+    for part in _parts([settings, model]):
+        named = _named(part)
+        name = named.__name__
+        other = found.get(name, named)
+        is_compiled = bool(compiled & {id(other), id(named)})
+        if other is not named and is_compiled:
+            _check_names(other, named, model)
+        found[name] = named
+    return {n: named for n, named in found.items() if is_custom(named)}
+
+
+def _check_names(first: Any, second: Any, model: Model) -> None:
+    """Raise if Keras would mix up two things of one name."""
+    if not is_custom(first) and not is_custom(second):
+        return
+
+    name = second.__name__
+    # A registered name tells things apart, and a lambda is archived by its code.
+    if name != "<lambda>" and keras.saving.get_registered_name(second) == name:
+        raise ArgumentError(
+            "Losses and metrics of your own must have names of their own, since an archive "
+            f"knows them by name. Received: two called {name!r} in {model.name!r}. "
+            "Rename one, or register both with `@keras.saving.register_keras_serializable()`."
+        )
 
 
 def _named(part: Any) -> Any:
@@ -50,41 +69,21 @@ def _named(part: Any) -> Any:
     return part if inspect.isfunction(part) else type(part)
 
 
-def _is_told_apart(named: Any) -> bool:
-    """Tell whether Keras knows a thing by more than its name."""
-    name = named.__name__
-    return bool(name == "<lambda>" or keras.saving.get_registered_name(named) != name)
-
-
 def is_custom(named: Any) -> bool:
-    """Tell whether a class or function is not Keras' own."""
+    """Return whether a class or function is not Keras' own."""
     root = str(named.__module__).split(".")[0]  # None where a function was made by `exec`.
     return root not in ("keras", "builtins", "tensorflow", "numpy")
 
 
-def has_custom_layers(model: keras.Model) -> bool:
-    """Tell whether a layer's configuration was written by somebody else than Keras."""
-    return any(is_custom(type(layer)) for layer in model._flatten_layers())
-
-
-def parts(model: keras.Model) -> Iterator[Any]:
-    """Yield all that an archive of a network may name, however deep it is held."""
-    return _held([_compiled(model), model])
-
-
-def _compiled(model: keras.Model) -> dict[str, Any]:
-    """Return what a network was compiled with."""
-    compiled = getattr(model, "_compile_config", None)
-    return dict(compiled.config) if compiled else {}
-
-
-def _held(stack: list[Any]) -> Iterator[Any]:
+def _parts(stack: list[Any]) -> Iterator[Any]:
+    """Yield all that an archive may name in some things, at any depth."""
     seen: set[int] = set()
     while stack:
         item = stack.pop()
         if id(item) in seen:
             continue
         seen.add(id(item))
+
         if isinstance(item, dict):
             stack.extend(item.values())
         elif isinstance(item, (list, tuple, set)):
@@ -94,21 +93,19 @@ def _held(stack: list[Any]) -> Iterator[Any]:
             stack.extend(vars(item).values())
 
 
-def culprit(model: keras.Model, known: dict[str, Any]) -> str:
+def culprit(model: Model, known: dict[str, Any]) -> str:
     """Name the innermost part of a network that does not survive serialisation.
 
-    Args:
-        model: The network.
-        known: Its custom objects.
-
-    Returns:
-        E.g. ``"layer 'scale' (Scale)"``.
+    E.g. ``"layer 'scale' (Scale)"``.
     """
-    layers = model._flatten_layers(include_self=False)
-    for layer in sorted(layers, key=lambda layer: len(layer._flatten_layers())):
+    layers = flat_layers(model, include_self=False)
+    # A layer with fewer layers in it lies deeper.
+    layers.sort(key=lambda layer: len(flat_layers(layer)))
+    for layer in layers:
         if not _survives(layer, known):
             return f"layer {layer.name!r} ({type(layer).__name__})"
-    for key, value in _compiled(model).items():
+
+    for key, value in compile_settings(model).items():
         for part in keras.tree.flatten(value):
             if not _survives(part, known):
                 return f"{key} {part if inspect.isroutine(part) else type(part).__name__}"
@@ -119,6 +116,6 @@ def _survives(part: Any, known: dict[str, Any]) -> bool:
     try:
         config = keras.saving.serialize_keras_object(part)
         keras.saving.deserialize_keras_object(config, known, safe_mode=False)
-    except Exception:  # Whatever a class of the user's raises is what is looked for.
+    except Exception:  # A class of the user's may raise anything: that is what is looked for.
         return False
     return True

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import Model
 
 from miha.errors import ArgumentError
 
 
-def replicas(model: keras.Model) -> int:
-    """Return how many devices each batch of a network is shared out to; 1: it is not.
+def replicas(model: Model) -> int:
+    """Return how many devices share each batch of a network; 1 where the batch is not split.
 
     Args:
         model: The user's network.
@@ -18,13 +19,15 @@ def replicas(model: keras.Model) -> int:
     Raises:
         ArgumentError: The user has set up what is not passed on.
     """
-    strategy, distribution = strategy_of(model), keras.distribution.distribution()
+    strategy = strategy_of(model)
     if strategy is not None:
         return int(strategy.num_replicas_in_sync)
+
+    distribution = keras.distribution.distribution()
     return 1 if distribution is None else _devices(distribution)
 
 
-def strategy_of(model: keras.Model) -> Any:
+def strategy_of(model: Model) -> Any:
     """Return the `tf.distribute.MirroredStrategy` that a network was built in; None: in none.
 
     Raises:
@@ -34,34 +37,38 @@ def strategy_of(model: keras.Model) -> Any:
         return None
     import tensorflow as tf
 
-    strategy = getattr(model, "distribute_strategy", None)  # What is no network is told later.
+    # What is no network has no such attribute, and is refused later.
+    strategy = getattr(model, "distribute_strategy", None)
     if isinstance(strategy, tf.distribute.MirroredStrategy):
         return strategy
-    # What TensorFlow has where there is none; it has no public name.
-    if strategy is not None and type(strategy).__name__ != "_DefaultDistributionStrategy":
+
+    # TensorFlow has a strategy even where the user set none; its class has no public name.
+    kind = type(strategy).__name__
+    if strategy is not None and kind != "_DefaultDistributionStrategy":
         raise ArgumentError(
             "A network may be built in the scope of a `tf.distribute.MirroredStrategy`, and of no "
-            f"other strategy. Received: {type(strategy).__name__}. Build it in such a scope, or in "
+            f"other strategy. Received: {kind}. Build it in such a scope, or in "
             "none."
         )
     return None
 
 
 def check_divisible(name: str, value: int, number: int) -> None:
-    """Raise unless a batch can be shared out evenly.
+    """Raise unless a number of devices can share a batch evenly.
 
     Args:
-        name: The argument.
+        name: The argument that sets the batch size.
         value: Samples a batch.
         number: Devices.
 
     Raises:
-        ArgumentError: It cannot.
+        ArgumentError: They cannot.
     """
-    if value % number:
+    rest = value % number
+    if rest:
         raise ArgumentError(
             f"`{name}` must be a multiple of the number of devices that a batch is shared out to, "
-            f"{number}. Received: {name}={value}. Choose {value - value % number or number}, say."
+            f"{number}. Received: {name}={value}. Choose {value - rest or number}, say."
         )
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from miha.trainer.genes.switches import Number
+from miha.trainer.genes.switches import SwitchedNumber
 
 
-class GraphNumber(Number):
+class GraphNumber(SwitchedNumber):
     """A number that a graph looks up once in a step, however many weights it is used for."""
 
     def __init__(self, options: Sequence[float]) -> None:
@@ -23,7 +23,7 @@ class GraphNumber(Number):
         return tensor if dtype is None else tf.cast(tensor, dtype)
 
     def look_up(self, values: list[float]) -> Any:
-        """See `Number`."""
+        """See `SwitchedNumber`."""
         if tf.executing_eagerly():
             return tf.gather(tf.constant(values, tf.float32), self.index.value)
         key = (tf.compat.v1.get_default_graph(), *values)

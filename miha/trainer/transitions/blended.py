@@ -1,6 +1,6 @@
 """Activations that are blended from old ones to new ones over an epoch.
 
-Where an exchanged activation cannot be folded into the weights around it (see `folding`), the
+Where an exchanged activation cannot be folded into the weights around it (see `folded`), the
 network changes from one function to the other in stages instead of at once.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from miha.trainer.genes.activations import Switch
-from miha.trainer.genes.switches import Choice
+from miha.trainer.genes.activations import ActivationSwitch
+from miha.trainer.genes.switches import Switch
 
 STAGES = 8
 """Shares of the new activation that an epoch goes through: an eighth, two eighths, to all."""
@@ -28,24 +28,28 @@ class Blend:
         switches: Those that may blend, by slot.
     """
 
-    def __init__(self, switches: Mapping[str, Switch]) -> None:
+    def __init__(self, switches: Mapping[str, ActivationSwitch]) -> None:
         self._switches = switches
-        self._old = {name: Choice(switch.options) for name, switch in switches.items()}
-        self._stage = Choice(range(STAGES))
+        self._old: dict[str, Switch] = {}
+        self._stage = Switch(range(STAGES))
         self._is_begun = False
         self._done = 0
-        for switch in switches.values():
+        for name, switch in switches.items():
+            self._old[name] = Switch(switch.options)
             switch.share = self._share
 
     @property
     def is_on(self) -> bool:
         """Whether a step that is traced now mixes activations."""
-        return any(switch.past is not None for switch in self._switches.values())
+        switches = self._switches.values()
+        return any(switch.past is not None for switch in switches)
 
     @property
-    def choices(self) -> list[Choice]:
+    def choices(self) -> list[Switch]:
         """What a mixing step reads from the device."""
-        return [self._stage, *self._old.values()] if self._switches else []
+        if not self._switches:
+            return []
+        return [self._stage, *self._old.values()]
 
     def begin(self, old: Mapping[str, str]) -> None:
         """Let the next epoch begin with other activations than the chosen ones.
@@ -53,9 +57,11 @@ class Blend:
         Args:
             old: Those of the slots that have changed; other than the blend's own are left out.
         """
-        self._is_begun, self._done = bool(self.changed(old)), 0
-        for name, choice in self._old.items():
-            choice.choose(old.get(name, self._switches[name].chosen))
+        self._is_begun = bool(self.changed(old))
+        self._done = 0
+        for name, past in self._old.items():
+            chosen = self._switches[name].chosen
+            past.choose(old.get(name, chosen))
 
     def changed(self, old: Mapping[str, str]) -> list[str]:
         """Return which of some slots may blend."""
@@ -66,7 +72,12 @@ class Blend:
         self._is_begun = False
         self.pause()
 
-    def parts(self, order: np.ndarray, batch_size: int, steps: int) -> Iterator[np.ndarray]:
+    def parts(
+        self,
+        order: np.ndarray,
+        batch_size: int,
+        steps: int,
+    ) -> Iterator[np.ndarray]:
         """Split an order of samples where the stage changes, which is set before each part.
 
         Args:
@@ -77,13 +88,19 @@ class Blend:
         if not self._is_begun:
             yield order
             return
-        numbers = self._done + np.arange(-(-len(order) // batch_size))
-        stages = np.minimum(numbers * STAGES // steps, STAGES - 1)
+
+        batches = -(-len(order) // batch_size)
+        numbers = self._done + np.arange(batches)
+        stages = numbers * STAGES // steps
+        # An epoch may have more steps than expected: the last stage takes them.
+        stages = np.minimum(stages, STAGES - 1)
         borders = np.flatnonzero(np.diff(stages)) + 1
-        for first, part in zip((0, *borders), np.split(order, borders * batch_size), strict=True):
-            self._go_to(int(stages[first]))
+        starts = [0, *borders]
+        parts = np.split(order, borders * batch_size)
+        for start, part in zip(starts, parts, strict=True):
+            self._go_to(int(stages[start]))
             yield part
-        self._done += len(numbers)
+        self._done += batches
 
     def pause(self) -> None:
         """Let steps that are traced or taken now mix nothing."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from keras import Model
+from keras.ops import convert_to_numpy
 
-from miha.trainer.network.copies import random_state, values
+from miha.trainer.network.copies import Arrays, random_state, values
+from miha.trainer.network.keras_internals import flat_layers
 
-SHRINK, PERTURB = 0.5, 0.1
+SHRINK = 0.5
+PERTURB = 0.1
 """Shares of the old and of the fresh weights in a perturbed network.
 
 Source: J. Ash and R. Adams, "On Warm-Starting Neural Network Training" (2020), which call it
@@ -20,7 +24,7 @@ shrink and perturb.
 
 
 class FreshValues:
-    """Draws a network's first values anew.
+    """Draws first values for a network.
 
     Args:
         network: A plain, built network; only its configuration is kept.
@@ -28,54 +32,49 @@ class FreshValues:
         custom_objects: Classes and functions that Keras does not know by itself.
     """
 
-    def __init__(self, network: keras.Model, x: Any, custom_objects: dict[str, Any]) -> None:
-        self._x = x
+    def __init__(
+        self,
+        network: Model,
+        x: Any,
+        custom_objects: dict[str, Any],
+    ) -> None:
         config = keras.saving.serialize_keras_object(network)
         config.pop("compile_config", None)
         # As text: Keras takes a configuration apart when it reads it.
         self._config = json.dumps(config)
+        self._x = x
         self._custom_objects = custom_objects
 
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def draw(self, rng: np.random.Generator) -> Arrays:
         """Return fresh values, in the order of the network's variables."""
-        with random_state(int(rng.integers(2**31))):
+        seed = int(rng.integers(2**31))
+        with random_state(seed):
+            config = json.loads(self._config)
             twin = keras.saving.deserialize_keras_object(
-                json.loads(self._config), self._custom_objects, safe_mode=False
+                config, self._custom_objects, safe_mode=False
             )
             if not twin.built:
                 twin(self._x)
         return values(twin.variables)
 
 
-def restart(network: keras.Model, fresh: Sequence[np.ndarray]) -> None:
-    """Give a network fresh values; what is frozen or adapted to the data stays.
-
-    Args:
-        network: The live network.
-        fresh: A value for each of its variables.
-    """
-    learned = _ids(network.trainable_variables)
-    for layer in network._flatten_layers():
+def restart(network: Model, fresh: Sequence[np.ndarray]) -> None:
+    """Give a network fresh values; what is frozen or adapted to the data stays."""
+    learned = {id(weight) for weight in network.trainable_variables}
+    for layer in flat_layers(network):
+        # Its running means and variances are no trainable variables, but belong to the weights.
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-            learned |= _ids(layer.variables)
+            learned |= {id(variable) for variable in layer.variables}
+
     for variable, value in zip(network.variables, fresh, strict=True):
         if id(variable) in learned:
             variable.assign(value)
 
 
-def perturb(network: keras.Model, fresh: Sequence[np.ndarray]) -> None:
-    """Shrink a network's weights and add fresh ones as noise; statistics stay as they are.
-
-    Args:
-        network: The live network.
-        fresh: A value for each of its variables.
-    """
-    learned = _ids(network.trainable_variables)
+def perturb(network: Model, fresh: Sequence[np.ndarray]) -> None:
+    """Shrink a network's weights and add fresh ones as noise; statistics stay as they are."""
+    learned = {id(weight) for weight in network.trainable_variables}
     for variable, value in zip(network.variables, fresh, strict=True):
         if id(variable) in learned:
-            old = keras.ops.convert_to_numpy(variable)
+            old = convert_to_numpy(variable)
             variable.assign(SHRINK * old + PERTURB * value)
-
-
-def _ids(variables: Iterable[Any]) -> set[int]:
-    return {id(variable) for variable in variables}

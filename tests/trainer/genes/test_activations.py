@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 from networks import branched, nested, recurrent, subclassed
 
-from miha.trainer.genes.activations import Slot, Switch, find_slots, is_elementwise
+from miha.trainer.genes.activations import ActivationSwitch, Slot, find_slots, is_elementwise
 
 
 def slots_of(*stack, shape=(8, 8, 2)) -> dict[str, Slot]:
@@ -145,7 +145,7 @@ def test_a_slot_takes_another_activation_and_its_own_back():
 
 
 def test_a_switch_applies_the_activation_that_was_chosen_last():
-    switch = Switch({name: keras.activations.get(name) for name in ("relu", "tanh")})
+    switch = ActivationSwitch({name: keras.activations.get(name) for name in ("relu", "tanh")})
     x = np.array([-1.0, 2.0], "float32")
     assert switch.chosen == "relu"
     np.testing.assert_array_equal(switch(x), [0.0, 2.0])

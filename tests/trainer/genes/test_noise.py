@@ -7,8 +7,9 @@ import numpy as np
 from contract import make_contract_trainer
 from keras import layers
 
-from miha.trainer.genes.noise import choose_noise, find_noise, noise_in
-from miha.trainer.network.custom_layers import custom_objects
+from miha.trainer.genes.mutable import choose_noise
+from miha.trainer.genes.noise import find_noise, noise_in
+from miha.trainer.network.survey import Survey
 
 
 def compiled(*stack):
@@ -18,7 +19,7 @@ def compiled(*stack):
 
 
 def names(model):
-    return list(choose_noise(model, custom_objects(model)).values())
+    return list(choose_noise(Survey(model)).values())
 
 
 def test_layers_of_every_kind_are_found_in_their_order():

@@ -15,9 +15,10 @@ from networks import dense
 import miha
 from miha import ArgumentError
 from miha.errors import first_line
-from miha.trainer.genes import slots
 from miha.trainer.genes.activations import find_slots
+from miha.trainer.genes.mutable import choose_slots
 from miha.trainer.network import copies
+from miha.trainer.network.survey import Survey
 
 X = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
 Y = (X.sum(1) > 0).astype("int64")
@@ -396,13 +397,13 @@ def test_what_is_frozen_keeps_its_activation_unless_it_is_named():
     names = [slot.name for slot in find_slots(model) if slot.is_chosen_by_default]
     assert names == ["own"]
     space = miha.SearchSpace(layers=["b/dense"])
-    assert list(slots.choose_slots(model, space, {}, X[:1]).values()) == ["b/dense"]
+    assert list(choose_slots(Survey(model), space, X[:1]).values()) == ["b/dense"]
 
 
 def test_slots_of_keras_own_layers_are_vetted_at_once(monkeypatch):
     rebuilt, rebuild = [], copies.rebuild
     monkeypatch.setattr(copies, "rebuild", lambda *args: rebuilt.append(1) or rebuild(*args))
-    assert len(slots.choose_slots(dense(), miha.SearchSpace(), {}, None)) == 2
+    assert len(choose_slots(Survey(dense()), miha.SearchSpace(), None)) == 2
     assert len(rebuilt) == 1
 
 
