@@ -22,16 +22,16 @@ LOADED = ("x", "y", "sample_weight", "validation_data")
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Builds a trainer that equals the run's own.
+    """Builds a trainer that equals the run's.
 
     Attributes:
-        network: The archive of the user's network, as the run's own trainer wrote it.
+        network: The archive of the user's network, as the run's trainer wrote it.
         custom_objects: Classes and functions that Keras does not know by itself.
         sources: Training and validation data; None where they are loaded.
         load_data: Returns what `MIHA` was given as data; None where it is sent.
         opening: The other arguments of `open_data`.
         arguments: Those of `make_trainer`.
-        settings: Keras' own, as `keras_settings` returns them.
+        settings: Those of Keras, as `keras_settings` returns them.
     """
 
     network: bytes
@@ -48,7 +48,8 @@ class Blueprint:
         Raises:
             ArgumentError: `load_data` returns something else than data.
         """
-        _configure(self.settings)
+        for name, value in self.settings.items():
+            getattr(keras.config, f"set_{name}")(value)
         with warnings.catch_warnings():
             # An optimizer that has not trained yet has no state to load.
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
@@ -59,6 +60,7 @@ class Blueprint:
     def _data(self, model: keras.Model) -> tuple[Source, Source | None]:
         if self.sources is not None:
             return self.sources
+
         loaded = None if self.load_data is None else self.load_data()
         if not isinstance(loaded, Mapping) or "x" not in loaded or set(loaded) - set(LOADED):
             raise ArgumentError(
@@ -76,7 +78,7 @@ def blueprint(
     opening: Mapping[str, Any],
     arguments: Mapping[str, Any],
 ) -> Blueprint:
-    """Return what builds a trainer once more.
+    """Return what builds a trainer once more; see `Blueprint`.
 
     Args:
         model: The user's network.
@@ -105,8 +107,3 @@ def keras_settings() -> dict[str, Any]:
         "image_data_format": keras.config.image_data_format(),
         "dtype_policy": keras.config.dtype_policy().name,
     }
-
-
-def _configure(settings: Mapping[str, Any]) -> None:
-    for name, value in settings.items():
-        getattr(keras.config, f"set_{name}")(value)

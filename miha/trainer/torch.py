@@ -13,7 +13,7 @@ import torch
 from miha.data.arrays import map_arrays
 from miha.errors import MihaWarning
 from miha.records import Epoch
-from miha.trainer.base import KerasTrainer, Kind, goes_on
+from miha.trainer.base import KerasTrainer, Kind, should_continue
 
 
 class TorchTrainer(KerasTrainer):
@@ -27,7 +27,8 @@ class TorchTrainer(KerasTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self._network.jit_compile:  # Only where the user asked for it.
+        # Keras sets it on PyTorch only where the user asked for it.
+        if self._network.jit_compile:
             warnings.warn(
                 f"`jit_compile=True` of {self._network.name!r} is not followed: on PyTorch, MIHA "
                 "compiles nothing. The weights are those of `fit` without it.",
@@ -38,8 +39,10 @@ class TorchTrainer(KerasTrainer):
     @property
     def device(self) -> str:
         """See `Trainer`."""
-        is_gpu = torch.cuda.is_available()
-        return f"PyTorch {torch.__version__} on {torch.cuda.get_device_name() if is_gpu else 'CPU'}"
+        name = "CPU"
+        if torch.cuda.is_available():
+            name = torch.cuda.get_device_name()
+        return f"PyTorch {torch.__version__} on {name}"
 
     @property
     def traces(self) -> int:
@@ -49,8 +52,10 @@ class TorchTrainer(KerasTrainer):
     @classmethod
     def foreign_state(cls, network: keras.Model) -> list[str]:
         """See `KerasTrainer`; Keras neither reads nor archives the buffers of PyTorch's modules."""
-        layers = network._flatten_layers()
-        return [f"the buffer {name}" for layer in layers for name, _ in layer.named_buffers()]
+        found: list[str] = []
+        for layer in network._flatten_layers():
+            found += [f"the buffer {name}" for name, _ in layer.named_buffers()]
+        return found
 
     @classmethod
     def probe(cls, network: keras.Model, batch: Any) -> Mapping[str, Any]:
@@ -63,10 +68,11 @@ class TorchTrainer(KerasTrainer):
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator | None,
-        on_epoch: Callable[[Epoch], None],
+        on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
     ) -> tuple[Epoch, ...]:
         """See `Trainer`."""
+        # PyTorch's generator is the whole process's: leave it to others as it was.
         with torch.random.fork_rng():
             return super().train(epochs, order, noise, on_epoch, rates)
 
@@ -83,8 +89,9 @@ class TorchTrainer(KerasTrainer):
         logs: Mapping[str, Any] = {}
         with torch.set_grad_enabled(is_training):
             for start in range(0, len(order), batch_size):
-                logs = step(self._batch(kind, order[start : start + batch_size]))
-                if is_training and not goes_on(logs):
+                part = order[start : start + batch_size]
+                logs = step(self._batch(kind, part))
+                if is_training and not should_continue(logs):
                     break
         self._network.train(False)
         return logs

@@ -180,7 +180,7 @@ class FakeTrainer:
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator | None,
-        on_epoch: Callable[[Epoch], None],
+        on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
     ) -> tuple[Epoch, ...]:
         if noise is not None:
@@ -188,13 +188,20 @@ class FakeTrainer:
         training = Training(self._genome, self._weight, self._seed, rates=rates)
         self.trainings.append(training)
         trained: list[Epoch] = []
-        while len(trained) < epochs and (not trained or math.isfinite(trained[-1].logs["loss"])):
-            trained.append(self._epoch(order, training))
-            on_epoch(trained[-1])
+        for _ in range(epochs):
+            epoch = self._epoch(order, training)
+            trained.append(epoch)
+            should_stop = on_epoch(epoch)
+            if should_stop or not math.isfinite(epoch.logs["loss"]):
+                break
         if error := self._fails(self._genome):
             raise error
         training.end = self._weight
         return tuple(trained)
+
+    def evaluate(self) -> dict[str, float]:
+        logs = self._logs()
+        return {name: logs[name] for name in ("val_loss", "val_accuracy")}
 
     def finalize(self) -> dict[str, float]:
         self.finalized += 1
@@ -291,7 +298,7 @@ class FakePopulationTrainer(FakeTrainer):
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator,
-        on_epoch: Callable[[int, Epoch], None],
+        on_epoch: Callable[[int, Epoch], bool | None],
         origins: Sequence[Any],
     ) -> list[Trained]:
         self.groups.append(list(genomes))
@@ -320,7 +327,7 @@ class FakePopulationTrainer(FakeTrainer):
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator,
-        on_epoch: Callable[[int, Epoch], None],
+        on_epoch: Callable[[int, Epoch], bool | None],
         rounding: float,
         origin: Any,
     ) -> Trained:

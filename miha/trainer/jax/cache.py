@@ -28,7 +28,8 @@ def keep_programs() -> None:
     folder = cache_folder()
     if jax.config.jax_compilation_cache_dir is not None or folder is None:
         return
-    with contextlib.suppress(OSError):  # Where nothing can be written, nothing is kept.
+    # Where nothing can be written, nothing is kept.
+    with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _is_private(folder):
             _keep_in(folder)
@@ -39,6 +40,7 @@ def cache_folder() -> Path | None:
     if VARIABLE in os.environ:
         named = os.environ[VARIABLE]
         return Path(named) if named else None
+
     home = Path.home()
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
@@ -50,17 +52,22 @@ def cache_folder() -> Path | None:
 
 
 def _is_private(folder: Path) -> bool:
-    """Tell whether the user alone can write there: what is found there is run."""
+    # Only the user may write there: what lies there is run.
     if not os.access(folder, os.W_OK):
         return False
+    if not hasattr(os, "getuid"):
+        return True
     found = folder.stat()
-    return not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+    is_mine = found.st_uid == os.getuid()
+    others_can_write = bool(found.st_mode & 0o022)
+    return is_mine and not others_can_write
 
 
 def _keep_in(folder: Path) -> None:
     # JAX deletes old programs with the help of that package only.
     if jax.config.jax_compilation_cache_max_size == -1 and find_spec("filelock"):
         jax.config.update("jax_compilation_cache_max_size", MOST_BYTES)
-    if jax.config.jax_persistent_cache_min_compile_time_secs == 1.0:  # JAX' default.
+    # The default of JAX; another value is the user's.
+    if jax.config.jax_persistent_cache_min_compile_time_secs == 1.0:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
     jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -20,8 +20,8 @@ class Clones:
 
     Attributes:
         state: Trainable variables, other variables, and the optimizer's.
-        indices: What each has chosen: activations and their like.
-        alive: Which still train: the loss of the others is not finite, or they are padding.
+        indices: What each has chosen: activations and other genes.
+        alive: Which still train: not padding, a finite loss, and not stopped.
         metrics: Values of the metrics.
         logs: What the last steps logged.
     """
@@ -38,8 +38,16 @@ class Clones:
         return len(self.alive)
 
     def begin(self, metrics: Sequence[Any]) -> None:
-        """Let all clones have the same values of the metrics, and no logs yet."""
-        self.metrics, self.logs = [_repeated(value, self.number) for value in metrics], {}
+        """Give all clones the same values of the metrics, and no logs yet."""
+        self.metrics = [_repeated(value, self.number) for value in metrics]
+        self.logs = {}
+
+    def stop(self, place: int) -> None:
+        """Train a clone no further; its values stay as they are."""
+        # A copy: JAX may share the memory of the old array.
+        alive = self.alive.copy()
+        alive[place] = False
+        self.alive = alive
 
     def take(
         self,
@@ -65,15 +73,19 @@ class Clones:
         Returns:
             What each clone's last step logged.
         """
-        alive = self.alive if kind == "train" else np.ones_like(self.alive)
-        known = 3 if kind == "train" else 2  # A test step knows no optimizer.
+        is_training = kind == "train"
+        alive = self.alive if is_training else np.ones_like(self.alive)
+        # A test step knows no optimizer.
+        known = 3 if is_training else 2
         state = (*self.state[:known], self.metrics)
-        logs, (*state, self.metrics) = loop(
-            state, jnp.asarray(alive), data, indices, order, start, stop
-        )
-        self.state = (*state, *self.state[known:])
-        self.logs = jax.tree.map(lambda n, o: select(alive, n, o), logs, self.logs or logs)
-        if kind == "train" and "loss" in logs:
+        logs, state = loop(state, jnp.asarray(alive), data, indices, order, start, stop)
+        *new, self.metrics = state
+        self.state = (*new, *self.state[known:])
+
+        # A clone that takes no steps keeps what it has logged.
+        old_logs = self.logs or logs
+        self.logs = jax.tree.map(lambda now, before: select(alive, now, before), logs, old_logs)
+        if is_training and "loss" in logs:
             finite = np.isfinite(np.asarray(self.logs["loss"], "float32"))
             self.alive = alive & finite.reshape(self.number, -1).all(1)
         return self.logs
@@ -102,7 +114,7 @@ def _stack(*arrays: Any) -> Any:
 
 
 def _repeated(value: Any, number: int) -> Any:
-    # Of a buffer of its own, since a program uses it up.
+    # Each needs its own buffer, since a program uses it up.
     return jnp.repeat(value[None], number, 0)
 
 

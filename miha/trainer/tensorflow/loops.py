@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from miha.trainer.genes.switches import Number
+
 Step = Callable[[Any], Any]
-"""Keras' `train_step` or `test_step`, or what tells from its logs whether another follows."""
+"""Keras' `train_step` or `test_step`, or what decides from its logs whether another follows."""
+
+
+class GraphNumber(Number):
+    """A number that a graph looks up once in a step, however many weights it is used for."""
+
+    def __init__(self, options: Sequence[float]) -> None:
+        super().__init__(options)
+        self._found: dict[tuple[Any, ...], Any] = {}
+
+    def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
+        """Return the number as TensorFlow wants it."""
+        tensor = self.look_up(self.options)
+        return tensor if dtype is None else tf.cast(tensor, dtype)
+
+    def look_up(self, values: list[float]) -> Any:
+        """See `Number`."""
+        if tf.executing_eagerly():
+            return self._gather(values)
+        key = (tf.compat.v1.get_default_graph(), *values)
+        if key not in self._found:
+            self._found[key] = self._gather(values)
+        return self._found[key]
+
+    def _gather(self, values: list[float]) -> Any:
+        return tf.gather(tf.constant(values, tf.float32), self.index.value)
 
 
 def mapped(function: Callable[[Any], Any], structure: Any) -> Any:
@@ -21,11 +48,17 @@ def leaves(data: Any) -> list[Any]:
     return [leaf for leaf in tf.nest.flatten(data) if leaf is not None]
 
 
+def packed(structure: Any, found: Sequence[Any]) -> Any:
+    """Return a structure with other leaves, in the order of `leaves`."""
+    following = iter(found)
+    return mapped(lambda _: next(following), structure)
+
+
 def loop_over(
     step: Step,
     structure: Any,
     spec: list[tf.TensorSpec],
-    goes_on: Step,
+    should_continue: Step,
     run_eagerly: bool,
     jit_compile: bool,
 ) -> Any:
@@ -35,7 +68,7 @@ def loop_over(
         step: `train_step` or `test_step`.
         structure: Something in place of each tensor that the step takes.
         spec: What the tensors in it may look like.
-        goes_on: Whether another step is to follow, from the logs of the last one.
+        should_continue: Whether another step may follow, from the logs of the last one.
         run_eagerly: Whether to leave everything uncompiled, as the user's `compile` asked.
         jit_compile: Whether XLA compiles each step, as the user's `compile` asked.
 
@@ -45,13 +78,13 @@ def loop_over(
     """
 
     def batch(data: list[Any], order: Any, start: Any, size: Any) -> Any:
-        taken = iter([tf.gather(a, order[start : start + size]) for a in data])
-        return mapped(lambda _: next(taken), structure)
+        places = order[start : start + size]
+        return packed(structure, [tf.gather(array, places) for array in data])
 
     def eager_loop(data: list[Any], order: Any, size: Any) -> Any:
         for start in range(0, len(order), int(size)):
             logs = step(batch(data, order, start, size))
-            if not goes_on(logs):
+            if not should_continue(logs):
                 break
         return logs
 
@@ -60,48 +93,59 @@ def loop_over(
     compiled = _compiled(step, jit_compile)
 
     def graph_loop(data: list[Any], order: Any, size: Any) -> Any:
-        specs = iter(spec)
-        one_step = compiled.get_concrete_function(mapped(lambda _: next(specs), structure))
+        one_step = compiled.get_concrete_function(packed(structure, spec))
         logs = one_step.structured_outputs
+
+        def is_next(start: Any, logs: Any) -> Any:
+            return (start < tf.size(order, tf.int64)) & should_continue(logs)
+
+        def take(start: Any, _: Any) -> Any:
+            return start + size, one_step(batch(data, order, start, size))
+
+        shapes = tf.nest.map_structure(lambda tensor: tensor.shape, logs)
         _, logs = tf.while_loop(
-            lambda start, logs: (start < tf.size(order, tf.int64)) & goes_on(logs),
-            lambda start, _: (start + size, one_step(batch(data, order, start, size))),
+            is_next,
+            take,
             (tf.constant(0, tf.int64), tf.nest.map_structure(_zeros, logs)),
-            shape_invariants=(tf.TensorShape(()), tf.nest.map_structure(lambda s: s.shape, logs)),
+            shape_invariants=(tf.TensorShape(()), shapes),
         )
         return logs
 
-    scalar, vector = (tf.TensorSpec(shape, tf.int64) for shape in ((), (None,)))
+    vector = tf.TensorSpec((None,), tf.int64)
+    scalar = tf.TensorSpec((), tf.int64)
     return tf.function(graph_loop, input_signature=(spec, vector, scalar), autograph=False)
 
 
-def xla_loop_over(step: Step, data: Any, goes_on: Step, batch_size: int) -> Any:
+def xla_loop_over(step: Step, data: Any, should_continue: Step, batch_size: int) -> Any:
     """Return a function that XLA compiles: steps on full batches of an order of samples.
 
     Args:
         step: `train_step`.
         data: Tensors on the device.
-        goes_on: Whether another step is to follow, from the logs of the last one.
+        should_continue: Whether another step may follow, from the logs of the last one.
         batch_size: Samples a step: XLA compiles for fixed shapes.
 
     Returns:
         ``(order, start, stop) -> logs`` after the last step.
     """
-    compiled = _compiled(step, jit_compile=False)  # The loop is compiled, and the step with it.
+    # The loop is compiled, and the step with it.
+    compiled = _compiled(step, jit_compile=False)
     spec = mapped(lambda a: tf.TensorSpec((batch_size, *a.shape[1:]), a.dtype), data)
 
     def loop(order: Any, start: Any, stop: Any) -> Any:
         one_step = compiled.get_concrete_function(spec)
 
+        def is_next(place: Any, logs: Any) -> Any:
+            return (place < stop) & should_continue(logs)
+
         def take(place: Any, _: Any) -> Any:
             part = tf.slice(order, [place * batch_size], [batch_size])
-            return place + 1, one_step(mapped(lambda a: tf.gather(a, part), data))
+            batch = mapped(lambda array: tf.gather(array, part), data)
+            return place + 1, one_step(batch)
 
-        return tf.while_loop(
-            lambda place, logs: (place < stop) & goes_on(logs),
-            take,
-            (start, tf.nest.map_structure(_zeros, one_step.structured_outputs)),
-        )[1]
+        no_logs = tf.nest.map_structure(_zeros, one_step.structured_outputs)
+        _, logs = tf.while_loop(is_next, take, (start, no_logs))
+        return logs
 
     return tf.function(loop, jit_compile=True, autograph=False)
 
@@ -116,4 +160,5 @@ def _compiled(step: Step, jit_compile: bool) -> Any:
 
 
 def _zeros(spec: tf.TensorSpec) -> Any:
-    return tf.zeros([length or 0 for length in spec.shape], spec.dtype)
+    shape = [length or 0 for length in spec.shape]
+    return tf.zeros(shape, spec.dtype)
