@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 
 from miha.data.arrays import Data, map_arrays
-from miha.data.feed import Fed, fed
+from miha.data.feed import fed
 from miha.data.first import first_inputs
 from miha.data.stream import Stream
 from miha.data.tensors import to_tensor
@@ -32,7 +33,10 @@ from miha.trainer.transitions import fresh as transitions
 Kind = Literal["train", "test"]
 """Which of Keras' steps: `train_step` or `test_step`."""
 
-Steps = Callable[[Kind, np.ndarray, int], Mapping[str, Any]]
+Logs = Mapping[str, Any]
+"""What a step logs, by name."""
+
+Steps = Callable[[Kind, np.ndarray, int], Logs]
 """Takes a step on each batch of an order of samples; see `KerasTrainer._steps`."""
 
 
@@ -56,20 +60,14 @@ class Settings:
 class KerasTrainer(LiveNetwork, abc.ABC):
     """Trains one live Keras network; a subclass takes the steps on its backend.
 
+    The first five arguments and ``fresh`` are those of `LiveNetwork`.
+
     Args:
-        network: The live network; the trainer changes it.
-        slots: The activation slots of ``network`` that may mutate.
-        noise: Its layers whose noise may mutate.
-        loss: Its loss, where that may mutate.
-        space: What each gene may become.
         data: Training data: arrays on the device, or a stream read in each epoch.
         evaluation: What the network is evaluated on after each epoch, or None.
         settings: How the data is gone through.
-        metrics: Names of the logged values, and the direction in which each is better.
+        metrics: See `Trainer`, as ``fingerprint`` and ``mirror``.
         exporter: Makes archives and plain networks.
-        fresh: Draws the first values of a restart.
-        fingerprint: Checksums of data and network.
-        mirror: A network that callbacks of Keras may look at, or None.
     """
 
     def __init__(
@@ -150,13 +148,13 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         return []
 
     @classmethod
-    def probe(cls, network: keras.Model, batch: Any) -> Mapping[str, Any]:
+    def probe(cls, network: keras.Model, batch: Any) -> Logs:
         """Take a test step on a batch and return what is logged; may change what is measured."""
-        logs: Mapping[str, Any] = network.test_step(batch)
+        logs: Logs = network.test_step(batch)
         return logs
 
     @abc.abstractmethod
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
+    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
         """Take a step on each batch of an order of samples.
 
         A training stops at the first step whose loss is not finite; an evaluation is one of all
@@ -214,7 +212,8 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         """See `Trainer`."""
         if not inner(self._network.optimizer).use_ema:
             return {}
-        self._network.optimizer.finalize_variable_values(self._network.trainable_variables)
+        weights = self._network.trainable_variables
+        self._network.optimizer.finalize_variable_values(weights)
         return self.evaluate()
 
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
@@ -241,12 +240,14 @@ class KerasTrainer(LiveNetwork, abc.ABC):
     @cached_property
     def _few(self) -> Any:
         """Some inputs, the same each time."""
-        return map_arrays(to_tensor, first_inputs(self._data, self._settings.batch_size))
+        few = first_inputs(self._data, self._settings.batch_size)
+        return map_arrays(to_tensor, few)
 
     def _epoch(self, order: np.random.Generator) -> Epoch:
         start = time.perf_counter()
         logs = self._epoch_logs(order, self._staged)
-        return Epoch(logs, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return Epoch(logs, seconds)
 
     def _epoch_logs(self, order: np.random.Generator, steps: Steps) -> dict[str, Any]:
         """Train and evaluate once; return what both have logged."""
@@ -256,33 +257,37 @@ class KerasTrainer(LiveNetwork, abc.ABC):
             samples = np.arange(self._samples)
             if self._settings.shuffle:
                 samples = order.permutation(samples)
-            logs = self._logs("train", samples, self._batch_size, steps)
+            self._network.reset_metrics()
+            logs = _numbers_of(steps("train", samples, self._batch_size))
         return logs | self._evaluated(steps)
 
     def _evaluated(self, steps: Steps) -> dict[str, Any]:
-        size = self._settings.validation_batch_size
-        # A mutated loss trains; the user's own measures, the same for every genome.
-        with contextlib.nullcontext() if self._loss is None else self._loss.own():
-            if "test" in self._streams:
-                values = self._streamed("test", size, None)
-            elif "test" in self._sources:
-                samples = np.arange(self._evaluation_samples)
-                values = self._logs("test", samples, size, steps)
-            else:
-                return {}
-        return {self._settings.prefix + name: value for name, value in values.items()}
+        if self._loss is None:
+            logs = self._evaluation_logs(steps)
+        else:
+            # A mutated loss trains; the user's measures, the same for every genome.
+            with self._loss.own():
+                logs = self._evaluation_logs(steps)
+        prefix = self._settings.prefix
+        return {prefix + name: value for name, value in logs.items()}
 
-    def _logs(self, kind: Kind, order: np.ndarray, batch_size: int, steps: Steps) -> dict[str, Any]:
+    def _evaluation_logs(self, steps: Steps) -> dict[str, Any]:
+        batch_size = self._settings.validation_batch_size
+        if "test" in self._streams:
+            return self._streamed("test", batch_size, None)
+        if "test" not in self._sources:
+            return {}
+        samples = np.arange(self._evaluation_samples)
         self._network.reset_metrics()
-        return _numbers_of(steps(kind, order, batch_size))
+        return _numbers_of(steps("test", samples, batch_size))
 
-    def _staged(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
+    def _staged(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
         """Take steps; where activations blend, those of one stage after another."""
         if kind == "test":
             return self._steps(kind, order, batch_size)
 
-        steps_an_epoch = -(-self._samples // batch_size)
-        logs: Mapping[str, Any] = {}
+        steps_an_epoch = math.ceil(self._samples / batch_size)
+        logs: Logs = {}
         try:
             for part in self._blend.parts(order, batch_size, steps_an_epoch):
                 logs = self._steps(kind, part, batch_size)
@@ -293,38 +298,43 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         return logs
 
     def _streamed(
-        self, kind: Kind, batch_size: int, order: np.random.Generator | None
+        self,
+        kind: Kind,
+        batch_size: int,
+        order: np.random.Generator | None,
     ) -> dict[str, Any]:
         """Take the steps of an epoch of a stream: those of each part, as if it were all."""
+        stream = self._streams[kind]
+        shuffle = self._settings.shuffle and kind == "train"
+        parts = fed(stream, batch_size, order, shuffle, self.is_padded)
         self._network.reset_metrics()
-        logs: Mapping[str, Any] = {}
+        logs: Logs = {}
         # Closed also when an error ends the loop: a thread may be reading ahead.
-        with contextlib.closing(self._fed(kind, batch_size, order)) as parts:
+        with contextlib.closing(parts):
             for part in parts:
+                samples = np.arange(part.samples)
                 self._sources[kind] = part.tensors
-                logs = self._staged(kind, np.arange(part.samples), part.batch_size)
+                logs = self._staged(kind, samples, part.batch_size)
                 if kind == "train" and not should_continue(logs):
                     break
         self._sources.pop(kind, None)
         return _numbers_of(logs)
 
-    def _fed(
-        self, kind: Kind, batch_size: int, order: np.random.Generator | None
-    ) -> Generator[Fed, None, None]:
-        shuffle = self._settings.shuffle and kind == "train"
-        return fed(self._streams[kind], batch_size, order, shuffle, self.is_padded)
 
-
-def should_continue(logs: Mapping[str, Any]) -> Any:
+def should_continue(logs: Logs) -> Any:
     """Return whether another step may follow: the loss is finite, or a custom step logs none."""
     if "loss" not in logs:
         return True
-    return keras.ops.all(keras.ops.isfinite(logs["loss"]))
+    is_finite = keras.ops.isfinite(logs["loss"])
+    return keras.ops.all(is_finite)
 
 
-def _numbers_of(logs: Mapping[str, Any]) -> dict[str, Any]:
-    arrays = {str(name): keras.ops.convert_to_numpy(value) for name, value in logs.items()}
-    return {name: array.tolist() for name, array in arrays.items()}
+def _numbers_of(logs: Logs) -> dict[str, Any]:
+    numbers: dict[str, Any] = {}
+    for name, value in logs.items():
+        array = keras.ops.convert_to_numpy(value)
+        numbers[str(name)] = array.tolist()
+    return numbers
 
 
 def _is_finite(epoch: Epoch) -> bool:

@@ -78,15 +78,9 @@ def blueprint(
     opening: Mapping[str, Any],
     arguments: Mapping[str, Any],
 ) -> Blueprint:
-    """Return what builds a trainer once more; see `Blueprint`.
+    """Return what builds a trainer once more, from one that is not trained yet.
 
-    Args:
-        model: The user's network.
-        trainer: Made of it, and not trained yet.
-        sources: Training and validation data.
-        load_data: What each worker loads them by; None: they are sent.
-        opening: The other arguments of `open_data`.
-        arguments: Those of `make_trainer`.
+    ``load_data``, ``opening`` and ``arguments`` are those of `Blueprint`.
     """
     return Blueprint(
         network=trainer.export(trainer.snapshot(), trainer.genome),

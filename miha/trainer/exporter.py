@@ -91,7 +91,8 @@ class Exporter:
 
     def _express(self, snapshot: Snapshot, genome: Genome) -> None:
         optimizer = self._optimizers.use(snapshot.optimizer)
-        self._optimizers.choose({"momentum": genome.momentum, "weight_decay": genome.weight_decay})
+        numbers = {"momentum": genome.momentum, "weight_decay": genome.weight_decay}
+        self._optimizers.choose(numbers)
         assign(self._network.variables, snapshot.variables)
         assign(optimizer.variables, snapshot.slots)
 
@@ -102,8 +103,9 @@ class Exporter:
             else:
                 slot.put(keras.activations.get(activation))
 
-        for name, amount in (*genome.dropout, *genome.noise):
-            self._noise[name].put(amount)
+        for amounts in (genome.dropout, genome.noise):
+            for name, amount in amounts:
+                self._noise[name].put(amount)
         if self._loss is not None:
             self._mutated_loss = self._loss.changed(genome)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from itertools import chain, product
 from typing import Any, ClassVar
 
 import keras
@@ -58,14 +58,22 @@ class LiveNetwork(abc.ABC):
         self._fresh = fresh
         self._network = network
         self._slots = {slot.name: slot for slot in slots}
-        self._switches = {slot.name: _install(slot, space.slots[slot.name]) for slot in slots}
+        self._switches: dict[str, Switch] = {}
+        for slot in slots:
+            switch = Switch(slot.branches(space.slots[slot.name]))
+            slot.put(switch)
+            self._switches[slot.name] = switch
 
+        # What cannot be folded into weights is blended.
         rigid = unfoldable(network, self._slots)
-        blending = {name: self._switches[name] for name in self._slots if name in rigid}
-        self._blend = Blend(blending)
+        names = list(self._switches)
+        self._blend = Blend({name: self._switches[name] for name in names if name in rigid})
 
+        self._noise: dict[str, Choice] = {}
         amounts = {**space.dropout, **space.noise}
-        self._noise = {place.name: place.install(amounts[place.name]) for place in noise}
+        for place in noise:
+            choice = place.install(amounts[place.name])
+            self._noise[place.name] = choice
 
         self._own_loss = loss
         self._loss = None
@@ -114,7 +122,8 @@ class LiveNetwork(abc.ABC):
     @property
     def _choices(self) -> list[Choice]:
         """All that is chosen at run time, always in the same order: the loss is the last."""
-        choices: list[Choice] = [*self._switches.values()]
+        choices: list[Choice] = []
+        choices += self._switches.values()
         choices += self._noise.values()
         choices += self._numbers.values()
         choices += self._blend.choices
@@ -145,41 +154,42 @@ class LiveNetwork(abc.ABC):
         rng: np.random.Generator | None = None,
     ) -> None:
         """See `Trainer`."""
-        self._transit(genome, transition, rng)
-        if genome.optimizer != name_of(self._network.optimizer):
-            self._optimizers.start_fresh(genome.optimizer)
-        if genome.learning_rate is not None:
-            self._network.optimizer.learning_rate = genome.learning_rate
-        self._optimizers.choose({"momentum": genome.momentum, "weight_decay": genome.weight_decay})
-
-        for layer, amount in (*genome.dropout, *genome.noise):
-            self._noise[layer].choose(amount)
-        if self._own_loss is not None and self._loss is not None:
-            self._loss.choose(self._own_loss.variant_of(genome))
-        for slot, activation in genome.activations:
-            self._switches[slot].choose(activation)
-
-        self._batch_size = genome.batch_size
-        self._check_expressed(genome)
-
-    def _transit(
-        self, genome: Genome, transition: Transition, rng: np.random.Generator | None
-    ) -> None:
-        """Change the live network's values as a transition asks."""
+        # The values change while the network still has its old hyperparameters.
         self._blend.end()
         if transition == "keep_function":
             self._keep_function(dict(genome.activations))
         elif transition in ("restart", "perturb"):
+            fresh = self._fresh.draw(rng or np.random.default_rng())
             change = getattr(transitions, transition)
-            change(self._network, self._fresh.draw(rng or np.random.default_rng()))
+            change(self._network, fresh)
             self._optimizers.start_fresh(genome.optimizer, carries=False)
+
+        self._set_genes(genome)
+        self._check_expressed(genome)
 
     def _keep_function(self, wanted: Mapping[str, str]) -> None:
         """Exchange activations, and fold or blend what they change."""
         old = dict(self.genome.activations)
         exchange(self._network, self._slots, self._switches, wanted, self._few)
-        changed = [slot for slot, activation in wanted.items() if activation != old[slot]]
-        self._blend.begin({slot: old[slot] for slot in changed})
+        changed = [name for name in wanted if wanted[name] != old[name]]
+        self._blend.begin({name: old[name] for name in changed})
+
+    def _set_genes(self, genome: Genome) -> None:
+        if genome.optimizer != name_of(self._network.optimizer):
+            self._optimizers.start_fresh(genome.optimizer)
+        if genome.learning_rate is not None:
+            self._network.optimizer.learning_rate = genome.learning_rate
+        numbers = {"momentum": genome.momentum, "weight_decay": genome.weight_decay}
+        self._optimizers.choose(numbers)
+
+        for amounts in (genome.dropout, genome.noise):
+            for layer, amount in amounts:
+                self._noise[layer].choose(amount)
+        if self._own_loss is not None and self._loss is not None:
+            self._loss.choose(self._own_loss.variant_of(genome))
+        for slot, activation in genome.activations:
+            self._switches[slot].choose(activation)
+        self._batch_size = genome.batch_size
 
     def _check_expressed(self, genome: Genome) -> None:
         found = self.genome
@@ -187,9 +197,11 @@ class LiveNetwork(abc.ABC):
         # What a genome leaves open is as the network has it.
         for gene in _OPTIONAL:
             if getattr(genome, gene) is None:
-                expected = expected.replace(**{gene: getattr(found, gene)})
+                own = {gene: getattr(found, gene)}
+                expected = expected.replace(**own)
         if genome.learning_rate is not None:
-            expected = expected.replace(learning_rate=short_decimal(genome.learning_rate))
+            rate = short_decimal(genome.learning_rate)
+            expected = expected.replace(learning_rate=rate)
 
         if found != expected:
             raise TrainerError(
@@ -212,13 +224,7 @@ def assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
         variable.assign(value)
 
 
-def _install(slot: Slot, names: Sequence[str]) -> Switch:
-    switch = Switch(slot.branches(names))
-    slot.put(switch)
-    return switch
-
-
-def _chosen(choices: Mapping[str, Choice], names: Iterable[str]) -> tuple[tuple[str, Any], ...]:
+def _chosen(choices: Mapping[str, Choice], names: Iterable[str]) -> Any:
     return tuple((name, choices[name].chosen) for name in names)
 
 
@@ -234,9 +240,8 @@ def _numbers(space: Space, kind: type[Number]) -> dict[str, Number]:
     """Return what holds the numbers of all optimizers: one of them trains at a time."""
     numbers: dict[str, Number] = {}
     for gene in ("momentum", "weight_decay"):
-        options: set[float] = set()
-        for values_of_one in getattr(space, gene).values():
-            options.update(values_of_one)
+        of_optimizers = getattr(space, gene).values()
+        options = set(chain.from_iterable(of_optimizers))
         if options:
             numbers[gene] = kind(sorted(options))
     return numbers

@@ -57,8 +57,8 @@ class Programs:
     @property
     def compiled(self) -> int:
         """The number of compilations, those of forgotten programs included."""
-        kept = sum(map(self._count, self._programs.values()))
-        return self._forgotten + kept
+        kept = map(self._count, self._programs.values())
+        return self._forgotten + sum(kept)
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return the program of a key; make it when there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -13,7 +13,7 @@ import torch
 from miha.data.arrays import map_arrays
 from miha.errors import MihaWarning
 from miha.records import Epoch
-from miha.trainer.base import KerasTrainer, Kind, should_continue
+from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
 
 
 class TorchTrainer(KerasTrainer):
@@ -58,7 +58,7 @@ class TorchTrainer(KerasTrainer):
         return found
 
     @classmethod
-    def probe(cls, network: keras.Model, batch: Any) -> Mapping[str, Any]:
+    def probe(cls, network: keras.Model, batch: Any) -> Logs:
         """See `KerasTrainer`."""
         with torch.no_grad():
             return super().probe(network, batch)
@@ -81,12 +81,12 @@ class TorchTrainer(KerasTrainer):
         # A Dropout without a seed of its own draws from PyTorch's generator.
         torch.manual_seed(noise.integers(2**31 - 1))
 
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
+    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
         is_training = kind == "train"
         # For layers of PyTorch's own, which go by the module's mode.
         self._network.train(is_training)
         step = self._network.train_step if is_training else self._network.test_step
-        logs: Mapping[str, Any] = {}
+        logs: Logs = {}
         with torch.set_grad_enabled(is_training):
             for start in range(0, len(order), batch_size):
                 part = order[start : start + batch_size]

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from miha.trainer.base import Kind
-from miha.trainer.jax.loops import Logs, State, select
+from miha.trainer.base import Kind, Logs
+from miha.trainer.jax.loops import State, select
 
 
 @dataclass
@@ -59,41 +59,33 @@ class Clones:
         start: int,
         stop: int,
     ) -> Logs:
-        """Take steps of every clone that still trains, or evaluate all.
+        """Take steps of every clone that still trains, or evaluate all; return their logs.
 
-        Args:
-            kind: Which steps.
-            loop: A program that `fused_loop` made.
-            data: The samples, which all clones share.
-            indices: What each clone has chosen.
-            order: Places of the samples.
-            start: The first batch.
-            stop: The batch after the last.
-
-        Returns:
-            What each clone's last step logged.
+        ``loop`` is a program that `fused_loop` made. The arguments after it are the program's.
         """
         is_training = kind == "train"
         alive = self.alive if is_training else np.ones_like(self.alive)
         # A test step knows no optimizer.
         known = 3 if is_training else 2
         state = (*self.state[:known], self.metrics)
-        logs, state = loop(state, jnp.asarray(alive), data, indices, order, start, stop)
+        mask = jnp.asarray(alive)
+        logs, state = loop(state, mask, data, indices, order, start, stop)
         *new, self.metrics = state
         self.state = (*new, *self.state[known:])
 
         # A clone that takes no steps keeps what it has logged.
-        old_logs = self.logs or logs
-        self.logs = jax.tree.map(lambda now, before: select(alive, now, before), logs, old_logs)
+        self.logs = select(alive, logs, self.logs or logs)
         if is_training and "loss" in logs:
-            finite = np.isfinite(np.asarray(self.logs["loss"], "float32"))
-            self.alive = alive & finite.reshape(self.number, -1).all(1)
+            loss = np.asarray(self.logs["loss"], "float32")
+            finite = np.isfinite(loss).reshape(self.number, -1)
+            self.alive = alive & finite.all(1)
         return self.logs
 
     def values_of(self, place: int) -> State:
         """Copy the values of one clone to where they last."""
-        taken: State = jax.tree.map(np.array, _taken(self.state, place))
-        return taken
+        values = _taken(self.state, place)
+        copied: State = jax.tree.map(np.array, values)
+        return copied
 
 
 def stack(states: Sequence[State]) -> State:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -12,14 +12,13 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from miha.trainer.base import should_continue
+from miha.trainer.base import Logs, should_continue
+from miha.trainer.genes.activations import Activation
 from miha.trainer.genes.switches import Choice
 from miha.trainer.programs import Pace
 
 State = tuple[list[Any], ...]
 """Values of a network's variables, as Keras' stateless steps take them."""
-
-Logs = Mapping[str, Any]
 
 Step = Callable[[State, Any], tuple[Logs, State]]
 """Keras' stateless `train_step` or `test_step`."""
@@ -71,9 +70,6 @@ def in_batches(
         pace: How many steps to take at once.
         take: ``(order, batch_size, start, stop) -> logs`` takes some.
         is_next: Whether another step may follow, from the logs of the last one.
-
-    Returns:
-        What the last step logged.
     """
     full = len(order) // batch_size
     done = 0
@@ -112,9 +108,18 @@ def compiled_loop(
         ``indices`` are those of the choices.
     """
 
-    def loop(state: State, data: Any, indices: Any, order: Any, start: Any, stop: Any) -> Any:
-        def take(place: Any, state: State) -> tuple[Logs, State]:
-            batch = share_out(_batch(data, order, place, batch_size))
+    def loop(
+        state: State,
+        data: Any,
+        indices: Any,
+        order: Any,
+        start: Any,
+        stop: Any,
+    ) -> tuple[Logs, State]:
+        def take(place: Any, state: State) -> Any:
+            batch = _batch(data, order, place, batch_size)
+            if sharding is not None:
+                batch = sharding.share_out(batch)
             with as_arguments(choices, indices):
                 return step(state, batch)
 
@@ -132,7 +137,6 @@ def compiled_loop(
         _, logs, state = lax.while_loop(is_next, take_next, carried)
         return logs, state
 
-    share_out = _sharing_out(sharding)
     # Else the compiler might leave parts of the state on each device.
     shardings = None if sharding is None else (None, sharding.whole)
     return jax.jit(loop, out_shardings=shardings)
@@ -147,31 +151,39 @@ def eager_loop(
 ) -> Any:
     """Return `compiled_loop` left uncompiled, as the user's `compile` asked."""
 
-    def loop(state: State, data: Any, indices: Any, order: Any, start: int, stop: int) -> Any:
+    def loop(
+        state: State,
+        data: Any,
+        indices: Any,
+        order: Any,
+        start: int,
+        stop: int,
+    ) -> tuple[Logs, State]:
         logs: Logs = {}
         for place in range(start, stop):
             part = order[place * batch_size : (place + 1) * batch_size]
-            batch = jax.tree.map(lambda array, part=part: array[part], data)
+            batch = _rows(data, part)
+            if sharding is not None:
+                batch = sharding.share_out(batch)
             with as_arguments(choices, indices):
-                logs, state = step(state, share_out(batch))
+                logs, state = step(state, batch)
             if not (never_stops or should_continue(logs)):
                 break
         return logs, state
 
-    share_out = _sharing_out(sharding)
     return loop
 
 
-def fused_loop(step: Step, choices: Sequence[Choice], batch_size: int, never_stops: bool) -> Any:
+def fused_loop(
+    step: Step,
+    choices: Sequence[Choice],
+    batch_size: int,
+    never_stops: bool,
+) -> Any:
     """Return a program that takes steps of several clones on the same batches.
 
     A clone whose loss is not finite keeps its values from there on, and the others continue.
-
-    Args:
-        step: What a step is.
-        choices: What is chosen at run time: activations and other genes.
-        batch_size: Samples a step.
-        never_stops: Whether to continue where a loss is not finite.
+    The arguments are those of `compiled_loop`.
 
     Returns:
         ``(state, alive, data, indices, order, start, stop) -> (logs, state)``, where a first
@@ -181,9 +193,15 @@ def fused_loop(step: Step, choices: Sequence[Choice], batch_size: int, never_sto
     many = step_of_many(step, choices)
 
     def loop(
-        state: State, alive: Any, data: Any, indices: Any, order: Any, start: Any, stop: Any
-    ) -> Any:
-        def take(place: Any, state: State) -> tuple[Logs, State]:
+        state: State,
+        alive: Any,
+        data: Any,
+        indices: Any,
+        order: Any,
+        start: Any,
+        stop: Any,
+    ) -> tuple[Logs, State]:
+        def take(place: Any, state: State) -> Any:
             return many(state, indices, _batch(data, order, place, batch_size))
 
         def take_alive(carried: Any) -> Any:
@@ -191,8 +209,7 @@ def fused_loop(step: Step, choices: Sequence[Choice], batch_size: int, never_sto
             new = take(place, state)
             if never_stops:
                 return place + 1, alive, *new
-            old = (logs, state)
-            logs, state = jax.tree.map(lambda n, o: select(alive, n, o), new, old)
+            logs, state = select(alive, new, (logs, state))
             alive = alive & jax.vmap(should_continue)(logs)
             return place + 1, alive, logs, state
 
@@ -208,49 +225,48 @@ def fused_loop(step: Step, choices: Sequence[Choice], batch_size: int, never_sto
     return jax.jit(loop, donate_argnums=0)
 
 
-def step_of_many(step: Step, choices: Sequence[Choice]) -> Callable[..., tuple[Logs, State]]:
+def step_of_many(step: Step, choices: Sequence[Choice]) -> Any:
     """Return ``(state, indices, batch) -> (logs, state)`` of several clones on one batch."""
 
-    def step_of_one(state: State, indices: Any, batch: Any) -> tuple[Logs, State]:
+    def step_of_one(state: State, indices: Any, batch: Any) -> Any:
         with as_arguments(choices, indices):
             return step(state, batch)
 
-    many: Callable[..., tuple[Logs, State]] = jax.vmap(step_of_one, (0, 0, None))
-    return many
+    return jax.vmap(step_of_one, (0, 0, None))
 
 
 def select(alive: Any, new: Any, old: Any) -> Any:
-    """Choose between two stacks of values for each clone."""
-    ones = [1] * (new.ndim - 1)
-    return jnp.where(alive.reshape(-1, *ones), new, old)
+    """Choose between two structures of stacked values for each clone."""
+
+    def choose(new: Any, old: Any) -> Any:
+        ones = [1] * (new.ndim - 1)
+        mask = alive.reshape(-1, *ones)
+        return jnp.where(mask, new, old)
+
+    return jax.tree.map(choose, new, old)
 
 
-def switch_elementwise(index: Any, functions: Sequence[Callable[[Any], Any]], values: Any) -> Any:
+def switch_elementwise(index: Any, functions: Sequence[Activation], values: Any) -> Any:
     """Apply the chosen one of some elementwise functions, as `keras.ops.switch` would.
 
     `lax.switch` keeps what the derivative of any branch may need; this keeps the input alone.
     Under `jax.vmap` it becomes a selection among the values of all branches, in whose derivative
     zero times an infinite one is not a number; here the derivative is selected before it is
     multiplied, so that only the chosen branch counts.
-
-    Args:
-        index: Place of the function.
-        functions: Elementwise functions.
-        values: What to apply it to.
     """
     slopes = [_slope_of(function) for function in functions]
 
-    @jax.custom_jvp
     def apply(index: Any, values: Any) -> Any:
         return lax.switch(index, functions, values)
 
-    @apply.defjvp
     def derive(primals: Any, tangents: Any) -> Any:
         index, values = primals
         slope = lax.switch(index, slopes, values)
-        return apply(index, values), slope * tangents[1]
+        return differentiable(index, values), slope * tangents[1]
 
-    return apply(index, jnp.asarray(values))
+    differentiable = jax.custom_jvp(apply)
+    differentiable.defjvp(derive)
+    return differentiable(index, jnp.asarray(values))
 
 
 @contextlib.contextmanager
@@ -266,7 +282,7 @@ def as_arguments(choices: Sequence[Choice], indices: Sequence[Any]) -> Iterator[
             choice.index = variable
 
 
-def _slope_of(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _slope_of(function: Activation) -> Activation:
     def slope(values: Any) -> Any:
         # Backward, since a function with a custom gradient may have no other derivative.
         result, backward = jax.vjp(function, values)
@@ -275,16 +291,20 @@ def _slope_of(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return slope
 
 
-def _sharing_out(sharding: Sharding | None) -> Callable[[Any], Any]:
-    return (lambda batch: batch) if sharding is None else sharding.share_out
-
-
 def _batch(data: Any, order: Any, place: Any, batch_size: int) -> Any:
-    part = lax.dynamic_slice(order, (place * batch_size,), (batch_size,))
-    return jax.tree.map(lambda array: array[part], data)
+    start = place * batch_size
+    part = lax.dynamic_slice(order, (start,), (batch_size,))
+    return _rows(data, part)
 
 
-def _no_logs(take: Callable[..., tuple[Logs, State]], start: Any, state: State) -> Logs:
+def _rows(data: Any, places: Any) -> Any:
+    return jax.tree.map(lambda array: array[places], data)
+
+
+def _no_logs(take: Callable[..., Any], start: Any, state: State) -> Any:
     shapes, _ = jax.eval_shape(take, start, state)
-    logs: Logs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return logs
+
+    def zeros(leaf: Any) -> Any:
+        return jnp.zeros(leaf.shape, leaf.dtype)
+
+    return jax.tree.map(zeros, shapes)

@@ -51,7 +51,8 @@ def peak_bytes(program: Any) -> int:
 
         # What is not used after this equation is freed; an input was never counted.
         used = {*_variables(equation.invars), *made}
-        freed = {v for v in used & alive if last_uses.get(v, place) == place}
+        counted = used & alive
+        freed = {value for value in counted if last_uses.get(value, place) == place}
         alive_bytes -= _bytes_of_variables(freed)
         alive -= freed
     return most
@@ -63,7 +64,8 @@ def _last_uses(program: Any) -> dict[Any, int]:
     for place, equation in enumerate(program.eqns):
         last |= dict.fromkeys(_variables(equation.invars), place)
     # The results outlive all equations.
-    return last | dict.fromkeys(_variables(program.outvars), len(program.eqns))
+    results = _variables(program.outvars)
+    return last | dict.fromkeys(results, len(program.eqns))
 
 
 def _variables(atoms: Any) -> list[Any]:

@@ -16,12 +16,12 @@ from jax import numpy as jnp
 from miha.data.arrays import Data
 from miha.data.stream import Stream
 from miha.records import Epoch, Genome, Snapshot, Transition
-from miha.trainer.base import KerasTrainer, Kind, should_continue
+from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
 from miha.trainer.genes.optimizers import name_of
 from miha.trainer.jax import loops, memory
 from miha.trainer.jax.cache import keep_programs
 from miha.trainer.jax.fused import Clones, padded, stack
-from miha.trainer.jax.loops import Logs, State
+from miha.trainer.jax.loops import State
 from miha.trainer.live_network import assign
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Origin, Trained, Way
@@ -111,7 +111,10 @@ class JaxTrainer(KerasTrainer):
     def clones_at_once(self, most: int) -> int:
         """See `PopulationTrainer`."""
         number = padded(most)
-        while number > 1 and number * self._clone_bytes > memory.SHARE * memory.free_bytes():
+        while number > 1:
+            limit = memory.SHARE * memory.free_bytes()
+            if number * self._clone_bytes <= limit:
+                break
             number //= 2
         return number
 
@@ -125,7 +128,8 @@ class JaxTrainer(KerasTrainer):
     def measure(self, clones: int) -> dict[str, float]:
         """See `PopulationTrainer`."""
         genomes = [self.genome] * clones
-        stacked = self._stacked(genomes, self.snapshot(), np.random.default_rng(0))
+        noise = np.random.default_rng(0)
+        stacked = self._stacked(genomes, self.snapshot(), noise)
         stacked.begin(_values(self._network.metrics_variables))
 
         size = self._batch_size
@@ -156,10 +160,11 @@ class JaxTrainer(KerasTrainer):
                     clones.stop(place)
 
         optimizer = genomes[0].optimizer
-        return [
-            Trained(tuple(curve), partial(self._snapshot_of, clones, place, optimizer))
-            for place, curve in enumerate(curves)
-        ]
+        trained: list[Trained] = []
+        for place, curve in enumerate(curves):
+            snapshot = partial(self._snapshot_of, clones, place, optimizer)
+            trained.append(Trained(tuple(curve), snapshot))
+        return trained
 
     def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
         pace = self._programs.pace(self._key(kind, batch_size))
@@ -167,9 +172,17 @@ class JaxTrainer(KerasTrainer):
         def is_next(logs: Logs) -> Any:
             return kind == "test" or should_continue(logs)
 
-        return loops.in_batches(order, batch_size, pace, partial(self._take, kind), is_next)
+        take = partial(self._take, kind)
+        return loops.in_batches(order, batch_size, pace, take, is_next)
 
-    def _take(self, kind: Kind, order: np.ndarray, batch_size: int, start: int, stop: int) -> Logs:
+    def _take(
+        self,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+        start: int,
+        stop: int,
+    ) -> Logs:
         """Take the steps from one to another, and give their values to the network."""
         loop = self._loop(kind, batch_size)
         data = self._spread(self._sources[kind])
@@ -179,8 +192,9 @@ class JaxTrainer(KerasTrainer):
 
         variables = self._variables(kind)
         state = tuple(map(_values, variables))
+        indices = self._indices
         logs: Logs
-        logs, state = loop(state, data, self._indices, places, start, stop)
+        logs, state = loop(state, data, indices, places, start, stop)
         for group, values in zip(variables, state, strict=True):
             assign(group, values)
         return logs
@@ -207,7 +221,7 @@ class JaxTrainer(KerasTrainer):
             groups.append(network.optimizer.variables)
         return (*groups, network.metrics_variables)
 
-    def _key(self, kind: Kind, batch_size: int, clones: int = 0) -> tuple[str, int, int]:
+    def _key(self, kind: Kind, batch_size: int, clones: int = 0) -> Any:
         """Return what a program is made for; the network alone is no clone."""
         name: str = kind
         if kind == "train":
@@ -229,7 +243,8 @@ class JaxTrainer(KerasTrainer):
                 return loops.eager_loop(*arguments, self._sharding)
             return loops.compiled_loop(*arguments, self._sharding)
 
-        return self._programs.get(self._key(kind, batch_size, clones), make)
+        key = self._key(kind, batch_size, clones)
+        return self._programs.get(key, make)
 
     def _stacked(
         self,
@@ -255,8 +270,8 @@ class JaxTrainer(KerasTrainer):
                 self.express(origin.parent)
                 self.express(genome, origin.transition, origin.rng)
             self._reseed(copy.deepcopy(noise))
-            state = map(_values, self._variables("train")[:3])
-            found.append((*state, self._indices))
+            groups = self._variables("train")[:3]
+            found.append((*map(_values, groups), self._indices))
 
         number = padded(len(found))
         padding = [found[-1]] * (number - len(found))
@@ -264,21 +279,33 @@ class JaxTrainer(KerasTrainer):
         alive = np.arange(number) < len(found)
         return Clones(tuple(state), indices, alive)
 
-    def _epoch_of(self, clones: Clones, order: np.random.Generator) -> Iterator[tuple[int, Epoch]]:
+    def _epoch_of(
+        self,
+        clones: Clones,
+        order: np.random.Generator,
+    ) -> Iterator[tuple[int, Epoch]]:
         """Train the living clones for an epoch; yield what each of them has logged."""
         start = time.perf_counter()
         places = np.flatnonzero(clones.alive).tolist()
         if not places:
             return
         logs = self._epoch_logs(order, partial(self._steps_of, clones))
-        share = (time.perf_counter() - start) / len(places)
+        seconds = time.perf_counter() - start
+        share = seconds / len(places)
         for place in places:
             yield place, Epoch(_of_one(logs, place), share)
 
-    def _steps_of(self, clones: Clones, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
+    def _steps_of(
+        self,
+        clones: Clones,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> Logs:
         """Do to clones what `_steps` does to the network."""
         clones.begin(_values(self._network.metrics_variables))
-        pace = self._programs.pace(self._key(kind, batch_size, clones.number))
+        key = self._key(kind, batch_size, clones.number)
+        pace = self._programs.pace(key)
 
         def is_next(logs: Logs) -> Any:
             return kind == "test" or clones.alive.any()
@@ -287,25 +314,34 @@ class JaxTrainer(KerasTrainer):
         return loops.in_batches(order, batch_size, pace, take, is_next)
 
     def _take_of(
-        self, clones: Clones, kind: Kind, order: np.ndarray, size: int, start: int, stop: int
+        self,
+        clones: Clones,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+        start: int,
+        stop: int,
     ) -> Logs:
         """Do to clones what `_take` does to the network."""
-        loop = self._loop(kind, size, clones.number)
+        loop = self._loop(kind, batch_size, clones.number)
         indices = clones.indices
         if kind == "test" and self._loss is not None:
             # The user's loss is chosen in the live network meanwhile.
             own = jnp.full(clones.number, self._loss.index.value)
             indices = [*indices[:-1], own]
         data = self._sources[kind]
-        return clones.take(kind, loop, data, indices, jnp.asarray(order), start, stop)
+        places = jnp.asarray(order)
+        return clones.take(kind, loop, data, indices, places, start, stop)
 
     @cached_property
     def _clone_bytes(self) -> int:
         """The estimated memory of one clone in a population: its values, and those of a step."""
         state = tuple(map(_values, self._variables("train")))
-        batch = jax.tree.map(lambda a: a[: 4 * self._batch_size], self._sources["train"])
+        samples = 4 * self._batch_size
+        batch = jax.tree.map(lambda array: array[:samples], self._sources["train"])
         step = loops.step_of_many(self._network.train_step, self._choices)
-        two = jax.tree.map(lambda a: jnp.stack([a, a]), (state, self._indices))
+        one = (state, self._indices)
+        two = jax.tree.map(lambda array: jnp.stack([array, array]), one)
         program = jax.make_jaxpr(step)(*two, batch)
 
         trainable, others, slots, _ = map(memory.bytes_of, state)
@@ -314,11 +350,14 @@ class JaxTrainer(KerasTrainer):
         return values + memory.peak_bytes(program.jaxpr) // 2
 
     def _snapshot_of(self, clones: Clones, place: int, optimizer: str) -> Snapshot:
-        network = self._network
-        trainable, fixed, slots = clones.values_of(place)
-        found = {id(v): x for v, x in zip(network.trainable_variables, trainable, strict=True)}
-        found |= {id(v): x for v, x in zip(network.non_trainable_variables, fixed, strict=True)}
-        variables = tuple(found[id(variable)] for variable in network.variables)
+        *values, slots = clones.values_of(place)
+        # Keras' order of all variables is another than that of a step's state.
+        found: dict[int, np.ndarray] = {}
+        groups = self._variables("train")[:2]
+        for group, arrays in zip(groups, values, strict=True):
+            keys = [id(variable) for variable in group]
+            found |= zip(keys, arrays, strict=True)
+        variables = tuple(found[id(variable)] for variable in self._network.variables)
         return Snapshot(variables, optimizer, tuple(slots))
 
 
@@ -339,9 +378,13 @@ def _samples(data: Any) -> int:
 
 def _of_one(logs: Logs, place: int) -> dict[str, Any]:
     """Return what one clone has logged; a custom step may log structures."""
-    found: dict[str, Any] = jax.tree.map(
-        lambda value: value[place], dict(logs), is_leaf=lambda value: isinstance(value, list)
-    )
+
+    def is_list(value: Any) -> bool:
+        return isinstance(value, list)
+
+    # The first axis of each list counts the clones.
+    found: dict[str, Any]
+    found = jax.tree.map(lambda values: values[place], dict(logs), is_leaf=is_list)
     return found
 
 

@@ -35,12 +35,17 @@ class GraphNumber(Number):
         return self._found[key]
 
     def _gather(self, values: list[float]) -> Any:
-        return tf.gather(tf.constant(values, tf.float32), self.index.value)
+        table = tf.constant(values, tf.float32)
+        return tf.gather(table, self.index.value)
 
 
-def mapped(function: Callable[[Any], Any], structure: Any) -> Any:
+def mapped(function: Step, structure: Any) -> Any:
     """Apply a function to every leaf of a structure but None."""
-    return tf.nest.map_structure(lambda a: None if a is None else function(a), structure)
+
+    def apply(leaf: Any) -> Any:
+        return None if leaf is None else function(leaf)
+
+    return tf.nest.map_structure(apply, structure)
 
 
 def leaves(data: Any) -> list[Any]:
@@ -69,8 +74,8 @@ def loop_over(
         structure: Something in place of each tensor that the step takes.
         spec: What the tensors in it may look like.
         should_continue: Whether another step may follow, from the logs of the last one.
-        run_eagerly: Whether to leave everything uncompiled, as the user's `compile` asked.
-        jit_compile: Whether XLA compiles each step, as the user's `compile` asked.
+        run_eagerly: Whether to compile nothing.
+        jit_compile: Whether XLA compiles each step.
 
     Returns:
         ``(tensors, order, batch_size) -> logs`` after the last step; one graph for every batch
@@ -79,7 +84,8 @@ def loop_over(
 
     def batch(data: list[Any], order: Any, start: Any, size: Any) -> Any:
         places = order[start : start + size]
-        return packed(structure, [tf.gather(array, places) for array in data])
+        rows = [tf.gather(array, places) for array in data]
+        return packed(structure, rows)
 
     def eager_loop(data: list[Any], order: Any, size: Any) -> Any:
         for start in range(0, len(order), int(size)):
@@ -97,40 +103,43 @@ def loop_over(
         logs = one_step.structured_outputs
 
         def is_next(start: Any, logs: Any) -> Any:
-            return (start < tf.size(order, tf.int64)) & should_continue(logs)
+            is_left = start < tf.size(order, tf.int64)
+            return is_left & should_continue(logs)
 
         def take(start: Any, _: Any) -> Any:
             return start + size, one_step(batch(data, order, start, size))
 
+        start = tf.constant(0, tf.int64)
+        no_logs = tf.nest.map_structure(_zeros, logs)
         shapes = tf.nest.map_structure(lambda tensor: tensor.shape, logs)
         _, logs = tf.while_loop(
             is_next,
             take,
-            (tf.constant(0, tf.int64), tf.nest.map_structure(_zeros, logs)),
-            shape_invariants=(tf.TensorShape(()), shapes),
+            (start, no_logs),
+            shape_invariants=(start.shape, shapes),
         )
         return logs
 
     vector = tf.TensorSpec((None,), tf.int64)
     scalar = tf.TensorSpec((), tf.int64)
-    return tf.function(graph_loop, input_signature=(spec, vector, scalar), autograph=False)
+    signature = (spec, vector, scalar)
+    return tf.function(graph_loop, input_signature=signature, autograph=False)
 
 
-def xla_loop_over(step: Step, data: Any, should_continue: Step, batch_size: int) -> Any:
+def xla_loop_over(
+    step: Step,
+    data: Any,
+    should_continue: Step,
+    batch_size: int,
+) -> Any:
     """Return a function that XLA compiles: steps on full batches of an order of samples.
-
-    Args:
-        step: `train_step`.
-        data: Tensors on the device.
-        should_continue: Whether another step may follow, from the logs of the last one.
-        batch_size: Samples a step: XLA compiles for fixed shapes.
 
     Returns:
         ``(order, start, stop) -> logs`` after the last step.
     """
     # The loop is compiled, and the step with it.
     compiled = _compiled(step, jit_compile=False)
-    spec = mapped(lambda a: tf.TensorSpec((batch_size, *a.shape[1:]), a.dtype), data)
+    spec = mapped(lambda array: spec_of(array, batch_size), data)
 
     def loop(order: Any, start: Any, stop: Any) -> Any:
         one_step = compiled.get_concrete_function(spec)
@@ -148,6 +157,11 @@ def xla_loop_over(step: Step, data: Any, should_continue: Step, batch_size: int)
         return logs
 
     return tf.function(loop, jit_compile=True, autograph=False)
+
+
+def spec_of(array: Any, samples: int | None) -> tf.TensorSpec:
+    """Return what an array of so many samples looks like; None: of any number."""
+    return tf.TensorSpec((samples, *array.shape[1:]), array.dtype)
 
 
 def _compiled(step: Step, jit_compile: bool) -> Any:

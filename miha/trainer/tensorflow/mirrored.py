@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from miha.records import Epoch, Genome, Snapshot, Transition
-from miha.trainer.base import Kind, should_continue
+from miha.trainer.base import Kind, Logs, should_continue
 from miha.trainer.genes.optimizers import name_of
 from miha.trainer.network.replicas import strategy_of
 from miha.trainer.protocol import Way
 from miha.trainer.tensorflow.loops import mapped
 from miha.trainer.tensorflow.trainer import TensorFlowTrainer
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _in_scope(method: Method) -> Method:
+    """Call a trainer's method in the scope of its strategy."""
+
+    @functools.wraps(method)
+    def call(trainer: MirroredTrainer, *args: Any, **kwargs: Any) -> Any:
+        with trainer._strategy.scope():
+            return method(trainer, *args, **kwargs)
+
+    return cast(Method, call)
 
 
 class MirroredTrainer(TensorFlowTrainer):
@@ -49,7 +62,7 @@ class MirroredTrainer(TensorFlowTrainer):
         return "its batches are shared out to several devices (`tf.distribute`)"
 
     @classmethod
-    def probe(cls, network: keras.Model, batch: Any) -> Mapping[str, Any]:
+    def probe(cls, network: keras.Model, batch: Any) -> Logs:
         """See `KerasTrainer`; names come in the order in which one device alone logs them."""
         strategy = network.distribute_strategy
         logs = strategy.run(network.test_step, args=(batch,))
@@ -58,47 +71,17 @@ class MirroredTrainer(TensorFlowTrainer):
             first[name] = strategy.experimental_local_results(values)[0]
         return first
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """See `Trainer`; an optimizer may be made."""
-        with self._strategy.scope():
-            super().restore(snapshot)
+    # A variable that is made, an optimizer's say, has a part on each device.
+    restore = _in_scope(TensorFlowTrainer.restore)
+    express = _in_scope(TensorFlowTrainer.express)
+    train = _in_scope(TensorFlowTrainer.train)
+    evaluate = _in_scope(TensorFlowTrainer.evaluate)
+    finalize = _in_scope(TensorFlowTrainer.finalize)
 
-    def express(
-        self,
-        genome: Genome,
-        transition: Transition = "inherit",
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        """See `Trainer`; an optimizer may be made."""
-        with self._strategy.scope():
-            super().express(genome, transition, rng)
-
-    def train(
-        self,
-        epochs: int,
-        order: np.random.Generator,
-        noise: np.random.Generator | None,
-        on_epoch: Callable[[Epoch], bool | None],
-        rates: Sequence[float] | None = None,
-    ) -> tuple[Epoch, ...]:
-        """See `Trainer`."""
-        with self._strategy.scope():
-            return super().train(epochs, order, noise, on_epoch, rates)
-
-    def evaluate(self) -> dict[str, Any]:
-        """See `Trainer`."""
-        with self._strategy.scope():
-            return super().evaluate()
-
-    def finalize(self) -> dict[str, Any]:
-        """See `Trainer`."""
-        with self._strategy.scope():
-            return super().finalize()
-
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
+    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
         function = self._function(kind)
         batches = self._batches(kind, order, batch_size)
-        logs: Mapping[str, Any] = {}
+        logs: Logs = {}
         for batch in batches:
             # Keras' takes as many steps as `compile` asks for at once, if there are as many.
             logs = function(itertools.chain([batch], batches))
@@ -151,7 +134,8 @@ def in_batches(order: np.ndarray, batch_size: int, devices: int) -> list[np.ndar
     if left >= devices:
         end += 1
     starts = range(batch_size, end, batch_size)
-    return [batch for batch in np.split(order, starts) if len(batch)]
+    batches = np.split(order, starts)
+    return [batch for batch in batches if len(batch)]
 
 
 def in_parts(batch: np.ndarray, batch_size: int, devices: int) -> list[np.ndarray]:

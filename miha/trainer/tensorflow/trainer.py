@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from miha.errors import MihaWarning
 from miha.records import Epoch
-from miha.trainer.base import KerasTrainer, Kind, should_continue
+from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
 from miha.trainer.genes.optimizers import name_of
 from miha.trainer.network.admission import held
 from miha.trainer.programs import Programs
@@ -26,8 +26,11 @@ from miha.trainer.transitions.blended import Blend
 MEASURED = 64
 """Steps that are taken to measure which way is the faster one."""
 
-CONVOLUTIONS = tuple(
-    kind for name, kind in vars(keras.layers).items() if "Conv" in name and isinstance(kind, type)
+CONVOLUTIONS: tuple[Any, ...] = tuple(
+    kind
+    for name, kind in vars(keras.layers).items()
+    # A function could not be asked for by `isinstance`.
+    if "Conv" in name and isinstance(kind, type)
 )
 
 # A training that has diverged stops at once; an evaluation is one of all samples, as in Keras.
@@ -183,14 +186,14 @@ class TensorFlowTrainer(KerasTrainer):
         self._is_xla = epochs >= self._xla_from
         return super().train(epochs, order, noise, on_epoch, rates)
 
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
+    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
         loop = self._loop(kind)
         data = loops.leaves(self._sources[kind])
         size = tf.constant(batch_size, tf.int64)
         pace = self._loops.pace(kind)
 
         done = 0
-        logs: dict[str, Any] = {}
+        logs: Logs = {}
         if kind == "train" and self._is_xla and not self._blend.is_on:
             done, logs = self._xla_steps(order, batch_size)
 
@@ -201,7 +204,7 @@ class TensorFlowTrainer(KerasTrainer):
             done += len(part)
         return logs
 
-    def _xla_steps(self, order: np.ndarray, batch_size: int) -> tuple[int, dict[str, Any]]:
+    def _xla_steps(self, order: np.ndarray, batch_size: int) -> tuple[int, Logs]:
         """Take the steps whose batches are full; return how many samples that were."""
         optimizer = name_of(self._network.optimizer)
         key = (optimizer, batch_size, self._chosen, len(order))
@@ -211,13 +214,14 @@ class TensorFlowTrainer(KerasTrainer):
         full = len(order) // batch_size
 
         done = 0
-        logs: dict[str, Any] = {}
+        logs: Logs = {}
         # The first call traces the program.
         with self._fixed():
             while done < full and SHOULD_CONTINUE["train"](logs):
                 steps = min(pace.steps, full - done)
                 with pace.measure(steps):
-                    logs = loop(places, tf.constant(done), tf.constant(done + steps))
+                    stop = tf.constant(done + steps)
+                    logs = loop(places, tf.constant(done), stop)
                 done += steps
         return done * batch_size, logs
 
@@ -258,21 +262,21 @@ class TensorFlowTrainer(KerasTrainer):
         with self._fixed() if self._is_jit else contextlib.nullcontext():
             return loop.get_concrete_function()
 
-    def _make_loop(self, kind: Kind, spec: list[tf.TensorSpec]) -> Any:
+    def _make_loop(self, kind: Kind, spec: list[Any]) -> Any:
         network = self._network
         return loops.loop_over(
-            network.train_step if kind == "train" else network.test_step,
-            loops.mapped(lambda _: True, self._sources[kind]),
-            spec,
-            SHOULD_CONTINUE[kind],
-            network.run_eagerly,
-            self._is_jit,
+            step=network.train_step if kind == "train" else network.test_step,
+            structure=loops.mapped(lambda _: True, self._sources[kind]),
+            spec=spec,
+            should_continue=SHOULD_CONTINUE[kind],
+            run_eagerly=network.run_eagerly,
+            jit_compile=self._is_jit,
         )
 
     def _spec(self, kind: Kind) -> list[tf.TensorSpec]:
         """Return what the data of that kind may look like; the longer a stream, the wider."""
         arrays = loops.leaves(self._sources[kind])
-        found = [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in arrays]
+        found = [loops.spec_of(array, None) for array in arrays]
         known = self._specs.get(kind, found)
         pairs = zip(known, found, strict=True)
         wider = [old.most_specific_common_supertype([new]) for old, new in pairs]
