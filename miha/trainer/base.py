@@ -148,13 +148,22 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         return []
 
     @classmethod
-    def probe(cls, network: keras.Model, batch: Any) -> Logs:
+    def probe(
+        cls,
+        network: keras.Model,
+        batch: Any,
+    ) -> Logs:
         """Take a test step on a batch and return what is logged; may change what is measured."""
         logs: Logs = network.test_step(batch)
         return logs
 
     @abc.abstractmethod
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
+    def _steps(
+        self,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> Logs:
         """Take a step on each batch of an order of samples.
 
         A training stops at the first step whose loss is not finite; an evaluation is one of all
@@ -228,7 +237,11 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         """See `Trainer`."""
         return self._exporter.load(archive)
 
-    def _add_source(self, kind: Kind, source: Data | Stream) -> None:
+    def _add_source(
+        self,
+        kind: Kind,
+        source: Data | Stream,
+    ) -> None:
         """Bring arrays to the device; a stream is brought part by part."""
         if isinstance(source, Stream):
             self._streams[kind] = source
@@ -249,7 +262,11 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         seconds = time.perf_counter() - start
         return Epoch(logs, seconds)
 
-    def _epoch_logs(self, order: np.random.Generator, steps: Steps) -> dict[str, Any]:
+    def _epoch_logs(
+        self,
+        order: np.random.Generator,
+        steps: Steps,
+    ) -> dict[str, Any]:
         """Train and evaluate once; return what both have logged."""
         if "train" in self._streams:
             logs = self._streamed("train", self._batch_size, order)
@@ -281,7 +298,12 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         self._network.reset_metrics()
         return _numbers_of(steps("test", samples, batch_size))
 
-    def _staged(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
+    def _staged(
+        self,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> Logs:
         """Take steps; where activations blend, those of one stage after another."""
         if kind == "test":
             return self._steps(kind, order, batch_size)

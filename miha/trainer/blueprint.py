@@ -50,19 +50,22 @@ class Blueprint:
         """
         for name, value in self.settings.items():
             getattr(keras.config, f"set_{name}")(value)
+        known = dict(self.custom_objects)
         with warnings.catch_warnings():
             # An optimizer that has not trained yet has no state to load.
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             # The user's own network: its Lambda layers are trusted.
-            model = from_bytes(self.network, dict(self.custom_objects), safe_mode=False)
-        return make_trainer(model, *self._data(model), **self.arguments)
+            model = from_bytes(self.network, known, safe_mode=False)
+        training, validation = self._data(model)
+        return make_trainer(model, training, validation, **self.arguments)
 
     def _data(self, model: keras.Model) -> tuple[Source, Source | None]:
         if self.sources is not None:
             return self.sources
 
         loaded = None if self.load_data is None else self.load_data()
-        if not isinstance(loaded, Mapping) or "x" not in loaded or set(loaded) - set(LOADED):
+        is_data = isinstance(loaded, Mapping) and "x" in loaded
+        if loaded is None or not is_data or not set(loaded) <= set(LOADED):
             raise ArgumentError(
                 f"`load_data` must return a dictionary of {list(LOADED)}, with 'x' at least. "
                 f"Received: {type(loaded)}. Return what MIHA was given."
@@ -82,8 +85,9 @@ def blueprint(
 
     ``load_data``, ``opening`` and ``arguments`` are those of `Blueprint`.
     """
+    snapshot = trainer.snapshot()
     return Blueprint(
-        network=trainer.export(trainer.snapshot(), trainer.genome),
+        network=trainer.export(snapshot, trainer.genome),
         custom_objects=custom_objects(model),
         sources=sources if load_data is None else None,
         load_data=load_data,

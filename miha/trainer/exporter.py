@@ -38,7 +38,8 @@ class Exporter:
         self._network = network
         self._slots = {slot.name: slot for slot in slots}
         self._chosen_noise = noise
-        self._noise = {place.name: place for place in noise_in(network, noise)}
+        places = noise_in(network, noise)
+        self._noise = {place.name: place for place in places}
         self._loss = loss
         self._mutated_loss: Any = None
         self._optimizers = Optimizers(network, custom_objects)
@@ -110,8 +111,10 @@ class Exporter:
             self._mutated_loss = self._loss.changed(genome)
 
     def _compile_config(self) -> dict[str, Any]:
-        config: dict[str, Any] = dict(self._compiled_with())
-        config["optimizer"] = keras.optimizers.serialize(self._network.optimizer)
+        config: dict[str, Any] = {}
+        config |= self._compiled_with()
+        optimizer = self._network.optimizer
+        config["optimizer"] = keras.optimizers.serialize(optimizer)
         if self._mutated_loss is not None:
             config["loss"] = keras.saving.serialize_keras_object(self._mutated_loss)
         return config

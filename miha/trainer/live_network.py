@@ -60,14 +60,15 @@ class LiveNetwork(abc.ABC):
         self._slots = {slot.name: slot for slot in slots}
         self._switches: dict[str, Switch] = {}
         for slot in slots:
-            switch = Switch(slot.branches(space.slots[slot.name]))
+            names = space.slots[slot.name]
+            switch = Switch(slot.branches(names))
             slot.put(switch)
             self._switches[slot.name] = switch
 
         # What cannot be folded into weights is blended.
         rigid = unfoldable(network, self._slots)
-        names = list(self._switches)
-        self._blend = Blend({name: self._switches[name] for name in names if name in rigid})
+        blending = [name for name in self._switches if name in rigid]
+        self._blend = Blend({name: self._switches[name] for name in blending})
 
         self._noise: dict[str, Choice] = {}
         amounts = {**space.dropout, **space.noise}
@@ -78,7 +79,8 @@ class LiveNetwork(abc.ABC):
         self._own_loss = loss
         self._loss = None
         if loss is not None:
-            self._loss = loss.install(_variants(loss, space))
+            variants = _variants(loss, space)
+            self._loss = loss.install(variants)
 
         self._numbers: dict[str, Number] = {}
         if self.number is not None:
@@ -159,7 +161,8 @@ class LiveNetwork(abc.ABC):
         if transition == "keep_function":
             self._keep_function(dict(genome.activations))
         elif transition in ("restart", "perturb"):
-            fresh = self._fresh.draw(rng or np.random.default_rng())
+            rng = rng or np.random.default_rng()
+            fresh = self._fresh.draw(rng)
             change = getattr(transitions, transition)
             change(self._network, fresh)
             self._optimizers.start_fresh(genome.optimizer, carries=False)
@@ -170,7 +173,8 @@ class LiveNetwork(abc.ABC):
     def _keep_function(self, wanted: Mapping[str, str]) -> None:
         """Exchange activations, and fold or blend what they change."""
         old = dict(self.genome.activations)
-        exchange(self._network, self._slots, self._switches, wanted, self._few)
+        few = self._few
+        exchange(self._network, self._slots, self._switches, wanted, few)
         changed = [name for name in wanted if wanted[name] != old[name]]
         self._blend.begin({name: old[name] for name in changed})
 
@@ -186,7 +190,8 @@ class LiveNetwork(abc.ABC):
             for layer, amount in amounts:
                 self._noise[layer].choose(amount)
         if self._own_loss is not None and self._loss is not None:
-            self._loss.choose(self._own_loss.variant_of(genome))
+            variant = self._own_loss.variant_of(genome)
+            self._loss.choose(variant)
         for slot, activation in genome.activations:
             self._switches[slot].choose(activation)
         self._batch_size = genome.batch_size

@@ -60,7 +60,11 @@ class Programs:
         kept = map(self._count, self._programs.values())
         return self._forgotten + sum(kept)
 
-    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+    def get(
+        self,
+        key: Hashable,
+        make: Callable[[], Any],
+    ) -> Any:
         """Return the program of a key; make it when there is none."""
         if key not in self._programs:
             self._programs[key] = make()

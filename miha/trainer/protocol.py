@@ -212,7 +212,12 @@ class PopulationTrainer(Trainer, Protocol):
             1 if not even two.
         """
 
-    def goes_alone(self, parent: Genome, genome: Genome, transition: Transition) -> bool:
+    def goes_alone(
+        self,
+        parent: Genome,
+        genome: Genome,
+        transition: Transition,
+    ) -> bool:
         """Return whether a clone can train in no group: its activations blend for an epoch."""
 
     def measure(self, clones: int) -> dict[str, float]:

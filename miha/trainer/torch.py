@@ -25,7 +25,11 @@ class TorchTrainer(KerasTrainer):
 
     number = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         # Keras sets it on PyTorch only where the user asked for it.
         if self._network.jit_compile:
@@ -58,7 +62,11 @@ class TorchTrainer(KerasTrainer):
         return found
 
     @classmethod
-    def probe(cls, network: keras.Model, batch: Any) -> Logs:
+    def probe(
+        cls,
+        network: keras.Model,
+        batch: Any,
+    ) -> Logs:
         """See `KerasTrainer`."""
         with torch.no_grad():
             return super().probe(network, batch)
@@ -81,7 +89,12 @@ class TorchTrainer(KerasTrainer):
         # A Dropout without a seed of its own draws from PyTorch's generator.
         torch.manual_seed(noise.integers(2**31 - 1))
 
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
+    def _steps(
+        self,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> Logs:
         is_training = kind == "train"
         # For layers of PyTorch's own, which go by the module's mode.
         self._network.train(is_training)
@@ -96,6 +109,10 @@ class TorchTrainer(KerasTrainer):
         self._network.train(False)
         return logs
 
-    def _batch(self, kind: Kind, part: np.ndarray) -> Any:
+    def _batch(
+        self,
+        kind: Kind,
+        part: np.ndarray,
+    ) -> Any:
         places = keras.ops.convert_to_tensor(part, "int64")
         return map_arrays(lambda tensor: tensor[places], self._sources[kind])

@@ -11,7 +11,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from miha.trainer.base import Kind, Logs
-from miha.trainer.jax.loops import State, select
+from miha.trainer.jax.loops import State, rows, select
 
 
 @dataclass
@@ -74,11 +74,12 @@ class Clones:
         self.state = (*new, *self.state[known:])
 
         # A clone that takes no steps keeps what it has logged.
-        self.logs = select(alive, logs, self.logs or logs)
+        before = self.logs or logs
+        self.logs = select(alive, logs, before)
         if is_training and "loss" in logs:
             loss = np.asarray(self.logs["loss"], "float32")
-            finite = np.isfinite(loss).reshape(self.number, -1)
-            self.alive = alive & finite.all(1)
+            losses = loss.reshape(self.number, -1)
+            self.alive = alive & np.isfinite(losses).all(1)
         return self.logs
 
     def values_of(self, place: int) -> State:
@@ -102,7 +103,9 @@ def padded(number: int) -> int:
 def _stack(*arrays: Any) -> Any:
     first = arrays[0]
     is_shared = all(array is first for array in arrays)
-    return _repeated(first, len(arrays)) if is_shared else jnp.stack(arrays)
+    if is_shared:
+        return _repeated(first, len(arrays))
+    return jnp.stack(arrays)
 
 
 def _repeated(value: Any, number: int) -> Any:
@@ -110,4 +113,4 @@ def _repeated(value: Any, number: int) -> Any:
     return jnp.repeat(value[None], number, 0)
 
 
-_taken = jax.jit(lambda state, place: jax.tree.map(lambda leaf: leaf[place], state))
+_taken = jax.jit(rows)

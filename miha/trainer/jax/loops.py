@@ -162,7 +162,7 @@ def eager_loop(
         logs: Logs = {}
         for place in range(start, stop):
             part = order[place * batch_size : (place + 1) * batch_size]
-            batch = _rows(data, part)
+            batch = rows(data, part)
             if sharding is not None:
                 batch = sharding.share_out(batch)
             with as_arguments(choices, indices):
@@ -228,14 +228,22 @@ def fused_loop(
 def step_of_many(step: Step, choices: Sequence[Choice]) -> Any:
     """Return ``(state, indices, batch) -> (logs, state)`` of several clones on one batch."""
 
-    def step_of_one(state: State, indices: Any, batch: Any) -> Any:
+    def step_of_one(
+        state: State,
+        indices: Any,
+        batch: Any,
+    ) -> Any:
         with as_arguments(choices, indices):
             return step(state, batch)
 
     return jax.vmap(step_of_one, (0, 0, None))
 
 
-def select(alive: Any, new: Any, old: Any) -> Any:
+def select(
+    alive: Any,
+    new: Any,
+    old: Any,
+) -> Any:
     """Choose between two structures of stacked values for each clone."""
 
     def choose(new: Any, old: Any) -> Any:
@@ -246,7 +254,11 @@ def select(alive: Any, new: Any, old: Any) -> Any:
     return jax.tree.map(choose, new, old)
 
 
-def switch_elementwise(index: Any, functions: Sequence[Activation], values: Any) -> Any:
+def switch_elementwise(
+    index: Any,
+    functions: Sequence[Activation],
+    values: Any,
+) -> Any:
     """Apply the chosen one of some elementwise functions, as `keras.ops.switch` would.
 
     `lax.switch` keeps what the derivative of any branch may need; this keeps the input alone.
@@ -291,17 +303,27 @@ def _slope_of(function: Activation) -> Activation:
     return slope
 
 
-def _batch(data: Any, order: Any, place: Any, batch_size: int) -> Any:
+def _batch(
+    data: Any,
+    order: Any,
+    place: Any,
+    batch_size: int,
+) -> Any:
     start = place * batch_size
     part = lax.dynamic_slice(order, (start,), (batch_size,))
-    return _rows(data, part)
+    return rows(data, part)
 
 
-def _rows(data: Any, places: Any) -> Any:
+def rows(data: Any, places: Any) -> Any:
+    """Return some rows of each array of a structure."""
     return jax.tree.map(lambda array: array[places], data)
 
 
-def _no_logs(take: Callable[..., Any], start: Any, state: State) -> Any:
+def _no_logs(
+    take: Callable[..., Any],
+    start: Any,
+    state: State,
+) -> Any:
     shapes, _ = jax.eval_shape(take, start, state)
 
     def zeros(leaf: Any) -> Any:

@@ -28,7 +28,7 @@ def free_bytes() -> float:
 
 def bytes_of(arrays: Any) -> int:
     """Return the bytes of all arrays of a structure, or of their shapes."""
-    return sum(_bytes(array) for array in jax.tree.leaves(arrays))
+    return sum(map(_bytes, jax.tree.leaves(arrays)))
 
 
 def peak_bytes(program: Any) -> int:
@@ -46,13 +46,14 @@ def peak_bytes(program: Any) -> int:
         alive_bytes += _bytes_of_variables(equation.outvars)
         alive |= made
 
-        inside = max(map(peak_bytes, _inner(equation)), default=0)
+        parts = map(peak_bytes, _inner(equation))
+        inside = max(parts, default=0)
         most = max(most, alive_bytes + inside)
 
         # What is not used after this equation is freed; an input was never counted.
         used = {*_variables(equation.invars), *made}
-        counted = used & alive
-        freed = {value for value in counted if last_uses.get(value, place) == place}
+        later = {value for value in used if last_uses.get(value, place) > place}
+        freed = (used & alive) - later
         alive_bytes -= _bytes_of_variables(freed)
         alive -= freed
     return most

@@ -41,7 +41,11 @@ class JaxTrainer(KerasTrainer):
 
     is_padded = True
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         self._sharding: loops.Sharding | None = None
         distribution = keras.distribution.distribution()
         if distribution is not None:
@@ -85,7 +89,11 @@ class JaxTrainer(KerasTrainer):
         return bool(jax.default_backend() != "cpu")
 
     @classmethod
-    def probe(cls, network: keras.Model, batch: Any) -> Logs:
+    def probe(
+        cls,
+        network: keras.Model,
+        batch: Any,
+    ) -> Logs:
         """See `KerasTrainer`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         logs: Logs = network.test_on_batch(x, y, sample_weight, return_dict=True)
@@ -118,7 +126,12 @@ class JaxTrainer(KerasTrainer):
             number //= 2
         return number
 
-    def goes_alone(self, parent: Genome, genome: Genome, transition: Transition) -> bool:
+    def goes_alone(
+        self,
+        parent: Genome,
+        genome: Genome,
+        transition: Transition,
+    ) -> bool:
         """See `PopulationTrainer`; in a group, a clone would take the steps of every activation."""
         if transition != "keep_function":
             return False
@@ -166,8 +179,14 @@ class JaxTrainer(KerasTrainer):
             trained.append(Trained(tuple(curve), snapshot))
         return trained
 
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
-        pace = self._programs.pace(self._key(kind, batch_size))
+    def _steps(
+        self,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> Logs:
+        key = self._key(kind, batch_size)
+        pace = self._programs.pace(key)
 
         def is_next(logs: Logs) -> Any:
             return kind == "test" or should_continue(logs)
@@ -188,18 +207,23 @@ class JaxTrainer(KerasTrainer):
         data = self._spread(self._sources[kind])
         # One program for all parts of a stream: the places after the last are not looked at.
         missing = _samples(data) - len(order)
-        places = jnp.asarray(np.pad(order, (0, missing)))
+        places = np.pad(order, (0, missing))
 
         variables = self._variables(kind)
         state = tuple(map(_values, variables))
         indices = self._indices
+        places = jnp.asarray(places)
         logs: Logs
         logs, state = loop(state, data, indices, places, start, stop)
         for group, values in zip(variables, state, strict=True):
             assign(group, values)
         return logs
 
-    def _add_source(self, kind: Kind, source: Data | Stream) -> None:
+    def _add_source(
+        self,
+        kind: Kind,
+        source: Data | Stream,
+    ) -> None:
         super()._add_source(kind, source)
         if kind in self._sources:
             self._sources[kind] = self._spread(self._sources[kind])
@@ -221,7 +245,12 @@ class JaxTrainer(KerasTrainer):
             groups.append(network.optimizer.variables)
         return (*groups, network.metrics_variables)
 
-    def _key(self, kind: Kind, batch_size: int, clones: int = 0) -> Any:
+    def _key(
+        self,
+        kind: Kind,
+        batch_size: int,
+        clones: int = 0,
+    ) -> Any:
         """Return what a program is made for; the network alone is no clone."""
         name: str = kind
         if kind == "train":
@@ -230,7 +259,12 @@ class JaxTrainer(KerasTrainer):
             name += " blending"
         return name, batch_size, clones
 
-    def _loop(self, kind: Kind, batch_size: int, clones: int = 0) -> Any:
+    def _loop(
+        self,
+        kind: Kind,
+        batch_size: int,
+        clones: int = 0,
+    ) -> Any:
         """Return the compiled loop; `train_step` binds the optimizer when it is traced."""
         is_training = kind == "train"
         step = self._network.train_step if is_training else self._network.test_step
@@ -338,18 +372,22 @@ class JaxTrainer(KerasTrainer):
         """The estimated memory of one clone in a population: its values, and those of a step."""
         state = tuple(map(_values, self._variables("train")))
         samples = 4 * self._batch_size
-        batch = jax.tree.map(lambda array: array[:samples], self._sources["train"])
+        batch = loops.rows(self._sources["train"], slice(samples))
         step = loops.step_of_many(self._network.train_step, self._choices)
-        one = (state, self._indices)
-        two = jax.tree.map(lambda array: jnp.stack([array, array]), one)
-        program = jax.make_jaxpr(step)(*two, batch)
+        *two, indices = stack([(*state, self._indices)] * 2)
+        program = jax.make_jaxpr(step)(tuple(two), indices, batch)
 
         trainable, others, slots, _ = map(memory.bytes_of, state)
         # Most optimizers have two slots for each weight, if not the user's.
         values = trainable + others + max(slots, 2 * trainable)
         return values + memory.peak_bytes(program.jaxpr) // 2
 
-    def _snapshot_of(self, clones: Clones, place: int, optimizer: str) -> Snapshot:
+    def _snapshot_of(
+        self,
+        clones: Clones,
+        place: int,
+        optimizer: str,
+    ) -> Snapshot:
         *values, slots = clones.values_of(place)
         # Keras' order of all variables is another than that of a step's state.
         found: dict[int, np.ndarray] = {}
@@ -357,8 +395,8 @@ class JaxTrainer(KerasTrainer):
         for group, arrays in zip(groups, values, strict=True):
             keys = [id(variable) for variable in group]
             found |= zip(keys, arrays, strict=True)
-        variables = tuple(found[id(variable)] for variable in self._network.variables)
-        return Snapshot(variables, optimizer, tuple(slots))
+        variables = [found[id(variable)] for variable in self._network.variables]
+        return Snapshot(tuple(variables), optimizer, tuple(slots))
 
 
 def _traces_of(loop: Any) -> int:
@@ -382,9 +420,11 @@ def _of_one(logs: Logs, place: int) -> dict[str, Any]:
     def is_list(value: Any) -> bool:
         return isinstance(value, list)
 
+    def pick(values: Any) -> Any:
+        return values[place]
+
     # The first axis of each list counts the clones.
-    found: dict[str, Any]
-    found = jax.tree.map(lambda values: values[place], dict(logs), is_leaf=is_list)
+    found: dict[str, Any] = jax.tree.map(pick, dict(logs), is_leaf=is_list)
     return found
 
 

@@ -20,7 +20,11 @@ class GraphNumber(Number):
         super().__init__(options)
         self._found: dict[tuple[Any, ...], Any] = {}
 
-    def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
+    def __tf_tensor__(
+        self,
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> Any:
         """Return the number as TensorFlow wants it."""
         tensor = self.look_up(self.options)
         return tensor if dtype is None else tf.cast(tensor, dtype)
@@ -50,7 +54,8 @@ def mapped(function: Step, structure: Any) -> Any:
 
 def leaves(data: Any) -> list[Any]:
     """Return every leaf of a structure but None."""
-    return [leaf for leaf in tf.nest.flatten(data) if leaf is not None]
+    flat = tf.nest.flatten(data)
+    return [leaf for leaf in flat if leaf is not None]
 
 
 def packed(structure: Any, found: Sequence[Any]) -> Any:
@@ -82,13 +87,23 @@ def loop_over(
         size and number of samples.
     """
 
-    def batch(data: list[Any], order: Any, start: Any, size: Any) -> Any:
+    def batch(
+        data: list[Any],
+        order: Any,
+        start: Any,
+        size: Any,
+    ) -> Any:
         places = order[start : start + size]
         rows = [tf.gather(array, places) for array in data]
         return packed(structure, rows)
 
-    def eager_loop(data: list[Any], order: Any, size: Any) -> Any:
-        for start in range(0, len(order), int(size)):
+    def eager_loop(
+        data: list[Any],
+        order: Any,
+        size: Any,
+    ) -> Any:
+        starts = range(0, len(order), int(size))
+        for start in starts:
             logs = step(batch(data, order, start, size))
             if not should_continue(logs):
                 break
@@ -98,7 +113,11 @@ def loop_over(
         return eager_loop
     compiled = _compiled(step, jit_compile)
 
-    def graph_loop(data: list[Any], order: Any, size: Any) -> Any:
+    def graph_loop(
+        data: list[Any],
+        order: Any,
+        size: Any,
+    ) -> Any:
         one_step = compiled.get_concrete_function(packed(structure, spec))
         logs = one_step.structured_outputs
 
@@ -107,7 +126,8 @@ def loop_over(
             return is_left & should_continue(logs)
 
         def take(start: Any, _: Any) -> Any:
-            return start + size, one_step(batch(data, order, start, size))
+            logs = one_step(batch(data, order, start, size))
+            return start + size, logs
 
         start = tf.constant(0, tf.int64)
         no_logs = tf.nest.map_structure(_zeros, logs)
@@ -141,14 +161,19 @@ def xla_loop_over(
     compiled = _compiled(step, jit_compile=False)
     spec = mapped(lambda array: spec_of(array, batch_size), data)
 
-    def loop(order: Any, start: Any, stop: Any) -> Any:
+    def loop(
+        order: Any,
+        start: Any,
+        stop: Any,
+    ) -> Any:
         one_step = compiled.get_concrete_function(spec)
 
         def is_next(place: Any, logs: Any) -> Any:
             return (place < stop) & should_continue(logs)
 
         def take(place: Any, _: Any) -> Any:
-            part = tf.slice(order, [place * batch_size], [batch_size])
+            start = place * batch_size
+            part = tf.slice(order, [start], [batch_size])
             batch = mapped(lambda array: tf.gather(array, part), data)
             return place + 1, one_step(batch)
 
@@ -161,16 +186,16 @@ def xla_loop_over(
 
 def spec_of(array: Any, samples: int | None) -> tf.TensorSpec:
     """Return what an array of so many samples looks like; None: of any number."""
-    return tf.TensorSpec((samples, *array.shape[1:]), array.dtype)
+    shape = (samples, *array.shape[1:])
+    return tf.TensorSpec(shape, array.dtype)
 
 
 def _compiled(step: Step, jit_compile: bool) -> Any:
-    # Not converted by AutoGraph: `fit` does not either.
-    return tf.function(
-        lambda batch: tf.nest.map_structure(tf.convert_to_tensor, step(batch)),
-        autograph=False,
-        jit_compile=jit_compile or None,
-    )
+    def tensors(batch: Any) -> Any:
+        return tf.nest.map_structure(tf.convert_to_tensor, step(batch))
+
+    # `fit` does not convert it by AutoGraph either.
+    return tf.function(tensors, autograph=False, jit_compile=jit_compile or None)
 
 
 def _zeros(spec: tf.TensorSpec) -> Any:

@@ -25,7 +25,11 @@ def _in_scope(method: Method) -> Method:
     """Call a trainer's method in the scope of its strategy."""
 
     @functools.wraps(method)
-    def call(trainer: MirroredTrainer, *args: Any, **kwargs: Any) -> Any:
+    def call(
+        trainer: MirroredTrainer,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         with trainer._strategy.scope():
             return method(trainer, *args, **kwargs)
 
@@ -39,7 +43,12 @@ class MirroredTrainer(TensorFlowTrainer):
     optimizer class has one, made when it is first needed.
     """
 
-    def __init__(self, network: keras.Model, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         self._strategy = strategy_of(network)
         self._functions: dict[str, Any] = {}
         super().__init__(network, *args, **kwargs)
@@ -62,7 +71,11 @@ class MirroredTrainer(TensorFlowTrainer):
         return "its batches are shared out to several devices (`tf.distribute`)"
 
     @classmethod
-    def probe(cls, network: keras.Model, batch: Any) -> Logs:
+    def probe(
+        cls,
+        network: keras.Model,
+        batch: Any,
+    ) -> Logs:
         """See `KerasTrainer`; names come in the order in which one device alone logs them."""
         strategy = network.distribute_strategy
         logs = strategy.run(network.test_step, args=(batch,))
@@ -78,7 +91,12 @@ class MirroredTrainer(TensorFlowTrainer):
     evaluate = _in_scope(TensorFlowTrainer.evaluate)
     finalize = _in_scope(TensorFlowTrainer.finalize)
 
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
+    def _steps(
+        self,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> Logs:
         function = self._function(kind)
         batches = self._batches(kind, order, batch_size)
         logs: Logs = {}
@@ -108,7 +126,12 @@ class MirroredTrainer(TensorFlowTrainer):
                 self._functions[name] = network.test_function
         return self._functions[name]
 
-    def _batches(self, kind: Kind, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+    def _batches(
+        self,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> Iterator[Any]:
         """Yield the batches of an order of samples, each in a part for each device."""
         data = self._sources[kind]
         devices = self._strategy.num_replicas_in_sync
@@ -123,7 +146,11 @@ class MirroredTrainer(TensorFlowTrainer):
             )
 
 
-def in_batches(order: np.ndarray, batch_size: int, devices: int) -> list[np.ndarray]:
+def in_batches(
+    order: np.ndarray,
+    batch_size: int,
+    devices: int,
+) -> list[np.ndarray]:
     """Return the batches of an order of samples.
 
     Samples that are left, and fewer than the devices, join the last batch: a device without a
@@ -138,7 +165,11 @@ def in_batches(order: np.ndarray, batch_size: int, devices: int) -> list[np.ndar
     return [batch for batch in batches if len(batch)]
 
 
-def in_parts(batch: np.ndarray, batch_size: int, devices: int) -> list[np.ndarray]:
+def in_parts(
+    batch: np.ndarray,
+    batch_size: int,
+    devices: int,
+) -> list[np.ndarray]:
     """Return what each device takes of a batch: as TensorFlow shares it out, if all get some.
 
     Args:

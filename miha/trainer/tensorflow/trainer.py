@@ -52,7 +52,11 @@ class TensorFlowTrainer(KerasTrainer):
 
     number = loops.GraphNumber
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._loops = Programs(_traces_of)
         self._xla = Programs(_traces_of)
@@ -186,7 +190,12 @@ class TensorFlowTrainer(KerasTrainer):
         self._is_xla = epochs >= self._xla_from
         return super().train(epochs, order, noise, on_epoch, rates)
 
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Logs:
+    def _steps(
+        self,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> Logs:
         loop = self._loop(kind)
         data = loops.leaves(self._sources[kind])
         size = tf.constant(batch_size, tf.int64)
@@ -200,11 +209,16 @@ class TensorFlowTrainer(KerasTrainer):
         while done < len(order) and SHOULD_CONTINUE[kind](logs):
             part = order[done : done + pace.steps * batch_size]
             with pace.measure(len(part) / batch_size):
-                logs = loop(data, tf.constant(part, tf.int64), size)
+                places = tf.constant(part, tf.int64)
+                logs = loop(data, places, size)
             done += len(part)
         return logs
 
-    def _xla_steps(self, order: np.ndarray, batch_size: int) -> tuple[int, Logs]:
+    def _xla_steps(
+        self,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> tuple[int, Logs]:
         """Take the steps whose batches are full; return how many samples that were."""
         optimizer = name_of(self._network.optimizer)
         key = (optimizer, batch_size, self._chosen, len(order))
@@ -262,7 +276,11 @@ class TensorFlowTrainer(KerasTrainer):
         with self._fixed() if self._is_jit else contextlib.nullcontext():
             return loop.get_concrete_function()
 
-    def _make_loop(self, kind: Kind, spec: list[Any]) -> Any:
+    def _make_loop(
+        self,
+        kind: Kind,
+        spec: list[Any],
+    ) -> Any:
         network = self._network
         return loops.loop_over(
             step=network.train_step if kind == "train" else network.test_step,
