@@ -239,7 +239,7 @@ class PopulationTrainer(Trainer, Protocol):
     ) -> Sequence[Trained]:
         """Train clones together, each as `restore`, `express` and `train` would alone.
 
-        A clone whose loss is no longer finite stops, and the others go on.
+        A clone whose loss is no longer finite stops, and the others continue.
 
         Args:
             genomes: Those of the clones, all with one optimizer and batch size.
@@ -248,7 +248,7 @@ class PopulationTrainer(Trainer, Protocol):
             order: Draws the order of samples of each epoch, the same for all.
             noise: Draws the seeds of Dropout and other noise, the same for all.
             on_epoch: Called with the place of a clone and its epoch after each. Returns True to
-                stop this clone after this epoch; the others go on.
+                stop this clone after this epoch; the others continue.
             origins: How each comes by its first values; by default, it inherits them.
 
         Returns:
