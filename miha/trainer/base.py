@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 
 from miha.data.arrays import Data, map_arrays
-from miha.data.feed import Fed, fed, first_inputs, to_tensor
+from miha.data.feed import fed, first_inputs, to_tensor
 from miha.data.stream import Stream
 from miha.records import Epoch, Genome, Mode, Snapshot
 from miha.space import Space
@@ -30,7 +31,10 @@ from miha.trainer.transitions import fresh as transitions
 Kind = Literal["train", "test"]
 """Which of Keras' steps: `train_step` or `test_step`."""
 
-Steps = Callable[[Kind, np.ndarray, int], Mapping[str, Any]]
+Logs = Mapping[str, Any]
+"""What a step logs, by name."""
+
+Steps = Callable[[Kind, np.ndarray, int], Logs]
 """Takes a step on each batch of an order of samples; see `KerasTrainer._steps`."""
 
 
@@ -42,7 +46,7 @@ class Settings:
         batch_size: The batch size to begin with.
         validation_batch_size: Batch size of the evaluation, the same for every genome.
         prefix: Stands before the names of the evaluation's values, e.g. ``"val_"``.
-        shuffle: Whether the order of samples is drawn anew for each epoch.
+        shuffle: Whether each epoch has another order of samples.
     """
 
     batch_size: int
@@ -54,20 +58,14 @@ class Settings:
 class KerasTrainer(LiveNetwork, abc.ABC):
     """Trains one live Keras network; a subclass takes the steps on its backend.
 
+    The first five arguments and ``fresh`` are those of `LiveNetwork`.
+
     Args:
-        network: The live network; the trainer changes it.
-        slots: The activation slots of ``network`` that may mutate.
-        noise: Its layers whose noise may mutate.
-        loss: Its loss, where that may mutate.
-        space: What each gene may become.
-        data: Training data: held on the device, or read anew for each epoch.
+        data: Training data: arrays on the device, or a stream read in each epoch.
         evaluation: What the network is evaluated on after each epoch, or None.
         settings: How the data is gone through.
-        metrics: Names of the logged values, and the direction in which each is better.
+        metrics: See `Trainer`, as ``fingerprint`` and ``mirror``.
         exporter: Makes archives and plain networks.
-        fresh: Draws first values anew.
-        fingerprint: Checksums of data and network.
-        mirror: A network that callbacks of Keras may look at, or None.
     """
 
     def __init__(
@@ -98,9 +96,9 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         self._evaluation_samples = 0 if evaluation is None else evaluation.samples
         self._sources: dict[Kind, Any] = {}
         self._streams: dict[Kind, Stream] = {}
-        self._hold("train", data)
+        self._add_source("train", data)
         if evaluation is not None:
-            self._hold("test", evaluation)
+            self._add_source("test", evaluation)
 
     is_padded = False
     """Whether a program is compiled for one number of samples, to which streams are padded."""
@@ -130,6 +128,11 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         """See `Trainer`."""
         return "eager"
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `Trainer`."""
+        return asdict(self._settings)
+
     def obstacle(self, way: Way) -> str | None:
         """See `Trainer`."""
         return f"the backend {self.backend!r} of Keras has no such way"
@@ -143,13 +146,22 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         return []
 
     @classmethod
-    def probe(cls, network: keras.Model, batch: Any) -> Mapping[str, Any]:
+    def probe(
+        cls,
+        network: keras.Model,
+        batch: Any,
+    ) -> Logs:
         """Take a test step on a batch and return what is logged; may change what is measured."""
-        logs: Mapping[str, Any] = network.test_step(batch)
+        logs: Logs = network.test_step(batch)
         return logs
 
     @abc.abstractmethod
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
+    def _steps(
+        self,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> Logs:
         """Take a step on each batch of an order of samples.
 
         A training stops at the first step whose loss is not finite; an evaluation is one of all
@@ -164,49 +176,52 @@ class KerasTrainer(LiveNetwork, abc.ABC):
             What the last step logged.
         """
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """See `Trainer`."""
-        return asdict(self._settings)
-
     def train(
         self,
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator | None,
-        on_epoch: Callable[[Epoch], None],
+        on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
     ) -> tuple[Epoch, ...]:
         """See `Trainer`."""
         if noise is not None:
             self._reseed(noise)
+
+        optimizer = self._network.optimizer
+        rate = self.genome.learning_rate
+        annealed: list[float] = []
+        if rates is not None and rate is not None:
+            annealed = [rate * factor for factor in rates]
+
         trained: list[Epoch] = []
-        with self._annealed(rates) as anneal:
-            while len(trained) < epochs and all(map(_is_finite, trained[-1:])):
-                anneal(len(trained))
-                trained.append(self._epoch(order))
+        try:
+            for number in range(epochs):
+                if annealed:
+                    optimizer.learning_rate = annealed[number]
+                epoch = self._epoch(order)
+                trained.append(epoch)
                 self._blend.end()
-                on_epoch(trained[-1])
+                should_stop = on_epoch(epoch)
+                if should_stop or not _is_finite(epoch):
+                    break
+        finally:
+            # The network must hold its genome again, also after an error.
+            if annealed:
+                optimizer.learning_rate = rate
         return tuple(trained)
 
-    @contextlib.contextmanager
-    def _annealed(self, rates: Sequence[float] | None) -> Iterator[Callable[[int], None]]:
-        """Yield what sets the learning rate of an epoch; at the end, it is what it was."""
-        optimizer, rate = self._network.optimizer, self.genome.learning_rate
-        if rates is None or rate is None:
-            yield lambda epoch: None
-            return
-        try:
-            yield lambda epoch: setattr(optimizer, "learning_rate", rate * rates[epoch])
-        finally:
-            optimizer.learning_rate = rate
+    def evaluate(self) -> dict[str, Any]:
+        """See `Trainer`."""
+        return self._evaluated(self._steps)
 
     def finalize(self) -> dict[str, Any]:
         """See `Trainer`."""
         if not inner(self._network.optimizer).use_ema:
             return {}
-        self._network.optimizer.finalize_variable_values(self._network.trainable_variables)
-        return self._evaluated(self._steps)
+        weights = self._network.trainable_variables
+        self._network.optimizer.finalize_variable_values(weights)
+        return self.evaluate()
 
     def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
         """See `Trainer`."""
@@ -220,54 +235,11 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         """See `Trainer`."""
         return self._exporter.load(archive)
 
-    @cached_property
-    def _few(self) -> Any:
-        """Some inputs, the same each time."""
-        return map_arrays(to_tensor, first_inputs(self._data, self._settings.batch_size))
-
-    def _epoch(self, order: np.random.Generator) -> Epoch:
-        start = time.perf_counter()
-        return Epoch(self._epoch_logs(order, self._staged), time.perf_counter() - start)
-
-    def _epoch_logs(self, order: np.random.Generator, steps: Steps) -> dict[str, Any]:
-        """Train and evaluate once; return what both have logged."""
-        if "train" in self._streams:
-            return self._streamed("train", self._batch_size, order) | self._evaluated(steps)
-        samples = np.arange(self._samples)
-        permutation = order.permutation(samples) if self._settings.shuffle else samples
-        logs = self._logs("train", permutation, self._batch_size, steps)
-        return logs | self._evaluated(steps)
-
-    def _staged(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
-        """Take steps; where activations blend, those of one stage after another."""
-        if kind == "test":
-            return self._steps(kind, order, batch_size)
-        logs: Mapping[str, Any] = {}
-        try:
-            for part in self._blend.parts(order, batch_size, -(-self._samples // batch_size)):
-                logs = self._steps(kind, part, batch_size)
-                if not goes_on(logs):
-                    break
-        finally:
-            self._blend.pause()
-        return logs
-
-    def _evaluated(self, steps: Steps) -> dict[str, Any]:
-        size, samples = self._settings.validation_batch_size, np.arange(self._evaluation_samples)
-        with contextlib.nullcontext() if self._loss is None else self._loss.own():
-            if "test" in self._streams:
-                values = self._streamed("test", size, None)
-            elif "test" in self._sources:
-                values = self._logs("test", samples, size, steps)
-            else:
-                return {}
-        return {self._settings.prefix + name: value for name, value in values.items()}
-
-    def _logs(self, kind: Kind, order: np.ndarray, batch_size: int, steps: Steps) -> dict[str, Any]:
-        self._network.reset_metrics()
-        return _numbers_of(steps(kind, order, batch_size))
-
-    def _hold(self, kind: Kind, source: Data | Stream) -> None:
+    def _add_source(
+        self,
+        kind: Kind,
+        source: Data | Stream,
+    ) -> None:
         """Bring arrays to the device; a stream is brought part by part."""
         if isinstance(source, Stream):
             self._streams[kind] = source
@@ -276,38 +248,116 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         else:
             self._sources[kind] = map_arrays(to_tensor, source.packed)
 
+    @cached_property
+    def _few(self) -> Any:
+        """Some inputs, the same each time."""
+        few = first_inputs(self._data, self._settings.batch_size)
+        return map_arrays(to_tensor, few)
+
+    def _epoch(self, order: np.random.Generator) -> Epoch:
+        start = time.perf_counter()
+        logs = self._epoch_logs(order, self._staged)
+        seconds = time.perf_counter() - start
+        return Epoch(logs, seconds)
+
+    def _epoch_logs(
+        self,
+        order: np.random.Generator,
+        steps: Steps,
+    ) -> dict[str, Any]:
+        """Train and evaluate once; return what both have logged."""
+        if "train" in self._streams:
+            logs = self._streamed("train", self._batch_size, order)
+        else:
+            samples = np.arange(self._samples)
+            if self._settings.shuffle:
+                samples = order.permutation(samples)
+            self._network.reset_metrics()
+            logs = _numbers_of(steps("train", samples, self._batch_size))
+        return logs | self._evaluated(steps)
+
+    def _evaluated(self, steps: Steps) -> dict[str, Any]:
+        if self._loss is None:
+            logs = self._evaluation_logs(steps)
+        else:
+            # A mutated loss trains; the user's measures, the same for every genome.
+            with self._loss.own():
+                logs = self._evaluation_logs(steps)
+        prefix = self._settings.prefix
+        return {prefix + name: value for name, value in logs.items()}
+
+    def _evaluation_logs(self, steps: Steps) -> dict[str, Any]:
+        batch_size = self._settings.validation_batch_size
+        if "test" in self._streams:
+            return self._streamed("test", batch_size, None)
+        if "test" not in self._sources:
+            return {}
+        samples = np.arange(self._evaluation_samples)
+        self._network.reset_metrics()
+        return _numbers_of(steps("test", samples, batch_size))
+
+    def _staged(
+        self,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> Logs:
+        """Take steps; where activations blend, those of one stage after another."""
+        if kind == "test":
+            return self._steps(kind, order, batch_size)
+
+        steps_an_epoch = math.ceil(self._samples / batch_size)
+        logs: Logs = {}
+        try:
+            for part in self._blend.parts(order, batch_size, steps_an_epoch):
+                logs = self._steps(kind, part, batch_size)
+                if not should_continue(logs):
+                    break
+        finally:
+            self._blend.pause()
+        return logs
+
     def _streamed(
-        self, kind: Kind, batch_size: int, order: np.random.Generator | None
+        self,
+        kind: Kind,
+        batch_size: int,
+        order: np.random.Generator | None,
     ) -> dict[str, Any]:
         """Take the steps of an epoch of a stream: those of each part, as if it were all."""
+        stream = self._streams[kind]
+        shuffle = self._settings.shuffle and kind == "train"
+        parts = fed(stream, batch_size, order, shuffle, self.is_padded)
         self._network.reset_metrics()
-        logs: Mapping[str, Any] = {}
-        with contextlib.closing(self._fed(kind, batch_size, order)) as parts:
+        logs: Logs = {}
+        # Closed also when an error ends the loop: a thread may be reading ahead.
+        with contextlib.closing(parts):
             for part in parts:
+                samples = np.arange(part.samples)
                 self._sources[kind] = part.tensors
-                logs = self._staged(kind, np.arange(part.samples), part.batch_size)
-                if kind == "train" and not goes_on(logs):
+                logs = self._staged(kind, samples, part.batch_size)
+                if kind == "train" and not should_continue(logs):
                     break
         self._sources.pop(kind, None)
         return _numbers_of(logs)
 
-    def _fed(
-        self, kind: Kind, batch_size: int, order: np.random.Generator | None
-    ) -> Generator[Fed, None, None]:
-        shuffle = self._settings.shuffle and kind == "train"
-        return fed(self._streams[kind], batch_size, order, shuffle, self.is_padded)
+
+def should_continue(logs: Logs) -> Any:
+    """Return whether another step may follow: the loss is finite, or a custom step logs none."""
+    if "loss" not in logs:
+        return True
+    is_finite = keras.ops.isfinite(logs["loss"])
+    return keras.ops.all(is_finite)
 
 
-def goes_on(logs: Mapping[str, Any]) -> Any:
-    """Tell whether a training goes on: its loss is finite, or not told by a custom step."""
-    return "loss" not in logs or keras.ops.all(keras.ops.isfinite(logs["loss"]))
-
-
-def _numbers_of(logs: Mapping[str, Any]) -> dict[str, Any]:
-    to_numpy = keras.ops.convert_to_numpy
-    return {str(name): to_numpy(value).tolist() for name, value in logs.items()}
+def _numbers_of(logs: Logs) -> dict[str, Any]:
+    numbers: dict[str, Any] = {}
+    for name, value in logs.items():
+        array = keras.ops.convert_to_numpy(value)
+        numbers[str(name)] = array.tolist()
+    return numbers
 
 
 def _is_finite(epoch: Epoch) -> bool:
-    # A `train_step` of the user's own need not tell its loss.
-    return bool(np.isfinite(epoch.logs.get("loss", 0.0)).all())
+    # A custom `train_step` need not log its loss.
+    loss = epoch.logs.get("loss", 0.0)
+    return bool(np.isfinite(loss).all())

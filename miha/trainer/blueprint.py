@@ -22,16 +22,16 @@ LOADED = ("x", "y", "sample_weight", "validation_data")
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Builds a trainer that equals the run's own.
+    """Builds a trainer that equals the run's.
 
     Attributes:
-        network: The archive of the user's network, as the run's own trainer wrote it.
+        network: The archive of the user's network, as the run's trainer wrote it.
         custom_objects: Classes and functions that Keras does not know by itself.
         sources: Training and validation data; None where they are loaded.
         load_data: Returns what `MIHA` was given as data; None where it is sent.
         opening: The other arguments of `open_data`.
         arguments: Those of `make_trainer`.
-        settings: Keras' own, as `keras_settings` returns them.
+        settings: Those of Keras, as `keras_settings` returns them.
     """
 
     network: bytes
@@ -48,19 +48,24 @@ class Blueprint:
         Raises:
             ArgumentError: `load_data` returns something else than data.
         """
-        _configure(self.settings)
+        for name, value in self.settings.items():
+            getattr(keras.config, f"set_{name}")(value)
+        known = dict(self.custom_objects)
         with warnings.catch_warnings():
             # An optimizer that has not trained yet has no state to load.
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             # The user's own network: its Lambda layers are trusted.
-            model = from_bytes(self.network, dict(self.custom_objects), safe_mode=False)
-        return make_trainer(model, *self._data(model), **self.arguments)
+            model = from_bytes(self.network, known, safe_mode=False)
+        training, validation = self._data(model)
+        return make_trainer(model, training, validation, **self.arguments)
 
     def _data(self, model: keras.Model) -> tuple[Source, Source | None]:
         if self.sources is not None:
             return self.sources
+
         loaded = None if self.load_data is None else self.load_data()
-        if not isinstance(loaded, Mapping) or "x" not in loaded or set(loaded) - set(LOADED):
+        is_data = isinstance(loaded, Mapping) and "x" in loaded
+        if loaded is None or not is_data or not set(loaded) <= set(LOADED):
             raise ArgumentError(
                 f"`load_data` must return a dictionary of {list(LOADED)}, with 'x' at least. "
                 f"Received: {type(loaded)}. Return what MIHA was given."
@@ -76,18 +81,13 @@ def blueprint(
     opening: Mapping[str, Any],
     arguments: Mapping[str, Any],
 ) -> Blueprint:
-    """Return what builds a trainer once more.
+    """Return what builds a trainer once more, from one that is not trained yet.
 
-    Args:
-        model: The user's network.
-        trainer: Made of it, and not trained yet.
-        sources: Training and validation data.
-        load_data: What each worker loads them by; None: they are sent.
-        opening: The other arguments of `open_data`.
-        arguments: Those of `make_trainer`.
+    ``load_data``, ``opening`` and ``arguments`` are those of `Blueprint`.
     """
+    snapshot = trainer.snapshot()
     return Blueprint(
-        network=trainer.export(trainer.snapshot(), trainer.genome),
+        network=trainer.export(snapshot, trainer.genome),
         custom_objects=custom_objects(model),
         sources=sources if load_data is None else None,
         load_data=load_data,
@@ -105,8 +105,3 @@ def keras_settings() -> dict[str, Any]:
         "image_data_format": keras.config.image_data_format(),
         "dtype_policy": keras.config.dtype_policy().name,
     }
-
-
-def _configure(settings: Mapping[str, Any]) -> None:
-    for name, value in settings.items():
-        getattr(keras.config, f"set_{name}")(value)

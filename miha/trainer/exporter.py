@@ -12,13 +12,12 @@ from miha.trainer.genes.activations import Slot
 from miha.trainer.genes.losses import LossSlot
 from miha.trainer.genes.noise import noise_in
 from miha.trainer.genes.optimizers import Optimizers, name_of
+from miha.trainer.live_network import assign
 from miha.trainer.network.copies import from_bytes, to_bytes, values
 
 
 class Exporter:
-    """Makes archives of plain networks.
-
-    It has a network of its own, so that it can work while the live one trains.
+    """Makes archives of plain networks, also while the live one trains.
 
     Args:
         network: A plain copy of the user's network; the exporter changes it.
@@ -39,7 +38,8 @@ class Exporter:
         self._network = network
         self._slots = {slot.name: slot for slot in slots}
         self._chosen_noise = noise
-        self._noise = {place.name: place for place in noise_in(network, noise)}
+        places = noise_in(network, noise)
+        self._noise = {place.name: place for place in places}
         self._loss = loss
         self._mutated_loss: Any = None
         self._optimizers = Optimizers(network, custom_objects)
@@ -58,17 +58,18 @@ class Exporter:
 
     @property
     def network(self) -> keras.Model:
-        """The exporter's own network, as it was last shown."""
+        """The exporter's network, with what it last expressed."""
         return self._network
 
     def show(self, snapshot: Snapshot, genome: Genome) -> None:
-        """Give the exporter's own network values and hyperparameters."""
+        """Give the exporter's network values and hyperparameters."""
         with keras.device("cpu"):
             self._express(snapshot, genome)
         if genome != self._shown:
             # What Keras has compiled (for `evaluate`, say) has the activations of before.
-            for name in ("train_function", "test_function", "predict_function"):
-                setattr(self._network, name, None)
+            self._network.train_function = None
+            self._network.test_function = None
+            self._network.predict_function = None
             self._shown = genome
 
     def load(self, archive: bytes) -> keras.Model:
@@ -81,27 +82,39 @@ class Exporter:
             network = self.load(archive)
             # The live ones have a seed even where there is no noise.
             noise_in(network, self._chosen_noise)
+
         optimizer = network.optimizer
-        return Snapshot(values(network.variables), name_of(optimizer), values(optimizer.variables))
+        return Snapshot(
+            variables=values(network.variables),
+            optimizer=name_of(optimizer),
+            slots=values(optimizer.variables),
+        )
 
     def _express(self, snapshot: Snapshot, genome: Genome) -> None:
         optimizer = self._optimizers.use(snapshot.optimizer)
-        self._optimizers.choose({"momentum": genome.momentum, "weight_decay": genome.weight_decay})
-        variables = [*self._network.variables, *optimizer.variables]
-        for variable, value in zip(variables, (*snapshot.variables, *snapshot.slots), strict=True):
-            variable.assign(value)
+        numbers = {"momentum": genome.momentum, "weight_decay": genome.weight_decay}
+        self._optimizers.choose(numbers)
+        assign(self._network.variables, snapshot.variables)
+        assign(optimizer.variables, snapshot.slots)
+
         for name, activation in genome.activations:
             slot = self._slots[name]
-            is_own = activation == slot.own_name
-            slot.put(None if is_own else keras.activations.get(activation))
+            if activation == slot.own_name:
+                slot.put(None)
+            else:
+                slot.put(keras.activations.get(activation))
 
-        for name, amount in (*genome.dropout, *genome.noise):
-            self._noise[name].put(amount)
-        self._mutated_loss = None if self._loss is None else self._loss.changed(genome)
+        for amounts in (genome.dropout, genome.noise):
+            for name, amount in amounts:
+                self._noise[name].put(amount)
+        if self._loss is not None:
+            self._mutated_loss = self._loss.changed(genome)
 
     def _compile_config(self) -> dict[str, Any]:
-        optimizer = keras.optimizers.serialize(self._network.optimizer)
-        config = {**self._compiled_with(), "optimizer": optimizer}
+        config: dict[str, Any] = {}
+        config |= self._compiled_with()
+        optimizer = self._network.optimizer
+        config["optimizer"] = keras.optimizers.serialize(optimizer)
         if self._mutated_loss is not None:
             config["loss"] = keras.saving.serialize_keras_object(self._mutated_loss)
         return config

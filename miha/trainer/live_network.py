@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, product
 from typing import Any, ClassVar
 
@@ -23,8 +23,8 @@ from miha.trainer.transitions import fresh as transitions
 from miha.trainer.transitions.blended import Blend
 from miha.trainer.transitions.folded import exchange, unfoldable
 
-_UNTOLD = ("momentum", "weight_decay", "loss", "label_smoothing")
-"""Genes that a genome need not tell."""
+_OPTIONAL = ("momentum", "weight_decay", "loss", "label_smoothing")
+"""Genes that a genome may leave to the network."""
 
 
 class LiveNetwork(abc.ABC):
@@ -36,14 +36,14 @@ class LiveNetwork(abc.ABC):
         noise: Its layers whose noise may mutate.
         loss: Its loss, where that may mutate.
         space: What each gene may become.
-        fresh: Draws first values anew.
+        fresh: Draws the first values of a restart.
     """
 
     number: ClassVar[type[SwitchedNumber] | None] = SwitchedNumber
     """What stands for an optimizer's numbers in a compiled step; None where none is compiled."""
 
     _batch_size: int
-    """That of the genome; it is the trainer's affair."""
+    """That of the genome; a trainer uses it."""
 
     def __init__(
         self,
@@ -58,14 +58,33 @@ class LiveNetwork(abc.ABC):
         self._fresh = fresh
         self._network = network
         self._slots = {slot.name: slot for slot in slots}
-        self._switches = {slot.name: _install(slot, space.slots[slot.name]) for slot in slots}
+        self._switches: dict[str, ActivationSwitch] = {}
+        for slot in slots:
+            names = space.slots[slot.name]
+            switch = ActivationSwitch(slot.branches(names))
+            slot.put(switch)
+            self._switches[slot.name] = switch
+
+        # What cannot be folded into weights is blended.
         rigid = unfoldable(network, self._slots)
-        self._blend = Blend({n: switch for n, switch in self._switches.items() if n in rigid})
+        blending = [name for name in self._switches if name in rigid]
+        self._blend = Blend({name: self._switches[name] for name in blending})
+
+        self._noise: dict[str, Switch] = {}
         amounts = {**space.dropout, **space.noise}
-        self._noise = {place.name: place.install(amounts[place.name]) for place in noise}
+        for place in noise:
+            choice = place.install(amounts[place.name])
+            self._noise[place.name] = choice
+
         self._own_loss = loss
-        self._loss = None if loss is None else loss.install(_variants(loss, space))
-        self._numbers = {} if self.number is None else _numbers(space, self.number)
+        self._loss = None
+        if loss is not None:
+            variants = _variants(loss, space)
+            self._loss = loss.install(variants)
+
+        self._numbers: dict[str, SwitchedNumber] = {}
+        if self.number is not None:
+            self._numbers = _numbers(space, self.number)
         self._optimizers = Optimizers(network, numbers=self._numbers)
         self._optimizers.use(self._optimizers.own_name)
         self._optimizers.choose({})
@@ -79,17 +98,23 @@ class LiveNetwork(abc.ABC):
     def genome(self) -> Genome:
         """See `Trainer`."""
         optimizer = self._network.optimizer
-        scheduled = self._optimizers.scheduled
-        rate = None if scheduled else short_decimal(optimizer.learning_rate)
+        rate = None
+        if not self._optimizers.scheduled:
+            rate = short_decimal(optimizer.learning_rate)
+
+        loss: str | None = None
+        smoothing: float | None = None
+        if self._loss is not None:
+            loss, smoothing = self._loss.chosen
+
         numbers = self._optimizers.numbers
-        loss, smoothing = (None, None) if self._loss is None else self._loss.chosen
         return Genome(
             optimizer=name_of(optimizer),
             learning_rate=rate,
             batch_size=self._batch_size,
-            activations=tuple((name, switch.chosen) for name, switch in self._switches.items()),
-            dropout=tuple((name, self._noise[name].chosen) for name in self.space.dropout),
-            noise=tuple((name, self._noise[name].chosen) for name in self.space.noise),
+            activations=_chosen(self._switches, self._switches),
+            dropout=_chosen(self._noise, self.space.dropout),
+            noise=_chosen(self._noise, self.space.noise),
             momentum=numbers.get("momentum"),
             weight_decay=numbers.get("weight_decay"),
             loss=loss if self.space.losses else None,
@@ -98,23 +123,31 @@ class LiveNetwork(abc.ABC):
 
     @property
     def _choices(self) -> list[Switch]:
-        """All that is chosen at run time, in an order that stays."""
-        loss = [] if self._loss is None else [self._loss]
-        places = (*self._switches.values(), *self._noise.values())
-        return [*places, *self._numbers.values(), *self._blend.choices, *loss]
+        """All that is chosen at run time, always in the same order: the loss is the last."""
+        choices: list[Switch] = []
+        choices += self._switches.values()
+        choices += self._noise.values()
+        choices += self._numbers.values()
+        choices += self._blend.choices
+        if self._loss is not None:
+            choices.append(self._loss)
+        return choices
 
     def snapshot(self) -> Snapshot:
         """See `Trainer`."""
         optimizer = self._network.optimizer
-        variables, slots = values(self._network.variables), values(optimizer.variables)
-        return Snapshot(variables, name_of(optimizer), slots)
+        return Snapshot(
+            variables=values(self._network.variables),
+            optimizer=name_of(optimizer),
+            slots=values(optimizer.variables),
+        )
 
     def restore(self, snapshot: Snapshot) -> None:
         """See `Trainer`."""
         self._blend.end()
         optimizer = self._optimizers.use(snapshot.optimizer)
-        _assign(self._network.variables, snapshot.variables)
-        _assign(optimizer.variables, snapshot.slots)
+        assign(self._network.variables, snapshot.variables)
+        assign(optimizer.variables, snapshot.slots)
 
     def express(
         self,
@@ -123,42 +156,58 @@ class LiveNetwork(abc.ABC):
         rng: np.random.Generator | None = None,
     ) -> None:
         """See `Trainer`."""
-        self._transit(genome, transition, rng)
+        # The values change while the network still has its old hyperparameters.
+        self._blend.end()
+        if transition == "keep_function":
+            self._keep_function(dict(genome.activations))
+        elif transition in ("restart", "perturb"):
+            rng = rng or np.random.default_rng()
+            fresh = self._fresh.draw(rng)
+            change = getattr(transitions, transition)
+            change(self._network, fresh)
+            self._optimizers.start_fresh(genome.optimizer, carries=False)
+
+        self._set_genes(genome)
+        self._check_expressed(genome)
+
+    def _keep_function(self, wanted: Mapping[str, str]) -> None:
+        """Exchange activations, and fold or blend what they change."""
+        old = dict(self.genome.activations)
+        few = self._few
+        exchange(self._network, self._slots, self._switches, wanted, few)
+        changed = [name for name in wanted if wanted[name] != old[name]]
+        self._blend.begin({name: old[name] for name in changed})
+
+    def _set_genes(self, genome: Genome) -> None:
         if genome.optimizer != name_of(self._network.optimizer):
             self._optimizers.start_fresh(genome.optimizer)
         if genome.learning_rate is not None:
             self._network.optimizer.learning_rate = genome.learning_rate
-        self._optimizers.choose({"momentum": genome.momentum, "weight_decay": genome.weight_decay})
-        for layer, amount in (*genome.dropout, *genome.noise):
-            self._noise[layer].choose(amount)
+        numbers = {"momentum": genome.momentum, "weight_decay": genome.weight_decay}
+        self._optimizers.choose(numbers)
+
+        for amounts in (genome.dropout, genome.noise):
+            for layer, amount in amounts:
+                self._noise[layer].choose(amount)
         if self._own_loss is not None and self._loss is not None:
-            self._loss.choose(self._own_loss.variant_of(genome))
+            variant = self._own_loss.variant_of(genome)
+            self._loss.choose(variant)
         for slot, activation in genome.activations:
             self._switches[slot].choose(activation)
         self._batch_size = genome.batch_size
-        self._check_expressed(genome)
-
-    def _transit(
-        self, genome: Genome, transition: Transition, rng: np.random.Generator | None
-    ) -> None:
-        """Change the live network's values as a transition asks."""
-        network = self._network
-        self._blend.end()
-        if transition == "keep_function":
-            wanted, old = dict(genome.activations), dict(self.genome.activations)
-            exchange(network, self._slots, self._switches, wanted, self._few)
-            self._blend.begin({n: old[n] for n, name in wanted.items() if name != old[n]})
-        elif transition in ("restart", "perturb"):
-            change = getattr(transitions, transition)
-            change(network, self._fresh.draw(rng or np.random.default_rng()))
-            self._optimizers.start_fresh(genome.optimizer, carries=False)
 
     def _check_expressed(self, genome: Genome) -> None:
-        found, rate = self.genome, genome.learning_rate
-        # What a genome does not tell is as the network has it of its own.
-        own = {gene: getattr(found, gene) for gene in _UNTOLD if getattr(genome, gene) is None}
-        expected = genome.replace(**own)
-        expected = expected if rate is None else expected.replace(learning_rate=short_decimal(rate))
+        found = self.genome
+        expected = genome
+        # What a genome leaves open is as the network has it.
+        for gene in _OPTIONAL:
+            if getattr(genome, gene) is None:
+                own = {gene: getattr(found, gene)}
+                expected = expected.replace(**own)
+        if genome.learning_rate is not None:
+            rate = short_decimal(genome.learning_rate)
+            expected = expected.replace(learning_rate=rate)
+
         if found != expected:
             raise TrainerError(
                 f"The network must hold the genome that was expressed. Expected: {expected}. "
@@ -170,28 +219,34 @@ class LiveNetwork(abc.ABC):
         weights = {id(weight) for weight in self._network.weights}
         for variable in self._network.variables:
             if id(variable) not in weights:
-                variable.assign(np.array([noise.integers(2**31 - 1), 0]))
+                seed = noise.integers(2**31 - 1)
+                variable.assign(np.array([seed, 0]))
 
 
-def _install(slot: Slot, names: Sequence[str]) -> ActivationSwitch:
-    switch = ActivationSwitch(slot.branches(names))
-    slot.put(switch)
-    return switch
+def assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
+    """Give variables their values, in order."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _chosen(choices: Mapping[str, Switch], names: Iterable[str]) -> Any:
+    return tuple((name, choices[name].chosen) for name in names)
 
 
 def _variants(loss: LossSlot, space: Space) -> list[Variant]:
     """Return the losses that may be trained; the network's own is the first."""
     name, smoothing = loss.variant
-    return list(product(space.losses or (name,), space.label_smoothing or (smoothing,)))
+    names = space.losses or (name,)
+    smoothings = space.label_smoothing or (smoothing,)
+    return list(product(names, smoothings))
 
 
 def _numbers(space: Space, kind: type[SwitchedNumber]) -> dict[str, SwitchedNumber]:
     """Return what holds the numbers of all optimizers: one of them trains at a time."""
-    values = {"momentum": space.momentum, "weight_decay": space.weight_decay}
-    options = {gene: sorted(set(chain(*held.values()))) for gene, held in values.items()}
-    return {gene: kind(numbers) for gene, numbers in options.items() if numbers}
-
-
-def _assign(variables: list[Any], values: tuple[np.ndarray, ...]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+    numbers: dict[str, SwitchedNumber] = {}
+    for gene in ("momentum", "weight_decay"):
+        of_optimizers = getattr(space, gene).values()
+        options = set(chain.from_iterable(of_optimizers))
+        if options:
+            numbers[gene] = kind(sorted(options))
+    return numbers

@@ -58,11 +58,11 @@ class Trainer(Protocol):
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """What tells this data and this network from others, as checksums."""
+        """What distinguishes this data and this network from others, as checksums."""
 
     @property
     def genome(self) -> Genome:
-        """The genome that the live network holds, read from the network itself."""
+        """The genome of the live network, read from the network itself."""
 
     @property
     def is_parallel(self) -> bool:
@@ -70,7 +70,7 @@ class Trainer(Protocol):
 
     @property
     def compiler(self) -> str:
-        """What the network is compiled by unless told otherwise."""
+        """What compiles the network by default."""
 
     def obstacle(self, way: Way) -> str | None:
         """Why it cannot go a way; None where it can.
@@ -109,7 +109,7 @@ class Trainer(Protocol):
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator | None,
-        on_epoch: Callable[[Epoch], None],
+        on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
     ) -> tuple[Epoch, ...]:
         """Train the live network, and evaluate it after each epoch.
@@ -119,13 +119,21 @@ class Trainer(Protocol):
         Args:
             epochs: How many.
             order: Draws the order of samples of each epoch.
-            noise: Draws the seeds of Dropout and its like; None leaves them as they are.
-            on_epoch: Called after each epoch.
-            rates: Factor of the learning rate in each epoch; None: 1. Where a schedule of the
-                user's decides the rate, it does so alone.
+            noise: Draws the seeds of Dropout and other noise; None leaves them as they are.
+            on_epoch: Called after each epoch. Returns True to stop the training after this epoch.
+            rates: Factor of the learning rate in each epoch; None: 1. A schedule of the user's
+                decides the rate alone.
 
         Returns:
             The trained epochs.
+        """
+
+    def evaluate(self) -> dict[str, Any]:
+        """Evaluate the live network as it is.
+
+        Returns:
+            What `train` logs of an evaluation, names with their prefix; empty where there is
+            nothing to evaluate on.
         """
 
     def finalize(self) -> dict[str, Any]:
@@ -141,8 +149,7 @@ class Trainer(Protocol):
     def recall(self, archive: bytes) -> Snapshot:
         """Return the values of an archive that this trainer exported, ready to `restore`.
 
-        The states of seeds, which an archive does not hold, are some or other: `train` draws
-        them anew.
+        An archive does not hold the states of seeds: `train` draws new ones.
         """
 
     @property
@@ -157,7 +164,7 @@ class XlaTrainer(Trainer, Protocol):
     """A trainer that can have long trainings compiled by XLA, a program for each genome."""
 
     def compile_from(self, epochs: int) -> None:
-        """Have XLA compile every training of at least so many epochs."""
+        """Have XLA compile every training of at least ``epochs`` epochs."""
 
     def measure_xla(self) -> dict[str, float]:
         """Take a few steps both ways; the network has learnt something after.
@@ -199,17 +206,19 @@ class PopulationTrainer(Trainer, Protocol):
     """A trainer that can train several clones in one program."""
 
     def clones_at_once(self, most: int) -> int:
-        """Estimate how many clones there is memory for, without training any.
-
-        Args:
-            most: No more are asked for.
+        """Estimate how many clones there is memory for, up to ``most``, without training any.
 
         Returns:
             1 if not even two.
         """
 
-    def goes_alone(self, parent: Genome, genome: Genome, transition: Transition) -> bool:
-        """Tell whether a clone can train in no group: its activations blend for an epoch."""
+    def goes_alone(
+        self,
+        parent: Genome,
+        genome: Genome,
+        transition: Transition,
+    ) -> bool:
+        """Return whether a clone can train in no group: its activations blend for an epoch."""
 
     def measure(self, clones: int) -> dict[str, float]:
         """Take a few steps of one clone and of several; the network has learnt something after.
@@ -225,20 +234,21 @@ class PopulationTrainer(Trainer, Protocol):
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator,
-        on_epoch: Callable[[int, Epoch], None],
+        on_epoch: Callable[[int, Epoch], bool | None],
         origins: Sequence[Origin] | None = None,
     ) -> Sequence[Trained]:
         """Train clones together, each as `restore`, `express` and `train` would alone.
 
-        A clone whose loss is no longer finite stops, and the others go on.
+        A clone whose loss is no longer finite stops, and the others continue.
 
         Args:
-            genomes: The clones' own, all with one optimizer and batch size.
+            genomes: Those of the clones, all with one optimizer and batch size.
             values: What each begins with.
             epochs: How many.
             order: Draws the order of samples of each epoch, the same for all.
-            noise: Draws the seeds of Dropout and its like, the same for all.
-            on_epoch: Called with the place of a clone and its epoch after each.
+            noise: Draws the seeds of Dropout and other noise, the same for all.
+            on_epoch: Called with the place of a clone and its epoch after each. Returns True to
+                stop this clone after this epoch; the others continue.
             origins: How each comes by its first values; by default, it inherits them.
 
         Returns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,7 +11,7 @@ import torch
 
 from miha.data.arrays import map_arrays
 from miha.records import Epoch
-from miha.trainer.base import KerasTrainer, Kind, goes_on
+from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
 from miha.utils.warn import warn
 
 
@@ -24,9 +24,14 @@ class TorchTrainer(KerasTrainer):
 
     number = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        if self._network.jit_compile:  # Only where the user asked for it.
+        # Keras sets it on PyTorch only where the user asked for it.
+        if self._network.jit_compile:
             warn(
                 f"`jit_compile=True` of {self._network.name!r} is not followed: on PyTorch, MIHA "
                 "compiles nothing. The weights are those of `fit` without it."
@@ -35,8 +40,10 @@ class TorchTrainer(KerasTrainer):
     @property
     def device(self) -> str:
         """See `Trainer`."""
-        is_gpu = torch.cuda.is_available()
-        return f"PyTorch {torch.__version__} on {torch.cuda.get_device_name() if is_gpu else 'CPU'}"
+        name = "CPU"
+        if torch.cuda.is_available():
+            name = torch.cuda.get_device_name()
+        return f"PyTorch {torch.__version__} on {name}"
 
     @property
     def traces(self) -> int:
@@ -46,11 +53,17 @@ class TorchTrainer(KerasTrainer):
     @classmethod
     def foreign_state(cls, network: keras.Model) -> list[str]:
         """See `KerasTrainer`; Keras neither reads nor archives the buffers of PyTorch's modules."""
-        layers = network._flatten_layers()
-        return [f"the buffer {name}" for layer in layers for name, _ in layer.named_buffers()]
+        found: list[str] = []
+        for layer in network._flatten_layers():
+            found += [f"the buffer {name}" for name, _ in layer.named_buffers()]
+        return found
 
     @classmethod
-    def probe(cls, network: keras.Model, batch: Any) -> Mapping[str, Any]:
+    def probe(
+        cls,
+        network: keras.Model,
+        batch: Any,
+    ) -> Logs:
         """See `KerasTrainer`."""
         with torch.no_grad():
             return super().probe(network, batch)
@@ -60,10 +73,11 @@ class TorchTrainer(KerasTrainer):
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator | None,
-        on_epoch: Callable[[Epoch], None],
+        on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
     ) -> tuple[Epoch, ...]:
         """See `Trainer`."""
+        # PyTorch's generator is the whole process's: leave it to others as it was.
         with torch.random.fork_rng():
             return super().train(epochs, order, noise, on_epoch, rates)
 
@@ -72,20 +86,30 @@ class TorchTrainer(KerasTrainer):
         # A Dropout without a seed of its own draws from PyTorch's generator.
         torch.manual_seed(noise.integers(2**31 - 1))
 
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
+    def _steps(
+        self,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> Logs:
         is_training = kind == "train"
         # For layers of PyTorch's own, which go by the module's mode.
         self._network.train(is_training)
         step = self._network.train_step if is_training else self._network.test_step
-        logs: Mapping[str, Any] = {}
+        logs: Logs = {}
         with torch.set_grad_enabled(is_training):
             for start in range(0, len(order), batch_size):
-                logs = step(self._batch(kind, order[start : start + batch_size]))
-                if is_training and not goes_on(logs):
+                part = order[start : start + batch_size]
+                logs = step(self._batch(kind, part))
+                if is_training and not should_continue(logs):
                     break
         self._network.train(False)
         return logs
 
-    def _batch(self, kind: Kind, part: np.ndarray) -> Any:
+    def _batch(
+        self,
+        kind: Kind,
+        part: np.ndarray,
+    ) -> Any:
         places = keras.ops.convert_to_tensor(part, "int64")
         return map_arrays(lambda tensor: tensor[places], self._sources[kind])

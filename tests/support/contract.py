@@ -362,6 +362,43 @@ class TrainerContract:
         assert tuple(told) == trained
         assert all(epoch.seconds > 0 for epoch in trained)
 
+    def test_a_training_stops_after_the_epoch_whose_callback_returns_true(self, make):
+        data = images()
+        trainer = make(dense(), data, validation=data)
+        start = trainer.snapshot()
+        whole = train(trainer, 2)
+        end = trainer.snapshot()
+        trainer.restore(start)
+        told: list[Epoch] = []
+
+        def stop_at_the_second(epoch: Epoch) -> bool:
+            told.append(epoch)
+            return len(told) == 2
+
+        stopped = trainer.train(5, rng(), rng(1), stop_at_the_second)
+        assert tuple(told) == stopped
+        assert [epoch.logs for epoch in stopped] == [epoch.logs for epoch in whole]
+        assert_equal(trainer.snapshot(), end)
+
+    def test_a_training_that_is_stopped_has_its_learning_rate_back(self, make):
+        trainer = make(dense("sgd"), images())
+        trainer.train(3, rng(), rng(1), lambda epoch: True, [1.0, 0.5, 0.1])
+        stopped = trainer.genome.learning_rate
+        trainer.train(2, rng(), rng(1), lambda epoch: len(epoch.logs) == 0, [0.5, 0.1])
+        assert stopped == trainer.genome.learning_rate == 0.01
+
+    def test_an_evaluation_gives_what_the_last_epoch_has_logged(self, make, gallery):
+        model, data = gallery
+        trainer = make(model, data, validation=data)
+        logs = train(trainer, 2)[-1].logs
+        end = trainer.snapshot()
+        expected = {name: value for name, value in logs.items() if name.startswith("val_")}
+        assert trainer.evaluate() == expected != {}
+        assert_equal(trainer.snapshot(), end)
+
+    def test_there_is_nothing_to_evaluate_without_validation_data(self, make):
+        assert make(dense(), images()).evaluate() == {}
+
     @pytest.mark.parametrize("network", [dense, convolutional, custom_step])
     def test_weights_are_those_of_fit_bit_for_bit(self, make, network):
         model, (x, y) = network(), images()
@@ -404,7 +441,7 @@ class TrainerContract:
         ends = []
         for steps in (1, 3, 10**6):
             fixed = property(lambda _, n=steps: n, lambda _, value: None)
-            monkeypatch.setattr("miha.trainer.pace.Pace.steps", fixed, raising=False)
+            monkeypatch.setattr("miha.trainer.programs.Pace.steps", fixed, raising=False)
             trainer = make(*gallery, validation=gallery[1], batch_size=20)
             epochs = train(trainer, 2)
             ends.append((trainer.snapshot(), [epoch.logs for epoch in epochs]))

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from miha.trainer.base import Kind
-from miha.trainer.jax.loops import Logs, State, select
+from miha.trainer.base import Kind, Logs
+from miha.trainer.jax.loops import State, rows, select
 
 
 @dataclass
@@ -20,8 +20,8 @@ class Clones:
 
     Attributes:
         state: Trainable variables, other variables, and the optimizer's.
-        indices: What each has chosen: activations and their like.
-        alive: Which still train: the loss of the others is not finite, or they are padding.
+        indices: What each has chosen: activations and other genes.
+        alive: Which still train: not padding, a finite loss, and not stopped.
         metrics: Values of the metrics.
         logs: What the last steps logged.
     """
@@ -38,8 +38,16 @@ class Clones:
         return len(self.alive)
 
     def begin(self, metrics: Sequence[Any]) -> None:
-        """Let all clones have the same values of the metrics, and no logs yet."""
-        self.metrics, self.logs = [_repeated(value, self.number) for value in metrics], {}
+        """Give all clones the same values of the metrics, and no logs yet."""
+        self.metrics = [_repeated(value, self.number) for value in metrics]
+        self.logs = {}
+
+    def stop(self, place: int) -> None:
+        """Train a clone no further; its values stay as they are."""
+        # A copy: JAX may share the memory of the old array.
+        alive = self.alive.copy()
+        alive[place] = False
+        self.alive = alive
 
     def take(
         self,
@@ -51,37 +59,34 @@ class Clones:
         start: int,
         stop: int,
     ) -> Logs:
-        """Take steps of every clone that still trains, or evaluate all.
+        """Take steps of every clone that still trains, or evaluate all; return their logs.
 
-        Args:
-            kind: Which steps.
-            loop: A program that `fused_loop` made.
-            data: The samples, which all clones share.
-            indices: What each clone has chosen.
-            order: Places of the samples.
-            start: The first batch.
-            stop: The batch after the last.
-
-        Returns:
-            What each clone's last step logged.
+        ``loop`` is a program that `fused_loop` made. The arguments after it are the program's.
         """
-        alive = self.alive if kind == "train" else np.ones_like(self.alive)
-        known = 3 if kind == "train" else 2  # A test step knows no optimizer.
+        is_training = kind == "train"
+        alive = self.alive if is_training else np.ones_like(self.alive)
+        # A test step knows no optimizer.
+        known = 3 if is_training else 2
         state = (*self.state[:known], self.metrics)
-        logs, (*state, self.metrics) = loop(
-            state, jnp.asarray(alive), data, indices, order, start, stop
-        )
-        self.state = (*state, *self.state[known:])
-        self.logs = jax.tree.map(lambda n, o: select(alive, n, o), logs, self.logs or logs)
-        if kind == "train" and "loss" in logs:
-            finite = np.isfinite(np.asarray(self.logs["loss"], "float32"))
-            self.alive = alive & finite.reshape(self.number, -1).all(1)
+        mask = jnp.asarray(alive)
+        logs, state = loop(state, mask, data, indices, order, start, stop)
+        *new, self.metrics = state
+        self.state = (*new, *self.state[known:])
+
+        # A clone that takes no steps keeps what it has logged.
+        before = self.logs or logs
+        self.logs = select(alive, logs, before)
+        if is_training and "loss" in logs:
+            loss = np.asarray(self.logs["loss"], "float32")
+            losses = loss.reshape(self.number, -1)
+            self.alive = alive & np.isfinite(losses).all(1)
         return self.logs
 
     def values_of(self, place: int) -> State:
         """Copy the values of one clone to where they last."""
-        taken: State = jax.tree.map(np.array, _taken(self.state, place))
-        return taken
+        values = _taken(self.state, place)
+        copied: State = jax.tree.map(np.array, values)
+        return copied
 
 
 def stack(states: Sequence[State]) -> State:
@@ -98,12 +103,14 @@ def padded(number: int) -> int:
 def _stack(*arrays: Any) -> Any:
     first = arrays[0]
     is_shared = all(array is first for array in arrays)
-    return _repeated(first, len(arrays)) if is_shared else jnp.stack(arrays)
+    if is_shared:
+        return _repeated(first, len(arrays))
+    return jnp.stack(arrays)
 
 
 def _repeated(value: Any, number: int) -> Any:
-    # Of a buffer of its own, since a program uses it up.
+    # Each needs its own buffer, since a program uses it up.
     return jnp.repeat(value[None], number, 0)
 
 
-_taken = jax.jit(lambda state, place: jax.tree.map(lambda leaf: leaf[place], state))
+_taken = jax.jit(rows)

@@ -2,30 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from miha.trainer.genes.switches import SwitchedNumber
+
 Step = Callable[[Any], Any]
-"""Keras' `train_step` or `test_step`, or what tells from its logs whether another follows."""
+"""Keras' `train_step` or `test_step`, or what decides from its logs whether another follows."""
 
 
-def mapped(function: Callable[[Any], Any], structure: Any) -> Any:
+class GraphNumber(SwitchedNumber):
+    """A number that a graph looks up once in a step, however many weights it is used for."""
+
+    def __init__(self, options: Sequence[float]) -> None:
+        super().__init__(options)
+        self._found: dict[tuple[Any, ...], Any] = {}
+
+    def __tf_tensor__(
+        self,
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> Any:
+        """Return the number as TensorFlow wants it."""
+        tensor = self.look_up(self.options)
+        return tensor if dtype is None else tf.cast(tensor, dtype)
+
+    def look_up(self, values: list[float]) -> Any:
+        """See `SwitchedNumber`."""
+        if tf.executing_eagerly():
+            return self._gather(values)
+        key = (tf.compat.v1.get_default_graph(), *values)
+        if key not in self._found:
+            self._found[key] = self._gather(values)
+        return self._found[key]
+
+    def _gather(self, values: list[float]) -> Any:
+        table = tf.constant(values, tf.float32)
+        return tf.gather(table, self.index.value)
+
+
+def mapped(function: Step, structure: Any) -> Any:
     """Apply a function to every leaf of a structure but None."""
-    return tf.nest.map_structure(lambda a: None if a is None else function(a), structure)
+
+    def apply(leaf: Any) -> Any:
+        return None if leaf is None else function(leaf)
+
+    return tf.nest.map_structure(apply, structure)
 
 
 def leaves(data: Any) -> list[Any]:
     """Return every leaf of a structure but None."""
-    return [leaf for leaf in tf.nest.flatten(data) if leaf is not None]
+    flat = tf.nest.flatten(data)
+    return [leaf for leaf in flat if leaf is not None]
+
+
+def packed(structure: Any, found: Sequence[Any]) -> Any:
+    """Return a structure with other leaves, in the order of `leaves`."""
+    following = iter(found)
+    return mapped(lambda _: next(following), structure)
 
 
 def loop_over(
     step: Step,
     structure: Any,
     spec: list[tf.TensorSpec],
-    goes_on: Step,
+    should_continue: Step,
     run_eagerly: bool,
     jit_compile: bool,
 ) -> Any:
@@ -35,23 +78,34 @@ def loop_over(
         step: `train_step` or `test_step`.
         structure: Something in place of each tensor that the step takes.
         spec: What the tensors in it may look like.
-        goes_on: Whether another step is to follow, from the logs of the last one.
-        run_eagerly: Whether to leave everything uncompiled, as the user's `compile` asked.
-        jit_compile: Whether XLA compiles each step, as the user's `compile` asked.
+        should_continue: Whether another step may follow, from the logs of the last one.
+        run_eagerly: Whether to compile nothing.
+        jit_compile: Whether XLA compiles each step.
 
     Returns:
         ``(tensors, order, batch_size) -> logs`` after the last step; one graph for every batch
         size and number of samples.
     """
 
-    def batch(data: list[Any], order: Any, start: Any, size: Any) -> Any:
-        taken = iter([tf.gather(a, order[start : start + size]) for a in data])
-        return mapped(lambda _: next(taken), structure)
+    def batch(
+        data: list[Any],
+        order: Any,
+        start: Any,
+        size: Any,
+    ) -> Any:
+        places = order[start : start + size]
+        rows = [tf.gather(array, places) for array in data]
+        return packed(structure, rows)
 
-    def eager_loop(data: list[Any], order: Any, size: Any) -> Any:
-        for start in range(0, len(order), int(size)):
+    def eager_loop(
+        data: list[Any],
+        order: Any,
+        size: Any,
+    ) -> Any:
+        starts = range(0, len(order), int(size))
+        for start in starts:
             logs = step(batch(data, order, start, size))
-            if not goes_on(logs):
+            if not should_continue(logs):
                 break
         return logs
 
@@ -59,61 +113,91 @@ def loop_over(
         return eager_loop
     compiled = _compiled(step, jit_compile)
 
-    def graph_loop(data: list[Any], order: Any, size: Any) -> Any:
-        specs = iter(spec)
-        one_step = compiled.get_concrete_function(mapped(lambda _: next(specs), structure))
+    def graph_loop(
+        data: list[Any],
+        order: Any,
+        size: Any,
+    ) -> Any:
+        one_step = compiled.get_concrete_function(packed(structure, spec))
         logs = one_step.structured_outputs
+
+        def is_next(start: Any, logs: Any) -> Any:
+            is_left = start < tf.size(order, tf.int64)
+            return is_left & should_continue(logs)
+
+        def take(start: Any, _: Any) -> Any:
+            logs = one_step(batch(data, order, start, size))
+            return start + size, logs
+
+        start = tf.constant(0, tf.int64)
+        no_logs = tf.nest.map_structure(_zeros, logs)
+        shapes = tf.nest.map_structure(lambda tensor: tensor.shape, logs)
         _, logs = tf.while_loop(
-            lambda start, logs: (start < tf.size(order, tf.int64)) & goes_on(logs),
-            lambda start, _: (start + size, one_step(batch(data, order, start, size))),
-            (tf.constant(0, tf.int64), tf.nest.map_structure(_zeros, logs)),
-            shape_invariants=(tf.TensorShape(()), tf.nest.map_structure(lambda s: s.shape, logs)),
+            is_next,
+            take,
+            (start, no_logs),
+            shape_invariants=(start.shape, shapes),
         )
         return logs
 
-    scalar, vector = (tf.TensorSpec(shape, tf.int64) for shape in ((), (None,)))
-    return tf.function(graph_loop, input_signature=(spec, vector, scalar), autograph=False)
+    vector = tf.TensorSpec((None,), tf.int64)
+    scalar = tf.TensorSpec((), tf.int64)
+    signature = (spec, vector, scalar)
+    return tf.function(graph_loop, input_signature=signature, autograph=False)
 
 
-def xla_loop_over(step: Step, data: Any, goes_on: Step, batch_size: int) -> Any:
+def xla_loop_over(
+    step: Step,
+    data: Any,
+    should_continue: Step,
+    batch_size: int,
+) -> Any:
     """Return a function that XLA compiles: steps on full batches of an order of samples.
-
-    Args:
-        step: `train_step`.
-        data: Tensors on the device.
-        goes_on: Whether another step is to follow, from the logs of the last one.
-        batch_size: Samples a step: XLA compiles for fixed shapes.
 
     Returns:
         ``(order, start, stop) -> logs`` after the last step.
     """
-    compiled = _compiled(step, jit_compile=False)  # The loop is compiled, and the step with it.
-    spec = mapped(lambda a: tf.TensorSpec((batch_size, *a.shape[1:]), a.dtype), data)
+    # The loop is compiled, and the step with it.
+    compiled = _compiled(step, jit_compile=False)
+    spec = mapped(lambda array: spec_of(array, batch_size), data)
 
-    def loop(order: Any, start: Any, stop: Any) -> Any:
+    def loop(
+        order: Any,
+        start: Any,
+        stop: Any,
+    ) -> Any:
         one_step = compiled.get_concrete_function(spec)
 
-        def take(place: Any, _: Any) -> Any:
-            part = tf.slice(order, [place * batch_size], [batch_size])
-            return place + 1, one_step(mapped(lambda a: tf.gather(a, part), data))
+        def is_next(place: Any, logs: Any) -> Any:
+            return (place < stop) & should_continue(logs)
 
-        return tf.while_loop(
-            lambda place, logs: (place < stop) & goes_on(logs),
-            take,
-            (start, tf.nest.map_structure(_zeros, one_step.structured_outputs)),
-        )[1]
+        def take(place: Any, _: Any) -> Any:
+            start = place * batch_size
+            part = tf.slice(order, [start], [batch_size])
+            batch = mapped(lambda array: tf.gather(array, part), data)
+            return place + 1, one_step(batch)
+
+        no_logs = tf.nest.map_structure(_zeros, one_step.structured_outputs)
+        _, logs = tf.while_loop(is_next, take, (start, no_logs))
+        return logs
 
     return tf.function(loop, jit_compile=True, autograph=False)
 
 
+def spec_of(array: Any, samples: int | None) -> tf.TensorSpec:
+    """Return what an array of so many samples looks like; None: of any number."""
+    shape = (samples, *array.shape[1:])
+    return tf.TensorSpec(shape, array.dtype)
+
+
 def _compiled(step: Step, jit_compile: bool) -> Any:
-    # Not converted by AutoGraph: `fit` does not either.
-    return tf.function(
-        lambda batch: tf.nest.map_structure(tf.convert_to_tensor, step(batch)),
-        autograph=False,
-        jit_compile=jit_compile or None,
-    )
+    def tensors(batch: Any) -> Any:
+        return tf.nest.map_structure(tf.convert_to_tensor, step(batch))
+
+    # `fit` does not convert it by AutoGraph either.
+    return tf.function(tensors, autograph=False, jit_compile=jit_compile or None)
 
 
 def _zeros(spec: tf.TensorSpec) -> Any:
-    return tf.zeros([length or 0 for length in spec.shape], spec.dtype)
+    shape = [length or 0 for length in spec.shape]
+    return tf.zeros(shape, spec.dtype)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -14,57 +13,67 @@ import numpy as np
 import tensorflow as tf
 
 from miha.records import Epoch
-from miha.trainer.base import KerasTrainer, Kind, goes_on
+from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
 from miha.trainer.genes.optimizers import name_of
 from miha.trainer.network.admission import held
-from miha.trainer.pace import Pace
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Way
-from miha.trainer.tensorflow.lookup import GraphNumber
-from miha.trainer.tensorflow.loops import Step, leaves, loop_over, mapped, xla_loop_over
+from miha.trainer.tensorflow import loops
 from miha.trainer.transitions.blended import Blend
 from miha.utils.warn import warn
 
 MEASURED = 64
 """Steps that are taken to measure which way is the faster one."""
 
-CONVOLUTIONS = tuple(
-    getattr(keras.layers, name)
-    for name in dir(keras.layers)
-    if "Conv" in name and isinstance(getattr(keras.layers, name), type)
+CONVOLUTIONS: tuple[Any, ...] = tuple(
+    kind
+    for name, kind in vars(keras.layers).items()
+    # A function could not be asked for by `isinstance`.
+    if "Conv" in name and isinstance(kind, type)
 )
+
+# A training that has diverged stops at once; an evaluation is one of all samples, as in Keras.
+SHOULD_CONTINUE: dict[Kind, loops.Step] = {
+    "train": should_continue,
+    "test": lambda logs: True,
+}
 
 
 class TensorFlowTrainer(KerasTrainer):
     """Trains one live Keras network on TensorFlow.
 
     The epoch is a graph loop over Keras' own `train_step`, so whatever `fit` honours is
-    honoured, and its weights are those of `fit`, bit for bit. Activations and their like are
-    chosen at run time; each optimizer class has a trace of its own, made when it is first needed.
+    honoured, and its weights are those of `fit`, bit for bit. Activations and other genes are
+    chosen at run time; each optimizer class has its trace, made when it is first needed.
     Long trainings can be compiled by XLA instead, which rounds otherwise: a program for each
     genome. Where the user's `compile` asked for XLA, it compiles each step, as in `fit`.
     """
 
-    number = GraphNumber
+    number = loops.GraphNumber
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._loops = Programs(lambda loop: getattr(loop, "experimental_get_tracing_count", int)())
-        self._xla = Programs(lambda loop: loop.experimental_get_tracing_count())
+        self._loops = Programs(_traces_of)
+        self._xla = Programs(_traces_of)
         self._xla_from: float = math.inf
         self._is_xla = False
         self._specs: dict[Kind, Any] = {}
-        self._paces: dict[Kind, Pace] = defaultdict(Pace)
         self._is_jit = self._obeys_jit()
-        if self._is_jit:  # Each genome has a program, and each blend would need two.
+        if self._is_jit:
+            # Each genome has a program, and each blend would need two.
             self._blend = Blend({})
 
     @property
     def device(self) -> str:
         """See `Trainer`."""
-        gpus = tf.config.list_physical_devices("GPU")
-        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-        names = [detail.get("device_name", "GPU") for detail in details]
+        names: list[str] = []
+        for gpu in tf.config.list_physical_devices("GPU"):
+            details = tf.config.experimental.get_device_details(gpu)
+            names.append(details.get("device_name", "GPU"))
         return f"TensorFlow {tf.__version__} on " + (", ".join(names) or "CPU")
 
     @property
@@ -97,7 +106,7 @@ class TensorFlowTrainer(KerasTrainer):
         return self._slow()
 
     def _slow(self) -> str | None:
-        """Tell what XLA takes too long to compile."""
+        """Return what XLA takes too long to compile; None where there is no such thing."""
         layers = self._network._flatten_layers()
         slow = [layer.name for layer in layers if isinstance(layer, CONVOLUTIONS)]
         if not slow or tf.config.list_physical_devices("GPU"):
@@ -105,99 +114,132 @@ class TensorFlowTrainer(KerasTrainer):
         return f"it takes minutes to compile a convolution ({slow[0]!r}) for the CPU"
 
     def _obeys_jit(self) -> bool:
-        """Tell whether XLA compiles each step, as the user's `compile` asked; else say why not.
-
-        On a GPU nobody need have asked: it is Keras' own choice there, made for one network.
-        """
-        network, has_gpu = self._network, tf.config.list_physical_devices("GPU")
+        """Return whether XLA compiles each step, as the user's `compile` asked."""
+        network = self._network
+        # On a GPU nobody need have asked: it is Keras' own choice there, made for one network.
+        has_gpu = bool(tf.config.list_physical_devices("GPU"))
         if has_gpu or network.run_eagerly or not network.jit_compile:
             return False
+
         slow = self._slow()
-        if slow:
-            warn(
-                f"`jit_compile=True` of {network.name!r} is not followed: {slow}, and each genome "
-                "needs a program of its own. The weights are those of `fit` without it."
-            )
-        return not slow
+        if slow is None:
+            return True
+        warn(
+            f"`jit_compile=True` of {network.name!r} is not followed: {slow}, and each genome "
+            "needs a program of its own. The weights are those of `fit` without it."
+        )
+        return False
+
+    @classmethod
+    def foreign_state(cls, network: keras.Model) -> list[str]:
+        """See `KerasTrainer`; Keras neither knows nor archives TensorFlow's own variables."""
+        found: list[str] = []
+        for layer in network._flatten_layers():
+            for name, item in held(layer):
+                if _is_foreign(item):
+                    found.append(f"{layer.name}.{name} of TensorFlow")
+        return found
 
     def compile_from(self, epochs: int) -> None:
         """See `XlaTrainer`."""
         obstacle = self.obstacle("xla")
         if obstacle is None:
             self._xla_from = epochs
-        else:  # The run was begun where there was none: its data was held, say.
+        else:
+            # The run began where there was none: its data was in memory, say.
             warn(f"XLA is not used as before: {obstacle}.")
 
     def measure_xla(self) -> dict[str, float]:
         """See `XlaTrainer`."""
-        size = self._batch_size
-        order = np.arange(min(self._samples // size, MEASURED) * size)
-        epochs = self._samples / len(order)
-        first, seconds = {}, {}
-        for way, self._is_xla in (("graph", False), ("xla", True)):
-            first[way], *rest = (self._seconds(order) for _ in range(4))
-            seconds[way] = min(rest)
+        batches = min(self._samples // self._batch_size, MEASURED)
+        order = np.arange(batches * self._batch_size)
         self._is_xla = False
+        _, graph = self._measure(order)
+        self._is_xla = True
+        first, xla = self._measure(order)
+        self._is_xla = False
+
+        parts_an_epoch = self._samples / len(order)
         return {
-            "graph epoch": seconds["graph"] * epochs,
-            "xla epoch": seconds["xla"] * epochs,
-            "xla compilation": max(first["xla"] - seconds["xla"], 0.0),
+            "graph epoch": graph * parts_an_epoch,
+            "xla epoch": xla * parts_an_epoch,
+            "xla compilation": max(first - xla, 0.0),
         }
+
+    def _measure(self, order: np.ndarray) -> tuple[float, float]:
+        """Return the seconds of steps the first time, with their compilation, and later."""
+        seconds: list[float] = []
+        for _ in range(4):
+            start = time.perf_counter()
+            self._steps("train", order, self._batch_size)
+            seconds.append(time.perf_counter() - start)
+        return seconds[0], min(seconds[1:])
 
     def train(
         self,
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator | None,
-        on_epoch: Callable[[Epoch], None],
+        on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
     ) -> tuple[Epoch, ...]:
         """See `Trainer`."""
         self._is_xla = epochs >= self._xla_from
         return super().train(epochs, order, noise, on_epoch, rates)
 
-    def _seconds(self, order: np.ndarray) -> float:
-        begun = time.perf_counter()
-        self._steps("train", order, self._batch_size)
-        return time.perf_counter() - begun
+    def _steps(
+        self,
+        kind: Kind,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> Logs:
+        loop = self._loop(kind)
+        data = loops.leaves(self._sources[kind])
+        size = tf.constant(batch_size, tf.int64)
+        pace = self._loops.pace(kind)
 
-    @classmethod
-    def foreign_state(cls, network: keras.Model) -> list[str]:
-        """See `KerasTrainer`; Keras neither knows nor archives TensorFlow's own variables."""
-        layers = network._flatten_layers()
-        named = ((layer.name, *found) for layer in layers for found in held(layer))
-        return [f"{layer}.{name} of TensorFlow" for layer, name, v in named if _is_foreign(v)]
-
-    def _steps(self, kind: Kind, order: np.ndarray, batch_size: int) -> Mapping[str, Any]:
-        loop, size, pace = self._loop(kind), tf.constant(batch_size, tf.int64), self._paces[kind]
-        data = leaves(self._sources[kind])
-        done, logs = 0, dict[str, Any]()
+        done = 0
+        logs: Logs = {}
         if kind == "train" and self._is_xla and not self._blend.is_on:
             done, logs = self._xla_steps(order, batch_size)
-        while done < len(order) and _GOES_ON[kind](logs):
+
+        while done < len(order) and SHOULD_CONTINUE[kind](logs):
             part = order[done : done + pace.steps * batch_size]
-            with pace.measured(len(part) / batch_size):
-                logs = loop(data, tf.constant(part, tf.int64), size)
+            with pace.measure(len(part) / batch_size):
+                places = tf.constant(part, tf.int64)
+                logs = loop(data, places, size)
             done += len(part)
         return logs
 
-    def _xla_steps(self, order: np.ndarray, batch_size: int) -> tuple[int, dict[str, Any]]:
+    def _xla_steps(
+        self,
+        order: np.ndarray,
+        batch_size: int,
+    ) -> tuple[int, Logs]:
         """Take the steps whose batches are full; return how many samples that were."""
-        places, full = tf.constant(order, tf.int64), len(order) // batch_size
-        key = (name_of(self._network.optimizer), batch_size, self._chosen, len(order))
+        optimizer = name_of(self._network.optimizer)
+        key = (optimizer, batch_size, self._chosen, len(order))
         loop = self._xla.get(key, lambda: self._xla_loop(batch_size))
-        pace, done, logs = self._xla.pace(key), 0, dict[str, Any]()
-        with self._fixed():  # For the first call, which traces.
-            while done < full and _GOES_ON["train"](logs):
+        pace = self._xla.pace(key)
+        places = tf.constant(order, tf.int64)
+        full = len(order) // batch_size
+
+        done = 0
+        logs: Logs = {}
+        # The first call traces the program.
+        with self._fixed():
+            while done < full and SHOULD_CONTINUE["train"](logs):
                 steps = min(pace.steps, full - done)
-                with pace.measured(steps):
-                    logs = loop(places, tf.constant(done), tf.constant(done + steps))
+                with pace.measure(steps):
+                    stop = tf.constant(done + steps)
+                    logs = loop(places, tf.constant(done), stop)
                 done += steps
         return done * batch_size, logs
 
     def _xla_loop(self, batch_size: int) -> Any:
-        step, data = self._network.train_step, self._sources["train"]
-        return xla_loop_over(step, data, _GOES_ON["train"], batch_size)
+        step = self._network.train_step
+        data = self._sources["train"]
+        return loops.xla_loop_over(step, data, SHOULD_CONTINUE["train"], batch_size)
 
     @property
     def _chosen(self) -> tuple[str, ...]:
@@ -205,7 +247,7 @@ class TensorFlowTrainer(KerasTrainer):
 
     @contextlib.contextmanager
     def _fixed(self) -> Iterator[None]:
-        """Have activations be the chosen ones only: XLA takes long to compile a choice."""
+        """Compile the chosen activations only: XLA takes long to compile a choice."""
         switches = list(self._switches.values())
         for switch in switches:
             function = switch.functions[switch.options.index(switch.chosen)]
@@ -218,45 +260,56 @@ class TensorFlowTrainer(KerasTrainer):
 
     def _loop(self, kind: Kind) -> Any:
         """Return the steps of an epoch; `train_step` binds the optimizer when it is traced."""
-        spec, optimizer = self._spec(kind), name_of(self._network.optimizer)
+        spec = self._spec(kind)
+        optimizer = name_of(self._network.optimizer) if kind == "train" else None
         # XLA takes long to compile a choice: there, each genome has a program.
         fixed = self._chosen if self._is_jit else ()
-        key = (kind, optimizer if kind == "train" else None, fixed, self._blend.is_on)
-        loop = self._loops.get(key, lambda: self._made_loop(kind, spec))
+        key = (kind, optimizer, fixed, self._blend.is_on)
+        loop = self._loops.get(key, lambda: self._make_loop(kind, spec))
         if self._network.run_eagerly:
             return loop
+
         # Called as a whole, TensorFlow would warn of many functions of one name being traced.
         with self._fixed() if self._is_jit else contextlib.nullcontext():
             return loop.get_concrete_function()
 
-    def _made_loop(self, kind: Kind, spec: list[tf.TensorSpec]) -> Any:
+    def _make_loop(
+        self,
+        kind: Kind,
+        spec: list[Any],
+    ) -> Any:
         network = self._network
-        return loop_over(
-            network.train_step if kind == "train" else network.test_step,
-            self._structure(kind),
-            spec,
-            _GOES_ON[kind],
-            network.run_eagerly,
-            self._is_jit,
+        return loops.loop_over(
+            step=network.train_step if kind == "train" else network.test_step,
+            structure=loops.mapped(lambda _: True, self._sources[kind]),
+            spec=spec,
+            should_continue=SHOULD_CONTINUE[kind],
+            run_eagerly=network.run_eagerly,
+            jit_compile=self._is_jit,
         )
-
-    def _structure(self, kind: Kind) -> Any:
-        return mapped(lambda _: True, self._sources[kind])
 
     def _spec(self, kind: Kind) -> list[tf.TensorSpec]:
         """Return what the data of that kind may look like; the longer a stream, the wider."""
-        found = [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in leaves(self._sources[kind])]
+        arrays = loops.leaves(self._sources[kind])
+        found = [loops.spec_of(array, None) for array in arrays]
         known = self._specs.get(kind, found)
-        wider = [a.most_specific_common_supertype([b]) for a, b in zip(known, found, strict=True)]
-        if wider != known:  # Batches of another shape: traced anew, for any shape.
+        pairs = zip(known, found, strict=True)
+        wider = [old.most_specific_common_supertype([new]) for old, new in pairs]
+
+        # Batches of another shape: traced once more, for any shape.
+        if wider != known:
             self._loops.forget(lambda key: key[0] == kind)
         self._specs[kind] = wider
         return wider
 
 
+def _traces_of(loop: Any) -> int:
+    # A loop that is not compiled is a plain function.
+    count = getattr(loop, "experimental_get_tracing_count", None)
+    return 0 if count is None else int(count())
+
+
 def _is_foreign(item: Any) -> bool:
-    return isinstance(item, tf.Variable) or (isinstance(item, tf.Module) and bool(item.variables))
-
-
-# A training that has diverged stops at once; an evaluation is one of all samples, as in Keras.
-_GOES_ON: dict[Kind, Step] = {"train": goes_on, "test": lambda logs: True}
+    if isinstance(item, tf.Module):
+        return bool(item.variables)
+    return isinstance(item, tf.Variable)

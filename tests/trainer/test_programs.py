@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from miha.trainer.pace import Pace
+from miha.trainer.programs import Pace
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def clock(monkeypatch):
 def test_the_steps_at_once_come_to_take_about_a_second(clock, seconds_a_step):
     pace = Pace()
     for _ in range(40):
-        with pace.measured(pace.steps):
+        with pace.measure(pace.steps):
             clock[0] += pace.steps * seconds_a_step
     taken = pace.steps * seconds_a_step
     assert 0.5 <= taken <= 1.0 or pace.steps == 1
@@ -29,6 +29,6 @@ def test_the_steps_at_once_come_to_take_about_a_second(clock, seconds_a_step):
 def test_short_calls_do_not_tell_how_long_more_steps_take(clock):
     pace = Pace()
     for _ in range(1000):
-        with pace.measured(10):
+        with pace.measure(10):
             clock[0] += 0.01
     assert pace.steps == 64
