@@ -36,8 +36,8 @@ FIGURES: Mapping[str, tuple[Callable[[Result], go.Figure], str]] = {
         "Below, by how much each winner was fitter than the unchanged clone.",
     ),
     "schedule": (figures.plot_schedule, "What the network's hyperparameters were, by epoch."),
-    "paid": (
-        figures.plot_what_paid,
+    "gains": (
+        figures.plot_gains,
         "A point is a mutation; diamonds are medians with their 95 % intervals. Above by kind of "
         "mutation, below by what it brought.",
     ),

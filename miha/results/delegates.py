@@ -38,11 +38,11 @@ class Showing:
 
         return plot_schedule(self._result)
 
-    def plot_what_paid(self) -> go.Figure:
-        """Plot what the mutations gained; see `miha.visualization.plot_what_paid`."""
-        from miha.visualization import plot_what_paid
+    def plot_gains(self) -> go.Figure:
+        """Plot what the mutations gained; see `miha.visualization.plot_gains`."""
+        from miha.visualization import plot_gains
 
-        return plot_what_paid(self._result)
+        return plot_gains(self._result)
 
     def plot_parallel_coordinate(self, genes: Sequence[str] | None = None) -> go.Figure:
         """Plot every clone as a line; see `miha.visualization.plot_parallel_coordinate`."""
