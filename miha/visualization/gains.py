@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,26 @@ import numpy as np
 from miha.results.story import Story
 from miha.results.trials import Trial, is_number
 from miha.visualization.scales import GainScale
-from miha.visualization.theme import GREY, MAIN, describe, figure, look, points, safe, title
+from miha.visualization.theme import (
+    GREY,
+    MAIN,
+    Axis,
+    Trace,
+    colour,
+    describe,
+    figure,
+    points,
+    safe,
+    symbol,
+    title,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from miha.results.result import Result
+
+Genes = Mapping[str, Any]
 
 MOST_VALUES = 25
 """New values that are shown, those tried most often."""
@@ -47,20 +60,26 @@ def plot_gains(result: Result) -> go.Figure:
     kinds = group_by_kind(story)
     values = group_by_value(story)
     scale = GainScale.of(clone.gain for clone in story.clones)
-    upper = [trace | {"yaxis": "y"} for trace in _panel(story, kinds, scale)]
-    lower = [trace | {"yaxis": "y2"} for trace in _panel(story, values, scale)]
+    upper = _panel(story, kinds, scale)
+    lower = _panel(story, values, scale)
+    for trace in lower:
+        trace["yaxis"] = "y2"
 
     # Each panel is as high as it has rows.
     rows = len(kinds) + len(values)
     share = (len(kinds) + 1) / (rows + 3)
+    kind_axis = _group_axis(kinds)
+    kind_axis["domain"] = [1 - share + 0.02, 1]
+    value_axis = _group_axis(values)
+    value_axis["domain"] = [0, 1 - share - 0.04]
     return figure(
-        [*upper, *lower],
+        upper + lower,
         title=title("Gain in fitness over the unchanged clone"),
         height=200 + 34 * rows,
         showlegend=False,
         xaxis=_gain_axis(scale),
-        yaxis={**_group_axis(kinds), "domain": [1 - share + 0.02, 1]},
-        yaxis2={**_group_axis(values), "domain": [0, 1 - share - 0.04]},
+        yaxis=kind_axis,
+        yaxis2=value_axis,
     )
 
 
@@ -76,7 +95,7 @@ class Group:
 
     label: str
     kind: str
-    clones: Sequence[Trial]
+    clones: list[Trial]
 
     @property
     def gains(self) -> list[float]:
@@ -90,8 +109,9 @@ class Group:
             return -math.inf
         return float(np.median(self.gains))
 
+    @property
     def interval(self) -> tuple[float, float] | None:
-        """Return a 95 % interval of the median gain; None of fewer than three.
+        """A 95 % interval of the median gain; None of fewer than three.
 
         Source: the percentile bootstrap of B. Efron, "Bootstrap Methods: Another Look at the
         Jackknife" (1979).
@@ -105,8 +125,9 @@ class Group:
         low, high = np.quantile(medians, [0.025, 0.975])
         return float(low), float(high)
 
-    def describe(self) -> str:
-        """Return label and counts."""
+    @property
+    def text(self) -> str:
+        """The label and the counts."""
         better = sum(gain > 0 for gain in self.gains)
         won = sum(clone.selected for clone in self.clones)
         return f"{safe(self.label, 40)} ({len(self.clones)} tried, {better} better, {won} won)"
@@ -114,43 +135,48 @@ class Group:
 
 def group_by_kind(story: Story) -> list[Group]:
     """Group the mutated clones by the kind of mutation."""
-    clones_of: dict[str, list[Trial]] = defaultdict(list)
+    groups: dict[str, Group] = {}
     for clone in story.mutations:
-        clones_of[clone.gene].append(clone)
-    groups = [Group(kind, kind, clones) for kind, clones in clones_of.items()]
-    return sorted(groups, key=lambda group: group.median)
+        kind = clone.gene
+        group = groups.setdefault(kind, Group(kind, kind, []))
+        group.clones.append(clone)
+    return sorted(groups.values(), key=lambda group: group.median)
 
 
 def group_by_value(story: Story) -> list[Group]:
     """Group the mutated clones by a new word, or by a number that became larger or smaller."""
-    start = story.trials[0].genes if story.trials else {}
-    clones_of: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+    groups: dict[tuple[str, str], Group] = {}
     for clone in story.mutations:
-        parent = story.parent(clone)
-        before = start if parent is None else parent.genes
+        kind = clone.gene
+        parent = story.parent(clone) or story.trials[0]
+        labels = _new_values(kind, parent.genes, clone.genes)
         # A mutation may bring the same value twice, to two layers.
-        for label in dict.fromkeys(_new_values(clone.gene, before, clone.genes)):
-            clones_of[clone.gene, label].append(clone)
+        for label in dict.fromkeys(labels):
+            group = groups.setdefault((kind, label), Group(label, kind, []))
+            group.clones.append(clone)
 
-    ranked = sorted(clones_of.items(), key=lambda item: -len(item[1]))
-    groups = [Group(label, kind, clones) for (kind, label), clones in ranked[:MOST_VALUES]]
-    return sorted(groups, key=lambda group: group.median)
+    by_size = sorted(groups.values(), key=lambda group: -len(group.clones))
+    return sorted(by_size[:MOST_VALUES], key=lambda group: group.median)
 
 
-def _new_values(kind: str, before: Mapping[str, Any], genes: Mapping[str, Any]) -> Iterator[str]:
+def _new_values(kind: str, before: Genes, genes: Genes) -> Iterator[str]:
     """Yield a label for each value that a mutation brought."""
-    new = {name: value for name, value in genes.items() if value != before.get(name)}
-    words = {name: value for name, value in new.items() if not is_number(value)}
-    for name, value in words.items():
-        family = name.split(".")[0]
-        yield f"{_label(kind, family)} → {value}"
+    new = {name for name, value in genes.items() if value != before.get(name)}
+    words = {name for name in new if not is_number(genes[name])}
     # An exchanged optimizer brings its own learning rate, which is not what was tried.
-    if words:
-        return
-    for name, value in new.items():
+    shown = words or new
+    for name in genes:
+        if name not in shown:
+            continue
+        value = genes[name]
         old = before.get(name)
-        is_larger = not is_number(old) or value > old
-        yield f"{_label(kind, name)} {'larger' if is_larger else 'smaller'}"
+        family = name.split(".")[0]
+        if name in words:
+            yield f"{_label(kind, family)} → {value}"
+        elif not is_number(old) or value > old:
+            yield f"{_label(kind, name)} larger"
+        else:
+            yield f"{_label(kind, name)} smaller"
 
 
 def _label(kind: str, name: str) -> str:
@@ -162,15 +188,20 @@ def _label(kind: str, name: str) -> str:
     return kind if family == f"{kind}s" else f"{kind}: {name}"
 
 
-def _panel(story: Story, groups: Sequence[Group], scale: GainScale) -> list[dict[str, Any]]:
-    rows = [_clones(story, group, row, scale) for row, group in enumerate(groups)]
-    return [*rows, _medians(groups, scale)]
+def _panel(story: Story, groups: list[Group], scale: GainScale) -> list[Trace]:
+    traces = []
+    for row, group in enumerate(groups):
+        trace = _clones(story, group, scale)
+        # They are scattered a little so that none hides another.
+        rng = np.random.default_rng(row)
+        shifts = rng.uniform(-0.22, 0.22, len(group.clones))
+        trace["y"] = [row + float(shift) for shift in shifts]
+        traces.append(trace)
+    return [*traces, _medians(groups, scale)]
 
 
-def _clones(story: Story, group: Group, row: int, scale: GainScale) -> dict[str, Any]:
-    """Return the clones of a group, scattered a little so that none hides another."""
-    colour, symbol = look(story.gene_kinds, group.kind)
-    is_small = len(group.clones) < 60
+def _clones(story: Story, group: Group, scale: GainScale) -> Trace:
+    """Return the clones of a group, without their rows."""
     left_edge = scale.bounds[0]
     x: list[float] = []
     symbols: list[str] = []
@@ -180,23 +211,22 @@ def _clones(story: Story, group: Group, row: int, scale: GainScale) -> dict[str,
             symbols.append("triangle-left-open")
         else:
             x.append(scale.place(clone.gain))
-            symbols.append(symbol)
-    shifts = np.random.default_rng(row).uniform(-0.22, 0.22, len(x))
-    return points(
-        x,
-        [row + float(shift) for shift in shifts],
-        [describe(story, clone) for clone in group.clones],
-        cliponaxis=False,
-        marker={
-            "color": colour,
-            "size": 7 if is_small else 5,
-            "opacity": 0.6 if is_small else 0.35,
-            "symbol": symbols,
-        },
-    )
+            symbols.append(symbol(story, group.kind))
+
+    text = [describe(story, clone) for clone in group.clones]
+    trace = points(x, [], text)
+    trace["cliponaxis"] = False
+    is_small = len(x) < 60
+    trace["marker"] = {
+        "color": colour(story, group.kind),
+        "size": 7 if is_small else 5,
+        "opacity": 0.6 if is_small else 0.35,
+        "symbol": symbols,
+    }
+    return trace
 
 
-def _medians(groups: Sequence[Group], scale: GainScale) -> dict[str, Any]:
+def _medians(groups: list[Group], scale: GainScale) -> Trace:
     """Return the median of each group, with its interval."""
     x: list[float] = []
     rows: list[int] = []
@@ -206,46 +236,44 @@ def _medians(groups: Sequence[Group], scale: GainScale) -> dict[str, Any]:
     for row, group in enumerate(groups):
         if not group.gains:
             continue
-        place = scale.place(group.median)
-        low, high = group.interval() or (group.median, group.median)
+        median = group.median
+        place = scale.place(median)
+        low, high = group.interval or (median, median)
         x.append(place)
         rows.append(row)
         text.append(_median_text(group))
         above.append(scale.place(high) - place)
         below.append(place - scale.place(low))
-    return points(
-        x,
-        rows,
-        text,
-        cliponaxis=False,
-        marker={
-            "symbol": "diamond",
-            "size": 11,
-            "color": MAIN,
-            "line": {"color": "#ffffff", "width": 1},
-        },
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": above,
-            "arrayminus": below,
-            "color": MAIN,
-            "thickness": 2.5,
-            "width": 5,
-        },
-    )
+
+    trace = points(x, rows, text)
+    trace["cliponaxis"] = False
+    trace["marker"] = {
+        "symbol": "diamond",
+        "size": 11,
+        "color": MAIN,
+        "line": {"color": "#ffffff", "width": 1},
+    }
+    trace["error_x"] = {
+        "type": "data",
+        "symmetric": False,
+        "array": above,
+        "arrayminus": below,
+        "color": MAIN,
+        "thickness": 2.5,
+        "width": 5,
+    }
+    return trace
 
 
 def _median_text(group: Group) -> str:
-    text = f"<b>{group.describe()}</b><br>median gain {group.median:+.4g}"
-    interval = group.interval()
-    if interval is None:
+    text = f"<b>{group.text}</b><br>median gain {group.median:+.4g}"
+    if group.interval is None:
         return text
-    low, high = interval
+    low, high = group.interval
     return f"{text}<br>95 %: {low:+.4g} to {high:+.4g}"
 
 
-def _gain_axis(scale: GainScale) -> dict[str, Any]:
+def _gain_axis(scale: GainScale) -> Axis:
     places, texts = scale.ticks()
     return {
         "title": {"text": "gain in fitness (open triangles at the left edge: failed)"},
@@ -260,10 +288,10 @@ def _gain_axis(scale: GainScale) -> dict[str, Any]:
     }
 
 
-def _group_axis(groups: Sequence[Group]) -> dict[str, Any]:
+def _group_axis(groups: list[Group]) -> Axis:
     return {
         "tickvals": list(range(len(groups))),
-        "ticktext": [group.describe() for group in groups],
+        "ticktext": [group.text for group in groups],
         "range": [-0.7, max(len(groups) - 0.3, 0.7)],
         "ticks": "",
         "showgrid": False,

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from miha.results.story import Story
-from miha.results.trials import NO_GENE, Trial
+from miha.results.trials import Trial
 from miha.visualization.theme import (
     FAINT,
     MAIN,
     OUTLINE,
+    Axis,
+    Trace,
     bounds,
+    clones_of_kinds,
+    colour,
     describe,
     figure,
     finite,
+    label,
     log_axis,
-    look,
     number,
     points,
     safe,
+    symbol,
     title,
 )
 
@@ -57,17 +61,19 @@ def plot_learning_history(result: Result) -> go.Figure:
     """
     story = Story.of(result)
     names = _panel_names(story)
-    data: list[dict[str, Any]] = []
-    axes: dict[str, Any] = {}
+    data: list[Trace] = []
+    axes: dict[str, Axis] = {}
     for row, name in enumerate(names, start=1):
-        has_points = row == 1 or len(story.clones) <= MANY
-        for trace in _panel(story, name, has_points):
-            trace |= {"xaxis": "x", "yaxis": f"y{row}" if row > 1 else "y"}
-            # One legend is enough for all panels.
-            if row > 1:
+        # One legend is enough for all panels.
+        is_first = row == 1
+        suffix = "" if is_first else str(row)
+        for trace in _panel(story, name, is_first or len(story.clones) <= MANY):
+            trace["xaxis"] = "x"
+            trace["yaxis"] = f"y{suffix}"
+            if not is_first:
                 trace["showlegend"] = False
             data.append(trace)
-        axes[f"yaxis{row}" if row > 1 else "yaxis"] = _y_axis(story, name, row, len(names))
+        axes[f"yaxis{suffix}"] = _y_axis(story, name, row, len(names))
     return figure(
         data,
         title=title("Learning history"),
@@ -94,13 +100,16 @@ def _panel_names(story: Story) -> list[str]:
     return names
 
 
-def _panel(story: Story, name: str, has_points: bool) -> list[dict[str, Any]]:
-    traces: list[dict[str, Any]] = []
-    for kind in (NO_GENE, *story.gene_kinds):
-        clones = [clone for clone in story.clones if clone.gene == kind and clone.logs]
-        losers = [clone for clone in clones if not clone.selected]
-        if losers:
-            traces += _branches(story, name, kind, losers, has_points)
+def _panel(story: Story, name: str, has_points: bool) -> list[Trace]:
+    traces: list[Trace] = []
+    for kind, clones in clones_of_kinds(story).items():
+        branches = [clone for clone in clones if clone.logs and not clone.selected]
+        if not branches:
+            continue
+        traces.append(_legend_entry(story, kind))
+        traces.append(_curves(story, name, branches))
+        if has_points:
+            traces.append(_ends(story, name, branches))
     traces.append(_main_line(story, name))
 
     selected = [clone for clone in story.mutations if clone.selected and clone.logs]
@@ -111,12 +120,14 @@ def _panel(story: Story, name: str, has_points: bool) -> list[dict[str, Any]]:
     return traces
 
 
-def _main_line(story: Story, name: str) -> dict[str, Any]:
+def _main_line(story: Story, name: str) -> Trace:
     x: list[int | None] = []
     y: list[float | None] = []
     text: list[str] = []
     for trial in story.main_line:
-        about = describe(story, trial) if trial.is_clone else f"<b>{safe(trial.name)}</b>"
+        about = f"<b>{safe(trial.name)}</b>"
+        if trial.is_clone:
+            about = describe(story, trial)
         base = story.returns.get(trial.start)
         # After a gap, the line continues from the older network that the run went back to.
         if base is not None and x and x[-1] == trial.start:
@@ -139,115 +150,150 @@ def _main_line(story: Story, name: str) -> dict[str, Any]:
     }
 
 
-def _branches(
-    story: Story, name: str, kind: str, clones: Sequence[Trial], has_points: bool
-) -> list[dict[str, Any]]:
-    """Return the curves of one kind of mutation, an entry for the legend, and the curves' ends."""
-    colour, symbol = look(story.gene_kinds, kind)
-    opacity = max(0.25, min(0.5, 25 / len(story.clones)))
-    label = "unchanged" if kind == NO_GENE else kind
-    common = {"type": "scatter", "legendgroup": kind, "name": safe(label)}
-
-    # The curves are too faint for a legend: a point that is nowhere stands for them.
-    marker = {"color": colour, "symbol": symbol, "size": 9}
-    entry = {"mode": "markers", "marker": marker, "x": [None], "y": [None], "showlegend": True}
-    curves = {
-        "mode": "lines",
-        **_curves(story, name, clones),
-        "line": {"color": colour, "width": 1},
-        "opacity": opacity,
-        "hoverinfo": "skip",
-        "showlegend": False,
+def _legend_entry(story: Story, kind: str) -> Trace:
+    """Return a point that is nowhere: the curves are too faint to stand in the legend."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [None],
+        "y": [None],
+        "legendgroup": kind,
+        "name": label(kind),
+        "showlegend": True,
+        "marker": _marker(story, kind, size=9),
     }
-    traces = [common | entry, common | curves]
-    if has_points:
-        ends = _ends(story, name, clones, marker | {"size": 5})
-        style = {"opacity": min(1.0, 2 * opacity), "showlegend": False}
-        traces.append(common | ends | style)
-    return traces
 
 
-def _curves(story: Story, name: str, clones: Sequence[Trial]) -> dict[str, Any]:
-    """Return the curves of clones, with a gap between them, from where they left the main line."""
+def _marker(story: Story, kind: str, size: int) -> Trace:
+    return {"color": colour(story, kind), "symbol": symbol(story, kind), "size": size}
+
+
+def _opacity(story: Story) -> float:
+    share = 25 / len(story.clones)
+    return max(0.25, min(0.5, share))
+
+
+def _curves(story: Story, name: str, clones: list[Trial]) -> Trace:
+    """Return the curves of clones of one kind, from where they left the main line."""
     x: list[int | None] = []
     y: list[float | None] = []
     for clone in clones:
         base = story.parent(clone)
-        x += [*range(clone.start, clone.end + 1), None]
+        x += range(clone.start, clone.end + 1)
         y.append(None if base is None else _last(base, name))
         y += map(finite, clone.curve(name))
+        # A gap, or the line would go on to the next clone.
+        x.append(None)
         y.append(None)
-    return {"x": x, "y": y}
+    kind = clones[0].gene
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "legendgroup": kind,
+        "name": label(kind),
+        "showlegend": False,
+        "hoverinfo": "skip",
+        "opacity": _opacity(story),
+        "line": {"color": colour(story, kind), "width": 1},
+    }
 
 
-def _ends(
-    story: Story, name: str, clones: Sequence[Trial], marker: dict[str, Any]
-) -> dict[str, Any]:
+def _ends(story: Story, name: str, clones: list[Trial]) -> Trace:
+    """Return the ends of the curves of clones of one kind."""
+    kind = clones[0].gene
+    return {
+        **_points(story, name, clones),
+        "legendgroup": kind,
+        "name": label(kind),
+        "showlegend": False,
+        "opacity": min(1.0, 2 * _opacity(story)),
+        "marker": _marker(story, kind, size=5),
+    }
+
+
+def _points(story: Story, name: str, clones: list[Trial]) -> Trace:
     """Return the ends of clones' curves, which show their mutation under the mouse."""
-    return points(
-        [clone.end for clone in clones],
-        [_last(clone, name) for clone in clones],
-        [describe(story, clone) for clone in clones],
-        marker=marker,
-    )
+    x = [clone.end for clone in clones]
+    y = [_last(clone, name) for clone in clones]
+    return points(x, y, [describe(story, clone) for clone in clones])
 
 
-def _selected(story: Story, name: str, clones: Sequence[Trial]) -> dict[str, Any]:
+def _selected(story: Story, name: str, clones: list[Trial]) -> Trace:
     """Return where the main line changed."""
-    colours = [look(story.gene_kinds, clone.gene)[0] for clone in clones]
-    marker = {"symbol": "triangle-up", "size": 12, "color": colours, "line": OUTLINE}
-    return {**_ends(story, name, clones, marker), "name": "selected mutation"}
+    trace = _points(story, name, clones)
+    trace["name"] = "selected mutation"
+    trace["marker"] = {
+        "symbol": "triangle-up",
+        "size": 12,
+        "color": [colour(story, clone.gene) for clone in clones],
+        "line": OUTLINE,
+    }
+    return trace
 
 
-def _returns(story: Story, name: str) -> dict[str, Any]:
+def _returns(story: Story, name: str) -> Trace:
     """Return where the run went back to its best network."""
-    bases = story.returns.values()
-    return points(
-        list(story.returns),
-        [_last(base, name) for base in bases],
-        [_return_text(story, base) for base in bases],
-        name="back to the best network",
-        marker={"symbol": "triangle-left", "size": 12, "color": MAIN, "line": OUTLINE},
-    )
+    epochs: list[int] = []
+    values: list[float | None] = []
+    texts: list[str] = []
+    for epoch, base in story.returns.items():
+        epochs.append(epoch)
+        values.append(_last(base, name))
+        value = f"{safe(story.monitor)} {number(base.value)}"
+        texts.append(f"<b>back to {safe(base.name)}</b><br>{value}")
+    trace = points(epochs, values, texts)
+    trace["name"] = "back to the best network"
+    trace["marker"] = {"symbol": "triangle-left", "size": 12, "color": MAIN, "line": OUTLINE}
+    return trace
 
 
-def _return_text(story: Story, base: Trial) -> str:
-    return f"<b>back to {safe(base.name)}</b><br>{safe(story.monitor)} {number(base.value)}"
-
-
-def _cycle_borders(story: Story) -> dict[str, Any]:
+def _cycle_borders(story: Story) -> Axis:
     """Return a thin line where each cycle begins; a grid is quicker to draw than shapes."""
     step = 1 + len(story.starts) // MOST_BORDERS
-    starts = story.starts[::step]
-    return {"tickvals": starts, "showgrid": True, "gridcolor": FAINT, "griddash": "dot"}
+    return {
+        "tickvals": story.starts[::step],
+        "showgrid": True,
+        "gridcolor": FAINT,
+        "griddash": "dot",
+    }
 
 
-def _y_axis(story: Story, name: str, row: int, rows: int) -> dict[str, Any]:
+def _y_axis(story: Story, name: str, row: int, rows: int) -> Axis:
     height = 1 / rows
     top = 1 - (row - 1) * height
     gap = 0.04 if row < rows else 0.0
-    axis = {"title": {"text": safe(name, 30)}, "domain": [top - height + gap, top]}
+    axis: Axis = {
+        "title": {"text": safe(name, 30)},
+        "domain": [top - height + gap, top],
+    }
     main = _finite_values(story.main_line, name)
     clones = _finite_values(story.clones, name)
     if not main:
         return axis
 
     # All of the main line is seen; of the clones, all but what went far astray.
-    low, high = bounds([*clones, *main], 0.02 if clones else 0)
+    outliers = 0.02 if clones else 0
+    low, high = bounds(clones + main, outliers)
     main_low, main_high = bounds(main, 0)
     low = min(low, main_low)
     high = max(high, main_high)
-    smallest = min([*main, *clones])
+    smallest = min(main + clones)
     if smallest > 0 and max(main) / min(main) > WIDE:
         return axis | log_axis(max(low, smallest * 0.9), high)
     return axis | {"range": [low, high]}
 
 
-def _finite_values(trials: Sequence[Trial], name: str) -> list[float]:
-    curves = [trial.curve(name) for trial in trials]
-    return [value for curve in curves for value in curve if math.isfinite(value)]
+def _finite_values(trials: list[Trial], name: str) -> list[float]:
+    values: list[float] = []
+    for trial in trials:
+        values += filter(math.isfinite, trial.curve(name))
+    return values
 
 
 def _last(trial: Trial, name: str) -> float | None:
     """Return a logged value after the last epoch of a training."""
-    return finite(trial.curve(name)[-1]) if trial.logs else None
+    if not trial.logs:
+        return None
+    return finite(trial.curve(name)[-1])

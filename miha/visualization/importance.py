@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import MihaError
@@ -86,6 +87,7 @@ def gene_importance(result: Result, seed: int = 0) -> dict[str, float]:
     need("sklearn", "optuna")
     importance = need("optuna.importance", "optuna")
     study = to_optuna(result, target="gain")
+    # Clones that failed have no gain.
     done = [trial for trial in study.trials if trial.value is not None]
     gains = {trial.value for trial in done}
     if len(done) < FEWEST or len(gains) < 2:
@@ -106,25 +108,31 @@ def _filled(done: Sequence[Any]) -> optuna.Study:
     """
     optuna = need("optuna", "optuna")
     scale = GainScale.of(trial.value for trial in done)
-    values: dict[str, list[Any]] = {}
+    columns: dict[str, list[float]] = {}
     kinds: dict[str, Any] = {}
-    for name in dict.fromkeys(name for trial in done for name in trial.params):
-        found = [trial.params.get(name) for trial in done]
-        kinds[name], values[name] = _column(optuna, found)
+    names = chain.from_iterable(trial.params for trial in done)
+    for name in dict.fromkeys(names):
+        values = [trial.params.get(name) for trial in done]
+        gene_scale = Scale.of(values)
+        places = gene_scale.filled(values)
+        columns[name] = places
+        kinds[name] = _distribution(gene_scale, places)
 
     with quiet(optuna):
         study = optuna.create_study(direction="maximize")
     for row, trial in enumerate(done):
-        params = {name: column[row] for name, column in values.items()}
-        value = scale.place(trial.value)
-        study.add_trial(optuna.trial.create_trial(value=value, params=params, distributions=kinds))
+        filled = optuna.trial.create_trial(
+            value=scale.place(trial.value),
+            params={name: column[row] for name, column in columns.items()},
+            distributions=kinds,
+        )
+        study.add_trial(filled)
     return study
 
 
-def _column(optuna: Any, values: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """Return the distribution of a hyperparameter, and its value in each trial."""
-    scale = Scale.of(values)
-    places = scale.filled(values)
+def _distribution(scale: Scale, places: list[float]) -> Any:
+    """Return Optuna's distribution of a hyperparameter."""
+    distributions = need("optuna.distributions", "optuna")
     if scale.is_numeric:
-        return optuna.distributions.FloatDistribution(min(places), max(places)), places
-    return optuna.distributions.CategoricalDistribution(sorted(set(places))), places
+        return distributions.FloatDistribution(min(places), max(places))
+    return distributions.CategoricalDistribution(sorted(set(places)))

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from miha.results.story import Story
-from miha.results.trials import NO_GENE, Trial
+from miha.results.trials import Trial
 from miha.visualization.scales import GainScale
-from miha.visualization.theme import GREY, MAIN, describe, figure, look, points, safe, title
+from miha.visualization.theme import (
+    GREY,
+    MAIN,
+    Axis,
+    Trace,
+    clones_of_kinds,
+    colour,
+    describe,
+    figure,
+    label,
+    points,
+    symbol,
+    title,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -18,6 +30,9 @@ if TYPE_CHECKING:
 
 Place = tuple[float, float]
 """Column and rank."""
+
+Places = dict[int, Place]
+"""Places of trainings, by their identity."""
 
 
 def plot_lineage(result: Result) -> go.Figure:
@@ -40,18 +55,17 @@ def plot_lineage(result: Result) -> go.Figure:
     story = Story.of(result)
     places = _places(story)
     ranks = max((rank for _, rank in places.values()), default=1)
-    cycles = max([1, *(trial.cycle or 0 for trial in story.trials)])
+    columns = {trial.cycle or 0 for trial in story.trials}
+    cycles = max(columns | {1})
     scale = GainScale.of(clone.gain for clone in story.won.values())
-    gain_places, gain_texts = scale.ticks(gap=0.2)
-
-    cycle_axis = {"title": {"text": "cycle"}, "anchor": "y2", "showgrid": False}
-    if cycles <= 25:
-        cycle_axis["dtick"] = 1
+    data = _edges(story, places)
+    data += _nodes(story, places)
+    data.append(_winner_gains(story, scale))
     return figure(
-        [*_edges(story, places), *_nodes(story, places), _winner_gains(story, scale)],
+        data,
         title=title("Lineage"),
         height=min(900, 330 + 34 * int(ranks)),
-        xaxis={**cycle_axis, "range": [-0.4, cycles + 0.9]},
+        xaxis=_cycle_axis(cycles),
         yaxis={
             "title": {"text": "rank in its cycle"},
             "range": [ranks + 0.6, 0.2],
@@ -59,23 +73,40 @@ def plot_lineage(result: Result) -> go.Figure:
             "showgrid": False,
             "tickformat": "d",
         },
-        yaxis2={
-            "title": {"text": "winner's gain"},
-            "domain": [0, 0.24],
-            "range": list(scale.bounds),
-            "tickvals": gain_places,
-            "ticktext": gain_texts,
-            "zeroline": True,
-            "zerolinecolor": GREY,
-        },
+        yaxis2=_gain_axis(scale),
     )
 
 
-def _places(story: Story) -> dict[int, Place]:
-    """Return column and rank of each training, by its identity; the selected one is the first."""
-    places: dict[int, Place] = {}
+def _cycle_axis(cycles: int) -> Axis:
+    axis: Axis = {
+        "title": {"text": "cycle"},
+        "anchor": "y2",
+        "showgrid": False,
+        "range": [-0.4, cycles + 0.9],
+    }
+    if cycles <= 25:
+        axis["dtick"] = 1
+    return axis
+
+
+def _gain_axis(scale: GainScale) -> Axis:
+    places, texts = scale.ticks(gap=0.2)
+    return {
+        "title": {"text": "winner's gain"},
+        "domain": [0, 0.24],
+        "range": list(scale.bounds),
+        "tickvals": places,
+        "ticktext": texts,
+        "zeroline": True,
+        "zerolinecolor": GREY,
+    }
+
+
+def _places(story: Story) -> Places:
+    """Return column and rank of each training; the selected clone is the first."""
+    places: Places = {}
     for cycle, clones in story.cycles.items():
-        ranked = sorted(clones, key=lambda clone: (not clone.selected, -_fitness(clone)))
+        ranked = sorted(clones, key=_rank)
         for rank, clone in enumerate(ranked, start=1):
             places[id(clone)] = (cycle, rank)
 
@@ -84,32 +115,51 @@ def _places(story: Story) -> dict[int, Place]:
             continue
         # A winner that trains on stays where it is.
         winner = story.won.get(trial.cycle)
-        stays = (trial.cycle or 0, 1)
-        places[id(trial)] = stays if winner is None else places[id(winner)]
+        if winner is None:
+            places[id(trial)] = (trial.cycle or 0, 1)
+        else:
+            places[id(trial)] = places[id(winner)]
     return places
 
 
-def _fitness(clone: Trial) -> float:
+def _rank(clone: Trial) -> tuple[bool, float]:
+    """Return what clones are sorted by: the selected one, then the fittest."""
     fitness = clone.fitness
-    return -math.inf if fitness is None or math.isnan(fitness) else fitness
+    if fitness is None or math.isnan(fitness):
+        fitness = -math.inf
+    return not clone.selected, -fitness
 
 
-def _edges(story: Story, places: Mapping[int, Place]) -> list[dict[str, Any]]:
+def _edges(story: Story, places: Places) -> list[Trace]:
     """Return lines from each network to the clones made of it, the main line stronger."""
-    faint: list[list[Place]] = []
-    strong: list[list[Place]] = []
+    faint = _lines(GREY, 1 if len(story.clones) <= 150 else 0.5)
+    faint["opacity"] = 0.35
+    strong = _lines(MAIN, 3)
     for trial in story.trials:
         parent = story.parent(trial)
         is_drawn = trial.is_clone or _is_alone(story, trial)
-        if is_drawn and parent is not None:
-            lines = strong if trial.is_on_main_line else faint
-            lines.append(_corners(places[id(parent)], places[id(trial)]))
+        if not is_drawn or parent is None:
+            continue
+        lines = strong if trial.is_on_main_line else faint
+        for column, rank in _corners(places[id(parent)], places[id(trial)]):
+            lines["x"].append(column)
+            lines["y"].append(rank)
+        # A gap between this line and the next one.
+        lines["x"].append(None)
+        lines["y"].append(None)
+    return [faint, strong]
 
-    width = 1 if len(story.clones) <= 150 else 0.5
-    return [
-        {**_lines(faint), "line": {"color": GREY, "width": width}, "opacity": 0.35},
-        {**_lines(strong), "line": {"color": MAIN, "width": 3}},
-    ]
+
+def _lines(colour: str, width: float) -> Trace:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [],
+        "y": [],
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "line": {"color": colour, "width": width},
+    }
 
 
 def _is_alone(story: Story, trial: Trial) -> bool:
@@ -122,79 +172,70 @@ def _corners(start: Place, end: Place) -> list[Place]:
     """Return the corners of a line; one that passes over cycles does so above them."""
     if end[0] - start[0] < 2:
         return [start, end]
-    return [start, (start[0] + 0.3, 0.5), (end[0] - 0.5, 0.5), end]
+    leaves = (start[0] + 0.3, 0.5)
+    arrives = (end[0] - 0.5, 0.5)
+    return [start, leaves, arrives, end]
 
 
-def _lines(lines: Sequence[Sequence[Place]]) -> dict[str, Any]:
-    """Return one trace of many lines, with a gap after each."""
-    x: list[float | None] = []
-    y: list[float | None] = []
-    for corners in lines:
-        for column, rank in corners:
-            x.append(column)
-            y.append(rank)
-        x.append(None)
-        y.append(None)
-    style = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "showlegend": False}
-    return {**style, "x": x, "y": y}
-
-
-def _nodes(story: Story, places: Mapping[int, Place]) -> list[dict[str, Any]]:
+def _nodes(story: Story, places: Places) -> list[Trace]:
     traces = []
-    for kind in (NO_GENE, *story.gene_kinds):
-        clones = [clone for clone in story.clones if clone.gene == kind]
-        if clones:
-            traces.append(_clones(story, kind, clones, places))
+    for kind, clones in clones_of_kinds(story).items():
+        trace = _points(story, clones, places)
+        trace["name"] = label(kind)
+        trace["marker"] = _marker(story, clones, places)
+        traces.append(trace)
+
     trials = [trial for trial in story.trials if _is_alone(story, trial)]
     alone = _points(story, trials, places)
-    alone |= {"name": "the network alone", "marker": {"color": MAIN, "size": 8}}
+    alone["name"] = "the network alone"
+    alone["marker"] = {"color": MAIN, "size": 8}
     return [*traces, alone]
 
 
-def _clones(
-    story: Story, kind: str, clones: Sequence[Trial], places: Mapping[int, Place]
-) -> dict[str, Any]:
-    colour, symbol = look(story.gene_kinds, kind)
-    columns = len({column for column, _ in places.values()})
+def _marker(story: Story, clones: list[Trial], places: Places) -> Trace:
+    """Return the looks of the clones of one kind: winners larger, failed ones fainter."""
+    kind = clones[0].gene
+    columns = {column for column, _ in places.values()}
     size = 11
-    if columns > 30:
+    if len(columns) > 30:
         size = 7
-    if columns > 110:
+    if len(columns) > 110:
         size = 5
     return {
-        **_points(story, clones, places),
-        "name": "unchanged" if kind == NO_GENE else safe(kind),
-        "marker": {
-            "color": colour,
-            "symbol": symbol,
-            "size": [size + 4 if clone.selected else size for clone in clones],
-            "opacity": [0.35 if clone.failure else 1 for clone in clones],
-            "line": {"color": colour, "width": 1},
-        },
+        "color": colour(story, kind),
+        "symbol": symbol(story, kind),
+        "size": [size + 4 if clone.selected else size for clone in clones],
+        "opacity": [0.35 if clone.failure else 1 for clone in clones],
+        "line": {"color": colour(story, kind), "width": 1},
     }
 
 
-def _points(story: Story, trials: Sequence[Trial], places: Mapping[int, Place]) -> dict[str, Any]:
-    return points(
-        [places[id(trial)][0] for trial in trials],
-        [places[id(trial)][1] for trial in trials],
-        [describe(story, trial) for trial in trials],
-    )
+def _points(story: Story, trials: list[Trial], places: Places) -> Trace:
+    own = [places[id(trial)] for trial in trials]
+    x = [column for column, _ in own]
+    y = [rank for _, rank in own]
+    return points(x, y, [describe(story, trial) for trial in trials])
 
 
-def _winner_gains(story: Story, scale: GainScale) -> dict[str, Any]:
+def _winner_gains(story: Story, scale: GainScale) -> Trace:
     """Return a bar for each winner: its gain over the unchanged clone."""
-    winners = [clone for clone in story.won.values() if clone.gain is not None]
-    return {
+    bars: Trace = {
         "type": "bar",
         "name": "winner's gain",
-        "x": [clone.cycle for clone in winners],
-        "y": [scale.place(clone.gain or 0.0) for clone in winners],
+        "x": [],
+        "y": [],
         "width": 0.6,
-        "text": [describe(story, clone) for clone in winners],
+        "text": [],
         "hovertemplate": "%{text}<extra></extra>",
         "textposition": "none",
-        "marker": {"color": [look(story.gene_kinds, clone.gene)[0] for clone in winners]},
+        "marker": {"color": []},
         "yaxis": "y2",
         "showlegend": False,
     }
+    for clone in story.won.values():
+        if clone.gain is not None:
+            bars["x"].append(clone.cycle)
+            bars["y"].append(scale.place(clone.gain))
+            bars["text"].append(describe(story, clone))
+            bars["marker"]["color"].append(colour(story, clone.gene))
+    return bars

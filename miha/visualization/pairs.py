@@ -12,12 +12,24 @@ from miha.results.story import Story
 from miha.results.trials import Trial
 from miha.visualization.parallel import choose_genes
 from miha.visualization.scales import GainScale, Scale
-from miha.visualization.theme import GREY, describe, figure, points, safe, title
+from miha.visualization.theme import (
+    GREY,
+    Axis,
+    Trace,
+    describe,
+    figure,
+    points,
+    safe,
+    title,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from miha.results.result import Result
+
+Scales = dict[str, Scale]
+"""The scale of each of the two hyperparameters, by its name."""
 
 
 def plot_pairs(result: Result, genes: Sequence[str] | None = None) -> go.Figure:
@@ -37,29 +49,37 @@ def plot_pairs(result: Result, genes: Sequence[str] | None = None) -> go.Figure:
     story = Story.of(result)
     names = choose_genes(story, genes)
     if genes is None:
-        counts = {name: len({str(value) for value in _values(story, name)}) for name in names}
-        names = sorted(names, key=lambda name: -counts[name])[:2]
+        names.sort(key=lambda name: -_count(story, name))
+        names = names[:2]
     if len(names) != 2:
         raise MihaError(
             "Two hyperparameters must be shown against each other. "
             f"Received: {names}. Name two, as in genes=['optimizer', 'batch_size']."
         )
-    scales = {name: Scale.of(_values(story, name)) for name in names}
-    x_axis, y_axis = [_axis(name, scale) for name, scale in scales.items()]
+    x_name, y_name = names
+    x_scale = Scale.of(_values(story.clones, x_name))
+    y_scale = Scale.of(_values(story.clones, y_name))
+    scales = {x_name: x_scale, y_name: y_scale}
     return figure(
         _traces(story, scales),
-        title=title(f"{safe(names[0], 40)} and {safe(names[1], 40)}"),
+        title=title(f"{safe(x_name, 40)} and {safe(y_name, 40)}"),
         height=520,
-        xaxis=x_axis,
-        yaxis=y_axis,
+        xaxis=_axis(x_name, x_scale),
+        yaxis=_axis(y_name, y_scale),
     )
 
 
-def _values(story: Story, name: str) -> list[Any]:
-    return [clone.genes.get(name) for clone in story.clones]
+def _values(clones: list[Trial], name: str) -> list[Any]:
+    return [clone.genes.get(name) for clone in clones]
 
 
-def _axis(name: str, scale: Scale) -> dict[str, Any]:
+def _count(story: Story, name: str) -> int:
+    """Return how many different values a hyperparameter had."""
+    values = map(str, _values(story.clones, name))
+    return len(set(values))
+
+
+def _axis(name: str, scale: Scale) -> Axis:
     places, texts = scale.ticks()
     return {
         "title": {"text": safe(name, 40)},
@@ -68,38 +88,59 @@ def _axis(name: str, scale: Scale) -> dict[str, Any]:
     }
 
 
-def _traces(story: Story, scales: dict[str, Scale]) -> list[dict[str, Any]]:
+def _traces(story: Story, scales: Scales) -> list[Trace]:
     done = [clone for clone in story.clones if clone.gain is not None]
-    failed = [clone for clone in story.clones if clone.gain is None]
     gains = [clone.gain or 0.0 for clone in done]
-    marker = {
-        **GainScale.of(gains).colours(gains),
+    trace = _points(story, done, scales)
+    trace["name"] = "clones"
+    trace["marker"] = GainScale.of(gains).colours(gains)
+    trace["marker"] |= {
         "size": [13 if clone.selected else 9 for clone in done],
-        "line": {"color": GREY, "width": [2 if clone.selected else 0 for clone in done]},
         "opacity": 0.8 if len(done) < 150 else 0.55,
+        "line": {
+            "color": GREY,
+            "width": [2 if clone.selected else 0 for clone in done],
+        },
     }
-    traces = [{**_points(story, done, scales), "marker": marker, "name": "clones"}]
-    if failed:
-        marker = {"symbol": "x-thin", "size": 9, "line": {"color": GREY, "width": 2}}
-        traces.append({**_points(story, failed, scales), "marker": marker, "name": "failed"})
-    return traces
+
+    failed = [clone for clone in story.clones if clone.gain is None]
+    if not failed:
+        return [trace]
+    crosses = _points(story, failed, scales)
+    crosses["name"] = "failed"
+    crosses["marker"] = {
+        "symbol": "x-thin",
+        "size": 9,
+        "line": {"color": GREY, "width": 2},
+    }
+    return [trace, crosses]
 
 
-def _points(story: Story, clones: Sequence[Trial], scales: dict[str, Scale]) -> dict[str, Any]:
+def _points(story: Story, clones: list[Trial], scales: Scales) -> Trace:
     rng = np.random.default_rng(0)
-    x, y = [_scattered(clones, name, scale, rng) for name, scale in scales.items()]
+    axes: list[list[float | None]] = []
+    for name, scale in scales.items():
+        values = _values(clones, name)
+        axes.append(_scattered(scale, values, rng))
+    x, y = axes
     return points(x, y, [describe(story, clone) for clone in clones])
 
 
 def _scattered(
-    clones: Sequence[Trial], name: str, scale: Scale, rng: np.random.Generator
+    scale: Scale,
+    values: list[Any],
+    rng: np.random.Generator,
 ) -> list[float | None]:
-    """Return the clones' places, each off by a little so that none hides another."""
+    """Return the places of values, each off by a little so that none hides another."""
     width = 0.25
     if scale.is_numeric:
         ticks, _ = scale.ticks()
-        width = 0.012 * ((max(ticks) - min(ticks)) or 1.0)
-    places = [scale.place(clone.genes.get(name)) for clone in clones]
-    return [
-        None if place is None else place + float(rng.uniform(-width, width)) for place in places
-    ]
+        length = max(ticks) - min(ticks)
+        width = 0.012 * (length or 1.0)
+    places: list[float | None] = []
+    for value in values:
+        place = scale.place(value)
+        if place is not None:
+            place += float(rng.uniform(-width, width))
+        places.append(place)
+    return places

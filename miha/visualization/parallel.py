@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from miha.errors import MihaError
 from miha.results.story import Story
 from miha.results.trials import Trial
 from miha.visualization.scales import GainScale, Scale
-from miha.visualization.theme import CLEAR, GREY, figure, title
+from miha.visualization.theme import CLEAR, GREY, Axis, figure, title
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -44,24 +44,29 @@ def plot_parallel_coordinate(result: Result, genes: Sequence[str] | None = None)
     if not done:
         raise MihaError("There must be a clone that has finished. Received: none yet. Wait.")
     # Lines that are drawn last lie on top: the largest gains and losses.
-    clones = sorted(done, key=lambda clone: abs(clone.gain or 0.0))
-    gains = [clone.gain or 0.0 for clone in clones]
+    done.sort(key=lambda clone: abs(clone.gain or 0.0))
+    gains = [clone.gain or 0.0 for clone in done]
     scale = GainScale.of(gains)
     # Longer words of one axis would lie on the next one.
     longest = 24 if len(names) <= 6 else 12
-    dimensions = [_dimension(name, clones, longest) for name in names]
+    dimensions = [_dimension(name, done, longest) for name in names]
+    dimensions.append(_gain_dimension(gains, scale))
     lines = {
         "type": "parcoords",
         "line": scale.colours(gains),
-        "dimensions": [*dimensions, _gain_dimension(gains, scale)],
+        "dimensions": dimensions,
         "labelangle": -12 if len(names) > 4 else 0,
         "rangefont": {"color": CLEAR},
         # Plotly's own shadow is white, on a dark page as well.
         "tickfont": {"shadow": "none"},
         "unselected": {"line": {"color": GREY, "opacity": 0.08}},
     }
-    margin = {"l": 90, "r": 40, "t": 130, "b": 40}
-    return figure([lines], title=title("All clones"), height=520, margin=margin)
+    return figure(
+        [lines],
+        title=title("All clones"),
+        height=520,
+        margin={"l": 90, "r": 40, "t": 130, "b": 40},
+    )
 
 
 def choose_genes(story: Story, genes: Sequence[str] | None) -> list[str]:
@@ -71,7 +76,7 @@ def choose_genes(story: Story, genes: Sequence[str] | None) -> list[str]:
         MihaError: One is not known.
     """
     if genes is None:
-        return story.varied
+        return list(story.varied)
     unknown = [name for name in genes if name not in story.gene_names]
     if unknown:
         raise MihaError(
@@ -81,7 +86,7 @@ def choose_genes(story: Story, genes: Sequence[str] | None) -> list[str]:
     return list(genes)
 
 
-def _dimension(name: str, clones: Sequence[Trial], longest: int) -> dict[str, Any]:
+def _dimension(name: str, clones: list[Trial], longest: int) -> Axis:
     values = [clone.genes.get(name) for clone in clones]
     scale = Scale.of(values)
     places, texts = scale.ticks(longest=longest)
@@ -91,10 +96,19 @@ def _dimension(name: str, clones: Sequence[Trial], longest: int) -> dict[str, An
         texts = ["–", *texts]
     # Here Plotly shows text as it is, and knows no tags: nothing is escaped.
     label = name if len(name) <= 26 else f"…{name[-25:]}"
-    return {"label": label, "values": scale.filled(values), "tickvals": places, "ticktext": texts}
+    return {
+        "label": label,
+        "values": scale.filled(values),
+        "tickvals": places,
+        "ticktext": texts,
+    }
 
 
-def _gain_dimension(gains: Sequence[float], scale: GainScale) -> dict[str, Any]:
+def _gain_dimension(gains: list[float], scale: GainScale) -> Axis:
     places, texts = scale.ticks()
-    values = [scale.place(gain) for gain in gains]
-    return {"label": "gain in fitness", "values": values, "tickvals": places, "ticktext": texts}
+    return {
+        "label": "gain in fitness",
+        "values": [scale.place(gain) for gain in gains],
+        "tickvals": places,
+        "ticktext": texts,
+    }

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from miha.results.trials import WIDE, is_number
-from miha.visualization.theme import SCALE, cut, log_ticks
+from miha.visualization.theme import SCALE, Trace, cut, log_ticks
+
+Ticks = tuple[list[float], list[str]]
+"""The places to write values at, and the text, which is not escaped yet."""
+
+MOST_NUMBERS = 8
+"""Numbers that are written on an axis, at most."""
 
 REACH = 1e5
 """How many units long the axis of gains is on each side; larger gains lie at its end."""
@@ -37,7 +43,9 @@ class Scale:
             words = {_word(value) for value in values}
             return cls(tuple(sorted(words)), False, False)
         found = sorted(set(present))
-        is_log = found[0] > 0 and found[-1] / found[0] >= WIDE
+        low = found[0]
+        high = found[-1]
+        is_log = low > 0 and high / low >= WIDE
         return cls(tuple(found), True, is_log)
 
     def place(self, value: Any) -> float | None:
@@ -61,28 +69,28 @@ class Scale:
         places = map(self.place, values)
         return [self.below if place is None else place for place in places]
 
-    def ticks(self, most: int = 8, longest: int = 24) -> tuple[list[float], list[str]]:
-        """Return the places to write values at, and the text, not escaped yet.
+    def ticks(self, longest: int = 24) -> Ticks:
+        """Return where to write values, and the text of each.
 
         Args:
-            most: How many numbers at most.
             longest: Characters of a word.
         """
         if not self.is_numeric:
-            places = [float(place) for place in range(len(self.values))]
-            return places, [cut(value, longest) for value in self.values]
-        shown: Sequence[Any] = self.values
-        if len(shown) > most:
-            shown = self._between(most)
-        places = [math.log10(value) if self.is_log else float(value) for value in shown]
-        return places, [f"{value:.3g}" for value in shown]
+            places = map(float, range(len(self.values)))
+            return list(places), [cut(word, longest) for word in self.values]
+        numbers: Sequence[Any] = self.values
+        if len(numbers) > MOST_NUMBERS:
+            numbers = self._round_numbers()
+        locate = math.log10 if self.is_log else float
+        return list(map(locate, numbers)), [f"{number:.3g}" for number in numbers]
 
-    def _between(self, count: int) -> list[float]:
+    def _round_numbers(self) -> list[float]:
         low = float(self.values[0])
         high = float(self.values[-1])
         if self.is_log:
-            return log_ticks(low, high, count)
-        return [low + (high - low) * i / (count - 1) for i in range(count)]
+            return log_ticks(low, high, MOST_NUMBERS)
+        steps = MOST_NUMBERS - 1
+        return [low + (high - low) * step / steps for step in range(MOST_NUMBERS)]
 
 
 def _word(value: Any) -> str:
@@ -132,8 +140,8 @@ class GainScale:
         margin = 0.05 * (high - low) or 1.0
         return low - margin, high + margin
 
-    def ticks(self, gap: float = 0.05) -> tuple[list[float], list[str]]:
-        """Return the places to write gains at, and the text.
+    def ticks(self, gap: float = 0.05) -> Ticks:
+        """Return where to write gains, and the text of each.
 
         Args:
             gap: How far apart at least, as a share of the axis.
@@ -147,27 +155,32 @@ class GainScale:
         if self.high > end:
             above.append(end)
 
-        below = self._apart(below, gap)
-        shown = [*reversed(below), 0.0, *self._apart(above, gap)]
+        shown = self._apart(below, gap)[::-1]
+        shown.append(0.0)
+        shown += self._apart(above, gap)
         places = [self.place(gain) for gain in shown]
         return places, [_gain_text(gain, end) for gain in shown]
 
     def _steps(self, end: float) -> list[float]:
         """Return up to five powers of ten; few of them are joined by their triples."""
-        largest = max(abs(self.low), abs(self.high), self.unit)
+        largest = max(-self.low, self.high, self.unit)
         first = math.floor(math.log10(self.unit))
         last = math.floor(math.log10(min(largest, end)))
-        powers = [10.0**exponent for exponent in range(first, last + 1)][-5:]
+        first = max(first, last - 4)
+        powers = [10.0**exponent for exponent in range(first, last + 1)]
         if len(powers) > 3:
             return powers
-        return [factor * power for power in powers for factor in (1, 3)]
+        steps: list[float] = []
+        for power in powers:
+            steps += [power, 3 * power]
+        return steps
 
-    def _apart(self, gains: Sequence[float], gap: float) -> list[float]:
+    def _apart(self, gains: list[float], gap: float) -> list[float]:
         """Leave out gains whose text would cover that of zero or of a larger gain."""
         low, high = self.bounds
         least = gap * (high - low)
         kept: list[float] = []
-        # Where the last larger gain lies; zero is in the middle of the axis.
+        # The place of the next larger gain that is kept.
         outer = math.inf
         for gain in reversed(gains):
             place = abs(self.place(gain))
@@ -176,10 +189,12 @@ class GainScale:
                 outer = place
         return kept
 
-    def colours(self, gains: Sequence[float]) -> dict[str, object]:
+    def colours(self, gains: list[float]) -> Trace:
         """Return the part of a marker or line that colours it by gain."""
         places, texts = self.ticks()
-        largest = max(abs(self.place(self.low)), abs(self.place(self.high))) or 1.0
+        low = self.place(self.low)
+        high = self.place(self.high)
+        largest = max(-low, high) or 1.0
         return {
             "color": [self.place(gain) for gain in gains],
             "colorscale": [list(stop) for stop in SCALE],

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from miha.results.story import Story
 from miha.results.trials import is_number
-from miha.visualization.theme import COLOURS, GREY, MAIN, OUTLINE, figure, log_axis, safe, title
+from miha.visualization.theme import (
+    COLOURS,
+    GREY,
+    MAIN,
+    OUTLINE,
+    Axis,
+    Trace,
+    figure,
+    log_axis,
+    safe,
+    title,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -39,9 +50,18 @@ class Span:
     value: Any
 
     @property
+    def length(self) -> int:
+        """The number of epochs."""
+        return self.end - self.start
+
+    @property
     def text(self) -> str:
         """The value as text."""
         return f"{self.value:g}" if is_number(self.value) else str(self.value)
+
+    def continues(self, epoch: int, value: Any) -> bool:
+        """Return whether an epoch follows that has the same value."""
+        return self.end == epoch and str(self.value) == str(value)
 
 
 Spans = dict[str, list[Span]]
@@ -69,15 +89,21 @@ def plot_schedule(result: Result) -> go.Figure:
         heights.append(LANE * len(lanes))
     domains = _domains(heights)
 
-    data: list[dict[str, Any]] = []
-    axes: dict[str, Any] = {}
-    for row, (name, spans) in enumerate(stepped.items(), start=1):
-        data.append({**_steps(name, spans), "yaxis": f"y{row}"})
-        axes[f"yaxis{row}"] = {**_step_axis(name, spans), "domain": domains[row - 1]}
+    panels: list[tuple[list[Trace], Axis]] = []
+    for name, spans in stepped.items():
+        steps = _steps(name, spans)
+        panels.append(([steps], _step_axis(name, spans)))
     if lanes:
-        row = len(heights)
-        data += [{**bar, "yaxis": f"y{row}"} for bar in _bars(lanes)]
-        axes[f"yaxis{row}"] = {**_lane_axis(lanes), "domain": domains[-1]}
+        panels.append((_bars(lanes), _lane_axis(lanes)))
+
+    data: list[Trace] = []
+    axes: dict[str, Axis] = {}
+    for row, (traces, axis) in enumerate(panels, start=1):
+        axis["domain"] = domains[row - 1]
+        axes[f"yaxis{row}"] = axis
+        for trace in traces:
+            trace["yaxis"] = f"y{row}"
+            data.append(trace)
     return figure(
         data,
         title=title("Schedule of the main line"),
@@ -127,10 +153,8 @@ def _spans(story: Story, name: str) -> list[Span]:
         if value is None or not trial.logs:
             continue
         start = trial.start
-        last = spans[-1] if spans else None
-        if last is not None and last.end == start and str(last.value) == str(value):
-            start = last.start
-            spans.pop()
+        if spans and spans[-1].continues(start, value):
+            start = spans.pop().start
         spans.append(Span(start, trial.end, value))
     return spans
 
@@ -148,7 +172,7 @@ def _domains(heights: Sequence[int]) -> list[list[float]]:
     return domains
 
 
-def _steps(name: str, spans: Sequence[Span]) -> dict[str, Any]:
+def _steps(name: str, spans: list[Span]) -> Trace:
     """Return a line of steps, with a gap where there was no such hyperparameter."""
     x: list[int | None] = []
     y: list[Any] = []
@@ -168,11 +192,16 @@ def _steps(name: str, spans: Sequence[Span]) -> dict[str, Any]:
     }
 
 
-def _step_axis(name: str, spans: Sequence[Span]) -> dict[str, Any]:
+def _step_axis(name: str, spans: list[Span]) -> Axis:
     values = sorted({span.value for span in spans})
     low = values[0]
     high = values[-1]
-    axis: dict[str, Any] = {"title": {"text": safe(name, 24), "font": {"size": 12}}}
+    axis: Axis = {
+        "title": {
+            "text": safe(name, 24),
+            "font": {"size": 12},
+        },
+    }
     if low > 0 and high / low >= 4:
         axis |= log_axis(0.8 * low, 1.25 * high)
     if len(values) <= 4:
@@ -181,58 +210,57 @@ def _step_axis(name: str, spans: Sequence[Span]) -> dict[str, Any]:
     return axis
 
 
-def _bars(lanes: Mapping[str, Sequence[Span]]) -> list[dict[str, Any]]:
+def _bars(lanes: Spans) -> list[Trace]:
     """Return a trace of bars for each value, so that a value has one colour in all lanes."""
-    bars_of: dict[str, list[tuple[int, Span]]] = {}
-    for lane, spans in enumerate(lanes.values()):
-        for span in spans:
-            bars_of.setdefault(span.text, []).append((lane, span))
-
-    names = [safe(name) for name in lanes]
+    traces: dict[str, Trace] = {}
     epochs = max(spans[-1].end for spans in lanes.values())
-    traces = []
-    for index, bars in enumerate(bars_of.values()):
-        has_words = any(not is_number(span.value) for _, span in bars)
-        # Each colour serves two values at most.
-        has_colour = has_words and index < 2 * len(COLOURS)
-        colour = COLOURS[index % len(COLOURS)] if has_colour else GREY
-        traces.append(_bar(bars, names, epochs, colour))
-    return traces
+    for lane, (name, spans) in enumerate(lanes.items()):
+        for span in spans:
+            trace = traces.setdefault(span.text, _no_bars(span.text, len(traces)))
+            trace["y"].append(lane)
+            trace["base"].append(span.start)
+            trace["x"].append(span.length)
+            trace["text"].append(_bar_text(span, epochs))
+            about = f"<b>{safe(name)}</b>: {safe(span.text)}"
+            trace["customdata"].append(f"{about}<br>epochs {span.start + 1} to {span.end}")
+            # Numbers are grey, so that words stand out.
+            if is_number(span.value):
+                trace["marker"]["color"] = GREY
+    return list(traces.values())
 
 
-def _bar(
-    bars: Sequence[tuple[int, Span]], names: Sequence[str], epochs: int, colour: str
-) -> dict[str, Any]:
-    value = bars[0][1].text
-    labels: list[str] = []
-    hovers: list[str] = []
-    for lane, span in bars:
-        letters = LETTERS * (span.end - span.start) / epochs
-        has_room = letters > min(len(value), 30) + 1
-        labels.append(safe(value, 30) if has_room else "")
-        about = f"<b>{names[lane]}</b>: {safe(value)}"
-        hovers.append(f"{about}<br>epochs {span.start + 1} to {span.end}")
+def _no_bars(value: str, index: int) -> Trace:
+    """Return a trace for the bars of a value; each colour serves two values at most."""
+    has_colour = index < 2 * len(COLOURS)
+    colour = COLOURS[index % len(COLOURS)] if has_colour else GREY
     return {
         "type": "bar",
         "orientation": "h",
         "name": safe(value),
-        "y": [lane for lane, _ in bars],
-        "base": [span.start for _, span in bars],
-        "x": [span.end - span.start for _, span in bars],
-        "text": labels,
+        "y": [],
+        "base": [],
+        "x": [],
+        "text": [],
         "textposition": "inside",
         "insidetextanchor": "middle",
         "textangle": 0,
         "constraintext": "none",
         "insidetextfont": {"color": "#111111"},
-        "customdata": hovers,
+        "customdata": [],
         "hovertemplate": "%{customdata}<extra></extra>",
         "marker": {"color": colour, "line": OUTLINE},
         "width": 0.8,
     }
 
 
-def _lane_axis(lanes: Mapping[str, Sequence[Span]]) -> dict[str, Any]:
+def _bar_text(span: Span, epochs: int) -> str:
+    """Return the text of a bar; none where the bar is too short for it."""
+    letters = LETTERS * span.length / epochs
+    is_long_enough = letters > min(len(span.text), 30) + 1
+    return safe(span.text, 30) if is_long_enough else ""
+
+
+def _lane_axis(lanes: Spans) -> Axis:
     return {
         "tickvals": list(range(len(lanes))),
         "ticktext": [safe(name, 28) for name in lanes],

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from miha.results.trials import NO_GENE
 from miha.utils.optional import need
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-ser
 CLEAR = "rgba(0,0,0,0)"
 FAINT = "rgba(128,128,128,0.25)"
 OUTLINE = {"color": GREY, "width": 1}
+
+Trace = dict[str, Any]
+"""A trace, as Plotly's JSON has it."""
+
+Axis = dict[str, Any]
+"""An axis, as Plotly's JSON has it."""
 
 LAYOUT: dict[str, Any] = {
     "template": "none",
@@ -68,11 +75,11 @@ AXIS = {
 }
 
 
-def figure(data: Sequence[dict[str, Any]], **layout: Any) -> go.Figure:
+def figure(data: Sequence[Trace], **layout: Any) -> go.Figure:
     """Return a figure in MIHA's style.
 
     Args:
-        data: Traces, as Plotly's JSON has them.
+        data: The traces.
         layout: Of the figure; axes get the style that all have.
 
     Raises:
@@ -107,7 +114,7 @@ def title(text: str) -> dict[str, Any]:
     }
 
 
-def points(x: Sequence[Any], y: Sequence[Any], text: Sequence[str], **style: Any) -> dict[str, Any]:
+def points(x: Sequence[Any], y: Sequence[Any], text: Sequence[str]) -> Trace:
     """Return a trace of points, each with the text that it shows under the mouse."""
     return {
         "type": "scatter",
@@ -116,8 +123,17 @@ def points(x: Sequence[Any], y: Sequence[Any], text: Sequence[str], **style: Any
         "y": y,
         "text": text,
         "hovertemplate": "%{text}<extra></extra>",
-        **style,
     }
+
+
+def clones_of_kinds(story: Story) -> dict[str, list[Trial]]:
+    """Return the clones of each kind of mutation that has any, the unchanged ones first."""
+    found: dict[str, list[Trial]] = {}
+    for kind in (NO_GENE, *story.gene_kinds):
+        clones = [clone for clone in story.clones if clone.gene == kind]
+        if clones:
+            found[kind] = clones
+    return found
 
 
 def describe(story: Story, trial: Trial) -> str:
@@ -135,12 +151,25 @@ def describe(story: Story, trial: Trial) -> str:
     return "<br>".join(lines)
 
 
-def look(kinds: Sequence[str], kind: str) -> tuple[str, str]:
-    """Return the colour and the symbol of one of several kinds; grey for any other kind."""
-    if kind not in kinds:
-        return GREY, "circle-open"
-    index = list(kinds).index(kind)
-    return COLOURS[index % len(COLOURS)], SYMBOLS[index % len(SYMBOLS)]
+def colour(story: Story, kind: str) -> str:
+    """Return the colour of a kind of mutation; unchanged clones are grey."""
+    if kind not in story.gene_kinds:
+        return GREY
+    index = story.gene_kinds.index(kind)
+    return COLOURS[index % len(COLOURS)]
+
+
+def symbol(story: Story, kind: str) -> str:
+    """Return the symbol of a kind of mutation."""
+    if kind not in story.gene_kinds:
+        return "circle-open"
+    index = story.gene_kinds.index(kind)
+    return SYMBOLS[index % len(SYMBOLS)]
+
+
+def label(kind: str) -> str:
+    """Return what the legend calls a kind of mutation."""
+    return "unchanged" if kind == NO_GENE else safe(kind)
 
 
 def safe(text: Any, longest: int = 200) -> str:
@@ -205,7 +234,7 @@ def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
     return found[:: 1 + len(found) // most]
 
 
-def log_axis(low: float, high: float) -> dict[str, Any]:
+def log_axis(low: float, high: float) -> Axis:
     """Return a logarithmic axis with round numbers, from one value to another."""
     ticks = log_ticks(low, high)
     return {
