@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,11 +17,17 @@ from miha.results.trials import NO_GENE, Trial
 from miha.storage.folder import RunFolder
 from miha.utils.json_values import plain
 from miha.utils.optional import need
+from miha.visualization.theme import finite
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from miha.results.result import Result
+
+Values = Mapping[str, Any]
+
+Figure = dict[str, Any]
+"""A figure as the page gets it: its name, its caption, and its JSON or why there is none."""
 
 FIGURES: Mapping[str, tuple[Callable[[Result], go.Figure], str]] = {
     "history": (
@@ -32,8 +37,8 @@ FIGURES: Mapping[str, tuple[Callable[[Result], go.Figure], str]] = {
     ),
     "lineage": (
         figures.plot_lineage,
-        "A column is a cycle, the fittest clone on top, what goes on or joins to its right. "
-        "Below, by how much each winner was fitter than the unchanged clone.",
+        "A column is a cycle, the fittest clone on top. Below, by how much each winner was "
+        "fitter than the unchanged clone.",
     ),
     "schedule": (figures.plot_schedule, "What the network's hyperparameters were, by epoch."),
     "gains": (
@@ -62,7 +67,7 @@ SLOW = "importance"
 def content(
     result: Result,
     links: Path | None = None,
-    kept: Mapping[str, Mapping[str, Any]] | None = None,
+    kept: Mapping[str, Figure] | None = None,
 ) -> dict[str, Any]:
     """Return everything that the page shows.
 
@@ -79,94 +84,122 @@ def content(
         MissingPackageError: Plotly is not installed.
     """
     need("plotly.graph_objects", "plot")
-    story, description = Story.of(result), RunFolder(result.run_dir).description()
+    story = Story.of(result)
+    description = RunFolder(result.run_dir).description()
+    shown = dict(kept or {})
+    for name in FIGURES:
+        if not shown.get(name):
+            shown[name] = _figure(result, name)
+
+    names = ("seed", "started", "device", "versions", "fingerprint")
+    circumstances = {name: description[name] for name in names if name in description}
     return {
         "title": result.run_dir.absolute().name,
         "folder": str(result.run_dir.absolute()),
         "state": result.state,
         "summary": summarize(result),
         "genes": _genes(story, description),
-        "figures": [(kept or {}).get(name) or _figure(result, name) for name in FIGURES],
+        "figures": [shown[name] for name in FIGURES],
         "table": _table(story, result.run_dir, links or result.run_dir),
         "arguments": list(_pairs(description.get("arguments", {}))),
-        "versions": list(_pairs(_circumstances(description))),
+        "versions": list(_pairs(circumstances)),
     }
 
 
-def _genes(story: Story, description: Mapping[str, Any]) -> list[list[str]]:
+def _genes(story: Story, description: Values) -> list[list[str]]:
     """Return name, first and last value of each hyperparameter, the changed ones first."""
-    start, end = starting_genes(story, description), last_genes(story)
-    rows = [[n, short(start.get(n)), short(end.get(n))] for n in dict.fromkeys([*start, *end])]
+    start = starting_genes(story, description)
+    end = last_genes(story)
+    rows = []
+    for name in dict.fromkeys([*start, *end]):
+        rows.append([name, short(start.get(name)), short(end.get(name))])
     return sorted(rows, key=lambda row: row[1] == row[2])
 
 
-def _figure(result: Result, name: str) -> dict[str, Any]:
+def _figure(result: Result, name: str) -> Figure:
     """Return a figure, or why there is none."""
     make, caption = FIGURES[name]
-    found: dict[str, Any] = {"name": name, "caption": caption}
+    found: Figure = {"name": name, "caption": caption}
     try:
-        return found | {"figure": json.loads(make(result).to_json())}
+        # Through Plotly's JSON, which makes lists of numpy's arrays.
+        found["figure"] = json.loads(make(result).to_json())
     except MihaError as error:
-        return found | {"message": str(error)}
+        found["message"] = str(error)
+    return found
 
 
 def _table(story: Story, folder: Path, links: Path) -> dict[str, Any]:
-    genes = story.varied[:MOST_GENES]
-    names = ["cycle", "clone", "mutation", "kind", story.monitor, "fitness", "gain", "selected"]
-    relative = os.path.relpath(folder.absolute(), links.absolute()).replace(os.sep, "/")
+    """Return the table of all clones, with a link to each archive that is still there."""
+    relative = os.path.relpath(folder.absolute(), links.absolute())
     prefix = "" if relative == "." else f"{relative}/"
-    there = {str(path.relative_to(folder).as_posix()) for path in folder.glob("*/*.zip")}
+    # Links have slashes on Windows as well.
+    prefix = prefix.replace(os.sep, "/")
+    archives = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.zip")}
+
+    genes = story.varied[:MOST_GENES]
+    rows = []
+    for clone in story.clones:
+        name = clone.archive or ""
+        link = quote(prefix + name) if name in archives else None
+        rows.append(_row(clone, genes, {"text": name, "link": link}))
     return {
-        "columns": [*names, "archive", *genes, "seconds", "failure"],
-        "rows": [_row(clone, genes, prefix, there) for clone in story.clones],
+        "columns": [
+            "cycle",
+            "clone",
+            "mutation",
+            "kind",
+            story.monitor,
+            "fitness",
+            "gain",
+            "selected",
+            "archive",
+            *genes,
+            "seconds",
+            "failure",
+        ],
+        "rows": rows,
     }
 
 
-def _row(clone: Trial, genes: list[str], prefix: str, there: set[str]) -> list[Any]:
-    archive = clone.archive
-    link = quote(prefix + archive) if archive in there and archive is not None else None
+def _row(clone: Trial, genes: list[str], archive: Values) -> list[Any]:
     return [
         clone.cycle,
         clone.clone,
         clone.change,
         "unchanged" if clone.gene == NO_GENE else clone.gene,
-        _finite(clone.value),
-        _finite(clone.fitness),
-        _finite(clone.gain),
-        "selected" if clone.selected else "late" if clone.late else "",
-        {"text": archive or "", "link": link},
-        *(_cell(clone.genes.get(name)) for name in genes),
+        finite(clone.value),
+        finite(clone.fitness),
+        finite(clone.gain),
+        "selected" if clone.selected else "",
+        archive,
+        *[_cell(clone.genes.get(name)) for name in genes],
         round(clone.seconds, 3),
         clone.failure or "",
     ]
 
 
 def _cell(value: Any) -> Any:
-    return _finite(value) if isinstance(value, float) else plain(value)
+    return finite(value) if isinstance(value, float) else plain(value)
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _circumstances(description: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("seed", "started", "device", "versions", "fingerprint")
-    return {name: description[name] for name in names if name in description}
-
-
-def _pairs(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _pairs(values: Values, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield name and text of each value, those within others as ``outer.inner``."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _pairs(value, f"{prefix}{name}.")
         elif isinstance(value, list):
-            yield prefix + name, ", ".join(_text(item) for item in value)
+            texts = map(_text, value)
+            yield prefix + name, ", ".join(texts)
         else:
             yield prefix + name, _text(value)
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        inner = [f"{k}={v}" for k, v in value.items() if k != "class" and v is not None]
-        return f"{value.get('class', '')}({', '.join(inner)})"
-    return str(value)
+    """Return a value as text; a described object as a call of its class."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    arguments = []
+    for name, argument in value.items():
+        if name != "class" and argument is not None:
+            arguments.append(f"{name}={argument}")
+    return f"{value.get('class', '')}({', '.join(arguments)})"

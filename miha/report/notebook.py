@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import MihaError
@@ -22,10 +23,13 @@ def as_html(result: Result) -> str:
     story = Story.of(result)
     try:
         summary = summarize(result)
-    except MihaError as error:  # Its folder has been moved or deleted since.
+    # The folder may have been moved or deleted since.
+    except MihaError as error:
         summary = [str(error)]
-    parts = [f"<strong>{_safe(result.run_dir.absolute().name)}</strong>"]
-    parts += [f"<p>{_safe(text)}</p>" for text in summary]
+
+    name = result.run_dir.absolute().name
+    parts = [_element("strong", name)]
+    parts += [_element("p", text) for text in summary]
     winners = [clone for clone in story.clones if clone.selected]
     if winners:
         parts.append(_table(story, winners[-MOST_ROWS:]))
@@ -36,17 +40,21 @@ def as_html(result: Result) -> str:
 
 def _table(story: Story, winners: list[Trial]) -> str:
     names = ("cycle", "winner", "mutation", story.monitor, "fitness", "gain")
-    head = "".join(f"<th>{_safe(name)}</th>" for name in names)
-    rows = "".join(f"<tr>{''.join(_cells(winner))}</tr>" for winner in winners)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    head = _row("th", names)
+    rows = [_row("td", _cells(winner)) for winner in winners]
+    return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _cells(winner: Trial) -> list[str]:
-    values = (winner.value, winner.fitness, winner.gain)
-    numbers = ["–" if value is None else f"{value:.4g}" for value in values]
-    words = [winner.cycle, winner.clone, winner.change, *numbers]
-    return [f"<td>{_safe(word)}</td>" for word in words]
+def _cells(winner: Trial) -> list[Any]:
+    numbers = (winner.value, winner.fitness, winner.gain)
+    texts = ["–" if number is None else f"{number:.4g}" for number in numbers]
+    return [winner.cycle, winner.clone, winner.change, *texts]
 
 
-def _safe(text: Any) -> str:
-    return html.escape(str(text))
+def _row(tag: str, values: Iterable[Any]) -> str:
+    cells = [_element(tag, value) for value in values]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _element(tag: str, text: Any) -> str:
+    return f"<{tag}>{html.escape(str(text))}</{tag}>"
