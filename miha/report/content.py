@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
     from miha.results.result import Result
 
+    Plot = Callable[[Result], go.Figure]
+
 Values = Mapping[str, Any]
 
 Figure = dict[str, Any]
 """A figure as the page gets it: its name, its caption, and its JSON or why there is none."""
 
-FIGURES: Mapping[str, tuple[Callable[[Result], go.Figure], str]] = {
+FIGURES: Mapping[str, tuple[Plot, str]] = {
     "history": (
         figures.plot_learning_history,
         "The main line, and the clones' short curves where they left it. Triangles are the "
@@ -91,8 +93,11 @@ def content(
         if not shown.get(name):
             shown[name] = _figure(result, name)
 
-    names = ("seed", "started", "device", "versions", "fingerprint")
-    circumstances = {name: description[name] for name in names if name in description}
+    # Runs of older versions lack some of these.
+    circumstances = {}
+    for name in ("seed", "started", "device", "versions", "fingerprint"):
+        if name in description:
+            circumstances[name] = description[name]
     return {
         "title": result.run_dir.absolute().name,
         "folder": str(result.run_dir.absolute()),
@@ -112,7 +117,9 @@ def _genes(story: Story, description: Values) -> list[list[str]]:
     end = last_genes(story)
     rows = []
     for name in dict.fromkeys([*start, *end]):
-        rows.append([name, short(start.get(name)), short(end.get(name))])
+        first = short(start.get(name))
+        last = short(end.get(name))
+        rows.append([name, first, last])
     return sorted(rows, key=lambda row: row[1] == row[2])
 
 
@@ -122,7 +129,8 @@ def _figure(result: Result, name: str) -> Figure:
     found: Figure = {"name": name, "caption": caption}
     try:
         # Through Plotly's JSON, which makes lists of numpy's arrays.
-        found["figure"] = json.loads(make(result).to_json())
+        figure = make(result).to_json()
+        found["figure"] = json.loads(figure)
     except MihaError as error:
         found["message"] = str(error)
     return found

@@ -46,9 +46,10 @@ def _table(story: Story, winners: list[Trial]) -> str:
 
 
 def _cells(winner: Trial) -> list[Any]:
-    numbers = (winner.value, winner.fitness, winner.gain)
-    texts = ["–" if number is None else f"{number:.4g}" for number in numbers]
-    return [winner.cycle, winner.clone, winner.change, *texts]
+    cells: list[Any] = [winner.cycle, winner.clone, winner.change]
+    for number in (winner.value, winner.fitness, winner.gain):
+        cells.append("–" if number is None else f"{number:.4g}")
+    return cells
 
 
 def _row(tag: str, values: Iterable[Any]) -> str:

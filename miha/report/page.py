@@ -43,8 +43,9 @@ def write_report(result: Result, path: str | Path | None = None) -> Path:
     if path is not None:
         target = Path(path)
     found = content(result, links=target.parent)
+    text = page(found["title"], found)
     with placed(target):
-        write_whole(target, page(found["title"], found).encode())
+        write_whole(target, text.encode())
     return target
 
 
@@ -58,7 +59,8 @@ def page(name: str, found: dict[str, Any] | None) -> str:
     script = _file("page.js")
     data = ""
     if found is not None:
-        data = _packed(json.dumps(found, allow_nan=False).encode())
+        text = json.dumps(found, allow_nan=False)
+        data = _packed(text.encode())
     parts = {
         "TITLE": html.escape(name),
         "POLICY": html.escape(_policy(script, is_live=found is None)),

@@ -68,6 +68,10 @@ class _Shown(Callback):
         self._done = 0
         self._say(announcement(schedule, run_dir, self._budgets))
 
+    def on_resume(self, trainings: Entries) -> None:
+        """Count what is done already."""
+        self._done = epochs_of(trainings, self._schedule)
+
     def on_training_end(self, network: Network) -> None:
         """Count all planned epochs: a network that diverged did not need them all."""
         self._done += network.task.epochs
@@ -90,7 +94,7 @@ class Lines(_Shown):
 
     def on_resume(self, trainings: Entries) -> None:
         """Say what is done already."""
-        self._done = epochs_of(trainings, self._schedule)
+        super().on_resume(trainings)
         line = resume_line(trainings, self._schedule, self._budgets)
         self._say(f"{self._count} {line}")
 
@@ -130,47 +134,51 @@ class Bar(_Shown):
         """Announce the run and start the bar."""
         super().on_run_begin(schedule, run_dir)
         self._running.clear()
-        self._bar.update(self._row, total=schedule.epochs, completed=0)
+        self._update(total=schedule.epochs, completed=0)
         self._bar.start()
 
     def on_resume(self, trainings: Entries) -> None:
         """Advance by what is done already."""
-        self._done = epochs_of(trainings, self._schedule)
-        self._bar.update(self._row, completed=self._done)
-        self._say(resume_line(trainings, self._schedule, self._budgets))
+        super().on_resume(trainings)
+        self._update(completed=self._done)
+        line = resume_line(trainings, self._schedule, self._budgets)
+        self._say(line)
 
     def on_training_begin(self, task: Task) -> None:
         """Show what is trained."""
         self._running[task.archive] = 0
-        self._bar.update(self._row, description=place(task))
+        self._update(description=place(task))
 
     def on_epoch_end(self, task: Task, epoch: Epoch) -> None:
         """Advance by an epoch."""
-        shown: dict[str, str] = {}
-        for name in ("loss", self._monitor):
+        values: list[str] = []
+        # The loss may be what is monitored: then it is shown once.
+        for name in dict.fromkeys(["loss", self._monitor]):
             if name in epoch.logs:
-                shown[name] = f"{name} {epoch.logs[name]:.4g}"
+                values.append(f"{name} {epoch.logs[name]:.4g}")
         self._running[task.archive] += 1
-        values = "  ".join(shown.values())
-        self._bar.update(self._row, completed=self._completed, values=values)
+        self._update(completed=self._completed, values="  ".join(values))
 
     def on_training_end(self, network: Network) -> None:
         """Advance by the epochs that a diverged network did not need."""
         super().on_training_end(network)
         self._running.pop(network.task.archive, None)
-        self._bar.update(self._row, completed=self._completed)
+        self._update(completed=self._completed)
 
     def on_run_end(self, result: Result) -> None:
         """Say how the run ended."""
         # A run that was stopped is complete, with fewer epochs than planned.
         if result.stopped is not None:
-            self._bar.update(self._row, total=self._done)
+            self._update(total=self._done)
         self.close()
         super().on_run_end(result)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._bar.stop()
+
+    def _update(self, **fields: Any) -> None:
+        self._bar.update(self._row, **fields)
 
     @property
     def _completed(self) -> int:

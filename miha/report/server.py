@@ -21,6 +21,14 @@ from miha.storage.lock import is_locked
 # The address of this computer for itself: no other one can connect to it.
 HOST = "127.0.0.1"
 
+# An answer is never an old one, and no other page may use it.
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
 GROWTH = 1.1
 """By what a running run has more trainings before the slow figure is made again."""
 
@@ -88,7 +96,8 @@ class Watched:
         Args:
             name: As the journal has it. It is looked up, and never taken for a path of its own.
         """
-        known = {entry["archive"] for entry in load_run(self.folder)._log.trainings}
+        trainings = load_run(self.folder)._log.trainings
+        known = {entry["archive"] for entry in trainings}
         if name not in known:
             return None
         root = self.folder.resolve()
@@ -139,8 +148,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         asked = urlsplit(self.path)
         if asked.path == "/":
-            shown = page(self._watched.folder.absolute().name, None)
-            self._send(HTTPStatus.OK, shown.encode(), "text/html; charset=utf-8")
+            folder = self._watched.folder.absolute()
+            text = page(folder.name, None)
+            self._send(HTTPStatus.OK, text.encode(), "text/html; charset=utf-8")
         elif asked.path == "/data.json":
             since = parse_qs(asked.query).get("since", [""])[0]
             self._send_news(self._watched.news(since))
@@ -169,11 +179,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        # The page is news each time, and no other page may use it.
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("X-Frame-Options", "DENY")
-        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

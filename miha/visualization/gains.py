@@ -119,6 +119,7 @@ class Group:
         gains = self.gains
         if len(gains) < 3:
             return None
+        # The same interval each time that the figure is drawn.
         rng = np.random.default_rng(0)
         samples = rng.choice(gains, (DRAWS, len(gains)))
         medians = np.median(samples, axis=1)
@@ -152,10 +153,12 @@ def group_by_value(story: Story) -> list[Group]:
         labels = _new_values(kind, parent.genes, clone.genes)
         # A mutation may bring the same value twice, to two layers.
         for label in dict.fromkeys(labels):
-            group = groups.setdefault((kind, label), Group(label, kind, []))
+            key = (kind, label)
+            group = groups.setdefault(key, Group(label, kind, []))
             group.clones.append(clone)
 
-    by_size = sorted(groups.values(), key=lambda group: -len(group.clones))
+    by_size = list(groups.values())
+    by_size.sort(key=lambda group: -len(group.clones))
     return sorted(by_size[:MOST_VALUES], key=lambda group: group.median)
 
 

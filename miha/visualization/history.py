@@ -64,12 +64,13 @@ def plot_learning_history(result: Result) -> go.Figure:
     data: list[Trace] = []
     axes: dict[str, Axis] = {}
     for row, name in enumerate(names, start=1):
-        # One legend is enough for all panels.
         is_first = row == 1
+        has_points = is_first or len(story.clones) <= MANY
         suffix = "" if is_first else str(row)
-        for trace in _panel(story, name, is_first or len(story.clones) <= MANY):
+        for trace in _panel(story, name, has_points):
             trace["xaxis"] = "x"
             trace["yaxis"] = f"y{suffix}"
+            # One legend is enough for all panels.
             if not is_first:
                 trace["showlegend"] = False
             data.append(trace)
@@ -103,6 +104,7 @@ def _panel_names(story: Story) -> list[str]:
 def _panel(story: Story, name: str, has_points: bool) -> list[Trace]:
     traces: list[Trace] = []
     for kind, clones in clones_of_kinds(story).items():
+        # A clone that failed in its first epoch has no curve.
         branches = [clone for clone in clones if clone.logs and not clone.selected]
         if not branches:
             continue
@@ -165,7 +167,11 @@ def _legend_entry(story: Story, kind: str) -> Trace:
 
 
 def _marker(story: Story, kind: str, size: int) -> Trace:
-    return {"color": colour(story, kind), "symbol": symbol(story, kind), "size": size}
+    return {
+        "color": colour(story, kind),
+        "symbol": symbol(story, kind),
+        "size": size,
+    }
 
 
 def _opacity(story: Story) -> float:
@@ -217,7 +223,8 @@ def _points(story: Story, name: str, clones: list[Trial]) -> Trace:
     """Return the ends of clones' curves, which show their mutation under the mouse."""
     x = [clone.end for clone in clones]
     y = [_last(clone, name) for clone in clones]
-    return points(x, y, [describe(story, clone) for clone in clones])
+    text = [describe(story, clone) for clone in clones]
+    return points(x, y, text)
 
 
 def _selected(story: Story, name: str, clones: list[Trial]) -> Trace:
@@ -279,6 +286,7 @@ def _y_axis(story: Story, name: str, row: int, rows: int) -> Axis:
     main_low, main_high = bounds(main, 0)
     low = min(low, main_low)
     high = max(high, main_high)
+    # A logarithmic axis has no place for zero and less.
     smallest = min(main + clones)
     if smallest > 0 and max(main) / min(main) > WIDE:
         return axis | log_axis(max(low, smallest * 0.9), high)

@@ -118,6 +118,7 @@ def _filled(done: Sequence[Any]) -> optuna.Study:
         columns[name] = places
         kinds[name] = _distribution(gene_scale, places)
 
+    # Optuna would print a line for the study.
     with quiet(optuna):
         study = optuna.create_study(direction="maximize")
     for row, trial in enumerate(done):

@@ -54,9 +54,8 @@ def plot_lineage(result: Result) -> go.Figure:
     """
     story = Story.of(result)
     places = _places(story)
-    ranks = max((rank for _, rank in places.values()), default=1)
-    columns = {trial.cycle or 0 for trial in story.trials}
-    cycles = max(columns | {1})
+    ranks = max([1, *map(len, story.cycles.values())])
+    cycles = max([1, *(trial.cycle or 0 for trial in story.trials)])
     scale = GainScale.of(clone.gain for clone in story.won.values())
     data = _edges(story, places)
     data += _nodes(story, places)
@@ -64,7 +63,7 @@ def plot_lineage(result: Result) -> go.Figure:
     return figure(
         data,
         title=title("Lineage"),
-        height=min(900, 330 + 34 * int(ranks)),
+        height=min(900, 330 + 34 * ranks),
         xaxis=_cycle_axis(cycles),
         yaxis={
             "title": {"text": "rank in its cycle"},
@@ -132,7 +131,8 @@ def _rank(clone: Trial) -> tuple[bool, float]:
 
 def _edges(story: Story, places: Places) -> list[Trace]:
     """Return lines from each network to the clones made of it, the main line stronger."""
-    faint = _lines(GREY, 1 if len(story.clones) <= 150 else 0.5)
+    is_crowded = len(story.clones) > 150
+    faint = _lines(GREY, 0.5 if is_crowded else 1)
     faint["opacity"] = 0.35
     strong = _lines(MAIN, 3)
     for trial in story.trials:
@@ -141,7 +141,9 @@ def _edges(story: Story, places: Places) -> list[Trace]:
         if not is_drawn or parent is None:
             continue
         lines = strong if trial.is_on_main_line else faint
-        for column, rank in _corners(places[id(parent)], places[id(trial)]):
+        start = places[id(parent)]
+        end = places[id(trial)]
+        for column, rank in _corners(start, end):
             lines["x"].append(column)
             lines["y"].append(rank)
         # A gap between this line and the next one.
@@ -196,6 +198,7 @@ def _marker(story: Story, clones: list[Trial], places: Places) -> Trace:
     """Return the looks of the clones of one kind: winners larger, failed ones fainter."""
     kind = clones[0].gene
     columns = {column for column, _ in places.values()}
+    # Points of neighbouring cycles must not touch.
     size = 11
     if len(columns) > 30:
         size = 7
@@ -214,7 +217,8 @@ def _points(story: Story, trials: list[Trial], places: Places) -> Trace:
     own = [places[id(trial)] for trial in trials]
     x = [column for column, _ in own]
     y = [rank for _, rank in own]
-    return points(x, y, [describe(story, trial) for trial in trials])
+    text = [describe(story, trial) for trial in trials]
+    return points(x, y, text)
 
 
 def _winner_gains(story: Story, scale: GainScale) -> Trace:

@@ -103,6 +103,7 @@ def _traces(story: Story, scales: Scales) -> list[Trace]:
         },
     }
 
+    # Clones that failed have no colour: they have no gain.
     failed = [clone for clone in story.clones if clone.gain is None]
     if not failed:
         return [trace]
@@ -117,13 +118,15 @@ def _traces(story: Story, scales: Scales) -> list[Trace]:
 
 
 def _points(story: Story, clones: list[Trial], scales: Scales) -> Trace:
+    # The same places each time, or the points of a live page would jump.
     rng = np.random.default_rng(0)
     axes: list[list[float | None]] = []
     for name, scale in scales.items():
         values = _values(clones, name)
         axes.append(_scattered(scale, values, rng))
     x, y = axes
-    return points(x, y, [describe(story, clone) for clone in clones])
+    text = [describe(story, clone) for clone in clones]
+    return points(x, y, text)
 
 
 def _scattered(

@@ -59,6 +59,7 @@ class Scale:
     @property
     def below(self) -> float:
         """A place below all numbers, for one that is missing."""
+        # Scales of words have no use for this: all their values have a place.
         low = self.place(self.values[0]) or 0.0
         high = self.place(self.values[-1]) or 0.0
         width = (high - low) or 1.0
@@ -75,22 +76,29 @@ class Scale:
         Args:
             longest: Characters of a word.
         """
+        places: list[float] = []
+        texts: list[str] = []
         if not self.is_numeric:
-            places = map(float, range(len(self.values)))
-            return list(places), [cut(word, longest) for word in self.values]
-        numbers: Sequence[Any] = self.values
-        if len(numbers) > MOST_NUMBERS:
-            numbers = self._round_numbers()
-        locate = math.log10 if self.is_log else float
-        return list(map(locate, numbers)), [f"{number:.3g}" for number in numbers]
+            for place, word in enumerate(self.values):
+                places.append(float(place))
+                texts.append(cut(word, longest))
+            return places, texts
+        for number in self._numbers():
+            places.append(math.log10(number) if self.is_log else float(number))
+            texts.append(f"{number:.3g}")
+        return places, texts
 
-    def _round_numbers(self) -> list[float]:
+    def _numbers(self) -> Sequence[float]:
+        """Return the numbers to write: the values themselves, unless there are too many."""
+        if len(self.values) <= MOST_NUMBERS:
+            return self.values
         low = float(self.values[0])
         high = float(self.values[-1])
         if self.is_log:
             return log_ticks(low, high, MOST_NUMBERS)
         steps = MOST_NUMBERS - 1
-        return [low + (high - low) * step / steps for step in range(MOST_NUMBERS)]
+        width = high - low
+        return [low + width * step / steps for step in range(MOST_NUMBERS)]
 
 
 def _word(value: Any) -> str:
@@ -124,8 +132,10 @@ class GainScale:
             return cls(1.0, low, high)
         median = sizes[len(sizes) // 2]
         # Where most gains are next to nothing, a unit of their size would cut all others.
-        large = sizes[9 * (len(sizes) - 1) // 10]
-        return cls(max(median, 10 * large / REACH), low, high)
+        last = len(sizes) - 1
+        large = sizes[9 * last // 10]
+        unit = max(median, 10 * large / REACH)
+        return cls(unit, low, high)
 
     def place(self, gain: float) -> float:
         """Return where a gain lies."""
@@ -164,15 +174,17 @@ class GainScale:
     def _steps(self, end: float) -> list[float]:
         """Return up to five powers of ten; few of them are joined by their triples."""
         largest = max(-self.low, self.high, self.unit)
+        largest = min(largest, end)
         first = math.floor(math.log10(self.unit))
-        last = math.floor(math.log10(min(largest, end)))
+        last = math.floor(math.log10(largest))
         first = max(first, last - 4)
-        powers = [10.0**exponent for exponent in range(first, last + 1)]
-        if len(powers) > 3:
-            return powers
+        has_triples = last - first < 3
         steps: list[float] = []
-        for power in powers:
-            steps += [power, 3 * power]
+        for exponent in range(first, last + 1):
+            power = 10.0**exponent
+            steps.append(power)
+            if has_triples:
+                steps.append(3 * power)
         return steps
 
     def _apart(self, gains: list[float], gap: float) -> list[float]:
@@ -197,7 +209,7 @@ class GainScale:
         largest = max(-low, high) or 1.0
         return {
             "color": [self.place(gain) for gain in gains],
-            "colorscale": [list(stop) for stop in SCALE],
+            "colorscale": SCALE,
             "cmin": -largest,
             "cmax": largest,
             "showscale": True,

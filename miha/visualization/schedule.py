@@ -135,6 +135,7 @@ def _spans_to_show(story: Story) -> tuple[Spans, Spans]:
         elif spans:
             constant[name] = spans
 
+    # Lanes that changed come first: they are what a reader looks for.
     lanes = changed
     if len(changed) + len(constant) <= MOST_LANES:
         lanes = changed | constant

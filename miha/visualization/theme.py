@@ -30,13 +30,19 @@ MAIN = "#1f88c9"
 
 COLOURS = (VERMILION, GREEN, PURPLE, ORANGE, SKY, MAIN)
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
-SCALE = ((0.0, MAIN), (0.5, "#a0a0a0"), (1.0, VERMILION))
+SCALE = [
+    [0.0, MAIN],
+    [0.5, "#a0a0a0"],
+    [1.0, VERMILION],
+]
 """From poor to good: all three stand out on a light and on a dark page."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 CLEAR = "rgba(0,0,0,0)"
 FAINT = "rgba(128,128,128,0.25)"
 OUTLINE = {"color": GREY, "width": 1}
+
+Values = Sequence[Any]
 
 Trace = dict[str, Any]
 """A trace, as Plotly's JSON has it."""
@@ -87,16 +93,16 @@ def figure(data: Sequence[Trace], **layout: Any) -> go.Figure:
     """
     graph = need("plotly.graph_objects", "plot")
     whole = dict(LAYOUT)
-    named = [trace for trace in data if trace.get("showlegend", "name" in trace)]
-    has_legend = len(named) > 1 and layout.get("showlegend", True)
-    if not has_legend:
+    entries = sum(trace.get("showlegend", "name" in trace) for trace in data)
+    has_legend = layout.get("showlegend", True)
+    if entries < 2 or not has_legend:
         whole["margin"] = LAYOUT["margin"] | {"t": 60}
 
     whole |= layout
     for name, value in layout.items():
         if name.startswith(("xaxis", "yaxis")):
             whole[name] = AXIS | value
-    return graph.Figure(data=list(data), layout=whole, skip_invalid=False)
+    return graph.Figure(data=list(data), layout=whole)
 
 
 def title(text: str) -> dict[str, Any]:
@@ -114,7 +120,7 @@ def title(text: str) -> dict[str, Any]:
     }
 
 
-def points(x: Sequence[Any], y: Sequence[Any], text: Sequence[str]) -> Trace:
+def points(x: Values, y: Values, text: Values) -> Trace:
     """Return a trace of points, each with the text that it shows under the mouse."""
     return {
         "type": "scatter",
@@ -209,6 +215,7 @@ def bounds(values: Sequence[float], share: float = 0.02) -> tuple[float, float]:
     outliers = math.floor(len(ordered) * share)
     low = ordered[outliers]
     high = ordered[-1 - outliers]
+    # Where all values are the same, the range must not be empty.
     margin = 0.06 * (high - low) or 0.06 * abs(high) or 0.1
     return low - margin, high + margin
 
@@ -221,17 +228,27 @@ def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
         high: The largest value.
         most: How many there may be.
     """
+    for steps in ("125", "13", "1"):
+        found = _round_numbers(low, high, steps)
+        if len(found) < 2:
+            return sorted({low, high})
+        if len(found) <= most:
+            return found
+    return found[:: 1 + len(found) // most]
+
+
+def _round_numbers(low: float, high: float, steps: str) -> list[float]:
+    """Return the numbers of a range whose only digit is one of some."""
     first = math.floor(math.log10(low))
     last = math.ceil(math.log10(high))
-    decades = range(first, last + 1)
-    for steps in ((1, 2, 5), (1, 3), (1,)):
-        exact = [step * 10.0**decade for decade in decades for step in steps]
-        # A power of ten is not always exact: 3 * 10.0**-5 is 3.0000000000000004e-05.
-        rounded = [float(f"{value:.0e}") for value in exact]
-        found = [value for value in rounded if low * 0.999 <= value <= high * 1.001]
-        if len(found) <= most:
-            return found if len(found) > 1 else sorted({low, high})
-    return found[:: 1 + len(found) // most]
+    found = []
+    for decade in range(first, last + 1):
+        for step in steps:
+            value = float(f"{step}e{decade}")
+            # The ends of a range are seldom exact: 0.001 may be a little more here.
+            if low * 0.999 <= value <= high * 1.001:
+                found.append(value)
+    return found
 
 
 def log_axis(low: float, high: float) -> Axis:
