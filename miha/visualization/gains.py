@@ -150,7 +150,7 @@ def group_by_value(story: Story) -> list[Group]:
     for clone in story.mutations:
         kind = clone.gene
         parent = story.parent(clone) or story.trials[0]
-        labels = _new_values(kind, parent.genes, clone.genes)
+        labels = new_values(kind, parent.genes, clone.genes)
         # A mutation may bring the same value twice, to two layers.
         for label in dict.fromkeys(labels):
             key = (kind, label)
@@ -162,7 +162,7 @@ def group_by_value(story: Story) -> list[Group]:
     return sorted(by_size[:MOST_VALUES], key=lambda group: group.median)
 
 
-def _new_values(kind: str, before: Genes, genes: Genes) -> Iterator[str]:
+def new_values(kind: str, before: Genes, genes: Genes) -> Iterator[str]:
     """Yield a label for each value that a mutation brought."""
     new = {name for name, value in genes.items() if value != before.get(name)}
     words = {name for name in new if not is_number(genes[name])}
