@@ -8,15 +8,8 @@ import pytest
 from browser import chromium, errors, requests, until
 from runs import SCRIPT, grown, hostile, make_run
 
-pytest.importorskip("plotly")
 from miha.report.page import write_report
 from miha.results.story import Story
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +19,6 @@ def result(tmp_path_factory):
 
 def show(browser, result):
     """Open the page of a run, and wait until it is whole."""
-    requests(browser), errors(browser)
     browser.get(write_report(result).as_uri())
     until(lambda: browser.execute_script("return document.documentElement.dataset.ready"))
     until(lambda: browser.execute_script("return !!window.Plotly"))
