@@ -9,10 +9,13 @@ import sys
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from miha.errors import MihaError
 
-RUN = "the run's folder, e.g. logs/mnist"
+if TYPE_CHECKING:
+    # At run time the class takes no parameter.
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 EXAMPLES = """\
 examples:
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     chosen = _parser().parse_args(arguments)
     try:
-        if chosen.is_of_run:
+        if chosen.needs_run:
             from miha.report.terminal import check_run
 
             check_run(chosen.folder)
@@ -44,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"miha: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        # As shells call a command that Ctrl-C has ended.
         return 130
     return 0
 
@@ -54,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Look at runs of MIHA: finished, running or interrupted. Nothing that a run "
         "has written is changed.",
         epilog=EXAMPLES,
+        # The default one would join the lines of the examples.
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -65,18 +70,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
+def _add_command(
+    commands: Commands, name: str, help: str, description: str
+) -> argparse.ArgumentParser:
+    """Add a command that needs the folder of a run."""
+    command: argparse.ArgumentParser = commands.add_parser(name, help=help, description=description)
+    folder = "the run's folder, e.g. logs/mnist"
+    command.add_argument("folder", metavar="RUN", type=Path, help=folder)
+    command.set_defaults(needs_run=True)
+    return command
+
+
+def _add_show(commands: Commands) -> None:
+    command = _add_command(
+        commands,
         "show",
         help="a run in words, and its lineage",
         description="Print a run's summary and who won each of its cycles.",
     )
-    command.add_argument("folder", metavar="RUN", type=Path, help=RUN)
     command.add_argument("--all", action="store_true", help="every clone, not the winners only")
-    command.set_defaults(run=_show, is_of_run=True)
+    command.set_defaults(run=_show)
 
 
-def _add_list(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_list(commands: Commands) -> None:
     command = commands.add_parser(
         "list",
         help="the runs in a folder",
@@ -90,47 +106,46 @@ def _add_list(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         default=Path("logs"),
         help="the folder that holds the runs' folders (default: logs)",
     )
-    command.set_defaults(run=_list, is_of_run=False)
+    command.set_defaults(run=_list, needs_run=False)
 
 
-def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
+def _add_report(commands: Commands) -> None:
+    command = _add_command(
+        commands,
         "report",
         help="write one HTML page of a run",
-        description="Write one self-contained HTML "
-        "page: summary, figures, a table of all clones. It needs no network.",
+        description="Write one self-contained HTML page: summary, figures, a table of all "
+        "clones. It needs no network.",
     )
-    command.add_argument("folder", metavar="RUN", type=Path, help=RUN)
     command.add_argument(
         "--to", metavar="FILE", type=Path, help="the page (default: report.html in the folder)"
     )
     command.add_argument("--open", action="store_true", help="show it in the browser")
-    command.set_defaults(run=_report, is_of_run=True)
+    command.set_defaults(run=_report)
 
 
-def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
+def _add_watch(commands: Commands) -> None:
+    command = _add_command(
+        commands,
         "watch",
         help="the page of a run, live",
-        description="Serve the page of a run to this "
-        "computer only (127.0.0.1); it follows the run as it goes on. Ctrl-C ends it, the run "
-        "goes on.",
+        description="Serve the page of a run to this computer only (127.0.0.1); it follows the "
+        "run as it goes on. Ctrl-C ends it, the run goes on.",
     )
-    command.add_argument("folder", metavar="RUN", type=Path, help=RUN)
     command.add_argument(
         "--port", type=_port, default=0, help="where to listen (default: a free port)"
     )
     command.add_argument("--open", action="store_true", help="show it in the browser")
-    command.set_defaults(run=_watch, is_of_run=True)
+    command.set_defaults(run=_watch)
 
 
-def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
+def _add_export(commands: Commands) -> None:
+    command = _add_command(
+        commands,
         "export",
         help="a network of a run as a file for others",
         description="Write one of a run's networks as Keras exports it.",
     )
-    command.add_argument("folder", metavar="RUN", type=Path, help=RUN)
     command.add_argument(
         "--model",
         metavar="NAME",
@@ -149,13 +164,16 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="store_true",
         help="load archives that hold code (Lambda layers): your own only, it will be run",
     )
-    command.set_defaults(run=_export, is_of_run=True)
+    command.set_defaults(run=_export)
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"must be a number of 0 to 65535, not {text!r}")
     return int(text)
+
+
+# The commands import what they need when they are called: `miha --help` must not wait for pandas.
 
 
 def _show(chosen: argparse.Namespace) -> None:
@@ -190,8 +208,9 @@ def _watch(chosen: argparse.Namespace) -> None:
             f"`--port` must be free. Received: {chosen.port}: {error.strerror}. Leave it out to "
             "find a free one."
         ) from error
-    with contextlib.suppress(AttributeError, OSError):  # Where there is no such thing.
-        os.nice(5)  # The run comes first.
+    # The run itself comes first; Windows has no `nice`.
+    with contextlib.suppress(AttributeError, OSError):
+        os.nice(5)
     with server, contextlib.suppress(KeyboardInterrupt):
         print(f"Watching {chosen.folder} at {address(server)} (Ctrl-C ends this)", flush=True)
         if chosen.open:

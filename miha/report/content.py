@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,19 +11,26 @@ from urllib.parse import quote
 
 from miha import visualization as figures
 from miha.errors import MihaError
-from miha.results.story import Story
 from miha.results.summary import last_genes, short, starting_genes, summarize
-from miha.results.trials import NO_GENE, Trial
+from miha.results.trials import NO_GENE, RunView, TrainingView
 from miha.storage.folder import RunFolder
 from miha.utils.json_values import plain
 from miha.utils.optional import need
+from miha.visualization.theme import finite
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from miha.results.result import Result
 
-FIGURES: Mapping[str, tuple[Callable[[Result], go.Figure], str]] = {
+    Plot = Callable[[Result], go.Figure]
+
+Values = Mapping[str, Any]
+
+Figure = dict[str, Any]
+"""A figure as the page gets it: its name, its caption, and its JSON or why there is none."""
+
+FIGURES: Mapping[str, tuple[Plot, str]] = {
     "history": (
         figures.plot_learning_history,
         "The main line, and the clones' short curves where they left it. Triangles are the "
@@ -32,12 +38,12 @@ FIGURES: Mapping[str, tuple[Callable[[Result], go.Figure], str]] = {
     ),
     "lineage": (
         figures.plot_lineage,
-        "A column is a cycle, the fittest clone on top, what goes on or joins to its right. "
-        "Below, by how much each winner was fitter than the unchanged clone.",
+        "A column is a cycle, the fittest clone on top. Below, by how much each winner was "
+        "fitter than the unchanged clone.",
     ),
     "schedule": (figures.plot_schedule, "What the network's hyperparameters were, by epoch."),
-    "paid": (
-        figures.plot_what_paid,
+    "gains": (
+        figures.plot_gains,
         "A point is a mutation; diamonds are medians with their 95 % intervals. Above by kind of "
         "mutation, below by what it brought.",
     ),
@@ -62,7 +68,7 @@ SLOW = "importance"
 def content(
     result: Result,
     links: Path | None = None,
-    kept: Mapping[str, Mapping[str, Any]] | None = None,
+    kept: Mapping[str, Figure] | None = None,
 ) -> dict[str, Any]:
     """Return everything that the page shows.
 
@@ -79,94 +85,128 @@ def content(
         MissingPackageError: Plotly is not installed.
     """
     need("plotly.graph_objects", "plot")
-    story, description = Story.of(result), RunFolder(result.run_dir).description()
+    view = RunView.of(result)
+    description = RunFolder(result.run_dir).description()
+    shown = dict(kept or {})
+    for name in FIGURES:
+        if not shown.get(name):
+            shown[name] = _figure(result, name)
+
+    # Runs of older versions lack some of these.
+    circumstances = {}
+    for name in ("seed", "started", "device", "versions", "fingerprint"):
+        if name in description:
+            circumstances[name] = description[name]
     return {
         "title": result.run_dir.absolute().name,
         "folder": str(result.run_dir.absolute()),
         "state": result.state,
         "summary": summarize(result),
-        "genes": _genes(story, description),
-        "figures": [(kept or {}).get(name) or _figure(result, name) for name in FIGURES],
-        "table": _table(story, result.run_dir, links or result.run_dir),
+        "genes": _genes(view, description),
+        "figures": [shown[name] for name in FIGURES],
+        "table": _table(view, result.run_dir, links or result.run_dir),
         "arguments": list(_pairs(description.get("arguments", {}))),
-        "versions": list(_pairs(_circumstances(description))),
+        "versions": list(_pairs(circumstances)),
     }
 
 
-def _genes(story: Story, description: Mapping[str, Any]) -> list[list[str]]:
+def _genes(view: RunView, description: Values) -> list[list[str]]:
     """Return name, first and last value of each hyperparameter, the changed ones first."""
-    start, end = starting_genes(story, description), last_genes(story)
-    rows = [[n, short(start.get(n)), short(end.get(n))] for n in dict.fromkeys([*start, *end])]
+    start = starting_genes(view, description)
+    end = last_genes(view)
+    rows = []
+    for name in dict.fromkeys([*start, *end]):
+        first = short(start.get(name))
+        last = short(end.get(name))
+        rows.append([name, first, last])
     return sorted(rows, key=lambda row: row[1] == row[2])
 
 
-def _figure(result: Result, name: str) -> dict[str, Any]:
+def _figure(result: Result, name: str) -> Figure:
     """Return a figure, or why there is none."""
     make, caption = FIGURES[name]
-    found: dict[str, Any] = {"name": name, "caption": caption}
+    found: Figure = {"name": name, "caption": caption}
     try:
-        return found | {"figure": json.loads(make(result).to_json())}
+        # Through Plotly's JSON, which makes lists of numpy's arrays.
+        figure = make(result).to_json()
+        found["figure"] = json.loads(figure)
     except MihaError as error:
-        return found | {"message": str(error)}
+        found["message"] = str(error)
+    return found
 
 
-def _table(story: Story, folder: Path, links: Path) -> dict[str, Any]:
-    genes = story.varied[:MOST_GENES]
-    names = ["cycle", "clone", "mutation", "kind", story.monitor, "fitness", "gain", "selected"]
-    relative = os.path.relpath(folder.absolute(), links.absolute()).replace(os.sep, "/")
+def _table(view: RunView, folder: Path, links: Path) -> dict[str, Any]:
+    """Return the table of all clones, with a link to each archive that is still there."""
+    relative = os.path.relpath(folder.absolute(), links.absolute())
     prefix = "" if relative == "." else f"{relative}/"
-    there = {str(path.relative_to(folder).as_posix()) for path in folder.glob("*/*.zip")}
+    # Links have slashes on Windows as well.
+    prefix = prefix.replace(os.sep, "/")
+    archives = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.zip")}
+
+    genes = view.varied[:MOST_GENES]
+    rows = []
+    for clone in view.clones:
+        name = clone.archive or ""
+        link = quote(prefix + name) if name in archives else None
+        rows.append(_row(clone, genes, {"text": name, "link": link}))
     return {
-        "columns": [*names, "archive", *genes, "seconds", "failure"],
-        "rows": [_row(clone, genes, prefix, there) for clone in story.clones],
+        "columns": [
+            "cycle",
+            "clone",
+            "mutation",
+            "kind",
+            view.monitor,
+            "fitness",
+            "gain",
+            "selected",
+            "archive",
+            *genes,
+            "seconds",
+            "failure",
+        ],
+        "rows": rows,
     }
 
 
-def _row(clone: Trial, genes: list[str], prefix: str, there: set[str]) -> list[Any]:
-    archive = clone.archive
-    link = quote(prefix + archive) if archive in there and archive is not None else None
+def _row(clone: TrainingView, genes: list[str], archive: Values) -> list[Any]:
     return [
         clone.cycle,
         clone.clone,
         clone.change,
         "unchanged" if clone.gene == NO_GENE else clone.gene,
-        _finite(clone.value),
-        _finite(clone.fitness),
-        _finite(clone.gain),
-        "selected" if clone.selected else "late" if clone.late else "",
-        {"text": archive or "", "link": link},
-        *(_cell(clone.genes.get(name)) for name in genes),
+        finite(clone.value),
+        finite(clone.fitness),
+        finite(clone.gain),
+        "selected" if clone.selected else "",
+        archive,
+        *[_cell(clone.genes.get(name)) for name in genes],
         round(clone.seconds, 3),
         clone.failure or "",
     ]
 
 
 def _cell(value: Any) -> Any:
-    return _finite(value) if isinstance(value, float) else plain(value)
+    return finite(value) if isinstance(value, float) else plain(value)
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _circumstances(description: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("seed", "started", "device", "versions", "fingerprint")
-    return {name: description[name] for name in names if name in description}
-
-
-def _pairs(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _pairs(values: Values, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield name and text of each value, those within others as ``outer.inner``."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _pairs(value, f"{prefix}{name}.")
         elif isinstance(value, list):
-            yield prefix + name, ", ".join(_text(item) for item in value)
+            texts = map(_text, value)
+            yield prefix + name, ", ".join(texts)
         else:
             yield prefix + name, _text(value)
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        inner = [f"{k}={v}" for k, v in value.items() if k != "class" and v is not None]
-        return f"{value.get('class', '')}({', '.join(inner)})"
-    return str(value)
+    """Return a value as text; a described object as a call of its class."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    arguments = []
+    for name, argument in value.items():
+        if name != "class" and argument is not None:
+            arguments.append(f"{name}={argument}")
+    return f"{value.get('class', '')}({', '.join(arguments)})"

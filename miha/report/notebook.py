@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import MihaError
-from miha.results.story import Story
 from miha.results.summary import summarize
-from miha.results.trials import Trial
+from miha.results.trials import RunView, TrainingView
 
 if TYPE_CHECKING:
     from miha.results.result import Result
@@ -19,34 +19,42 @@ MOST_ROWS = 30
 
 def as_html(result: Result) -> str:
     """Return a result as HTML without scripts; all that comes from the run is escaped."""
-    story = Story.of(result)
+    view = RunView.of(result)
     try:
         summary = summarize(result)
-    except MihaError as error:  # Its folder has been moved or deleted since.
+    # The folder may have been moved or deleted since.
+    except MihaError as error:
         summary = [str(error)]
-    parts = [f"<strong>{_safe(result.run_dir.absolute().name)}</strong>"]
-    parts += [f"<p>{_safe(text)}</p>" for text in summary]
-    winners = [clone for clone in story.clones if clone.selected]
+
+    name = result.run_dir.absolute().name
+    parts = [_element("strong", name)]
+    parts += [_element("p", text) for text in summary]
+    winners = [clone for clone in view.clones if clone.selected]
     if winners:
-        parts.append(_table(story, winners[-MOST_ROWS:]))
+        parts.append(_table(view, winners[-MOST_ROWS:]))
     if len(winners) > MOST_ROWS:
         parts.append(f"<p>The last {MOST_ROWS} of {len(winners)} cycles are shown.</p>")
     return f"<div>{''.join(parts)}</div>"
 
 
-def _table(story: Story, winners: list[Trial]) -> str:
-    names = ("cycle", "winner", "mutation", story.monitor, "fitness", "gain")
-    head = "".join(f"<th>{_safe(name)}</th>" for name in names)
-    rows = "".join(f"<tr>{''.join(_cells(winner))}</tr>" for winner in winners)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+def _table(view: RunView, winners: list[TrainingView]) -> str:
+    names = ("cycle", "winner", "mutation", view.monitor, "fitness", "gain")
+    head = _row("th", names)
+    rows = [_row("td", _cells(winner)) for winner in winners]
+    return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _cells(winner: Trial) -> list[str]:
-    values = (winner.value, winner.fitness, winner.gain)
-    numbers = ["–" if value is None else f"{value:.4g}" for value in values]
-    words = [winner.cycle, winner.clone, winner.change, *numbers]
-    return [f"<td>{_safe(word)}</td>" for word in words]
+def _cells(winner: TrainingView) -> list[Any]:
+    cells: list[Any] = [winner.cycle, winner.clone, winner.change]
+    for number in (winner.value, winner.fitness, winner.gain):
+        cells.append("–" if number is None else f"{number:.4g}")
+    return cells
 
 
-def _safe(text: Any) -> str:
-    return html.escape(str(text))
+def _row(tag: str, values: Iterable[Any]) -> str:
+    cells = [_element(tag, value) for value in values]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _element(tag: str, text: Any) -> str:
+    return f"<{tag}>{html.escape(str(text))}</{tag}>"

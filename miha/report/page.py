@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import html
 import json
+import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -38,10 +39,13 @@ def write_report(result: Result, path: str | Path | None = None) -> Path:
         StorageError: It cannot be written.
         MissingPackageError: Plotly is not installed.
     """
-    target = Path(path) if path is not None else result.run_dir / NAME
+    target = result.run_dir / NAME
+    if path is not None:
+        target = Path(path)
     found = content(result, links=target.parent)
+    text = page(found["title"], found)
     with placed(target):
-        write_whole(target, page(found["title"], found).encode())
+        write_whole(target, text.encode())
     return target
 
 
@@ -52,34 +56,38 @@ def page(name: str, found: dict[str, Any] | None) -> str:
         name: Its title.
         found: What to show, as `content` returns it; None: the page asks its server for it.
     """
-    script, style = _file("page.js"), _file("page.css")
+    script = _file("page.js")
+    data = ""
+    if found is not None:
+        text = json.dumps(found, allow_nan=False)
+        data = _packed(text.encode())
     parts = {
         "TITLE": html.escape(name),
         "POLICY": html.escape(_policy(script, is_live=found is None)),
-        "STYLE": style,
+        "STYLE": _file("page.css"),
         "PLOTLY": _plotly(),
-        "CONTENT": "" if found is None else _packed(json.dumps(found, allow_nan=False).encode()),
+        "CONTENT": data,
         "SCRIPT": script,
     }
-    return "".join(
-        parts[piece[2:-2]] if piece.startswith("{{") else piece for piece in _pieces("page.html")
-    )
+    # In one pass: a part may hold what looks like a place for another one.
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _file("page.html"))
 
 
 def _policy(script: str, is_live: bool) -> str:
     """Return what the browser may do: run this script and no other, ask nobody else."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    digest = hashlib.sha256(script.encode()).digest()
+    fingerprint = base64.b64encode(digest).decode()
     rules = {
         "default-src": "'none'",
         # Plotly is unpacked and run by the script, and compiles its own drawing code.
-        "script-src": f"'sha256-{digest}' 'unsafe-eval'",
+        "script-src": f"'sha256-{fingerprint}' 'unsafe-eval'",
         "style-src": "'unsafe-inline'",
         "img-src": "data: blob:",
         "connect-src": "'self'" if is_live else "'none'",
         "base-uri": "'none'",
         "form-action": "'none'",
     }
-    return "; ".join(f"{name} {value}" for name, value in rules.items())
+    return "; ".join(map(" ".join, rules.items()))
 
 
 @cache
@@ -88,22 +96,13 @@ def _file(name: str) -> str:
 
 
 @cache
-def _pieces(name: str) -> list[str]:
-    """Return the template, cut at its ``{{NAME}}`` places."""
-    pieces: list[str] = []
-    rest = _file(name)
-    while "{{" in rest:
-        before, _, rest = rest.partition("{{")
-        place, _, rest = rest.partition("}}")
-        pieces += [before, "{{" + place + "}}"]
-    return [*pieces, rest]
-
-
-@cache
 def _plotly() -> str:
-    return _packed(need("plotly.offline", "plot").get_plotlyjs().encode())
+    offline = need("plotly.offline", "plot")
+    return _packed(offline.get_plotlyjs().encode())
 
 
 def _packed(data: bytes) -> str:
     """Return bytes as the page unpacks them: a third of their size, and no tag can be in them."""
-    return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()
+    # Without a time of its own, the same run has the same page.
+    compressed = gzip.compress(data, 9, mtime=0)
+    return base64.b64encode(compressed).decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,37 +19,37 @@ from miha.storage.folder import archive_name
 if TYPE_CHECKING:
     from miha.results.result import Result
 
-
 UNLIMITED = Budget()
 
 
 def make_progress(verbose: int, monitor: str, budget: Budget = UNLIMITED) -> list[Callback]:
-    """Return who shows the progress.
+    """Return what shows the progress.
 
     Args:
-        verbose: 0: nobody; 1: a bar where the output can show one, else lines; 2: lines.
+        verbose: 0: nothing; 1: a bar where the output can show one, else lines; 2: lines.
         monitor: Name of the value to show.
         budget: What may end the run before its last cycle.
     """
-    console = Console(highlight=False, soft_wrap=True)
     if verbose == 0:
         return []
-    kind = Bar if verbose == 1 and _is_live(console) else Lines
-    return [kind(console, monitor, budget)]
+    console = Console(highlight=False, soft_wrap=True)
+    if verbose == 1 and _can_show_bar(console):
+        return [Bar(console, monitor, budget)]
+    return [Lines(console, monitor, budget)]
 
 
-def _is_live(console: Console) -> bool:
-    """Tell whether the output can show something that moves."""
+def _can_show_bar(console: Console) -> bool:
+    # In a notebook, rich needs ipywidgets to move what it has shown.
     if console.is_jupyter:
-        return find_spec("ipywidgets") is not None  # What rich moves things with there.
+        return find_spec("ipywidgets") is not None
     return console.is_terminal
 
 
-class Lines(Callback):
-    """One plain line for each training.
+class _Shown(Callback):
+    """What a bar and lines have in common.
 
     Args:
-        console: Where to.
+        console: Where to show it.
         monitor: Name of the value to show.
         budget: What may end the run before its last cycle.
     """
@@ -59,30 +59,28 @@ class Lines(Callback):
         self._monitor = monitor
         self._budget = budget
         self._schedule = Schedule(0, 0, 0, 0, 0)
+        # Epochs of the finished trainings.
         self._done = 0
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Announce the run."""
-        self._schedule, self._done = schedule, 0
+        self._schedule = schedule
+        self._done = 0
         self._say(announcement(schedule, run_dir, self._budget))
 
     def on_resume(self, trainings: Sequence[TrainingRecord]) -> None:
-        """Say what is done already."""
+        """Count what is done already."""
         self._done = epochs_of(trainings, self._schedule)
-        line = resume_line(trainings, self._schedule, self._budget)
-        self._say(f"{self._count} {line}")
 
     def on_training_end(self, network: Network) -> None:
-        """Say how a training went."""
-        record = network.record
-        self._done += planned_epochs(record, self._schedule)
-        change = f", {record.change.text}" if record.is_clone else ""
-        change += ", pruned" if record.pruned else ""
-        value = f"{self._monitor} {record.value:.4g}"
-        self._say(f"{self._count} {place(record)}{change}: {value}")
+        """Count the epochs that the training has used up."""
+        self._done += planned_epochs(network.record, self._schedule)
 
     def on_cycle_end(
-        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+        self,
+        cycle: int,
+        clones: Sequence[TrainingRecord],
+        winner: TrainingRecord | None,
     ) -> None:
         """Say who won."""
         self._say(winner_line(cycle, winner))
@@ -90,96 +88,110 @@ class Lines(Callback):
     def on_run_end(self, result: Result) -> None:
         """Say how the run ended."""
         self._say(end_line(result))
+
+    def _say(self, text: str) -> None:
+        # A layer's name may look like markup.
+        self._console.print(text, markup=False)
+
+
+class Lines(_Shown):
+    """One plain line for each training."""
+
+    def on_resume(self, trainings: Sequence[TrainingRecord]) -> None:
+        """Say what is done already."""
+        super().on_resume(trainings)
+        line = resume_line(trainings, self._schedule, self._budget)
+        self._say(f"{self._count} {line}")
+
+    def on_training_end(self, network: Network) -> None:
+        """Say how a training went."""
+        super().on_training_end(network)
+        record = network.record
+        name = place(record)
+        if record.is_clone:
+            name += f", {record.change.text}"
+        if record.pruned:
+            name += ", pruned"
+        self._say(f"{self._count} {name}: {self._monitor} {record.value:.4g}")
 
     @property
     def _count(self) -> str:
         most = "<=" if self._budget.is_open else ""
         return f"[{self._done}/{most}{self._schedule.epochs}]"
 
-    def _say(self, text: str) -> None:
-        self._console.print(text, markup=False)
 
-
-class Bar(Callback):
-    """A bar over all epochs of the run, and a line for each cycle.
-
-    Args:
-        console: Where to.
-        monitor: Name of the value to show.
-        budget: What may end the run before its last cycle.
-    """
+class Bar(_Shown):
+    """A bar over all epochs of the run, and a line for each cycle."""
 
     def __init__(self, console: Console, monitor: str, budget: Budget = UNLIMITED) -> None:
-        self._monitor = monitor
-        self._budget = budget
+        super().__init__(console, monitor, budget)
+        unit = "epochs at most" if budget.is_open else "epochs"
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn(f"epochs{' at most' if budget.is_open else ''}  {{task.fields[values]}}"),
+            TextColumn(f"{unit}  {{task.fields[values]}}"),
             TimeRemainingColumn(),
             console=console,
         )
         self._row = self._bar.add_task("", total=None, values="")
-        self._schedule = Schedule(0, 0, 0, 0, 0)
-        self._done = 0
-        self._running = Counter[str]()  # Epochs of each training; several may run at once.
+        # Epochs of each training that is at work; several may be.
+        self._running = Counter[str]()
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Announce the run and start the bar."""
-        self._say(announcement(schedule, run_dir, self._budget))
-        self._schedule, self._done, self._running = schedule, 0, Counter()
-        self._bar.update(self._row, total=schedule.epochs, completed=0)
+        super().on_run_begin(schedule, run_dir)
+        self._running.clear()
+        self._update(total=schedule.epochs, completed=0)
         self._bar.start()
 
     def on_resume(self, trainings: Sequence[TrainingRecord]) -> None:
         """Advance by what is done already."""
-        self._done = epochs_of(trainings, self._schedule)
-        self._bar.update(self._row, completed=self._done)
-        self._say(resume_line(trainings, self._schedule, self._budget))
+        super().on_resume(trainings)
+        self._update(completed=self._done)
+        line = resume_line(trainings, self._schedule, self._budget)
+        self._say(line)
 
     def on_training_begin(self, task: Task) -> None:
         """Show what is trained."""
         self._running[task.archive] = 0
-        self._bar.update(self._row, description=place(task))
+        self._update(description=place(task))
 
     def on_epoch_end(self, task: Task, epoch: Epoch) -> None:
         """Advance by an epoch."""
-        shown = {name: epoch.logs[name] for name in ("loss", self._monitor) if name in epoch.logs}
-        values = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        values: list[str] = []
+        # The loss may be what is monitored: then it is shown once.
+        for name in dict.fromkeys(["loss", self._monitor]):
+            if name in epoch.logs:
+                values.append(f"{name} {epoch.logs[name]:.4g}")
         self._running[task.archive] += 1
-        self._bar.update(self._row, completed=self._completed, values=values)
+        self._update(completed=self._completed, values="  ".join(values))
 
     def on_training_end(self, network: Network) -> None:
-        """Count the epochs that a diverged network did not need."""
+        """Advance by the epochs that a diverged network did not need."""
+        super().on_training_end(network)
         record = network.record
         self._running.pop(archive_name(record.phase, record.cycle, record.clone), None)
-        self._done += planned_epochs(record, self._schedule)
-        self._bar.update(self._row, completed=self._completed)
-
-    def on_cycle_end(
-        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
-    ) -> None:
-        """Say who won."""
-        self._say(winner_line(cycle, winner))
+        self._update(completed=self._completed)
 
     def on_run_end(self, result: Result) -> None:
         """Say how the run ended."""
+        # A run that was stopped is complete, with fewer epochs than planned.
         if result.stopped is not None:
-            self._bar.update(self._row, total=self._done)
+            self._update(total=self._done)
         self.close()
-        self._say(end_line(result))
+        super().on_run_end(result)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._bar.stop()
 
+    def _update(self, **fields: Any) -> None:
+        self._bar.update(self._row, **fields)
+
     @property
     def _completed(self) -> int:
         return self._done + sum(self._running.values())
-
-    def _say(self, text: str) -> None:
-        self._bar.console.print(text, markup=False)
 
 
 def epochs_of(trainings: Sequence[TrainingRecord], schedule: Schedule) -> int:
@@ -188,39 +200,40 @@ def epochs_of(trainings: Sequence[TrainingRecord], schedule: Schedule) -> int:
 
 
 def planned_epochs(record: TrainingRecord, schedule: Schedule) -> int:
-    """Return the epochs that a training has used up of the run's total.
-
-    A clone that failed has used up its n. One that was pruned has left some to the winner.
-    """
-    is_done = record.failure is None or record.pruned
-    return len(record.epochs) if is_done else schedule.epochs_of(record.phase)
+    """Return the epochs that a training has used up of the run's total."""
+    # One that failed has used up all that it was to have. A pruned clone leaves the rest.
+    if record.failure is None:
+        return len(record.epochs)
+    return max(len(record.epochs), schedule.epochs_of(record.phase))
 
 
 def resume_line(
     trainings: Sequence[TrainingRecord], schedule: Schedule, budget: Budget = UNLIMITED
 ) -> str:
-    """Say how much of a run an earlier process has done."""
+    """Return how much of a run an earlier process has done."""
     if trainings[-1].phase == "final":
         return "The run was finished before: nothing is trained"
-    most = "at most " if budget.is_open else ""
-    return f"Goes on after {len(trainings)} of {most}{schedule.trainings} trainings"
+    at_most = "at most " if budget.is_open else ""
+    return f"Goes on after {len(trainings)} of {at_most}{schedule.trainings} trainings"
 
 
 def end_line(result: Result) -> str:
-    """Say how a run ended."""
+    """Return how a run ended."""
     stopped = "" if result.stopped is None else f"Stopped: {result.stopped} "
     return f"{stopped}Best {result.monitor}: {result.best_value:.4g}. Folder: {result.run_dir}"
 
 
 def place(task: Task | TrainingRecord) -> str:
-    """Say where in the run a training is."""
+    """Return where in the run a training is."""
     if task.phase == "clone":
         return f"cycle {task.cycle}, clone {task.clone}"
-    return f"cycle {task.cycle}, winner" if task.phase == "winner" else f"{task.phase} training"
+    if task.phase == "winner":
+        return f"cycle {task.cycle}, winner"
+    return f"{task.phase} training"
 
 
 def winner_line(cycle: int, winner: TrainingRecord | None) -> str:
-    """Say which clone of a cycle was selected."""
+    """Return which clone of a cycle was selected."""
     if winner is None:
         return f"Cycle {cycle}: every clone has failed; the network goes on unchanged"
     fitness = "" if winner.fitness is None else f" (fitness {winner.fitness:.4g})"

@@ -13,12 +13,21 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from miha.archive.members import read_file
 from miha.errors import MihaError
-from miha.report.content import SLOW, content
+from miha.report.content import SLOW, Figure, content
 from miha.report.page import page
 from miha.results.reader import load_run
 from miha.storage.lock import is_locked
 
+# The address of this computer for itself: no other one can connect to it.
 HOST = "127.0.0.1"
+
+# An answer is never an old one, and no other page may use it.
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 GROWTH = 1.1
 """By what a running run has more trainings before the slow figure is made again."""
@@ -36,13 +45,16 @@ class Watched:
         self._lock = threading.Lock()
         self._version = ""
         self._answer = b""
-        self._kept: tuple[int, dict[str, Any]] = (0, {})
+        # The slow figure, and how many trainings the run had when it was made.
+        self._slow_figure: Figure = {}
+        self._trainings = 0
 
     @property
     def version(self) -> str:
         """What changes when there is something new to show."""
-        sizes = [_size(self.folder / name) for name in ("run.json", "journal.jsonl")]
-        return "-".join(map(str, [*sizes, int(is_locked(self.folder))]))
+        description = _size(self.folder / "run.json")
+        journal = _size(self.folder / "journal.jsonl")
+        return f"{description}-{journal}-{int(is_locked(self.folder))}"
 
     def news(self, since: str) -> bytes | None:
         """Return what the page shows now, as JSON; None where it shows that already.
@@ -56,7 +68,8 @@ class Watched:
         version = self.version
         if version == since:
             return None
-        with self._lock:  # However many pages ask, it is read once.
+        # However many pages ask, the run is read once.
+        with self._lock:
             if version != self._version:
                 shown = {"version": version, "content": self._content()}
                 self._answer = json.dumps(shown, allow_nan=False).encode()
@@ -66,11 +79,15 @@ class Watched:
     def _content(self) -> dict[str, Any]:
         """Return what the page shows; where a run is at work, the slow figure is a little older."""
         result = load_run(self.folder)
-        trainings, (before, figure) = len(result._log.trainings), self._kept
-        is_recent = result.state == "running" and before <= trainings <= GROWTH * before
-        found = content(result, kept={SLOW: figure} if is_recent else None)
-        if not is_recent:
-            self._kept = (trainings, next(f for f in found["figures"] if f["name"] == SLOW))
+        trainings = len(result.log.trainings)
+        is_recent = self._trainings <= trainings <= GROWTH * self._trainings
+        if result.state == "running" and is_recent:
+            return content(result, kept={SLOW: self._slow_figure})
+        found = content(result)
+        for figure in found["figures"]:
+            if figure["name"] == SLOW:
+                self._slow_figure = figure
+        self._trainings = trainings
         return found
 
     def archive(self, name: str) -> bytes | None:
@@ -79,11 +96,14 @@ class Watched:
         Args:
             name: As the journal has it. It is looked up, and never taken for a path of its own.
         """
-        known = {entry["archive"] for entry in load_run(self.folder)._log.trainings}
+        trainings = load_run(self.folder).log.trainings
+        known = {entry["archive"] for entry in trainings}
         if name not in known:
             return None
-        root, path = self.folder.resolve(), (self.folder / name).resolve()
-        if not path.is_relative_to(root):  # A link, or a journal that somebody has written.
+        root = self.folder.resolve()
+        path = (self.folder / name).resolve()
+        # A link, or a journal that somebody else has written, may lead anywhere.
+        if not path.is_relative_to(root):
             return None
         try:
             return read_file(path)
@@ -98,7 +118,9 @@ class Handler(BaseHTTPRequestHandler):
         watched: The run.
     """
 
-    server_version, sys_version = "miha", ""
+    # What it tells of itself: no version of Python.
+    server_version = "miha"
+    sys_version = ""
     timeout = 30
 
     def __init__(self, watched: Watched, *args: Any, **kwargs: Any) -> None:
@@ -110,8 +132,9 @@ class Handler(BaseHTTPRequestHandler):
             self._answer()
         except MihaError as error:
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, str(error).encode())
+        # The page was closed meanwhile.
         except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # The page was closed meanwhile.
+            self.close_connection = True
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -119,14 +142,15 @@ class Handler(BaseHTTPRequestHandler):
         """Stay silent: the terminal is the user's."""
 
     def _answer(self) -> None:
+        # A page of elsewhere whose name leads here must not read the run.
         if not self._is_asked_here():
-            # A page of elsewhere whose name leads here must not read the run.
             self._send(HTTPStatus.FORBIDDEN, b"Ask by the address that miha watch has printed.")
             return
         asked = urlsplit(self.path)
         if asked.path == "/":
-            shown = page(self._watched.folder.absolute().name, None)
-            self._send(HTTPStatus.OK, shown.encode(), "text/html; charset=utf-8")
+            folder = self._watched.folder.absolute()
+            text = page(folder.name, None)
+            self._send(HTTPStatus.OK, text.encode(), "text/html; charset=utf-8")
         elif asked.path == "/data.json":
             since = parse_qs(asked.query).get("since", [""])[0]
             self._send_news(self._watched.news(since))
@@ -134,7 +158,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send_archive(unquote(asked.path.lstrip("/")))
 
     def _is_asked_here(self) -> bool:
-        port = cast(ThreadingHTTPServer, self.server).server_port
+        server = cast(ThreadingHTTPServer, self.server)
+        port = server.server_port
         return self.headers.get("Host") in (f"{HOST}:{port}", f"localhost:{port}")
 
     def _send_news(self, news: bytes | None) -> None:
@@ -154,10 +179,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("X-Frame-Options", "DENY")
-        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
@@ -175,9 +198,11 @@ def make_server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
         MissingPackageError: Plotly is not installed.
         OSError: The port is taken.
     """
+    # What is missing is an error now, and not when the page is asked for.
     load_run(folder)
     page("", None)
-    server = ThreadingHTTPServer((HOST, port), partial(Handler, Watched(folder)))
+    handler = partial(Handler, Watched(folder))
+    server = ThreadingHTTPServer((HOST, port), handler)
     server.daemon_threads = True
     return server
 

@@ -6,7 +6,7 @@ import datetime
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,13 +14,9 @@ from rich.table import Table
 
 from miha.errors import JournalError
 from miha.results.reader import load_run
-from miha.results.story import Story
 from miha.results.summary import summarize
-from miha.results.trials import Trial
+from miha.results.trials import RunView, TrainingView
 from miha.storage.folder import RunFolder
-
-if TYPE_CHECKING:
-    from miha.results.result import Result
 
 
 def check_run(folder: Path) -> None:
@@ -31,12 +27,15 @@ def check_run(folder: Path) -> None:
     """
     if RunFolder(folder).has_run:
         return
-    places = dict.fromkeys((folder, folder.parent, Path("logs")))
-    there = next((found for place in places if (found := _folders(place))), [])
-    example = f", such as {str(there[-1])!r}; `miha list` shows those of a folder" if there else ""
+    example = ""
+    for place in (folder, folder.parent, Path("logs")):
+        runs = _folders(place)
+        if runs:
+            example = f", such as {str(runs[-1])!r}; `miha list` shows those of a folder"
+            break
+    state = "holds none" if folder.exists() else "is not there"
     raise JournalError(
-        f"A run's folder must hold its `run.json`. Received: {str(folder)!r}, which "
-        f"{'holds none' if folder.exists() else 'is not there'}. "
+        f"A run's folder must hold its `run.json`. Received: {str(folder)!r}, which {state}. "
         f"Name the folder of a run{example}."
     )
 
@@ -59,13 +58,16 @@ def print_run(folder: Path, every: bool = False) -> None:
     Raises:
         JournalError: The folder holds no run, or it is damaged.
     """
-    result, console = load_run(folder), Console(highlight=False)
+    result = load_run(folder)
+    console = Console(highlight=False)
     for text in summarize(result):
         console.print(escape(text), end="\n\n")
-    story = Story.of(result)
-    clones = [clone for clone in story.clones if every or clone.selected]
+    view = RunView.of(result)
+    clones = view.clones
+    if not every:
+        clones = [clone for clone in clones if clone.selected]
     if clones:
-        console.print(_lineage(story, clones))
+        console.print(_lineage(view, clones))
 
 
 def print_runs(folder: Path) -> None:
@@ -89,36 +91,47 @@ def print_runs(folder: Path) -> None:
         return
     table = Table("run", "state", "cycles", "best value", "started")
     for row in rows:
+        # A run's own text may look like the markup of the terminal.
         table.add_row(*map(escape, row))
     console.print(table)
 
 
-def _lineage(story: Story, clones: list[Trial]) -> Table:
-    is_whole = len(clones) > len(story.won)
-    table = Table(title="All clones" if is_whole else "Who won each cycle")
-    for name in ("cycle", "clone", "mutation", story.monitor, "fitness", "gain"):
-        table.add_column(escape(name), justify="left" if name == "mutation" else "right")
+def _lineage(view: RunView, clones: list[TrainingView]) -> Table:
+    has_losers = len(clones) > len(view.winners)
+    table = Table(title="All clones" if has_losers else "Who won each cycle")
+    for name in ("cycle", "clone", "mutation", view.monitor, "fitness", "gain"):
+        is_text = name == "mutation"
+        table.add_column(escape(name), justify="left" if is_text else "right")
     for clone in clones:
-        numbers = map(_number, (clone.value, clone.fitness, clone.gain))
-        style = "bold" if clone.selected and is_whole else None
-        words = map(str, (clone.cycle, clone.clone, escape(clone.change), *numbers))
-        table.add_row(*words, style=style)
+        table.add_row(
+            str(clone.cycle),
+            str(clone.clone),
+            escape(clone.change),
+            _number(clone.value),
+            _number(clone.fitness),
+            _number(clone.gain),
+            style="bold" if clone.selected and has_losers else None,
+        )
     return table
 
 
 def _runs(folder: Path) -> Iterator[tuple[str, ...]]:
     for path in _folders(folder):
         try:
-            yield _run(path, load_run(path))
+            yield _run(path)
+        # One damaged run must not hide the others.
         except JournalError as error:
             yield path.name, "damaged", "", "", str(error)[:60]
 
 
-def _run(path: Path, result: Result) -> tuple[str, ...]:
-    description, story = RunFolder(path).description(), Story.of(result)
-    cycles = description["arguments"].get("schedule", {}).get("c", "?")
-    best = f"{result.monitor} {_number(story.best.value if story.best else None)}"
-    return path.name, result.state, f"{story.done}/{cycles}", best, _clock(description)
+def _run(path: Path) -> tuple[str, ...]:
+    result = load_run(path)
+    description = RunFolder(path).description()
+    view = RunView.of(result)
+    schedule = description["arguments"].get("schedule", {})
+    cycles = f"{view.cycles_done}/{schedule.get('c', '?')}"
+    best = _number(view.best.value if view.best else None)
+    return path.name, result.state, cycles, f"{result.monitor} {best}", _clock(description)
 
 
 def _clock(description: dict[str, Any]) -> str:
@@ -131,4 +144,6 @@ def _clock(description: dict[str, Any]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:.4g}"

@@ -5,7 +5,7 @@ They are Plotly's; ``pip install 'miha[plot]'`` installs it.
 
 from __future__ import annotations
 
-from miha.visualization.gains import plot_what_paid
+from miha.visualization.gains import plot_gains
 from miha.visualization.history import plot_learning_history
 from miha.visualization.importance import plot_importance
 from miha.visualization.lineage import plot_lineage
@@ -20,5 +20,5 @@ __all__ = [
     "plot_pairs",
     "plot_parallel_coordinate",
     "plot_schedule",
-    "plot_what_paid",
+    "plot_gains",
 ]

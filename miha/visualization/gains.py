@@ -1,30 +1,50 @@
-"""What paid: how much each kind of mutation, and each value, gained on this problem."""
+"""Gains: how much each kind of mutation, and each new value, gained on this problem."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from miha.results.story import Story
-from miha.visualization.gain_axis import GainScale
-from miha.visualization.groups import Group, by_kind, by_value
-from miha.visualization.hover import describe
-from miha.visualization.theme import GREY, MAIN, figure, look, title
+from miha.results.trials import RunView, TrainingView, is_number
+from miha.visualization.scales import GainScale
+from miha.visualization.theme import (
+    GREY,
+    MAIN,
+    Axis,
+    Trace,
+    colour,
+    describe,
+    figure,
+    points,
+    safe,
+    symbol,
+    title,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from miha.results.result import Result
 
+Genes = Mapping[str, Any]
 
-def plot_what_paid(result: Result) -> go.Figure:
+MOST_VALUES = 25
+"""New values that are shown, those tried most often."""
+
+DRAWS = 1000
+"""Samples of the bootstrap."""
+
+
+def plot_gains(result: Result) -> go.Figure:
     """Plot how much each kind of mutation gained, and each value that a mutation brought.
 
     The gain of a clone is its fitness less that of its cycle's unchanged clone (less its cycle's
-    mean where there is none). A point is a mutation, after the last training of its clone in its
-    cycle; a diamond is the median, a bar its 95 % interval.
+    mean where there is none). A point is a mutation; a diamond is the median, a bar its 95 %
+    interval.
 
     Args:
         result: A run, finished or not.
@@ -35,111 +55,245 @@ def plot_what_paid(result: Result) -> go.Figure:
     Raises:
         MissingPackageError: Plotly is not installed.
     """
-    story = Story.of(result)
-    kinds, values = by_kind(story), by_value(story)
-    groups = [*kinds, *values]
-    scale = GainScale.of(clone.gain for clone in story.clones)
-    data = [
-        trace
-        for row, part in enumerate((kinds, values), start=1)
-        for trace in _panel(story, part, scale, row)
-    ]
-    places, texts = scale.ticks()
-    share = (len(kinds) + 1) / (len(groups) + 3)
+    view = RunView.of(result)
+    kinds = group_by_kind(view)
+    values = group_by_value(view)
+    scale = GainScale.of(clone.gain for clone in view.clones)
+    upper = _panel(view, kinds, scale)
+    lower = _panel(view, values, scale)
+    for trace in lower:
+        trace["yaxis"] = "y2"
+
+    # Each panel is as high as it has rows.
+    rows = len(kinds) + len(values)
+    share = (len(kinds) + 1) / (rows + 3)
+    kind_axis = _group_axis(kinds)
+    kind_axis["domain"] = [1 - share + 0.02, 1]
+    value_axis = _group_axis(values)
+    value_axis["domain"] = [0, 1 - share - 0.04]
     return figure(
-        data,
-        title=title("What paid: gain in fitness over the unchanged clone"),
-        height=200 + 34 * len(groups),
+        upper + lower,
+        title=title("Gain in fitness over the unchanged clone"),
+        height=200 + 34 * rows,
         showlegend=False,
-        xaxis={
-            "title": {"text": "gain in fitness (open triangles at the left edge: failed)"},
-            "range": list(scale.bounds),
-            "tickvals": places,
-            "ticktext": texts,
-            "zeroline": True,
-            "zerolinecolor": GREY,
-            "zerolinewidth": 2,
-            "anchor": "free",
-            "position": 0,
-        },
-        yaxis={**_axis(kinds), "domain": [1 - share + 0.02, 1]},
-        yaxis2={**_axis(values), "domain": [0, 1 - share - 0.04]},
+        xaxis=_gain_axis(scale),
+        yaxis=kind_axis,
+        yaxis2=value_axis,
     )
 
 
-def _panel(
-    story: Story, groups: Sequence[Group], scale: GainScale, row: int
-) -> Iterator[dict[str, Any]]:
-    axis = {"yaxis": "y" if row == 1 else f"y{row}"}
-    for place, group in enumerate(groups):
-        yield {**_points(story, group, place, scale), **axis}
-    yield {**_medians(groups, scale), **axis}
+@dataclass(frozen=True)
+class Group:
+    """The clones that one kind of mutation made, or those that got one value.
+
+    Attributes:
+        label: What they have in common.
+        kind: The kind of mutation.
+        clones: The clones; those that failed have no gain.
+    """
+
+    label: str
+    kind: str
+    clones: list[TrainingView]
+
+    @property
+    def gains(self) -> list[float]:
+        """The gains of the clones that did not fail."""
+        return [clone.gain for clone in self.clones if clone.gain is not None]
+
+    @property
+    def median(self) -> float:
+        """The median gain; minus infinity where all failed."""
+        if not self.gains:
+            return -math.inf
+        return float(np.median(self.gains))
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """A 95 % interval of the median gain; None of fewer than three.
+
+        Source: the percentile bootstrap of B. Efron, "Bootstrap Methods: Another Look at the
+        Jackknife" (1979).
+        """
+        gains = self.gains
+        if len(gains) < 3:
+            return None
+        # The same interval each time that the figure is drawn.
+        rng = np.random.default_rng(0)
+        samples = rng.choice(gains, (DRAWS, len(gains)))
+        medians = np.median(samples, axis=1)
+        low, high = np.quantile(medians, [0.025, 0.975])
+        return float(low), float(high)
+
+    @property
+    def text(self) -> str:
+        """The label and the counts."""
+        better = sum(gain > 0 for gain in self.gains)
+        won = sum(clone.selected for clone in self.clones)
+        return f"{safe(self.label, 40)} ({len(self.clones)} tried, {better} better, {won} won)"
 
 
-def _points(story: Story, group: Group, place: int, scale: GainScale) -> dict[str, Any]:
-    """Return the clones of a group, scattered a little so that none hides another."""
-    colour, symbol = look(story.gene_kinds, group.kind)
-    edge, few = scale.bounds[0], len(group.clones) < 60
-    gains = [clone.gain for clone in group.clones]
-    scatter = np.random.default_rng(place).uniform(-0.22, 0.22, len(gains))
+def group_by_kind(view: RunView) -> list[Group]:
+    """Group the mutated clones by the kind of mutation."""
+    groups: dict[str, Group] = {}
+    for clone in view.mutations:
+        kind = clone.gene
+        group = groups.setdefault(kind, Group(kind, kind, []))
+        group.clones.append(clone)
+    return sorted(groups.values(), key=lambda group: group.median)
+
+
+def group_by_value(view: RunView) -> list[Group]:
+    """Group the mutated clones by a new word, or by a number that became larger or smaller."""
+    groups: dict[tuple[str, str], Group] = {}
+    for clone in view.mutations:
+        kind = clone.gene
+        parent = view.parent(clone) or view.trials[0]
+        labels = new_values(kind, parent.genes, clone.genes)
+        # A mutation may bring the same value twice, to two layers.
+        for label in dict.fromkeys(labels):
+            key = (kind, label)
+            group = groups.setdefault(key, Group(label, kind, []))
+            group.clones.append(clone)
+
+    by_size = list(groups.values())
+    by_size.sort(key=lambda group: -len(group.clones))
+    return sorted(by_size[:MOST_VALUES], key=lambda group: group.median)
+
+
+def new_values(kind: str, before: Genes, genes: Genes) -> Iterator[str]:
+    """Yield a label for each value that a mutation brought."""
+    new = {name for name, value in genes.items() if value != before.get(name)}
+    words = {name for name in new if not is_number(genes[name])}
+    # An exchanged optimizer brings its own learning rate, which is not what was tried.
+    shown = words or new
+    for name in genes:
+        if name not in shown:
+            continue
+        value = genes[name]
+        old = before.get(name)
+        family = name.split(".")[0]
+        if name in words:
+            yield f"{_label(kind, family)} → {value}"
+        elif not is_number(old) or value > old:
+            yield f"{_label(kind, name)} larger"
+        else:
+            yield f"{_label(kind, name)} smaller"
+
+
+def _label(kind: str, name: str) -> str:
+    """Return the name of a hyperparameter, with the kind of mutation where the two differ."""
+    family = name.split(".")[0]
+    if kind == family:
+        return name
+    # "activation" changes one of the "activations".
+    return kind if family == f"{kind}s" else f"{kind}: {name}"
+
+
+def _panel(view: RunView, groups: list[Group], scale: GainScale) -> list[Trace]:
+    traces = []
+    for row, group in enumerate(groups):
+        trace = _clones(view, group, scale)
+        # They are scattered a little so that none hides another.
+        rng = np.random.default_rng(row)
+        shifts = rng.uniform(-0.22, 0.22, len(group.clones))
+        trace["y"] = [row + float(shift) for shift in shifts]
+        traces.append(trace)
+    return [*traces, _medians(groups, scale)]
+
+
+def _clones(view: RunView, group: Group, scale: GainScale) -> Trace:
+    """Return the clones of a group, without their rows."""
+    left_edge = scale.bounds[0]
+    x: list[float] = []
+    symbols: list[str] = []
+    for clone in group.clones:
+        if clone.gain is None:
+            x.append(left_edge)
+            symbols.append("triangle-left-open")
+        else:
+            x.append(scale.place(clone.gain))
+            symbols.append(symbol(view, group.kind))
+
+    text = [describe(view, clone) for clone in group.clones]
+    trace = points(x, [], text)
+    trace["cliponaxis"] = False
+    is_small = len(x) < 60
+    trace["marker"] = {
+        "color": colour(view, group.kind),
+        "size": 7 if is_small else 5,
+        "opacity": 0.6 if is_small else 0.35,
+        "symbol": symbols,
+    }
+    return trace
+
+
+def _medians(groups: list[Group], scale: GainScale) -> Trace:
+    """Return the median of each group, with its interval."""
+    x: list[float] = []
+    rows: list[int] = []
+    text: list[str] = []
+    above: list[float] = []
+    below: list[float] = []
+    for row, group in enumerate(groups):
+        if not group.gains:
+            continue
+        median = group.median
+        place = scale.place(median)
+        low, high = group.interval or (median, median)
+        x.append(place)
+        rows.append(row)
+        text.append(_median_text(group))
+        above.append(scale.place(high) - place)
+        below.append(place - scale.place(low))
+
+    trace = points(x, rows, text)
+    trace["cliponaxis"] = False
+    trace["marker"] = {
+        "symbol": "diamond",
+        "size": 11,
+        "color": MAIN,
+        "line": {"color": "#ffffff", "width": 1},
+    }
+    trace["error_x"] = {
+        "type": "data",
+        "symmetric": False,
+        "array": above,
+        "arrayminus": below,
+        "color": MAIN,
+        "thickness": 2.5,
+        "width": 5,
+    }
+    return trace
+
+
+def _median_text(group: Group) -> str:
+    text = f"<b>{group.text}</b><br>median gain {group.median:+.4g}"
+    if group.interval is None:
+        return text
+    low, high = group.interval
+    return f"{text}<br>95 %: {low:+.4g} to {high:+.4g}"
+
+
+def _gain_axis(scale: GainScale) -> Axis:
+    places, texts = scale.ticks()
     return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [edge if gain is None else scale.place(gain) for gain in gains],
-        "y": [place + float(shift) for shift in scatter],
-        "text": [describe(story, clone) for clone in group.clones],
-        "hovertemplate": "%{text}<extra></extra>",
-        "cliponaxis": False,
-        "marker": {
-            "color": colour,
-            "size": 7 if few else 5,
-            "opacity": 0.6 if few else 0.35,
-            "symbol": [symbol if gain is not None else "triangle-left-open" for gain in gains],
-        },
+        "title": {"text": "gain in fitness (open triangles at the left edge: failed)"},
+        "range": list(scale.bounds),
+        "tickvals": places,
+        "ticktext": texts,
+        "zeroline": True,
+        "zerolinecolor": GREY,
+        "zerolinewidth": 2,
+        "anchor": "free",
+        "position": 0,
     }
 
 
-def _medians(groups: Sequence[Group], scale: GainScale) -> dict[str, Any]:
-    shown = [(place, group) for place, group in enumerate(groups) if group.gains]
-    middles = [scale.place(group.middle) for _, group in shown]
-    intervals = [group.interval() or (group.middle, group.middle) for _, group in shown]
-    lows, highs = ([scale.place(i[end]) for i in intervals] for end in (0, 1))
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": middles,
-        "y": [place for place, _ in shown],
-        "text": [_say(group) for _, group in shown],
-        "hovertemplate": "%{text}<extra></extra>",
-        "cliponaxis": False,
-        "marker": {
-            "symbol": "diamond",
-            "size": 11,
-            "color": MAIN,
-            "line": {"color": "#ffffff", "width": 1},
-        },
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [high - middle for high, middle in zip(highs, middles, strict=True)],
-            "arrayminus": [middle - low for low, middle in zip(lows, middles, strict=True)],
-            "color": MAIN,
-            "thickness": 2.5,
-            "width": 5,
-        },
-    }
-
-
-def _say(group: Group) -> str:
-    interval = group.interval()
-    between = "" if interval is None else f"<br>95 %: {interval[0]:+.4g} to {interval[1]:+.4g}"
-    return f"<b>{group.describe()}</b><br>median gain {group.middle:+.4g}{between}"
-
-
-def _axis(groups: Sequence[Group]) -> dict[str, Any]:
+def _group_axis(groups: list[Group]) -> Axis:
     return {
         "tickvals": list(range(len(groups))),
-        "ticktext": [group.describe() for group in groups],
+        "ticktext": [group.text for group in groups],
         "range": [-0.7, max(len(groups) - 0.3, 0.7)],
         "ticks": "",
         "showgrid": False,

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from miha.results.story import Story
-from miha.results.trials import NO_GENE, Trial
-from miha.visualization.hover import describe
+from miha.results.trials import RunView, TrainingView
 from miha.visualization.theme import (
     FAINT,
-    GREY,
     MAIN,
+    OUTLINE,
+    Axis,
+    Trace,
     bounds,
+    clones_of_kinds,
+    colour,
+    describe,
     figure,
+    finite,
+    label,
     log_axis,
-    look,
     number,
+    points,
     safe,
+    symbol,
     title,
 )
 
@@ -34,15 +39,15 @@ MOST_BORDERS = 120
 """Cycles beyond which their borders would be a grey wall."""
 
 MANY = 400
-"""Clones beyond which those of the first panel alone can be pointed at: a page must be quick."""
+"""Clones beyond which only the first panel has points for the mouse: a page must be quick."""
 
 
 def plot_learning_history(result: Result) -> go.Figure:
     """Plot loss and monitored value over the epochs of the main line.
 
-    The clones' curves are faint branches where they left it; pointed at, they tell their
+    The clones' curves are faint branches where they left it; under the mouse, they name their
     mutation. Triangles are the mutations that were selected. Where the run went back to its best
-    network, the line begins anew at an arrow.
+    network, the line continues from that network at an arrow.
 
     Args:
         result: A run, finished or not.
@@ -53,173 +58,249 @@ def plot_learning_history(result: Result) -> go.Figure:
     Raises:
         MissingPackageError: Plotly is not installed.
     """
-    story = Story.of(result)
-    names = _panels(story)
-    data: list[dict[str, Any]] = []
+    view = RunView.of(result)
+    names = _panel_names(view)
+    data: list[Trace] = []
+    axes: dict[str, Axis] = {}
     for row, name in enumerate(names, start=1):
-        is_pointed_at = row == 1 or len(story.clones) <= MANY
-        panel = [*_branches(story, name, is_pointed_at), *_main(story, name)]
-        panel += [*_selected(story, name), *_returns(story, name)]
-        axes = {"xaxis": "x", "yaxis": f"y{row}" if row > 1 else "y"}
-        data += [{**trace, **axes, **({"showlegend": False} if row > 1 else {})} for trace in panel]
-    layout: dict[str, Any] = {
-        f"yaxis{row if row > 1 else ''}": _y_axis(story, name, row, len(names))
-        for row, name in enumerate(names, start=1)
-    }
-    x_axis = {"title": {"text": "epochs of the main line"}, "anchor": "free", "position": 0}
+        is_first = row == 1
+        has_points = is_first or len(view.clones) <= MANY
+        suffix = "" if is_first else str(row)
+        for trace in _panel(view, name, has_points):
+            trace["xaxis"] = "x"
+            trace["yaxis"] = f"y{suffix}"
+            # One legend is enough for all panels.
+            if not is_first:
+                trace["showlegend"] = False
+            data.append(trace)
+        axes[f"yaxis{suffix}"] = _y_axis(view, name, row, len(names))
     return figure(
         data,
         title=title("Learning history"),
-        xaxis={**x_axis, "rangemode": "tozero", "showgrid": False, "minor": _borders(story)},
         height=300 + 220 * len(names),
-        **layout,
+        xaxis={
+            "title": {"text": "epochs of the main line"},
+            "anchor": "free",
+            "position": 0,
+            "rangemode": "tozero",
+            "showgrid": False,
+            "minor": _cycle_borders(view),
+        },
+        **axes,
     )
 
 
-def _panels(story: Story) -> list[str]:
-    """Return the logged values to show: the training loss and the monitored one."""
-    logged = {name for trial in story.trials[:1] for log in trial.logs for name in log}
-    return [story.monitor, *({"loss"} & logged - {story.monitor})]
+def _panel_names(view: RunView) -> list[str]:
+    """Return the logged values to show: the monitored one, and the training loss if it differs."""
+    names = [view.monitor]
+    first = view.trials[0].logs if view.trials else ()
+    has_loss = any("loss" in log for log in first)
+    if has_loss and view.monitor != "loss":
+        names.append("loss")
+    return names
 
 
-def _main(story: Story, name: str) -> list[dict[str, Any]]:
-    x: list[int | None] = []
-    y: list[float | None] = []
-    text: list[str] = []
-    for trial in story.main_line:
-        told = describe(story, trial) if trial.is_clone else f"<b>{safe(trial.name)}</b>"
-        base = story.returns.get(trial.start)
-        if base is not None and x and x[-1] == trial.start:  # It begins anew from there.
-            x, y, text = [*x, None, trial.start], [*y, None, _end(base, name)], [*text, "", told]
-        x += range(trial.start + 1, trial.end + 1)
-        y += map(_finite, trial.curve(name))
-        # The mutation is told wherever the line is pointed at, not on its triangle only.
-        text += [told] * len(trial.logs)
-    return [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "main line",
-            "x": x,
-            "y": y,
-            "text": text,
-            "hovertemplate": f"%{{text}}<br>epoch %{{x}}: {safe(name)} %{{y:.4g}}<extra></extra>",
-            "line": {"color": MAIN, "width": 2.5},
-        }
-    ]
+def _panel(view: RunView, name: str, has_points: bool) -> list[Trace]:
+    traces: list[Trace] = []
+    for kind, clones in clones_of_kinds(view).items():
+        # A clone that failed in its first epoch has no curve.
+        branches = [clone for clone in clones if clone.logs and not clone.selected]
+        if not branches:
+            continue
+        traces.append(_legend_entry(view, kind))
+        traces.append(_curves(view, name, branches))
+        if has_points:
+            traces.append(_ends(view, name, branches))
+    traces.append(_main_line(view, name))
 
-
-def _branches(story: Story, name: str, is_pointed_at: bool) -> list[dict[str, Any]]:
-    """Return the clones' curves: lines for each kind of mutation, and their ends to point at."""
-    traces: list[dict[str, Any]] = []
-    for kind in (NO_GENE, *story.gene_kinds):
-        clones = [c for c in story.clones if c.gene == kind and c.logs and not c.selected]
-        if clones:
-            key, line, ends = _branch(story, name, kind, clones)
-            traces += [key, line, *([ends] if is_pointed_at else [])]
+    selected = [clone for clone in view.mutations if clone.selected and clone.logs]
+    if selected:
+        traces.append(_selected(view, name, selected))
+    if view.returns:
+        traces.append(_returns(view, name))
     return traces
 
 
-def _branch(
-    story: Story, name: str, kind: str, clones: Sequence[Trial]
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return an entry for the legend, the curves and their ends."""
-    colour, symbol = look(story.gene_kinds, kind)
-    opacity = max(0.25, min(0.5, 25 / len(story.clones)))
+def _main_line(view: RunView, name: str) -> Trace:
     x: list[int | None] = []
     y: list[float | None] = []
-    for clone in clones:
-        base = story.parent(clone)
-        x += [clone.start, *range(clone.start + 1, clone.end + 1), None]
-        y += [None if base is None else _end(base, name), *map(_finite, clone.curve(name)), None]
-    label = "unchanged" if kind == NO_GENE else kind
-    common = {"type": "scatter", "legendgroup": kind, "name": safe(label), "showlegend": False}
-    line = {"mode": "lines", "line": {"color": colour, "width": 1}, "opacity": opacity}
-    points = {"color": colour, "symbol": symbol, "size": 5}
-    return (
-        # For the legend: the clones' own colours are faint.
-        {**common, "mode": "markers", "marker": {**points, "size": 9}, "x": [None], "y": [None]}
-        | {"showlegend": True},
-        {**common, **line, "x": x, "y": y, "hoverinfo": "skip"},
-        {**common, **_points(story, name, clones, points), "opacity": min(1.0, 2 * opacity)},
-    )
-
-
-def _points(
-    story: Story, name: str, clones: Sequence[Trial], marker: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the ends of clones' curves, which tell their mutation."""
+    text: list[str] = []
+    for trial in view.main_line:
+        about = f"<b>{safe(trial.name)}</b>"
+        if trial.is_clone:
+            about = describe(view, trial)
+        base = view.returns.get(trial.start)
+        # After a gap, the line continues from the older network that the run went back to.
+        if base is not None and x and x[-1] == trial.start:
+            x += [None, trial.start]
+            y += [None, _last(base, name)]
+            text += ["", about]
+        x += range(trial.start + 1, trial.end + 1)
+        y += map(finite, trial.curve(name))
+        # The whole line shows the mutation under the mouse, not its triangle only.
+        text += [about] * len(trial.logs)
     return {
-        "mode": "markers",
-        "x": [clone.end for clone in clones],
-        "y": [_end(clone, name) for clone in clones],
-        "text": [describe(story, clone) for clone in clones],
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": marker,
+        "type": "scatter",
+        "mode": "lines",
+        "name": "main line",
+        "x": x,
+        "y": y,
+        "text": text,
+        "hovertemplate": f"%{{text}}<br>epoch %{{x}}: {safe(name)} %{{y:.4g}}<extra></extra>",
+        "line": {"color": MAIN, "width": 2.5},
     }
 
 
-def _selected(story: Story, name: str) -> list[dict[str, Any]]:
-    """Return where the main line changed: the selected clones that are no control."""
-    clones = [c for c in story.clones if c.selected and c.gene != NO_GENE and c.logs]
-    if not clones:
-        return []
-    colours = [look(story.gene_kinds, clone.gene)[0] for clone in clones]
-    marker = {"symbol": "triangle-up", "size": 12, "color": colours}
-    points = _points(story, name, clones, marker | {"line": {"color": GREY, "width": 1}})
-    return [{"type": "scatter", "name": "selected mutation", **points}]
+def _legend_entry(view: RunView, kind: str) -> Trace:
+    """Return a point that is nowhere: the curves are too faint to stand in the legend."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [None],
+        "y": [None],
+        "legendgroup": kind,
+        "name": label(kind),
+        "showlegend": True,
+        "marker": _marker(view, kind, size=9),
+    }
 
 
-def _returns(story: Story, name: str) -> list[dict[str, Any]]:
+def _marker(view: RunView, kind: str, size: int) -> Trace:
+    return {
+        "color": colour(view, kind),
+        "symbol": symbol(view, kind),
+        "size": size,
+    }
+
+
+def _opacity(view: RunView) -> float:
+    share = 25 / len(view.clones)
+    return max(0.25, min(0.5, share))
+
+
+def _curves(view: RunView, name: str, clones: list[TrainingView]) -> Trace:
+    """Return the curves of clones of one kind, from where they left the main line."""
+    x: list[int | None] = []
+    y: list[float | None] = []
+    for clone in clones:
+        base = view.parent(clone)
+        x += range(clone.start, clone.end + 1)
+        y.append(None if base is None else _last(base, name))
+        y += map(finite, clone.curve(name))
+        # A gap, or the line would go on to the next clone.
+        x.append(None)
+        y.append(None)
+    kind = clones[0].gene
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "legendgroup": kind,
+        "name": label(kind),
+        "showlegend": False,
+        "hoverinfo": "skip",
+        "opacity": _opacity(view),
+        "line": {"color": colour(view, kind), "width": 1},
+    }
+
+
+def _ends(view: RunView, name: str, clones: list[TrainingView]) -> Trace:
+    """Return the ends of the curves of clones of one kind."""
+    kind = clones[0].gene
+    return {
+        **_points(view, name, clones),
+        "legendgroup": kind,
+        "name": label(kind),
+        "showlegend": False,
+        "opacity": min(1.0, 2 * _opacity(view)),
+        "marker": _marker(view, kind, size=5),
+    }
+
+
+def _points(view: RunView, name: str, clones: list[TrainingView]) -> Trace:
+    """Return the ends of clones' curves, which show their mutation under the mouse."""
+    x = [clone.end for clone in clones]
+    y = [_last(clone, name) for clone in clones]
+    text = [describe(view, clone) for clone in clones]
+    return points(x, y, text)
+
+
+def _selected(view: RunView, name: str, clones: list[TrainingView]) -> Trace:
+    """Return where the main line changed."""
+    trace = _points(view, name, clones)
+    trace["name"] = "selected mutation"
+    trace["marker"] = {
+        "symbol": "triangle-up",
+        "size": 12,
+        "color": [colour(view, clone.gene) for clone in clones],
+        "line": OUTLINE,
+    }
+    return trace
+
+
+def _returns(view: RunView, name: str) -> Trace:
     """Return where the run went back to its best network."""
-    if not story.returns:
-        return []
-    return [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "back to the best network",
-            "x": list(story.returns),
-            "y": [_end(base, name) for base in story.returns.values()],
-            "text": [_say_return(story, base) for base in story.returns.values()],
-            "hovertemplate": "%{text}<extra></extra>",
-            "marker": {"symbol": "triangle-left", "size": 12, "color": MAIN}
-            | {"line": {"color": GREY, "width": 1}},
-        }
-    ]
+    epochs: list[int] = []
+    values: list[float | None] = []
+    texts: list[str] = []
+    for epoch, base in view.returns.items():
+        epochs.append(epoch)
+        values.append(_last(base, name))
+        value = f"{safe(view.monitor)} {number(base.value)}"
+        texts.append(f"<b>back to {safe(base.name)}</b><br>{value}")
+    trace = points(epochs, values, texts)
+    trace["name"] = "back to the best network"
+    trace["marker"] = {"symbol": "triangle-left", "size": 12, "color": MAIN, "line": OUTLINE}
+    return trace
 
 
-def _say_return(story: Story, base: Trial) -> str:
-    return f"<b>back to {safe(base.name)}</b><br>{safe(story.monitor)} {number(base.value)}"
-
-
-def _borders(story: Story) -> dict[str, Any]:
+def _cycle_borders(view: RunView) -> Axis:
     """Return a thin line where each cycle begins; a grid is quicker to draw than shapes."""
-    starts = story.starts[:: 1 + len(story.starts) // MOST_BORDERS]
-    return {"tickvals": starts, "showgrid": True, "gridcolor": FAINT, "griddash": "dot"}
+    step = 1 + len(view.starts) // MOST_BORDERS
+    return {
+        "tickvals": view.starts[::step],
+        "showgrid": True,
+        "gridcolor": FAINT,
+        "griddash": "dot",
+    }
 
 
-def _y_axis(story: Story, name: str, row: int, rows: int) -> dict[str, Any]:
+def _y_axis(view: RunView, name: str, row: int, rows: int) -> Axis:
     height = 1 / rows
     top = 1 - (row - 1) * height
-    axis = {"title": {"text": safe(name, 30)}, "domain": [top - height + 0.04 * (rows > row), top]}
-    main = [v for t in story.main_line for v in t.curve(name) if math.isfinite(v)]
-    others = [v for c in story.clones for v in c.curve(name) if math.isfinite(v)]
+    gap = 0.04 if row < rows else 0.0
+    axis: Axis = {
+        "title": {"text": safe(name, 30)},
+        "domain": [top - height + gap, top],
+    }
+    main = _finite_values(view.main_line, name)
+    clones = _finite_values(view.clones, name)
     if not main:
         return axis
-    # Whole where the main line is; of the clones, all but what went far astray.
-    low, high = bounds([*others, *main], 0.02 if others else 0)
-    low, high = min(low, *bounds(main, 0)), max(high, *bounds(main, 0))
-    is_log = 0 < min([*main, *others]) and max(main) / min(main) > WIDE
-    if is_log:
-        return {**axis, **log_axis(max(low, min([*main, *others]) * 0.9), high)}
-    return {**axis, "range": [low, high]}
+
+    # All of the main line is seen; of the clones, all but what went far astray.
+    outliers = 0.02 if clones else 0
+    low, high = bounds(clones + main, outliers)
+    main_low, main_high = bounds(main, 0)
+    low = min(low, main_low)
+    high = max(high, main_high)
+    # A logarithmic axis has no place for zero and less.
+    smallest = min(main + clones)
+    if smallest > 0 and max(main) / min(main) > WIDE:
+        return axis | log_axis(max(low, smallest * 0.9), high)
+    return axis | {"range": [low, high]}
 
 
-def _end(trial: Trial, name: str) -> float | None:
+def _finite_values(trials: list[TrainingView], name: str) -> list[float]:
+    values: list[float] = []
+    for trial in trials:
+        values += filter(math.isfinite, trial.curve(name))
+    return values
+
+
+def _last(trial: TrainingView, name: str) -> float | None:
     """Return a logged value after the last epoch of a training."""
-    return _finite(trial.curve(name)[-1]) if trial.logs else None
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    if not trial.logs:
+        return None
+    return finite(trial.curve(name)[-1])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import MihaError
 from miha.integrations.optuna import quiet, to_optuna
 from miha.utils.optional import need
-from miha.visualization.gain_axis import GainScale
-from miha.visualization.scales import Scale
+from miha.visualization.scales import GainScale, Scale
 from miha.visualization.theme import MAIN, figure, safe, title
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def plot_importance(result: Result, seed: int = 0) -> go.Figure:
     """Plot how much of the differences in gain each hyperparameter explains.
 
     Optuna's fANOVA works on the clones' gains, since their values fall with the epochs whatever
-    their hyperparameters are; on their places on the figures' axis of gains, since else a clone
-    that diverged would be all that is explained.
+    their hyperparameters are. It works on the places of gains on the figures' axis; else one
+    clone that diverged would be all that is explained.
 
     Args:
         result: A run, finished or not.
@@ -40,28 +40,29 @@ def plot_importance(result: Result, seed: int = 0) -> go.Figure:
         MihaError: Too few clones differ.
         MissingPackageError: Plotly, Optuna or scikit-learn is not installed.
     """
-    importances = gene_importance(result, seed)
-    names = list(reversed(importances))
+    shares = gene_importance(result, seed)
+    # Plotly counts from below, and the most important one belongs on top.
+    names = list(reversed(shares))
+    rows = list(range(len(names)))
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "x": [shares[name] for name in names],
+        "y": rows,
+        "text": [f"{shares[name]:.2f}" for name in names],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hovertemplate": "%{customdata}: %{x:.3f}<extra></extra>",
+        "customdata": [safe(name) for name in names],
+        "marker": {"color": MAIN},
+    }
     return figure(
-        [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "x": [importances[name] for name in names],
-                "y": list(range(len(names))),
-                "text": [f"{importances[name]:.2f}" for name in names],
-                "textposition": "outside",
-                "cliponaxis": False,
-                "hovertemplate": "%{customdata}: %{x:.3f}<extra></extra>",
-                "customdata": [safe(name) for name in names],
-                "marker": {"color": MAIN},
-            }
-        ],
+        [bars],
         title=title("Importance for the gain in fitness (fANOVA)"),
         height=180 + 32 * len(names),
         xaxis={"title": {"text": "share of the variance"}, "rangemode": "tozero"},
         yaxis={
-            "tickvals": list(range(len(names))),
+            "tickvals": rows,
             "ticktext": [safe(name, 36) for name in names],
             "showgrid": False,
             "ticks": "",
@@ -86,8 +87,10 @@ def gene_importance(result: Result, seed: int = 0) -> dict[str, float]:
     need("sklearn", "optuna")
     importance = need("optuna.importance", "optuna")
     study = to_optuna(result, target="gain")
+    # Clones that failed have no gain.
     done = [trial for trial in study.trials if trial.value is not None]
-    if len(done) < FEWEST or len({trial.value for trial in done}) < 2:
+    gains = {trial.value for trial in done}
+    if len(done) < FEWEST or len(gains) < 2:
         raise MihaError(
             f"At least {FEWEST} clones of different fitness are needed to tell what matters. "
             f"Received: {len(done)}. Wait for more."
@@ -105,22 +108,32 @@ def _filled(done: Sequence[Any]) -> optuna.Study:
     """
     optuna = need("optuna", "optuna")
     scale = GainScale.of(trial.value for trial in done)
-    names = list(dict.fromkeys(name for trial in done for name in trial.params))
-    columns = {name: _column(optuna, [t.params.get(name) for t in done]) for name in names}
-    kinds = {name: kind for name, (kind, _) in columns.items()}
+    columns: dict[str, list[float]] = {}
+    kinds: dict[str, Any] = {}
+    names = chain.from_iterable(trial.params for trial in done)
+    for name in dict.fromkeys(names):
+        values = [trial.params.get(name) for trial in done]
+        gene_scale = Scale.of(values)
+        places = gene_scale.filled(values)
+        columns[name] = places
+        kinds[name] = _distribution(gene_scale, places)
+
+    # Optuna would print a line for the study.
     with quiet(optuna):
         study = optuna.create_study(direction="maximize")
-    for number, trial in enumerate(done):
-        params = {name: places[number] for name, (_, places) in columns.items()}
-        value = scale.place(trial.value)
-        study.add_trial(optuna.trial.create_trial(value=value, params=params, distributions=kinds))
+    for row, trial in enumerate(done):
+        filled = optuna.trial.create_trial(
+            value=scale.place(trial.value),
+            params={name: column[row] for name, column in columns.items()},
+            distributions=kinds,
+        )
+        study.add_trial(filled)
     return study
 
 
-def _column(optuna: Any, values: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """Return the distribution of a hyperparameter, and its value in each trial."""
-    scale = Scale.of(values)
-    places = scale.filled(values)
+def _distribution(scale: Scale, places: list[float]) -> Any:
+    """Return Optuna's distribution of a hyperparameter."""
+    distributions = need("optuna.distributions", "optuna")
     if scale.is_numeric:
-        return optuna.distributions.FloatDistribution(min(places), max(places)), places
-    return optuna.distributions.CategoricalDistribution(sorted(set(places))), places
+        return distributions.FloatDistribution(min(places), max(places))
+    return distributions.CategoricalDistribution(sorted(set(places)))

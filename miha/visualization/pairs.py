@@ -8,18 +8,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from miha.errors import MihaError
-from miha.results.story import Story
-from miha.results.trials import Trial
-from miha.visualization.gain_axis import GainScale
-from miha.visualization.hover import describe
-from miha.visualization.parallel import chosen
-from miha.visualization.scales import Scale
-from miha.visualization.theme import GREY, figure, safe, title
+from miha.results.trials import RunView, TrainingView
+from miha.visualization.parallel import choose_genes
+from miha.visualization.scales import GainScale, Scale
+from miha.visualization.theme import (
+    GREY,
+    Axis,
+    Trace,
+    describe,
+    figure,
+    points,
+    safe,
+    title,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from miha.results.result import Result
+
+Scales = dict[str, Scale]
+"""The scale of each of the two hyperparameters, by its name."""
 
 
 def plot_pairs(result: Result, genes: Sequence[str] | None = None) -> go.Figure:
@@ -36,31 +45,40 @@ def plot_pairs(result: Result, genes: Sequence[str] | None = None) -> go.Figure:
         MihaError: There are no two such hyperparameters.
         MissingPackageError: Plotly is not installed.
     """
-    story = Story.of(result)
-    names = chosen(story, genes)
+    view = RunView.of(result)
+    names = choose_genes(view, genes)
     if genes is None:
-        names = sorted(names, key=lambda name: -_count(story, name))[:2]
+        names.sort(key=lambda name: -_count(view, name))
+        names = names[:2]
     if len(names) != 2:
         raise MihaError(
             "Two hyperparameters must be shown against each other. "
             f"Received: {names}. Name two, as in genes=['optimizer', 'batch_size']."
         )
-    scales = [Scale.of([clone.genes.get(name) for clone in story.clones]) for name in names]
-    axes = [_axis(name, scale) for name, scale in zip(names, scales, strict=True)]
+    x_name, y_name = names
+    x_scale = Scale.of(_values(view.clones, x_name))
+    y_scale = Scale.of(_values(view.clones, y_name))
+    scales = {x_name: x_scale, y_name: y_scale}
     return figure(
-        _points(story, names, scales),
-        title=title(f"{safe(names[0], 40)} and {safe(names[1], 40)}"),
+        _traces(view, scales),
+        title=title(f"{safe(x_name, 40)} and {safe(y_name, 40)}"),
         height=520,
-        xaxis=axes[0],
-        yaxis=axes[1],
+        xaxis=_axis(x_name, x_scale),
+        yaxis=_axis(y_name, y_scale),
     )
 
 
-def _count(story: Story, name: str) -> int:
-    return len({str(clone.genes.get(name)) for clone in story.clones})
+def _values(clones: list[TrainingView], name: str) -> list[Any]:
+    return [clone.genes.get(name) for clone in clones]
 
 
-def _axis(name: str, scale: Scale) -> dict[str, Any]:
+def _count(view: RunView, name: str) -> int:
+    """Return how many different values a hyperparameter had."""
+    values = map(str, _values(view.clones, name))
+    return len(set(values))
+
+
+def _axis(name: str, scale: Scale) -> Axis:
     places, texts = scale.ticks()
     return {
         "title": {"text": safe(name, 40)},
@@ -69,49 +87,62 @@ def _axis(name: str, scale: Scale) -> dict[str, Any]:
     }
 
 
-def _points(story: Story, names: Sequence[str], scales: Sequence[Scale]) -> list[dict[str, Any]]:
-    done = [clone for clone in story.clones if clone.gain is not None]
-    failed = [clone for clone in story.clones if clone.gain is None]
+def _traces(view: RunView, scales: Scales) -> list[Trace]:
+    done = [clone for clone in view.clones if clone.gain is not None]
     gains = [clone.gain or 0.0 for clone in done]
-    colours = {
-        **GainScale.of(gains).colours(gains),
+    trace = _points(view, done, scales)
+    trace["name"] = "clones"
+    trace["marker"] = GainScale.of(gains).colours(gains)
+    trace["marker"] |= {
         "size": [13 if clone.selected else 9 for clone in done],
-        "line": {"color": GREY, "width": [2 if clone.selected else 0 for clone in done]},
         "opacity": 0.8 if len(done) < 150 else 0.55,
+        "line": {
+            "color": GREY,
+            "width": [2 if clone.selected else 0 for clone in done],
+        },
     }
-    traces = [_trace(story, done, names, scales, {"marker": colours, "name": "clones"})]
-    if failed:
-        marker = {"symbol": "x-thin", "size": 9, "line": {"color": GREY, "width": 2}}
-        traces.append(_trace(story, failed, names, scales, {"marker": marker, "name": "failed"}))
-    return traces
+
+    # Clones that failed have no colour: they have no gain.
+    failed = [clone for clone in view.clones if clone.gain is None]
+    if not failed:
+        return [trace]
+    crosses = _points(view, failed, scales)
+    crosses["name"] = "failed"
+    crosses["marker"] = {
+        "symbol": "x-thin",
+        "size": 9,
+        "line": {"color": GREY, "width": 2},
+    }
+    return [trace, crosses]
 
 
-def _trace(
-    story: Story,
-    clones: Sequence[Trial],
-    names: Sequence[str],
-    scales: Sequence[Scale],
-    look: dict[str, Any],
-) -> dict[str, Any]:
+def _points(view: RunView, clones: list[TrainingView], scales: Scales) -> Trace:
+    # The same places each time, or the points of a live page would jump.
     rng = np.random.default_rng(0)
-    x, y = (
-        [_scattered(scale, clone.genes.get(name), rng) for clone in clones]
-        for name, scale in zip(names, scales, strict=True)
-    )
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": x,
-        "y": y,
-        "text": [describe(story, clone) for clone in clones],
-        "hovertemplate": "%{text}<extra></extra>",
-        **look,
-    }
+    axes: list[list[float | None]] = []
+    for name, scale in scales.items():
+        values = _values(clones, name)
+        axes.append(_scattered(scale, values, rng))
+    x, y = axes
+    text = [describe(view, clone) for clone in clones]
+    return points(x, y, text)
 
 
-def _scattered(scale: Scale, value: Any, rng: np.random.Generator) -> float | None:
-    """Return a place, off by a little where many clones have the same."""
-    place = scale.place(value)
-    places = scale.ticks()[0]
-    width = 0.25 if not scale.is_numeric else 0.012 * ((max(places) - min(places)) or 1.0)
-    return None if place is None else place + float(rng.uniform(-width, width))
+def _scattered(
+    scale: Scale,
+    values: list[Any],
+    rng: np.random.Generator,
+) -> list[float | None]:
+    """Return the places of values, each off by a little so that none hides another."""
+    width = 0.25
+    if scale.is_numeric:
+        ticks, _ = scale.ticks()
+        length = max(ticks) - min(ticks)
+        width = 0.012 * (length or 1.0)
+    places: list[float | None] = []
+    for value in values:
+        place = scale.place(value)
+        if place is not None:
+            place += float(rng.uniform(-width, width))
+        places.append(place)
+    return places

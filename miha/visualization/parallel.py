@@ -1,16 +1,14 @@
-"""Parallel coordinates: every clone a line through its hyperparameters to its fitness."""
+"""Parallel coordinates: every clone a line through its hyperparameters to its gain."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from miha.errors import MihaError
-from miha.results.story import Story
-from miha.results.trials import Trial
-from miha.visualization.gain_axis import GainScale
-from miha.visualization.scales import Scale
-from miha.visualization.theme import figure, title
+from miha.results.trials import RunView, TrainingView
+from miha.visualization.scales import GainScale, Scale
+from miha.visualization.theme import CLEAR, GREY, Axis, figure, title
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -37,57 +35,79 @@ def plot_parallel_coordinate(result: Result, genes: Sequence[str] | None = None)
         MihaError: No clone has finished, or there is no such hyperparameter.
         MissingPackageError: Plotly is not installed.
     """
-    story = Story.of(result)
-    known = [clone for clone in story.clones if clone.gain is not None]
-    clones = sorted(known, key=lambda clone: abs(clone.gain or 0.0))  # What stands out on top.
-    names = chosen(story, genes)[: MOST_AXES if genes is None else None]
-    if not clones:
+    view = RunView.of(result)
+    names = choose_genes(view, genes)
+    if genes is None:
+        names = names[:MOST_AXES]
+    done = [clone for clone in view.clones if clone.gain is not None]
+    if not done:
         raise MihaError("There must be a clone that has finished. Received: none yet. Wait.")
-    gains = [clone.gain or 0.0 for clone in clones]
+    # Lines that are drawn last lie on top: the largest gains and losses.
+    done.sort(key=lambda clone: abs(clone.gain or 0.0))
+    gains = [clone.gain or 0.0 for clone in done]
     scale = GainScale.of(gains)
-    places, texts = scale.ticks()
-    longest = 24 if len(names) <= 6 else 12  # Else the words of one axis lie on the next one.
-    dimensions = [_dimension(name, clones, longest) for name in names]
-    last = {"label": "gain in fitness", "values": [scale.place(gain) for gain in gains]}
-    dimensions.append({**last, "tickvals": places, "ticktext": texts})
-    trace = {
+    # Longer words of one axis would lie on the next one.
+    longest = 24 if len(names) <= 6 else 12
+    dimensions = [_dimension(name, done, longest) for name in names]
+    dimensions.append(_gain_dimension(gains, scale))
+    lines = {
         "type": "parcoords",
         "line": scale.colours(gains),
         "dimensions": dimensions,
         "labelangle": -12 if len(names) > 4 else 0,
-        "rangefont": {"color": "rgba(0,0,0,0)"},
-        "tickfont": {"shadow": "none"},  # Plotly's is white, on a dark page as well.
-        "unselected": {"line": {"color": "#808080", "opacity": 0.08}},
+        "rangefont": {"color": CLEAR},
+        # Plotly's own shadow is white, on a dark page as well.
+        "tickfont": {"shadow": "none"},
+        "unselected": {"line": {"color": GREY, "opacity": 0.08}},
     }
     return figure(
-        [trace],
+        [lines],
         title=title("All clones"),
         height=520,
         margin={"l": 90, "r": 40, "t": 130, "b": 40},
     )
 
 
-def chosen(story: Story, genes: Sequence[str] | None) -> list[str]:
+def choose_genes(view: RunView, genes: Sequence[str] | None) -> list[str]:
     """Return the hyperparameters to show: those named, else those that varied.
 
     Raises:
         MihaError: One is not known.
     """
-    unknown = [name for name in genes or () if name not in story.gene_names]
+    if genes is None:
+        return list(view.varied)
+    unknown = [name for name in genes if name not in view.gene_names]
     if unknown:
         raise MihaError(
-            f"`genes` must name hyperparameters of the run: {story.gene_names}. "
+            f"`genes` must name hyperparameters of the run: {view.gene_names}. "
             f"Received: {unknown}. Choose some of those."
         )
-    return list(genes) if genes is not None else story.varied
+    return list(genes)
 
 
-def _dimension(name: str, clones: Sequence[Trial], longest: int) -> dict[str, Any]:
+def _dimension(name: str, clones: list[TrainingView], longest: int) -> Axis:
     values = [clone.genes.get(name) for clone in clones]
     scale = Scale.of(values)
     places, texts = scale.ticks(longest=longest)
-    if scale.is_numeric and None in values:  # The line ends below all others.
-        places, texts = [scale.below, *places], ["–", *texts]
-    # Here Plotly takes text as it is, and knows no tags: nothing is escaped.
-    short = name if len(name) <= 26 else f"…{name[-25:]}"
-    return {"label": short, "values": scale.filled(values), "tickvals": places, "ticktext": texts}
+    # The line of a clone without this number passes below all others.
+    if scale.is_numeric and None in values:
+        places = [scale.below, *places]
+        texts = ["–", *texts]
+    # Here Plotly shows text as it is, and knows no tags: nothing is escaped.
+    label = name if len(name) <= 26 else f"…{name[-25:]}"
+    return {
+        "label": label,
+        "values": scale.filled(values),
+        "tickvals": places,
+        "ticktext": texts,
+    }
+
+
+def _gain_dimension(gains: list[float], scale: GainScale) -> Axis:
+    places, texts = scale.ticks()
+    return {
+        "label": "gain in fitness",
+        "values": [scale.place(gain) for gain in gains],
+        "tickvals": places,
+        "ticktext": texts,
+    }

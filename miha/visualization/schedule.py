@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from miha.results.story import Story
-from miha.results.trials import is_number
-from miha.visualization.theme import COLOURS, GREY, MAIN, figure, log_axis, safe, title
+from miha.results.trials import RunView, is_number
+from miha.visualization.theme import (
+    COLOURS,
+    GREY,
+    MAIN,
+    OUTLINE,
+    Axis,
+    Trace,
+    figure,
+    log_axis,
+    safe,
+    title,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -22,19 +32,39 @@ MOST_STEPS = 8
 """Panels of hyperparameters in numbers that changed."""
 
 LETTERS = 120
-"""Of a bar that is as long as the whole run."""
+"""How many letters a bar has room for that is as long as the whole run."""
 
-STEP, LANE = 130, 34
-"""Pixels of a panel of steps, and of a swim lane."""
+# Heights in pixels: of a panel of steps, of a swim lane, and of the gap between panels.
+STEP = 130
+LANE = 34
+GAP = 30
 
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of the main line on which a hyperparameter was the same."""
+    """Epochs of the main line in which a hyperparameter was the same."""
 
     start: int
     end: int
     value: Any
+
+    @property
+    def length(self) -> int:
+        """The number of epochs."""
+        return self.end - self.start
+
+    @property
+    def text(self) -> str:
+        """The value as text."""
+        return f"{self.value:g}" if is_number(self.value) else str(self.value)
+
+    def continues(self, epoch: int, value: Any) -> bool:
+        """Return whether an epoch follows that has the same value."""
+        return self.end == epoch and str(self.value) == str(value)
+
+
+Spans = dict[str, list[Span]]
+"""The spans of each hyperparameter, by its name."""
 
 
 def plot_schedule(result: Result) -> go.Figure:
@@ -52,22 +82,27 @@ def plot_schedule(result: Result) -> go.Figure:
     Raises:
         MissingPackageError: Plotly is not installed.
     """
-    story = Story.of(result)
-    spans = {name: _spans(story, name) for name in story.gene_names}
-    spans = {name: found for name, found in spans.items() if found}
-    numeric = [name for name, found in spans.items() if _is_stepped(found)][:MOST_STEPS]
-    lanes = _some({n: found for n, found in spans.items() if not _is_stepped(found)})
-    heights = [STEP] * len(numeric) + ([LANE * len(lanes)] if lanes else [])
-    domains = _domains(heights)
-    data: list[dict[str, Any]] = []
-    axes: dict[str, Any] = {}
-    for row, name in enumerate(numeric, start=1):
-        data.append(_steps(name, spans[name], row))
-        axes[f"yaxis{row}"] = _step_axis(name, spans[name], domains[row - 1])
+    stepped, lanes = _spans_to_show(RunView.of(result))
+    heights = [STEP] * len(stepped)
     if lanes:
-        row = len(numeric) + 1
-        data += _bars({name: spans[name] for name in lanes}, row)
-        axes[f"yaxis{row}"] = _lane_axis(lanes, domains[-1])
+        heights.append(LANE * len(lanes))
+    domains = _domains(heights)
+
+    panels: list[tuple[list[Trace], Axis]] = []
+    for name, spans in stepped.items():
+        steps = _steps(name, spans)
+        panels.append(([steps], _step_axis(name, spans)))
+    if lanes:
+        panels.append((_bars(lanes), _lane_axis(lanes)))
+
+    data: list[Trace] = []
+    axes: dict[str, Axis] = {}
+    for row, (traces, axis) in enumerate(panels, start=1):
+        axis["domain"] = domains[row - 1]
+        axes[f"yaxis{row}"] = axis
+        for trace in traces:
+            trace["yaxis"] = f"y{row}"
+            data.append(trace)
     return figure(
         data,
         title=title("Schedule of the main line"),
@@ -84,135 +119,149 @@ def plot_schedule(result: Result) -> go.Figure:
     )
 
 
-def _spans(story: Story, name: str) -> list[Span]:
-    """Return the stretches of one hyperparameter; where it is not there, there is none."""
+def _spans_to_show(view: RunView) -> tuple[Spans, Spans]:
+    """Return the spans of the numbers that changed, and those of the swim lanes."""
+    stepped: Spans = {}
+    changed: Spans = {}
+    constant: Spans = {}
+    for name in view.gene_names:
+        spans = _spans(view, name)
+        has_changed = len(spans) > 1
+        if has_changed and all(is_number(span.value) for span in spans):
+            stepped[name] = spans
+        elif has_changed:
+            changed[name] = spans
+        elif spans:
+            constant[name] = spans
+
+    # Lanes that changed come first: they are what a reader looks for.
+    lanes = changed
+    if len(changed) + len(constant) <= MOST_LANES:
+        lanes = changed | constant
+    return _first(stepped, MOST_STEPS), _first(lanes, MOST_LANES)
+
+
+def _first(spans: Spans, count: int) -> Spans:
+    return dict(list(spans.items())[:count])
+
+
+def _spans(view: RunView, name: str) -> list[Span]:
+    """Return the spans of one hyperparameter; epochs without it have none."""
     spans: list[Span] = []
-    for trial in story.main_line:
+    for trial in view.main_line:
         value = trial.genes.get(name)
         if value is None or not trial.logs:
             continue
-        last = spans[-1] if spans else None
-        if last is not None and last.end == trial.start and str(last.value) == str(value):
-            spans[-1] = Span(last.start, trial.end, value)
-        else:
-            spans.append(Span(trial.start, trial.end, value))
+        start = trial.start
+        if spans and spans[-1].continues(start, value):
+            start = spans.pop().start
+        spans.append(Span(start, trial.end, value))
     return spans
 
 
-def _is_stepped(spans: Sequence[Span]) -> bool:
-    """Tell whether a hyperparameter is a number that changed."""
-    return all(is_number(span.value) for span in spans) and len(spans) > 1
-
-
-def _some(spans: dict[str, list[Span]]) -> list[str]:
-    """Return the lanes to show, those that changed first, and alone where there are too many."""
-    changing = [name for name, found in spans.items() if len(found) > 1]
-    others = [name for name in spans if name not in changing]
-    return [*changing, *(others if len(spans) <= MOST_LANES else [])][:MOST_LANES]
-
-
 def _domains(heights: Sequence[int]) -> list[list[float]]:
-    """Return where each panel lies, from the top, with room between."""
-    room = 30
-    total = sum(heights) + room * max(len(heights) - 1, 0) or 1
-    domains, top = [], 1.0
+    """Return where each panel lies, as shares of the figure's height, from the top."""
+    gaps = GAP * max(len(heights) - 1, 0)
+    total = sum(heights) + gaps or 1
+    domains = []
+    top = 1.0
     for height in heights:
-        domains.append([max(top - height / total, 0), top])
-        top -= (height + room) / total
+        bottom = max(top - height / total, 0)
+        domains.append([bottom, top])
+        top -= (height + GAP) / total
     return domains
 
 
-def _steps(name: str, spans: Sequence[Span], row: int) -> dict[str, Any]:
+def _steps(name: str, spans: list[Span]) -> Trace:
+    """Return a line of steps, with a gap where there was no such hyperparameter."""
     x: list[int | None] = []
     y: list[Any] = []
-    for before, span in zip([None, *spans], spans, strict=False):
-        if before is not None and before.end < span.start:  # Meanwhile it was not there.
-            x, y = [*x, None], [*y, None]
-        x, y = [*x, span.start, span.end], [*y, span.value, span.value]
+    for span in spans:
+        if x and x[-1] != span.start:
+            x.append(None)
+            y.append(None)
+        x += [span.start, span.end]
+        y += [span.value, span.value]
     return {
         "type": "scatter",
         "mode": "lines",
         "x": x,
         "y": y,
-        "yaxis": f"y{row}",
         "line": {"shape": "hv", "color": MAIN, "width": 2.5},
         "hovertemplate": f"{safe(name)} %{{y}}<br>epoch %{{x}}<extra></extra>",
     }
 
 
-def _step_axis(name: str, spans: Sequence[Span], domain: list[float]) -> dict[str, Any]:
-    values = [span.value for span in spans]
-    is_log = min(values) > 0 and max(values) / min(values) >= 4
-    few = sorted(set(values))
-    ticks: dict[str, Any] = log_axis(0.8 * few[0], 1.25 * few[-1]) if is_log else {}
-    if len(few) <= 4:
-        ticks |= {"tickvals": few, "ticktext": [f"{value:g}" for value in few]}
-    return {"title": {"text": safe(name, 24), "font": {"size": 12}}, "domain": domain, **ticks}
+def _step_axis(name: str, spans: list[Span]) -> Axis:
+    values = sorted({span.value for span in spans})
+    low = values[0]
+    high = values[-1]
+    axis: Axis = {
+        "title": {
+            "text": safe(name, 24),
+            "font": {"size": 12},
+        },
+    }
+    if low > 0 and high / low >= 4:
+        axis |= log_axis(0.8 * low, 1.25 * high)
+    if len(values) <= 4:
+        axis["tickvals"] = values
+        axis["ticktext"] = [f"{value:g}" for value in values]
+    return axis
 
 
-def _bars(spans: dict[str, list[Span]], row: int) -> list[dict[str, Any]]:
+def _bars(lanes: Spans) -> list[Trace]:
     """Return a trace of bars for each value, so that a value has one colour in all lanes."""
-    values = list(dict.fromkeys(_text(span) for found in spans.values() for span in found))
-    lanes = list(spans)
-    whole = max(span.end for found in spans.values() for span in found)
-    traces = []
-    for index, value in enumerate(values):
-        found = [
-            (lanes.index(name), span)
-            for name in lanes
-            for span in spans[name]
-            if _text(span) == value
-        ]
-        is_word = any(not is_number(span.value) for _, span in found)
-        colour = COLOURS[index % len(COLOURS)] if index < 2 * len(COLOURS) and is_word else GREY
-        traces.append(_bar(value, found, lanes, colour, row, whole))
-    return traces
+    traces: dict[str, Trace] = {}
+    epochs = max(spans[-1].end for spans in lanes.values())
+    for lane, (name, spans) in enumerate(lanes.items()):
+        for span in spans:
+            trace = traces.setdefault(span.text, _no_bars(span.text, len(traces)))
+            trace["y"].append(lane)
+            trace["base"].append(span.start)
+            trace["x"].append(span.length)
+            trace["text"].append(_bar_text(span, epochs))
+            about = f"<b>{safe(name)}</b>: {safe(span.text)}"
+            trace["customdata"].append(f"{about}<br>epochs {span.start + 1} to {span.end}")
+            # Numbers are grey, so that words stand out.
+            if is_number(span.value):
+                trace["marker"]["color"] = GREY
+    return list(traces.values())
 
 
-def _bar(
-    value: str,
-    found: Sequence[tuple[int, Span]],
-    lanes: Sequence[str],
-    colour: str,
-    row: int,
-    whole: int,
-) -> dict[str, Any]:
+def _no_bars(value: str, index: int) -> Trace:
+    """Return a trace for the bars of a value; each colour serves two values at most."""
+    has_colour = index < 2 * len(COLOURS)
+    colour = COLOURS[index % len(COLOURS)] if has_colour else GREY
     return {
         "type": "bar",
         "orientation": "h",
         "name": safe(value),
-        "y": [lane for lane, _ in found],
-        "base": [span.start for _, span in found],
-        "x": [span.end - span.start for _, span in found],
-        "text": [safe(value, 30) if _fits(value, span, whole) else "" for _, span in found],
+        "y": [],
+        "base": [],
+        "x": [],
+        "text": [],
         "textposition": "inside",
         "insidetextanchor": "middle",
         "textangle": 0,
         "constraintext": "none",
         "insidetextfont": {"color": "#111111"},
-        "customdata": [
-            f"<b>{safe(lanes[lane])}</b>: {safe(value)}<br>epochs {span.start + 1} to {span.end}"
-            for lane, span in found
-        ],
+        "customdata": [],
         "hovertemplate": "%{customdata}<extra></extra>",
-        "marker": {"color": colour, "line": {"color": GREY, "width": 1}},
+        "marker": {"color": colour, "line": OUTLINE},
         "width": 0.8,
-        "yaxis": f"y{row}",
     }
 
 
-def _text(span: Span) -> str:
-    return f"{span.value:g}" if is_number(span.value) else str(span.value)
+def _bar_text(span: Span, epochs: int) -> str:
+    """Return the text of a bar; none where the bar is too short for it."""
+    letters = LETTERS * span.length / epochs
+    is_long_enough = letters > min(len(span.text), 30) + 1
+    return safe(span.text, 30) if is_long_enough else ""
 
 
-def _fits(text: str, span: Span, whole: int) -> bool:
-    """Tell whether a bar is long enough for what is written on it."""
-    return LETTERS * (span.end - span.start) / whole > min(len(text), 30) + 1
-
-
-def _lane_axis(lanes: Sequence[str], domain: list[float]) -> dict[str, Any]:
+def _lane_axis(lanes: Spans) -> Axis:
     return {
-        "domain": domain,
         "tickvals": list(range(len(lanes))),
         "ticktext": [safe(name, 28) for name in lanes],
         "range": [len(lanes) - 0.4, -0.6],

@@ -8,16 +8,8 @@ import pytest
 from browser import chromium, errors, requests, until
 from runs import SCRIPT, grown, hostile, make_run
 
-pytest.importorskip("plotly")
-from miha.results.story import Story
-
 from miha.report.page import write_report
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as opened:
-        yield opened
+from miha.results.trials import RunView
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +19,6 @@ def result(tmp_path_factory):
 
 def show(browser, result):
     """Open the page of a run, and wait until it is whole."""
-    requests(browser), errors(browser)
     browser.get(write_report(result).as_uri())
     until(lambda: browser.execute_script("return document.documentElement.dataset.ready"))
     until(lambda: browser.execute_script("return !!window.Plotly"))
@@ -86,7 +77,7 @@ def test_the_table_sorts_by_numbers_and_words(browser, result):
 
 def test_the_table_filters_by_words_kind_and_selection(browser, result):
     show(browser, result)
-    story = Story.of(result)
+    story = RunView.of(result)
     browser.find_element("id", "search").send_keys("learning rate")
     expected = [clone for clone in story.clones if "learning rate" in clone.change]
     assert len(rows(browser)) == len(expected) > 0
@@ -104,7 +95,7 @@ def test_the_history_tells_a_mutation_that_is_pointed_at(browser, result):
 
     show(browser, result)
     draw_all(browser)
-    [clone, *_] = [c for c in Story.of(result).clones if c.selected and c.gene != "none"]
+    [clone, *_] = [c for c in RunView.of(result).clones if c.selected and c.gene != "none"]
     plot = browser.find_element("css selector", ".figure[data-name='history'] .plot")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
     script = """

@@ -45,13 +45,6 @@ def diverged() -> Network:
     return replace(network, task=replace(network.task, epochs=3))
 
 
-def test_a_late_clone_is_called_late():
-    lines = Lines(shown := console(), "val_loss")
-    lines.on_run_begin(SCHEDULE, "logs/x")
-    lines.on_training_end(replace(make_network(), late=True))
-    assert "cycle 1, clone 0, unchanged, late: val_loss 0.25" in text(shown)
-
-
 @pytest.fixture
 def piped(monkeypatch):
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "JUPYTER_COLUMNS"):

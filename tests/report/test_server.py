@@ -11,11 +11,10 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from browser import chromium, errors, requests, until
+from browser import errors, requests, until
 from fakes import make_loop, run
 from runs import hostile, make_run
 
-pytest.importorskip("plotly")
 from miha.callbacks import Callback
 from miha.errors import JournalError
 from miha.report.content import FIGURES, SLOW, content
@@ -251,12 +250,12 @@ def test_watching_never_waits_for_a_cycle_to_be_read(tmp_path):
     assert held and all(held)
 
 
-def test_a_new_cycle_is_shown_within_three_seconds(tmp_path):
+def test_a_new_cycle_is_shown_within_three_seconds(browser, tmp_path):
     make_run(tmp_path / "run", c=3)
     path = tmp_path / "run/journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:6]))  # The first training, cycle 1 and its winner.
-    with watching(tmp_path / "run") as server, locked(tmp_path / "run"), chromium() as browser:
+    with watching(tmp_path / "run") as server, locked(tmp_path / "run"):
         browser.get(address(server))
         counted = "return document.querySelectorAll('#clones tbody tr').length"
         until(lambda: browser.execute_script(counted) == 3)
@@ -275,12 +274,12 @@ def test_a_new_cycle_is_shown_within_three_seconds(tmp_path):
         assert all(url.startswith((own, "data:", "blob:")) for url in requests(browser))
 
 
-def test_what_is_read_stays_put_when_the_run_grows(tmp_path):
+def test_what_is_read_stays_put_when_the_run_grows(browser, tmp_path):
     make_run(tmp_path / "run", c=60, pop_size=4, restarts=0)
     path = tmp_path / "run/journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[: len(lines) - 40]))
-    with watching(tmp_path / "run") as server, locked(tmp_path / "run"), chromium() as browser:
+    with watching(tmp_path / "run") as server, locked(tmp_path / "run"):
         browser.get(address(server))
         counted = "return document.querySelectorAll('#clones tbody tr').length"
         until(lambda: browser.execute_script(counted) > 180)
@@ -297,25 +296,24 @@ def test_what_is_read_stays_put_when_the_run_grows(tmp_path):
         assert where > 3000 and focused == "cycle"
 
 
-def test_a_watched_run_of_a_stranger_is_text(tmp_path):
+def test_a_watched_run_of_a_stranger_is_text(browser, tmp_path):
     make_run(tmp_path / "run", hostile(), c=2, pop_size=6)
-    with watching(tmp_path / "run") as server, chromium() as browser:
+    with watching(tmp_path / "run") as server:
         browser.get(address(server))
         until(lambda: browser.find_elements("css selector", "#clones tbody tr"))
         assert browser.title == "run – MIHA"
         assert "<script>" in browser.find_element("id", "genes").text
 
 
-def test_a_page_says_when_nobody_answers_any_more(tmp_path):
+def test_a_page_says_when_nobody_answers_any_more(browser, tmp_path):
     make_run(tmp_path / "run")
-    with chromium() as browser:
-        with watching(tmp_path / "run") as server:
-            browser.get(address(server))
-            until(lambda: browser.find_elements("css selector", "#clones tbody tr"))
-            assert not browser.find_element("id", "notice").is_displayed()
-        notice = browser.find_element("id", "notice")
-        until(lambda: "No news from miha watch" in notice.text)
-        assert len(browser.find_elements("css selector", "#clones tbody tr")) == 6
+    with watching(tmp_path / "run") as server:
+        browser.get(address(server))
+        until(lambda: browser.find_elements("css selector", "#clones tbody tr"))
+        assert not browser.find_element("id", "notice").is_displayed()
+    notice = browser.find_element("id", "notice")
+    until(lambda: "No news from miha watch" in notice.text)
+    assert len(browser.find_elements("css selector", "#clones tbody tr")) == 6
 
 
 def test_a_folder_that_is_deleted_meanwhile_is_an_answer_in_words(tmp_path):

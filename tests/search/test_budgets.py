@@ -320,10 +320,6 @@ def test_an_announcement_of_open_end_is_an_upper_bound():
     assert "fewer where max_seconds=60, target=0.5 ends it" in text
     longest = Budgets(max_epochs=20).longest(LongestSchedule(**vars(SCHEDULE)))
     assert announcement(longest, "x", Budgets(max_epochs=20)).startswith("MIHA trains 18 epochs")
-    joining = LongestSchedule(**vars(SCHEDULE), further=4)
-    text = announcement(joining, "logs/x")
-    assert text.startswith(f"MIHA trains at most {25 + 3 * 4 * SCHEDULE.n} epochs")
-    assert "clones and at most 4 that join x n=" in text
 
 
 @pytest.mark.parametrize("make", [Lines, Bar])

@@ -1,0 +1,83 @@
+"""Runs on a terminal: in words, with every clone or the winners, and as a list."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from runs import SCRIPT, hostile, make_run, rested
+
+from miha.errors import JournalError
+from miha.report.terminal import check_run, print_run, print_runs
+from miha.results.trials import RunView
+from miha.storage.journal import Journal
+from miha.storage.lock import locked
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def printed(capsys, show, *arguments):
+    show(*arguments)
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_run_is_printed_with_its_winners_or_with_every_clone(capsys, result):
+    story = RunView.of(result)
+    winners = printed(capsys, print_run, result.run_dir)
+    assert "The run is finished: 3 of 3 cycles" in winners and "Who won each cycle" in winners
+    for cycle, clone in story.won.items():
+        assert f"│ {cycle} │ {clone.clone} │ {clone.change} │" in winners
+    every = printed(capsys, print_run, result.run_dir, True)
+    assert "All clones" in every
+    for clone in story.clones:
+        assert f"│ {clone.cycle} │ {clone.clone} │ {clone.change} │" in every
+
+
+def test_runs_are_listed_with_their_state(capsys, tmp_path):
+    for name in ("a", "b", "c", "d"):
+        make_run(tmp_path / name)
+    Journal(tmp_path / "b/journal.jsonl").cut(6)
+    Journal(tmp_path / "c/journal.jsonl").cut(1)
+    path = tmp_path / "d/journal.jsonl"
+    path.write_bytes(b"garbage\n" + path.read_bytes())
+    (tmp_path / "no run").mkdir()
+    with locked(tmp_path / "c"):
+        out = printed(capsys, print_runs, tmp_path)
+    for words in (
+        "a │ finished │ 2/2",
+        "b │ interrupted │ 1/2",
+        "c │ running │ 0/2",
+        "d │ damaged",
+    ):
+        assert words in out
+    assert "no run" not in out
+
+
+def test_a_list_counts_rests_and_has_the_time(capsys, tmp_path):
+    result = rested(tmp_path / "rested")
+    out = printed(capsys, print_runs, tmp_path)
+    assert "finished │ 8/8 │" in out and f"val_loss {result.best_value:.4g}" in out
+    assert re.search(r"│ \d{4}-\d\d-\d\d \d\d:\d\d │", out)
+
+
+def test_text_of_a_run_is_no_markup_on_the_terminal(capsys, tmp_path):
+    make_run(tmp_path / "[red]run", hostile(), c=3, pop_size=6)
+    assert SCRIPT in printed(capsys, print_run, tmp_path / "[red]run", True)
+    assert "[red]run" in printed(capsys, print_runs, tmp_path)
+
+
+def test_a_folder_that_is_no_run_is_refused_with_the_last_run_nearby(result, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_run(result.run_dir)
+    with pytest.raises(JournalError, match="is not there. Name the folder of a run, such as"):
+        check_run(result.run_dir.parent / "other")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(JournalError, match=r"holds none. Name the folder of a run\.$"):
+        check_run(tmp_path / "empty")
+    make_run(Path("logs/a"))
+    with pytest.raises(JournalError, match="such as 'logs/a'"):
+        check_run(tmp_path / "empty")
