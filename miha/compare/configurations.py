@@ -12,7 +12,9 @@ from miha.errors import ArgumentError
 from miha.records import Genome
 from miha.space import SearchSpace
 
-DEFAULT_SPACE = SearchSpace(batch_size=(8, 256), learning_rate=(1e-4, 1e-1))
+BATCH_SIZES = (8, 256)
+
+DEFAULT_SPACE = SearchSpace(batch_size=BATCH_SIZES, learning_rate=(1e-4, 1e-1))
 """Narrower than what MIHA searches by default: samplers, which have no way back, gain by that."""
 
 ACTIVATION = "activation of "
@@ -25,8 +27,8 @@ class ConfigurationSpace:
     Attributes:
         optimizers: Names of Keras optimizers.
         learning_rate: Smallest and largest; drawn on a logarithmic scale.
-        batch_sizes: The powers of two between two bounds, widened such that they hold those of
-            the starts, and these.
+        batch_sizes: Those of the starts, and the powers of two between the smallest and the
+            largest.
         activations: Names of elementwise activations, for each slot alike.
         slots: Names of the layers whose activation is chosen; empty where there is none.
     """
@@ -39,22 +41,21 @@ class ConfigurationSpace:
 
     @classmethod
     def of(cls, space: SearchSpace, starts: Iterable[Genome]) -> ConfigurationSpace:
-        """Return the space that a user names, widened such that it holds some starts.
+        """Return the space that a user names, widened so that it holds some starts.
 
         Raises:
             ArgumentError: A start has other slots than the rest, or no learning rate.
         """
         starts = list(starts)
         slots = _slots(space, starts)
-        rates = [float(start.learning_rate or 0.0) for start in starts]
         low, high = space.learning_rate
+        rates = [float(start.learning_rate or 0.0) for start in starts]
+        activations = [name for start in starts for _, name in start.activations]
         return cls(
             optimizers=_joined(space.optimizers, [start.optimizer for start in starts]),
             learning_rate=(min([low, *rates]), max([high, *rates])),
             batch_sizes=_batch_sizes(space.batch_size, [start.batch_size for start in starts]),
-            activations=_joined(
-                space.activations, [name for start in starts for _, name in start.activations]
-            ),
+            activations=_joined(space.activations, activations),
             slots=slots,
         )
 
@@ -65,12 +66,16 @@ class ConfigurationSpace:
             rng: Where the numbers come from.
             alike: Whether all layers get the same activation, as people write networks.
         """
-        low, high = np.log(self.learning_rate)
+        # The order of the draws is part of every published cell.
         names = [str(rng.choice(self.activations)) for _ in self.slots]
-        names = names[:1] * len(names) if alike else names
+        if alike:
+            names = names[:1] * len(names)
+        optimizer = str(rng.choice(self.optimizers))
+        low, high = np.log(self.learning_rate)
+        rate = np.exp(rng.uniform(low, high))
         return Genome(
-            optimizer=str(rng.choice(self.optimizers)),
-            learning_rate=float(f"{np.exp(rng.uniform(low, high)):.4g}"),
+            optimizer=optimizer,
+            learning_rate=float(f"{rate:.4g}"),
             batch_size=int(rng.choice(self.batch_sizes)),
             activations=tuple(zip(self.slots, names, strict=True)),
         )
@@ -86,18 +91,25 @@ class ConfigurationSpace:
 
     def values(self, genome: Genome) -> dict[str, Any]:
         """Return a genome as flat values: the reverse of `genome`."""
-        return {
+        found = {
             "optimizer": genome.optimizer,
             "learning_rate": genome.learning_rate,
             "batch_size": genome.batch_size,
-        } | {ACTIVATION + slot: name for slot, name in genome.activations}
+        }
+        for slot, name in genome.activations:
+            found[ACTIVATION + slot] = name
+        return found
 
     @property
     def choices(self) -> dict[str, tuple[Any, ...]]:
         """What each flat value but the learning rate may be."""
-        return {"optimizer": self.optimizers, "batch_size": self.batch_sizes} | {
-            ACTIVATION + slot: self.activations for slot in self.slots
+        found: dict[str, tuple[Any, ...]] = {
+            "optimizer": self.optimizers,
+            "batch_size": self.batch_sizes,
         }
+        for slot in self.slots:
+            found[ACTIVATION + slot] = self.activations
+        return found
 
     @property
     def search_space(self) -> SearchSpace:
@@ -116,19 +128,24 @@ def default_starts(space: SearchSpace | None) -> dict[str, Genome | None]:
     if space is None or space.layers is None:
         return {"random": None}
     whole = ConfigurationSpace.of(space, [])
-    good, poor = ("adam", 0.001, 32, "relu"), ("sgd", 0.01, 128, "sigmoid")
-    return {"good": _nearest(whole, *good), "poor": _nearest(whole, *poor), "random": None}
+    return {
+        "good": _nearest(whole, "adam", 0.001, 32, "relu"),
+        "poor": _nearest(whole, "sgd", 0.01, 128, "sigmoid"),
+        "random": None,
+    }
 
 
 def _nearest(
     space: ConfigurationSpace, optimizer: str, rate: float, size: int, activation: str
 ) -> Genome:
-    """Return what a space holds that is as near as may be to a configuration."""
+    """Return the configuration of a space that is nearest to another one."""
+    if optimizer not in space.optimizers:
+        optimizer = space.optimizers[0]
+    if activation not in space.activations:
+        activation = space.activations[0]
     low, high = space.learning_rate
-    names, others = space.optimizers, space.activations
-    activation = activation if activation in others else others[0]
     return Genome(
-        optimizer=optimizer if optimizer in names else names[0],
+        optimizer=optimizer,
         learning_rate=min(max(rate, low), high),
         batch_size=min(space.batch_sizes, key=lambda found: abs(found - size)),
         activations=tuple((slot, activation) for slot in space.slots),
@@ -151,7 +168,7 @@ def _slots(space: SearchSpace, starts: list[Genome]) -> tuple[str, ...]:
             raise ArgumentError(
                 f"A start must have a learning rate. Received: {start}. Give one, such as 0.001."
             )
-    return next(iter(known))
+    return known.pop()
 
 
 def _joined(names: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
@@ -159,7 +176,10 @@ def _joined(names: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
 
 
 def _batch_sizes(bounds: tuple[int, int] | None, more: list[int]) -> tuple[int, ...]:
-    low, high = bounds or DEFAULT_SPACE.batch_size or (8, 256)
-    low, high = min([low, *more]), max([high, *more])
-    powers = [2**power for power in range(31) if low <= 2**power <= high]
-    return tuple(sorted({*powers, *more} or {low, high}))
+    low, high = bounds or BATCH_SIZES
+    low = min([low, *more])
+    high = max([high, *more])
+    found = {2**power for power in range(31) if low <= 2**power <= high}
+    found.update(more)
+    # Bounds may have no power of two between them.
+    return tuple(sorted(found or {low, high}))

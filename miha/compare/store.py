@@ -34,7 +34,7 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path, about: Mapping[str, Any], overwrite: bool) -> Store:
-        """Open the cells of a comparison, or begin anew.
+        """Open the cells of a comparison, or start a new file.
 
         Raises:
             RunExistsError: They are of another comparison.
@@ -47,13 +47,17 @@ class Store:
         if not entries:
             journal.append({"comparison": about})
             return cls(journal)
+
         _check_same(folder, entries[0]["comparison"], about)
-        return cls(journal, {entry["key"]: Cell.from_dict(entry["cell"]) for entry in entries[1:]})
+        cells = {entry["key"]: Cell.from_dict(entry["cell"]) for entry in entries[1:]}
+        return cls(journal, cells)
 
     def done(self, key: str, with_failures: bool = False) -> Cell | None:
         """Return a cell that has been run; None where it has not, or has failed."""
         cell = self.cells.get(key)
-        return None if cell is None or (cell.failure and not with_failures) else cell
+        if cell is None or (cell.failure and not with_failures):
+            return None
+        return cell
 
     def add(self, key: str, cell: Cell) -> None:
         """Write a cell down; a later one of the same key replaces an earlier one."""
@@ -63,14 +67,14 @@ class Store:
 
 def key_of(job: Job) -> str:
     """Return what a cell is: other settings or code of a strategy make another cell."""
-    return f"{job.place} | {job.start} | {json.dumps(settings_of(job.strategy))}"
+    return f"{job.place} | {job.task.start} | {json.dumps(settings_of(job.strategy))}"
 
 
 def settings_of(value: Any, above: tuple[int, ...] = ()) -> Any:
     """Return what a strategy or one of its settings is, as JSON can hold it.
 
     Args:
-        value: Its settings are its attributes; what is the user's own is told by its code, too.
+        value: Its settings are its attributes; what the user has written is told by its code, too.
         above: Numbers of the objects that it belongs to: one may belong to itself.
     """
     if id(value) in above:
@@ -82,20 +86,24 @@ def settings_of(value: Any, above: tuple[int, ...] = ()) -> Any:
         return [settings_of(item, within) for item in value]
     if isinstance(value, (FunctionType, MethodType, partial, type)):
         return [plain(value), digest(value)]
+
     kind = type(value)
-    if kind.__module__.split(".")[0] != "miha" and not is_own(kind):
+    is_of_miha = kind.__module__.split(".")[0] == "miha"
+    if not is_of_miha and not is_own(kind):
         return plain(value)
     settings = settings_of(vars(value), within) if hasattr(value, "__dict__") else plain(value)
     return [kind.__qualname__, digest(kind), settings]
 
 
 def _check_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    other = [name for name in wanted if found.get(name) != wanted[name]]
-    if other:
-        widened = " A start that the space did not hold widens it." if "space" in other else ""
-        told = "; ".join(f"{n} is {found.get(n)} and not {wanted[n]}"[:200] for n in other[:3])
-        raise RunExistsError(
-            "A comparison goes on with the arguments, data and functions that it was begun with. "
-            f"Received: logs={str(folder)!r}, where {told}. Choose another folder, or replace "
-            f"that comparison with overwrite=True.{widened}"
-        )
+    names = [name for name in wanted if found.get(name) != wanted[name]]
+    if not names:
+        return
+    texts = [f"{name} is {found.get(name)} and not {wanted[name]}" for name in names[:3]]
+    differing = "; ".join(text[:200] for text in texts)
+    hint = " A start that the space did not hold widens it." if "space" in names else ""
+    raise RunExistsError(
+        "A comparison goes on with the arguments, data and functions that it was begun with. "
+        f"Received: logs={str(folder)!r}, where {differing}. Choose another folder, or replace "
+        f"that comparison with overwrite=True.{hint}"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.meter import Meter, Pick
+from miha.errors import ArgumentError
 from miha.records import Genome, Mode
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 BuildModel = Callable[[Genome], Any]
 """From a genome to a compiled `keras.Model`."""
+
+Pair = tuple[Any, Any]
+
+Data = tuple[Pair, Pair, Pair]
+"""Training, validation and test data, each ``(x, y)``."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Task:
     build_model: BuildModel
     x: Any
     y: Any
-    validation_data: tuple[Any, Any]
+    validation_data: Pair
     space: ConfigurationSpace
     start: Genome
     epochs: int
@@ -72,15 +78,18 @@ class Task:
 
     def build(self, genome: Genome, trial: int = 0) -> keras.Model:
         """Build a network that counts its epochs when its `fit` is called."""
-        from miha.compare.counting import counted
-
-        return counted(self.network(genome, trial), self.meter, self.monitor, genome)
+        model = self.network(genome, trial)
+        return count_epochs(model, self.meter, self.monitor, genome)
 
     def arguments(self, genome: Genome) -> dict[str, Any]:
         """Return the arguments of `fit` that all strategies share, without epochs."""
-        size = min(genome.batch_size, len(self.x))
-        data = {"x": self.x, "y": self.y, "validation_data": self.validation_data}
-        return {**data, "batch_size": size, "verbose": 0}
+        return {
+            "x": self.x,
+            "y": self.y,
+            "validation_data": self.validation_data,
+            "batch_size": min(genome.batch_size, len(self.x)),
+            "verbose": 0,
+        }
 
     def best(self) -> keras.Model:
         """Return the network with the best monitored value of all that `build` built."""
@@ -98,9 +107,48 @@ class Task:
         return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
 
     def part(self, epochs: int, name: str) -> Task:
-        """Return a task that ends after the first of its epochs and keeps a best of its own."""
+        """Return a task that ends after the first of its epochs and keeps its own best network."""
         meter = replace(self.meter, limit=min(epochs, self.meter.limit), pick=name)
         return replace(self, epochs=epochs, meter=meter)
+
+    def within(self, folder: Path) -> Task:
+        """Return the task in another folder, where its meter counts."""
+        return replace(self, folder=folder, meter=replace(self.meter, folder=folder))
+
+
+def count_epochs(model: Any, meter: Meter, monitor: str, genome: Genome) -> Any:
+    """Make a network count its epochs, whoever calls its `fit`; return it."""
+    import keras
+
+    def on_epoch_begin(epoch: int, logs: Mapping[str, Any]) -> None:
+        meter.take()
+
+    def on_epoch_end(epoch: int, logs: Mapping[str, Any]) -> None:
+        if monitor not in logs:
+            raise ArgumentError(
+                f"`monitor` must be what `fit` logs: {sorted(logs)}. Received: "
+                f"monitor={monitor!r}. Choose one of them, or compile the network with that metric."
+            )
+        value = logs[monitor]
+        meter.offer(value, genome, model.get_weights)
+        # Recorded last: as soon as it is, other processes may end this one.
+        meter.record(value)
+        if meter.is_over:
+            model.stop_training = True
+
+    counter = keras.callbacks.LambdaCallback(
+        on_epoch_begin=on_epoch_begin, on_epoch_end=on_epoch_end
+    )
+    fit = model.fit
+
+    def fit_and_count(*args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
+        others = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+        given = [callback for callback in others if callback is not None]
+        # The counter comes first, so that no other callback ends an epoch before it is counted.
+        return fit(*args, callbacks=[counter, *given], **kwargs)
+
+    model.fit = fit_and_count
+    return model
 
 
 def seed_of(seed: int, trial: int) -> int:

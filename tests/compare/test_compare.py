@@ -20,8 +20,8 @@ from rivals import START, Absent, Crashing, Greedy, Idle, Interrupted, Rival
 
 from miha.compare import Comparison, Miha, RandomSearch, Strategy, ThenTrain, compare, plan
 from miha.compare.configurations import ConfigurationSpace, default_starts
-from miha.compare.lines import lines_of
-from miha.compare.machine import circumstances
+
+from miha.compare.plan import circumstances
 from miha.compare.meter import BudgetSpent, Meter, peak_memory
 from miha.compare.records import Place
 from miha.compare.store import settings_of
@@ -502,47 +502,6 @@ def test_the_peak_of_memory_is_the_childs_and_not_its_parents(tmp_path):
 def test_a_meter_without_a_network_says_what_to_do(tmp_path):
     with pytest.raises(MihaError, match="task.build"):
         meter(tmp_path).best()
-
-
-def test_lines_are_those_of_code_alone():
-    def something():
-        """Document."""
-        # Comment.
-
-        text = """two
-        lines"""
-        return text
-
-    assert lines_of(something) == 4
-    assert Rival().lines == 7 and issubclass(Greedy, Strategy) and Greedy().lines == 7 + 3
-
-
-def helped(value: float) -> float:
-    """Help."""
-    return helped_further() if value else value
-
-
-def helped_further() -> float:
-    return 0.5
-
-
-def test_the_code_beside_a_strategy_that_it_uses_counts():
-    @dataclass(frozen=True)
-    class Helped(Strategy):
-        name: str = "helped"
-
-        def run(self, task):
-            return [helped(value) for value in (0.0, 1.0)]
-
-        def obstacle(self, space, epochs):
-            return None
-
-        def __replace__(self, **changes):  # As Python 3.13 writes it.
-            return self
-
-    assert Helped().lines == 2 + 2 + 2
-    parts = (Watch, mutations, schedule_of, NeighbourMutation)
-    assert Miha().lines > sum(map(lines_of, parts)) > 30
 
 
 def test_a_space_holds_what_the_starts_have():

@@ -292,7 +292,7 @@ def test_a_grid_that_does_not_divide_the_budget_spends_it_all_the_same(tmp_path)
 
 def test_a_grid_has_every_combination_once_and_one_activation_for_all_layers():
     space = ConfigurationSpace.of(SPACE, [START])
-    grid = GridSearch(optimizers=("adam", "sgd"), rates=3)._grid(space, 32)
+    grid = GridSearch(optimizers=("adam", "sgd"), rates=3).grid(space, 32)
     assert len(set(grid)) == 2 * 3 * 2
     assert {round(g.learning_rate, 6) for g in grid} == {0.001, 0.01, 0.1}
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from paths import ROOT
 
-from miha.compare import Comparison, pictures
+from miha.compare import Comparison
 from miha.compare.comparison import REFERENCE
-from miha.compare.directions import direction
-from miha.compare.figures import best_so_far
+from miha.compare.harness import direction
+from miha.compare.figures import best_so_far, plot_correlations, plot_fields
 from miha.compare.records import Cell, Place
 from miha.compare.statistics import Difference, Mean, p_value, rank_correlations
 from miha.compare.writing import draw
@@ -27,7 +27,7 @@ SCORES = {
 def made(scores=SCORES, mode="max") -> Comparison:
     curve = ((0.5, 0.9), (1.0, 0.4), (1.5, 0.6), (2.0, 0.2))
     cells = [
-        Cell(Place(start, name, seed), {"accuracy": value}, 0.2, None, 4, 2.0, 100.0, 9, curve)
+        Cell(Place(start, name, seed), {"accuracy": value}, 0.2, None, 4, 2.0, 100.0, curve)
         for name, starts in scores.items()
         for start, values in starts.items()
         for seed, value in enumerate(values)
@@ -46,7 +46,7 @@ def test_a_table_has_means_paired_differences_and_costs():
     assert other["difference"] == pytest.approx(0.01)
     expected = scipy.ttest_rel(SCORES["MIHA"]["good"], SCORES["random search"]["good"]).pvalue
     assert other["p"] == pytest.approx(expected)
-    assert (other["epochs"], other["seconds"], other["memory"], other["lines"]) == (4, 2, 100, 9)
+    assert (other["epochs"], other["seconds"], other["memory"]) == (4, 2, 100)
 
 
 def test_a_seed_that_one_strategy_lacks_is_no_pair():
@@ -173,17 +173,23 @@ def test_candidates_that_are_all_alike_have_no_ranks():
     assert math.isnan(rank_correlations(np.array([[1.0, 1.0], [1.0, 2.0]]), "min")[0])
 
 
-def test_fields_are_drawn_beside_each_other_in_the_colours_of_the_first(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "kaleido", None)
-    drawn, said = {}, []
-    monkeypatch.setattr(pictures, "draw", lambda f, *args, **kwargs: drawn.update(f))
+def test_fields_are_drawn_beside_each_other_in_the_colours_of_the_first():
     true = np.arange(8.0).reshape(2, 2, 2)
     gappy = np.where(true % 2 == 0, np.nan, true)
-    pictures.draw_fields({"true": true, "gappy": gappy}, tmp_path, said.append)
-    maps = drawn["fields"].data
+    figure = plot_fields({"true": true, "gappy": gappy})
+    maps = figure.data
     assert len(maps) == 4
     assert [(m.zmin, m.zmax) for m in maps] == [(0, 3), (0, 3), (4, 7), (4, 7)]
     np.testing.assert_array_equal(maps[0].z, true[0][::-1])  # The first line is at the top.
+    assert figure.layout.xaxis.title.text == "true" and figure.layout.xaxis3.title.text is None
+    assert figure.layout.yaxis.domain[1] == 1.0 and figure.layout.width == 340
+
+
+def test_correlations_are_a_line_of_means_with_their_errors():
+    figure = plot_correlations(np.array([[0.5, 1.0], [0.7, 1.0], [math.nan, 1.0]]))
+    assert list(figure.data[0].x) == [1, 2]
+    assert list(figure.data[0].y) == pytest.approx([0.6, 1.0])
+    assert list(figure.data[0].error_y.array) == pytest.approx([0.1, 0.0])
 
 
 def test_without_kaleido_a_line_says_that_there_are_no_pictures(tmp_path, monkeypatch):

@@ -6,11 +6,9 @@ import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.util import find_spec
-from types import FunctionType
 from typing import TYPE_CHECKING, ClassVar
 
 from miha.compare.configurations import ConfigurationSpace
-from miha.compare.lines import lines_with_helpers
 
 if TYPE_CHECKING:
     import keras
@@ -45,20 +43,9 @@ class Strategy(ABC):
                 return f"{module} is not installed; pip install 'miha[compare]'"
         return None
 
-    @property
-    def lines(self) -> int:
-        """Lines of code of `run` and of what it uses beside it, without documentation."""
-        kinds = [kind for kind in type(self).__mro__ if Strategy in kind.__mro__[1:]]
-        methods = [
-            method
-            for kind in kinds
-            for name, method in vars(kind).items()
-            if isinstance(method, FunctionType) and name != "obstacle" and name[:2] != "__"
-        ]
-        return lines_with_helpers(methods, but=Strategy)
-
 
 def _is_installed(module: str) -> bool:
-    if module in sys.modules:  # Some replace themselves by an object without a specification.
+    # A module may have replaced itself by an object that `find_spec` cannot read.
+    if module in sys.modules:
         return sys.modules[module] is not None
     return find_spec(module) is not None

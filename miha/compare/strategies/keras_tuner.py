@@ -46,49 +46,23 @@ class KerasTuner(Strategy):
         tuner = self.tuner(
             tuning,
             epochs,
-            hypermodel=self.family(tuning, task),
-            hyperparameters=self.declare(tuning, task),
+            hypermodel=hypermodel(tuning, task),
+            hyperparameters=hyperparameters(tuning, task),
             objective=tuning.Objective(task.monitor, task.mode),
-            seed=task.seed + 1,  # It takes 0 for none.
-            max_consecutive_failed_trials=MANY,  # A loss that is not finite counts as one.
+            # KerasTuner takes a seed of 0 for none.
+            seed=task.seed + 1,
+            # A loss that is not finite counts as a failed trial.
+            max_consecutive_failed_trials=MANY,
             directory=str(task.folder),
             project_name="tuner",
         )
-        data = {"validation_data": task.validation_data, "verbose": 0}
+        arguments = {"epochs": epochs, "validation_data": task.validation_data, "verbose": 0}
         try:
-            tuner.search(task.x, task.y, epochs=epochs, **data)
+            tuner.search(task.x, task.y, **arguments)
         except tuning.errors.FatalError:
             if not task.meter.is_over:
                 raise
         return task.best()
-
-    def family(self, tuning: Any, task: Task) -> Any:
-        """Return the hypermodel: it builds networks until the budget is spent."""
-        trials: dict[Genome, int] = {}  # Those that were trained: the first build never is.
-
-        class Family(tuning.HyperModel):  # type: ignore[misc]
-            def build(self, hp: Any) -> Any:
-                if task.meter.is_over:
-                    raise tuning.errors.FatalError("The budget is spent.")
-                genome = task.space.genome(hp.values)
-                return task.build(genome, trials.get(genome, len(trials)))
-
-            def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-                genome = task.space.genome(hp.values)
-                trials.setdefault(genome, len(trials))
-                size = task.arguments(genome)["batch_size"]
-                return model.fit(*args, batch_size=size, **kwargs)
-
-        return Family()
-
-    def declare(self, tuning: Any, task: Task) -> Any:
-        """Return the hyperparameters of the space."""
-        hp, start, rates = tuning.HyperParameters(), task.space.values(task.start), {}
-        rates["min_value"], rates["max_value"] = task.space.learning_rate
-        hp.Float("learning_rate", **rates, sampling="log", default=start["learning_rate"])
-        for name, choices in task.space.choices.items():
-            hp.Choice(name, list(choices), default=start[name])
-        return hp
 
     @abstractmethod
     def tuner(self, tuning: Any, epochs: int, **arguments: Any) -> Any:
@@ -122,3 +96,36 @@ class KerasTunerBayesian(KerasTuner):
         """Return the tuner."""
         search = tuning.BayesianOptimization
         return search(max_trials=MANY, num_initial_points=self.initial, **arguments)
+
+
+def hypermodel(tuning: Any, task: Task) -> Any:
+    """Return what builds networks until the budget is spent."""
+    # A number for each configuration that was trained: the tuner's very first build never is.
+    trials: dict[Genome, int] = {}
+
+    class Family(tuning.HyperModel):  # type: ignore[misc]
+        def build(self, hp: Any) -> Any:
+            if task.meter.is_over:
+                raise tuning.errors.FatalError("The budget is spent.")
+            genome = task.space.genome(hp.values)
+            return task.build(genome, trials.get(genome, len(trials)))
+
+        def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+            genome = task.space.genome(hp.values)
+            trials.setdefault(genome, len(trials))
+            size = task.arguments(genome)["batch_size"]
+            return model.fit(*args, batch_size=size, **kwargs)
+
+    return Family()
+
+
+def hyperparameters(tuning: Any, task: Task) -> Any:
+    """Return the space in KerasTuner's words."""
+    found = tuning.HyperParameters()
+    start = task.space.values(task.start)
+    low, high = task.space.learning_rate
+    rate = start["learning_rate"]
+    found.Float("learning_rate", min_value=low, max_value=high, sampling="log", default=rate)
+    for name, choices in task.space.choices.items():
+        found.Choice(name, list(choices), default=start[name])
+    return found

@@ -43,11 +43,11 @@ class OptunaMedian(Strategy):
         epochs = epochs_of_trial(task.epochs, self.trial_epochs)
 
         def objective(trial: Any) -> float:
-            genome = self.suggest(trial, task.space)
+            genome = suggest(trial, task.space)
             model = task.build(genome, trial.number)
             pruning = integration.KerasPruningCallback(trial, task.monitor)
-            history = model.fit(**task.arguments(genome), epochs=epochs, callbacks=[pruning])
-            return float(history.history[task.monitor][-1])
+            fitted = model.fit(**task.arguments(genome), epochs=epochs, callbacks=[pruning])
+            return float(fitted.history[task.monitor][-1])
 
         def stop(study: Any, trial: Any) -> None:
             if task.meter.is_over:
@@ -55,26 +55,19 @@ class OptunaMedian(Strategy):
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(
-            study_name=f"seed {task.seed}",  # It decides Hyperband's brackets.
+            # The name decides Hyperband's brackets.
+            study_name=f"seed {task.seed}",
             direction="minimize" if task.mode == "min" else "maximize",
             sampler=optuna.samplers.TPESampler(seed=task.seed, n_startup_trials=self.initial),
-            pruner=self.pruner(epochs),
+            pruner=self.pruner(optuna.pruners, epochs),
         )
         study.enqueue_trial(task.space.values(task.start))
         study.optimize(objective, callbacks=[stop])
         return task.best()
 
-    def suggest(self, trial: Any, space: ConfigurationSpace) -> Genome:
-        """Have a trial suggest a configuration."""
-        rates = space.learning_rate
-        values = {"learning_rate": trial.suggest_float("learning_rate", *rates, log=True)}
-        for name, choices in space.choices.items():
-            values[name] = trial.suggest_categorical(name, choices)
-        return space.genome(values)
-
-    def pruner(self, epochs: int) -> Any:
+    def pruner(self, pruners: Any, epochs: int) -> Any:
         """Return what ends trials early."""
-        return need("optuna", "compare").pruners.MedianPruner()
+        return pruners.MedianPruner()
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,15 @@ class OptunaHyperband(OptunaMedian):
 
     name: str = "Optuna (TPE, Hyperband)"
 
-    def pruner(self, epochs: int) -> Any:
+    def pruner(self, pruners: Any, epochs: int) -> Any:
         """Return what ends trials early."""
-        pruners = need("optuna", "compare").pruners
         return pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
+
+
+def suggest(trial: Any, space: ConfigurationSpace) -> Genome:
+    """Return the configuration that a trial suggests."""
+    low, high = space.learning_rate
+    values = {"learning_rate": trial.suggest_float("learning_rate", low, high, log=True)}
+    for name, choices in space.choices.items():
+        values[name] = trial.suggest_categorical(name, choices)
+    return space.genome(values)

@@ -43,14 +43,17 @@ class CosineEarlyStopping(Strategy):
         """Train the start until it no longer gets better."""
         import keras
 
+        first = float(task.start.learning_rate or 0.0)
+
         def rate(epoch: int) -> float:
             share = 0.5 * (1 + math.cos(math.pi * epoch / task.epochs))
-            return float(task.start.learning_rate or 0.0) * share
+            return first * share
 
         patience = self.patience or max(5, task.epochs // 10)
-        stopping = keras.callbacks.EarlyStopping(task.monitor, patience=patience, mode=task.mode)
-        falling = keras.callbacks.LearningRateScheduler(rate)
+        callbacks = [
+            keras.callbacks.EarlyStopping(task.monitor, patience=patience, mode=task.mode),
+            keras.callbacks.LearningRateScheduler(rate),
+        ]
         model = task.build(task.start)
-        arguments = task.arguments(task.start)
-        model.fit(**arguments, epochs=task.epochs, callbacks=[stopping, falling])
+        model.fit(**task.arguments(task.start), epochs=task.epochs, callbacks=callbacks)
         return task.best()

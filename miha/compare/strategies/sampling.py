@@ -27,22 +27,18 @@ def epochs_of_trial(epochs: int, wish: int | None) -> int:
     return wish or max(1, epochs // TRIALS)
 
 
-@dataclass(frozen=True)
-class Sampling(Strategy):
-    """What both searches share."""
-
-    def try_out(self, task: Task, trials: Iterable[tuple[Genome, int]]) -> keras.Model:
-        """Train configurations one after another, each so many epochs; return the best network."""
-        for trial, (genome, epochs) in enumerate(trials):
-            if task.meter.is_over:
-                break
-            model = task.build(genome, trial)
-            model.fit(**task.arguments(genome), epochs=epochs)
-        return task.best()
+def try_out(task: Task, trials: Iterable[tuple[Genome, int]]) -> keras.Model:
+    """Train configurations one after another, each so many epochs; return the best network."""
+    for number, (genome, epochs) in enumerate(trials):
+        if task.meter.is_over:
+            break
+        model = task.build(genome, number)
+        model.fit(**task.arguments(genome), epochs=epochs)
+    return task.best()
 
 
 @dataclass(frozen=True)
-class RandomSearch(Sampling):
+class RandomSearch(Strategy):
     """The start, then configurations drawn at random.
 
     Attributes:
@@ -54,15 +50,15 @@ class RandomSearch(Sampling):
 
     def run(self, task: Task) -> keras.Model:
         """Try out configurations until the budget is spent."""
+        epochs = epochs_of_trial(task.epochs, self.trial_epochs)
         rng = task.generator("random search")
         drawn = (task.space.draw(rng) for _ in itertools.count())
-        epochs = epochs_of_trial(task.epochs, self.trial_epochs)
         genomes = itertools.chain([task.start], drawn)
-        return self.try_out(task, ((genome, epochs) for genome in genomes))
+        return try_out(task, ((genome, epochs) for genome in genomes))
 
 
 @dataclass(frozen=True)
-class GridSearch(Sampling):
+class GridSearch(Strategy):
     """Every combination of a few values; all layers have the same activation.
 
     Attributes:
@@ -78,27 +74,37 @@ class GridSearch(Sampling):
 
     def run(self, task: Task) -> keras.Model:
         """Try out the grid, in an order drawn at random, as evenly as the budget allows."""
-        grid = self._grid(task.space, task.start.batch_size)
+        grid = self.grid(task.space, task.start.batch_size)
         order = task.generator("grid search").permutation(len(grid))
-        epochs, more = divmod(task.epochs, len(grid))  # The first ones train one more.
-        trials = [(grid[place], epochs + (n < more)) for n, place in enumerate(order)]
-        return self.try_out(task, trials)
+        epochs, rest = divmod(task.epochs, len(grid))
+        trials = []
+        for number, place in enumerate(order):
+            # What is left of the budget goes to the first trials, an epoch each.
+            more = 1 if number < rest else 0
+            trials.append((grid[place], epochs + more))
+        return try_out(task, trials)
 
     def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
         """Say that the budget is smaller than the grid, where it is."""
-        points = len(self._grid(space, 1))
+        points = len(self.grid(space, 1))
         if epochs < points:
             return f"its grid of {points} configurations does not fit into {epochs} epochs"
         return super().obstacle(space, epochs)
 
-    def _grid(self, space: ConfigurationSpace, batch_size: int) -> list[Genome]:
-        optimizers = [o for o in self.optimizers if o in space.optimizers] or space.optimizers
-        names = [a for a in self.activations if a in space.activations] or space.activations
-        rates = np.geomspace(*space.learning_rate, self.rates)
-        return [
-            Genome(optimizer, float(rate), batch_size, tuple((slot, a) for slot in space.slots))
-            for optimizer, rate, a in itertools.product(optimizers, rates, names)
-        ]
+    def grid(self, space: ConfigurationSpace, batch_size: int) -> list[Genome]:
+        """Return the configurations of the grid."""
+        optimizers = [name for name in self.optimizers if name in space.optimizers]
+        activations = [name for name in self.activations if name in space.activations]
+        combinations = itertools.product(
+            optimizers or space.optimizers,
+            np.geomspace(*space.learning_rate, self.rates),
+            activations or space.activations,
+        )
+        found = []
+        for optimizer, rate, activation in combinations:
+            slots = tuple((slot, activation) for slot in space.slots)
+            found.append(Genome(optimizer, float(rate), batch_size, slots))
+        return found
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class ThenTrain(Strategy):
     epochs: int
 
     def run(self, task: Task) -> keras.Model:
-        """Search, then train the best configuration anew."""
+        """Search, then train the best configuration from fresh weights."""
         search = task.part(task.epochs - self.epochs, "search")
         self.search.run(search)
         genome = search.pick().genome
@@ -128,8 +134,3 @@ class ThenTrain(Strategy):
         if self.epochs >= epochs:
             return f"a final training of {self.epochs} epochs leaves none of {epochs} to search"
         return self.search.obstacle(space, epochs - self.epochs)
-
-    @property
-    def lines(self) -> int:
-        """Those of the search, and its own."""
-        return super().lines + self.search.lines
