@@ -88,7 +88,8 @@ def run_apart(job: Job) -> Cell:
     """
     with _attempt(job) as attempt:
         _send(attempt)
-        child = get_context("spawn").Process(target=_run_in_child, args=(attempt.task.folder,))
+        folder = attempt.task.folder
+        child = get_context("spawn").Process(target=_run_in_child, args=(folder,))
         child.start()
         try:
             child.join()
@@ -132,7 +133,8 @@ def _run_in_child(folder: Path) -> None:
             os.dup2(file.fileno(), descriptor)
         job: Job = pickle.loads((folder / JOB).read_bytes())
         cell = _run(job)
-    write_whole(folder / RESULT, json.dumps(cell.to_dict()).encode())
+    text = json.dumps(cell.to_dict())
+    write_whole(folder / RESULT, text.encode())
 
 
 def _end_with_parent() -> None:
@@ -147,7 +149,8 @@ def _result(job: Job, status: int | None) -> Cell:
     """Return what the child has left behind."""
     result = job.task.folder / RESULT
     if result.exists():
-        return Cell.from_dict(json.loads(result.read_text(encoding="utf-8")))
+        values = json.loads(result.read_text(encoding="utf-8"))
+        return Cell.from_dict(values)
 
     reason = f"Its process ended with status {status}"
     output = job.task.folder / OUTPUT
@@ -198,6 +201,7 @@ def _measured(job: Job, seconds: float) -> Cell:
     kept = meter.kept or {"value": None, "genome": None}
     points = meter.points()
     memory = [point.memory for point in points if point.memory is not None]
+    curve = [(round(point.seconds, 3), point.value) for point in points]
     return Cell(
         place=job.place,
         value=kept["value"],
@@ -205,7 +209,7 @@ def _measured(job: Job, seconds: float) -> Cell:
         epochs=meter.taken,
         seconds=seconds,
         memory=max(memory, default=None),
-        curve=tuple((round(point.seconds, 3), point.value) for point in points),
+        curve=tuple(curve),
         start=job.task.start.to_dict(),
     )
 
@@ -217,8 +221,11 @@ def _failed(job: Job, seconds: float, reason: str) -> Cell:
 def _reason(error: Exception) -> str:
     """Return one line of an error."""
     line = first_line(error)
+    if not line.startswith("Traceback ("):
+        return line
     # Some libraries raise a whole traceback as text, whose last line says what is wrong.
-    return str(error).strip().splitlines()[-1] if line.startswith("Traceback (") else line
+    lines = str(error).strip().splitlines()
+    return lines[-1]
 
 
 def _write_failure(job: Job, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -45,10 +46,14 @@ class Comparison:
         if file.is_dir():
             file = file / FILE
         found = json.loads(file.read_text(encoding="utf-8"))
-        cells = tuple(map(Cell.from_dict, found["cells"]))
-        return cls(cells, found["about"], found["skipped"])
+        cells = [Cell.from_dict(values) for values in found["cells"]]
+        return cls(tuple(cells), found["about"], found["skipped"])
 
-    def save(self, folder: str | Path, say: Callable[[str], None] = lambda text: None) -> None:
+    def save(
+        self,
+        folder: str | Path,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         """Write JSON, tables and figures into a folder; what cannot be drawn is said.
 
         Args:
@@ -91,7 +96,12 @@ class Comparison:
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def scores(self, start: str, strategy: str, metric: str | None = None) -> Scores:
+    def scores(
+        self,
+        start: str,
+        strategy: str,
+        metric: str | None = None,
+    ) -> Scores:
         """Return the scores of one strategy from one start, by seed.
 
         Cells that have failed have none, nor those whose score is not finite.
@@ -106,20 +116,26 @@ class Comparison:
 
     def of(self, start: str, strategy: str) -> list[Cell]:
         """Return the cells of one strategy from one start."""
-        return [cell for cell in self.cells if cell.place[:2] == (start, strategy)]
+        place = (start, strategy)
+        return [cell for cell in self.cells if cell.place[:2] == place]
 
     @property
     def differing(self) -> dict[str, dict[str, int]]:
         """Circumstances that are not the same of all cells: in how many of them each one was."""
-        names = dict.fromkeys(name for cell in self.cells for name in cell.circumstances)
+        things = [cell.circumstances for cell in self.cells]
+        names = dict.fromkeys(itertools.chain.from_iterable(things))
         found = {}
         for name in names:
-            counts = Counter(str(cell.circumstances.get(name)) for cell in self.cells)
+            counts = Counter(str(thing.get(name)) for thing in things)
             if len(counts) > 1:
                 found[name] = dict(counts)
         return found
 
-    def table(self, start: str, metric: str | None = None) -> pd.DataFrame:
+    def table(
+        self,
+        start: str,
+        metric: str | None = None,
+    ) -> pd.DataFrame:
         """Return a row for each strategy: score, difference to MIHA, cost.
 
         Args:
@@ -133,17 +149,26 @@ class Comparison:
         """
         import pandas as pd
 
-        return pd.DataFrame([self._row(start, name, metric) for name in self.strategies])
+        rows = [self._row(start, name, metric) for name in self.strategies]
+        return pd.DataFrame(rows)
 
-    def _row(self, start: str, strategy: str, metric: str | None) -> dict[str, Any]:
+    def _row(
+        self,
+        start: str,
+        strategy: str,
+        metric: str | None,
+    ) -> dict[str, Any]:
         cells = self.of(start, strategy)
         whole = [cell for cell in cells if not cell.failure]
         memory = [cell.memory for cell in whole if cell.memory is not None]
+        epochs = [cell.epochs for cell in whole]
+        seconds = [cell.seconds for cell in whole]
         scores = self.scores(start, strategy, metric)
         mean = Mean.of(list(scores.values()))
         # MIHA has no difference to itself.
         others = {} if strategy == REFERENCE else scores
-        gap = Difference.of(self.scores(start, REFERENCE, metric), others)
+        reference = self.scores(start, REFERENCE, metric)
+        gap = Difference.of(reference, others)
         return {
             "strategy": strategy,
             "n": mean.count,
@@ -152,8 +177,8 @@ class Comparison:
             "difference": gap.mean.value,
             "difference_error": gap.mean.error,
             "p": gap.p,
-            "epochs": Mean.of([cell.epochs for cell in whole]).value,
-            "seconds": Mean.of([cell.seconds for cell in whole]).value,
+            "epochs": Mean.of(epochs).value,
+            "seconds": Mean.of(seconds).value,
             "memory": Mean.of(memory).value,
             "failed": len(cells) - mean.count,
         }
@@ -186,19 +211,23 @@ class Comparison:
             scores = self._scores_from(starts, strategy)
             found = regrets(self.metric_mode, self.best_known, scores)
             mean = Mean.of(found)
-            cells = sum(len(self.of(start, strategy)) for start in starts)
+            cells = [cell for start in starts for cell in self.of(start, strategy)]
             row = {
                 "strategy": strategy,
                 "n": mean.count,
                 "regret": mean.value,
                 "error": mean.error,
                 "worst": max(found, default=math.nan),
-                "failed": cells - mean.count,
+                "failed": len(cells) - mean.count,
             }
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def _scores_from(self, starts: list[str], strategy: str) -> list[float]:
+    def _scores_from(
+        self,
+        starts: list[str],
+        strategy: str,
+    ) -> list[float]:
         found: list[float] = []
         for start in starts:
             found += self.scores(start, strategy).values()
@@ -225,4 +254,5 @@ def _call(function: str, *arguments: Any) -> Any:
     """Call a function of a module that shows comparisons."""
     # Those modules import this one, so they are imported when they are needed.
     module, name = function.split(".")
-    return getattr(import_module(f"miha.compare.{module}"), name)(*arguments)
+    found = import_module(f"miha.compare.{module}")
+    return getattr(found, name)(*arguments)

@@ -48,18 +48,32 @@ class ConfigurationSpace:
         """
         starts = list(starts)
         slots = _slots(space, starts)
-        low, high = space.learning_rate
-        rates = [float(start.learning_rate or 0.0) for start in starts]
-        activations = [name for start in starts for _, name in start.activations]
+        rates = list(space.learning_rate)
+        optimizers = [name.lower() for name in space.optimizers]
+        activations = [name.lower() for name in space.activations]
+        sizes = list(space.batch_size or BATCH_SIZES)
+        powers = [2**power for power in range(31)]
+        for start in starts:
+            rates.append(float(start.learning_rate or 0.0))
+            optimizers.append(start.optimizer)
+            activations += dict(start.activations).values()
+            sizes.append(start.batch_size)
+        batch_sizes = {size for size in powers if min(sizes) <= size <= max(sizes)}
+        batch_sizes.update(start.batch_size for start in starts)
         return cls(
-            optimizers=_joined(space.optimizers, [start.optimizer for start in starts]),
-            learning_rate=(min([low, *rates]), max([high, *rates])),
-            batch_sizes=_batch_sizes(space.batch_size, [start.batch_size for start in starts]),
-            activations=_joined(space.activations, activations),
+            optimizers=tuple(dict.fromkeys(optimizers)),
+            learning_rate=(min(rates), max(rates)),
+            # Bounds may have no power of two between them.
+            batch_sizes=tuple(sorted(batch_sizes or sizes)),
+            activations=tuple(dict.fromkeys(activations)),
             slots=slots,
         )
 
-    def draw(self, rng: np.random.Generator, alike: bool = False) -> Genome:
+    def draw(
+        self,
+        rng: np.random.Generator,
+        alike: bool = False,
+    ) -> Genome:
         """Draw a configuration: uniformly, the learning rate on a logarithmic scale.
 
         Args:
@@ -67,26 +81,30 @@ class ConfigurationSpace:
             alike: Whether all layers get the same activation, as people write networks.
         """
         # The order of the draws is part of every published cell.
-        names = [str(rng.choice(self.activations)) for _ in self.slots]
+        names = [rng.choice(self.activations) for _ in self.slots]
         if alike:
             names = names[:1] * len(names)
-        optimizer = str(rng.choice(self.optimizers))
+        optimizer = rng.choice(self.optimizers)
         low, high = np.log(self.learning_rate)
         rate = np.exp(rng.uniform(low, high))
-        return Genome(
-            optimizer=optimizer,
-            learning_rate=float(f"{rate:.4g}"),
-            batch_size=int(rng.choice(self.batch_sizes)),
-            activations=tuple(zip(self.slots, names, strict=True)),
-        )
+        size = rng.choice(self.batch_sizes)
+        values = {
+            "optimizer": optimizer,
+            "learning_rate": f"{rate:.4g}",
+            "batch_size": size,
+        }
+        for slot, name in zip(self.slots, names, strict=True):
+            values[ACTIVATION + slot] = name
+        return self.genome(values)
 
     def genome(self, values: Mapping[str, Any]) -> Genome:
         """Return the genome of flat values, as libraries for tuning hold them."""
+        names = [str(values[ACTIVATION + slot]) for slot in self.slots]
         return Genome(
             optimizer=str(values["optimizer"]),
             learning_rate=float(values["learning_rate"]),
             batch_size=int(values["batch_size"]),
-            activations=tuple((slot, str(values[ACTIVATION + slot])) for slot in self.slots),
+            activations=tuple(zip(self.slots, names, strict=True)),
         )
 
     def values(self, genome: Genome) -> dict[str, Any]:
@@ -144,17 +162,18 @@ def _nearest(
     if activation not in space.activations:
         activation = space.activations[0]
     low, high = space.learning_rate
+    sizes = sorted(space.batch_sizes, key=lambda found: abs(found - size))
     return Genome(
         optimizer=optimizer,
         learning_rate=min(max(rate, low), high),
-        batch_size=min(space.batch_sizes, key=lambda found: abs(found - size)),
+        batch_size=sizes[0],
         activations=tuple((slot, activation) for slot in space.slots),
     )
 
 
 def _slots(space: SearchSpace, starts: list[Genome]) -> tuple[str, ...]:
     """Return the slots that all starts name."""
-    known = {tuple(slot for slot, _ in start.activations) for start in starts}
+    known = {tuple(dict(start.activations)) for start in starts}
     if space.layers is not None:
         known.add(tuple(space.layers))
     if len(known) != 1:
@@ -169,17 +188,3 @@ def _slots(space: SearchSpace, starts: list[Genome]) -> tuple[str, ...]:
                 f"A start must have a learning rate. Received: {start}. Give one, such as 0.001."
             )
     return known.pop()
-
-
-def _joined(names: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*map(str.lower, names), *more]))
-
-
-def _batch_sizes(bounds: tuple[int, int] | None, more: list[int]) -> tuple[int, ...]:
-    low, high = bounds or BATCH_SIZES
-    low = min([low, *more])
-    high = max([high, *more])
-    found = {2**power for power in range(31) if low <= 2**power <= high}
-    found.update(more)
-    # Bounds may have no power of two between them.
-    return tuple(sorted(found or {low, high}))

@@ -10,11 +10,14 @@ import numpy as np
 
 from miha.compare.comparison import REFERENCE, Comparison
 from miha.compare.records import Cell
-from miha.compare.statistics import Mean
+from miha.compare.statistics import Mean, finite
 from miha.visualization.theme import COLOURS, MAIN, SYMBOLS, bounds, figure, log_axis, safe, title
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+Json = dict[str, Any]
+"""A part of a figure, as Plotly's JSON has it."""
 
 OTHERS = tuple(colour for colour in COLOURS if colour != MAIN)
 DASHES = ("solid", "dash", "dot")
@@ -28,7 +31,7 @@ COLUMN_GAP = 0.06
 SIDE = 150
 """Of a field, in pixels."""
 
-BARE: dict[str, Any] = {"showgrid": False, "ticks": "", "showticklabels": False}
+BARE: Json = {"showgrid": False, "ticks": "", "showticklabels": False}
 """An axis that shows nothing."""
 
 Curve = tuple[np.ndarray, np.ndarray]
@@ -54,7 +57,8 @@ def best_so_far(values: Sequence[float], mode: str) -> np.ndarray:
     """Return the best value of all up to each one; what is not finite does not count."""
     worst = math.inf if mode == "min" else -math.inf
     best = np.minimum if mode == "min" else np.maximum
-    found: np.ndarray = best.accumulate(np.where(np.isfinite(values), values, worst))
+    finite = np.where(np.isfinite(values), values, worst)
+    found: np.ndarray = best.accumulate(finite)
     return found
 
 
@@ -69,27 +73,33 @@ def plot_seconds(comparison: Comparison) -> go.Figure:
 
 
 def _curves(
-    comparison: Comparison, along: Callable[[list[Cell], str], Curve], text: str, is_log: bool
+    comparison: Comparison,
+    along: Callable[[list[Cell], str], Curve],
+    text: str,
+    is_log: bool,
 ) -> go.Figure:
     """Return a panel for each start, and a line for each strategy in it."""
     starts = comparison.starts
-    data: list[dict[str, Any]] = []
-    layout: dict[str, Any] = {}
+    data: list[Json] = []
+    layout: Json = {}
     for row, start in enumerate(starts):
-        curves = {}
+        curves: list[Curve] = []
         for name in comparison.strategies:
-            cells = [c for c in comparison.of(start, name) if c.curve and not c.failure]
-            if cells:
-                curves[name] = along(cells, comparison.about["mode"])
-                data.append(_trace(comparison, name, curves[name], row))
-        layout[f"yaxis{_suffix(row)}"] = _y_axis(starts, row, list(curves.values()))
-        x_axis: dict[str, Any] = {"anchor": f"y{_suffix(row)}", "matches": "x"}
+            cells = comparison.of(start, name)
+            trained = [cell for cell in cells if cell.curve and not cell.failure]
+            if trained:
+                curve = along(trained, comparison.about["mode"])
+                curves.append(curve)
+                data.append(_trace(comparison, name, curve, row))
+        axis = _suffix(row)
+        layout[f"yaxis{axis}"] = _y_axis(starts, row, curves)
+        x_axis: Json = {"anchor": f"y{axis}", "matches": "x"}
         if is_log:
-            x_axis |= _log_x(list(curves.values()))
+            x_axis |= _log_x(curves)
         # The panels share one axis, which is named below the last of them.
         if start == starts[-1]:
             x_axis["title"] = {"text": text}
-        layout[f"xaxis{_suffix(row)}"] = x_axis
+        layout[f"xaxis{axis}"] = x_axis
 
     legend_rows = math.ceil(len(comparison.strategies) / 4)
     top = 70 + 30 * legend_rows
@@ -113,15 +123,17 @@ def _by_epochs(cells: list[Cell], mode: str) -> Curve:
     rows = []
     for cell in cells:
         best = best_so_far([value for _, value in cell.curve], mode)
-        rows.append(np.pad(best, (0, length - len(best)), mode="edge"))
-    return np.arange(1, length + 1), np.mean(rows, axis=0)
+        missing = length - len(best)
+        rows.append(np.pad(best, (0, missing), mode="edge"))
+    epochs = np.arange(1, length + 1)
+    return epochs, np.mean(rows, axis=0)
 
 
 def _by_seconds(cells: list[Cell], mode: str) -> Curve:
     """Return the mean best value at moments from when all seeds have one."""
-    first = max(cell.curve[0][0] for cell in cells)
-    last = max(cell.curve[-1][0] for cell in cells)
-    moments = np.geomspace(max(first, 1e-3), max(last, first, 1e-3), 200)
+    first = max(1e-3, *(cell.curve[0][0] for cell in cells))
+    last = max(first, *(cell.curve[-1][0] for cell in cells))
+    moments = np.geomspace(first, last, 200)
     # A thousandth later, since seconds and moments are rounded.
     later = moments * (1 + 1e-3)
     rows = []
@@ -133,7 +145,12 @@ def _by_seconds(cells: list[Cell], mode: str) -> Curve:
     return moments, np.mean(rows, axis=0)
 
 
-def _trace(comparison: Comparison, name: str, curve: Curve, row: int) -> dict[str, Any]:
+def _trace(
+    comparison: Comparison,
+    name: str,
+    curve: Curve,
+    row: int,
+) -> Json:
     look = look_of(comparison, name)
     line = {
         "color": look["colour"],
@@ -148,7 +165,7 @@ def _trace(comparison: Comparison, name: str, curve: Curve, row: int) -> dict[st
         "legendgroup": name,
         "showlegend": row == 0,
         "x": curve[0].tolist(),
-        "y": [float(value) if math.isfinite(value) else None for value in curve[1]],
+        "y": [_or_none(value) for value in curve[1].tolist()],
         "xaxis": f"x{_suffix(row)}",
         "yaxis": f"y{_suffix(row)}",
         "line": line,
@@ -156,26 +173,39 @@ def _trace(comparison: Comparison, name: str, curve: Curve, row: int) -> dict[st
     }
 
 
-def _y_axis(starts: list[str], row: int, curves: list[Curve]) -> dict[str, Any]:
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _y_axis(
+    starts: list[str],
+    row: int,
+    curves: list[Curve],
+) -> Json:
     """Return the axis of a panel, on which the ends of all curves are well seen."""
-    height = (1 - ROW_GAP * (len(starts) - 1)) / len(starts)
+    gaps = ROW_GAP * (len(starts) - 1)
+    height = (1 - gaps) / len(starts)
     top = 1 - row * (height + ROW_GAP)
-    axis: dict[str, Any] = {
+    axis: Json = {
         "title": {"text": f"start: {safe(starts[row], 30)}"},
         "domain": [max(top - height, 0.0), top],
         "anchor": f"x{_suffix(row)}",
     }
     # The first tenth of a curve would hide how the rest differ.
-    ends = [best[len(best) // 10 :] for _, best in curves]
-    late = [value for end in ends for value in end if math.isfinite(value)]
+    late: list[float] = []
+    for _, best in curves:
+        first = len(best) // 10
+        late += finite(best[first:])
     if not late:
         return axis
-    if min(late) > 0 and max(late) / min(late) > 20:
-        return axis | log_axis(min(late) * 0.9, max(late) * 1.1)
+    low = min(late)
+    high = max(late)
+    if low > 0 and high / low > 20:
+        return axis | log_axis(low * 0.9, high * 1.1)
     return axis | {"range": list(bounds(late, 0.01))}
 
 
-def _log_x(curves: list[Curve]) -> dict[str, Any]:
+def _log_x(curves: list[Curve]) -> Json:
     if not curves:
         return {}
     low = min(moments[0] for moments, _ in curves)
@@ -187,14 +217,17 @@ def plot_scores(comparison: Comparison) -> go.Figure:
     """Plot the test scores: a point for each seed, a bar for the mean and its standard error."""
     starts = comparison.starts
     names = comparison.strategies[::-1]
-    width = (1 - COLUMN_GAP * (len(starts) - 1)) / len(starts)
-    data: list[dict[str, Any]] = []
-    layout: dict[str, Any] = {}
+    gaps = COLUMN_GAP * (len(starts) - 1)
+    width = (1 - gaps) / len(starts)
+    data: list[Json] = []
+    layout: Json = {}
     for column, start in enumerate(starts):
         axis = _suffix(column)
         for place, name in enumerate(names):
             for trace in _points(comparison, start, name):
-                data.append(trace | {"y": [place] * len(trace["x"]), "xaxis": f"x{axis}"})
+                trace["y"] = [place] * len(trace["x"])
+                trace["xaxis"] = f"x{axis}"
+                data.append(trace)
         left = column * (width + COLUMN_GAP)
         text = f"{safe(comparison.metric, 30)}, start: {safe(start, 30)}"
         layout[f"xaxis{axis}"] = {
@@ -218,7 +251,11 @@ def plot_scores(comparison: Comparison) -> go.Figure:
     )
 
 
-def _points(comparison: Comparison, start: str, name: str) -> list[dict[str, Any]]:
+def _points(
+    comparison: Comparison,
+    start: str,
+    name: str,
+) -> list[Json]:
     """Return a strategy's points and their mean; places are added by the caller."""
     scores = comparison.scores(start, name)
     if not scores:
@@ -229,16 +266,18 @@ def _points(comparison: Comparison, start: str, name: str) -> list[dict[str, Any
     error = 0.0 if math.isnan(mean.error) else mean.error
     common = {"type": "scatter", "mode": "markers", "yaxis": "y"}
     head = f"<b>{safe(name)}</b><br>"
+    texts = [f"{head}seed {seed}: {value:.4f}" for seed, value in scores.items()]
+    error_x = {"type": "data", "array": [error], "color": colour, "thickness": 2}
     seeds = {
         "x": list(scores.values()),
         "marker": {"size": 7, "color": colour, "opacity": 0.55, "symbol": look["symbol"]},
-        "text": [f"{head}seed {seed}: {value:.4f}" for seed, value in scores.items()],
+        "text": texts,
         "hovertemplate": "%{text}<extra></extra>",
     }
     middle = {
         "x": [mean.value],
         "marker": {"size": 11, "color": colour, "symbol": "diamond"},
-        "error_x": {"type": "data", "array": [error], "color": colour, "thickness": 2},
+        "error_x": error_x,
         "hovertemplate": f"{head}mean {mean}<extra></extra>",
     }
     return [common | seeds, common | middle]
@@ -254,8 +293,8 @@ def plot_fields(columns: Mapping[str, np.ndarray]) -> go.Figure:
     names = list(columns)
     first = columns[names[0]]
     rows = len(first)
-    data: list[dict[str, Any]] = []
-    layout: dict[str, Any] = {}
+    data: list[Json] = []
+    layout: Json = {}
     for row in range(rows):
         colours = {
             "colorscale": "Viridis",
@@ -265,16 +304,24 @@ def plot_fields(columns: Mapping[str, np.ndarray]) -> go.Figure:
         }
         for column, name in enumerate(names):
             axis = _suffix(row * len(names) + column)
-            # Plotly draws the first line of a heatmap at the bottom.
-            field = {"type": "heatmap", "z": columns[name][row][::-1]}
-            data.append(field | colours | {"xaxis": f"x{axis}", "yaxis": f"y{axis}"})
+            field = columns[name][row]
+            trace = {
+                "type": "heatmap",
+                # Plotly draws the first line of a heatmap at the bottom.
+                "z": field[::-1],
+                "xaxis": f"x{axis}",
+                "yaxis": f"y{axis}",
+            }
+            data.append(trace | colours)
             x_axis = BARE | {"anchor": f"y{axis}"}
-            x_axis["domain"] = [column / len(names), (column + 0.96) / len(names)]
+            x_axis["domain"] = _domain(column, len(names))
             if row == 0:
                 x_axis["title"] = {"text": safe(name, 24), "font": {"size": 12}}
                 x_axis["side"] = "top"
             y_axis = BARE | {"anchor": f"x{axis}"}
-            y_axis["domain"] = [1 - (row + 0.96) / rows, 1 - row / rows]
+            # The first row is at the top.
+            low, high = _domain(row, rows)
+            y_axis["domain"] = [1 - high, 1 - low]
             layout[f"xaxis{axis}"] = x_axis
             layout[f"yaxis{axis}"] = y_axis
     return figure(
@@ -285,6 +332,11 @@ def plot_fields(columns: Mapping[str, np.ndarray]) -> go.Figure:
         height=110 + SIDE * rows,
         **layout,
     )
+
+
+def _domain(place: int, count: int) -> list[float]:
+    """Return where a field lies along an axis: 0 to 1."""
+    return [place / count, (place + 0.96) / count]
 
 
 def plot_correlations(values: np.ndarray) -> go.Figure:

@@ -129,7 +129,11 @@ def compare(
     return plan.run(overwrite)
 
 
-def evaluated(model: Any, x: Any, y: Any) -> Mapping[str, float]:
+def evaluated(
+    model: Any,
+    x: Any,
+    y: Any,
+) -> Mapping[str, float]:
     """Score a network by what it was compiled with."""
     scores: Mapping[str, float] = model.evaluate(x, y, verbose=0, return_dict=True)
     return scores
@@ -141,14 +145,17 @@ def check_data(data: Data) -> Data:
     Raises:
         ArgumentError: They are not.
     """
-    is_whole = isinstance(data, (tuple, list)) and len(data) == 3
-    if not is_whole or not all(isinstance(p, (tuple, list)) and len(p) == 2 for p in data):
+    if not _is_tuple_of(3, data) or not all(_is_tuple_of(2, part) for part in data):
         raise ArgumentError(
             "`data` must be three pairs: (x, y), (x_val, y_val), (x_test, y_test). Received: "
             f"{type(data).__name__}. Validation data decide; without them nothing is compared."
         )
     first, second, third = (tuple(part) for part in data)
     return first, second, third
+
+
+def _is_tuple_of(count: int, value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == count
 
 
 def check_epochs(epochs: int) -> None:

@@ -89,7 +89,9 @@ class Meter:
         """Whether to train no further."""
         if self.taken >= self.limit:
             return True
-        return self.time_limit is not None and time.time() - self.began >= self.time_limit
+        if self.time_limit is None:
+            return False
+        return time.time() - self.began >= self.time_limit
 
     @property
     def is_settled(self) -> bool:
@@ -119,8 +121,9 @@ class Meter:
             "value": _finite_or_nan(value),
             "memory": peak_memory(),
         }
+        line = json.dumps(plain(row))
         with self._turn(), open(self._epochs, "a", encoding="utf-8") as file:
-            file.write(json.dumps(plain(row)) + "\n")
+            file.write(f"{line}\n")
 
     def offer(
         self,
@@ -144,8 +147,12 @@ class Meter:
 
     def points(self) -> list[Point]:
         """Return the trained epochs in their order."""
-        rows = map(json.loads, self._lines())
-        return [Point(row["seconds"], numbers(row["value"]), row["memory"]) for row in rows]
+        found = []
+        for line in self._lines():
+            row = json.loads(line)
+            row["value"] = numbers(row["value"])
+            found.append(Point(**row))
+        return found
 
     @property
     def kept(self) -> dict[str, Any] | None:
@@ -169,8 +176,11 @@ class Meter:
                 "Received: no epoch. Build it by `task.build(genome)`."
             )
         with np.load(self._best) as file:
-            weights = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
-        return Pick(kept["value"], Genome.from_dict(kept["genome"]), weights)
+            # The last of the file's arrays is the text about the network.
+            count = len(file.files) - 1
+            weights = [file[f"arr_{i}"] for i in range(count)]
+        genome = Genome.from_dict(kept["genome"])
+        return Pick(kept["value"], genome, weights)
 
     def _is_best(self, value: float) -> bool:
         kept = self.kept
@@ -180,17 +190,25 @@ class Meter:
         known = float(kept["value"])
         return value < known if self.mode == "min" else value > known
 
-    def _keep(self, value: float, genome: Genome, weights: Sequence[np.ndarray]) -> None:
+    def _keep(
+        self,
+        value: float,
+        genome: Genome,
+        weights: Sequence[np.ndarray],
+    ) -> None:
         about = plain({"value": value, "genome": genome.to_dict()})
+        text = np.array(json.dumps(about))
         new = self._best.with_suffix(".part")
         with open(new, "wb") as file:
-            np.savez(file, *weights, about=np.array(json.dumps(about)))
+            np.savez(file, *weights, about=text)
         # Not synced, which would cost the strategy time: an interrupted cell is run again.
         os.replace(new, self._best)
 
     def _lines(self) -> list[str]:
         path = self._epochs
-        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        if not path.exists():
+            return []
+        return path.read_text(encoding="utf-8").splitlines()
 
     @property
     def _tickets(self) -> Path:

@@ -66,7 +66,8 @@ class Plan:
             store = Store.open(self.folder, description, overwrite)
             skipped = self._skipped()
             # The keys come first: a strategy's attributes may change while it runs.
-            jobs = {key_of(job): job for job in self.jobs() if job.strategy.name not in skipped}
+            wanted = [job for job in self.jobs() if job.strategy.name not in skipped]
+            jobs = {key_of(job): job for job in wanted}
             self._run_missing(jobs, store)
 
             found = [store.done(key, with_failures=True) for key in jobs]
@@ -75,7 +76,11 @@ class Plan:
             comparison.save(self.folder, say=self._say)
         return comparison
 
-    def _run_missing(self, jobs: Mapping[str, Job], store: Store) -> None:
+    def _run_missing(
+        self,
+        jobs: Mapping[str, Job],
+        store: Store,
+    ) -> None:
         # A comparison that was killed could not delete its folders.
         shutil.rmtree(self._work, ignore_errors=True)
         for number, (key, job) in enumerate(jobs.items(), start=1):
@@ -89,18 +94,35 @@ class Plan:
         # An earlier attempt may have failed.
         failure_of(self.folder, job.place).unlink(missing_ok=True)
         cell = run_apart(job) if self.isolate else run_here(job)
-        return replace(cell, circumstances={**circumstances(), "isolated": self.isolate})
+        found = {**circumstances(), "isolated": self.isolate}
+        return replace(cell, circumstances=found)
 
     def jobs(self) -> Iterator[Job]:
         """Yield every cell, seed by seed, so that what is done is always paired."""
         for seed, name, strategy in itertools.product(self.seeds, self.starts, self.strategies):
             place = Place(name, strategy.name, seed)
-            task = self._task(self._start(name, seed), seed)
-            model = self.folder / "models" / f"{place.file}.keras" if self.keep_models else None
-            yield Job(place, strategy, task, self.data[2], self.score, self.metric, model)
+            start = self._start(name, seed)
+            model = self.folder / "models" / f"{place.file}.keras"
+            yield Job(
+                place=place,
+                strategy=strategy,
+                task=self._task(start, seed),
+                test=self.data[2],
+                score=self.score,
+                metric=self.metric,
+                model=model if self.keep_models else None,
+            )
 
     def _task(self, start: Genome, seed: int) -> Task:
         x, y = self.data[0]
+        meter = Meter(
+            folder=self._work,
+            limit=self.epochs,
+            mode=self.mode,
+            # Each attempt starts its clock.
+            began=0.0,
+            time_limit=self.time_limit,
+        )
         return Task(
             build_model=self.build_model,
             x=x,
@@ -114,14 +136,15 @@ class Plan:
             mode=self.mode,
             time_limit=self.time_limit,
             folder=self._work,
-            meter=Meter(self._work, self.epochs, self.mode, 0.0, self.time_limit),
+            meter=meter,
         )
 
     def _start(self, name: str, seed: int) -> Genome:
         given = self.starts[name]
         if given is not None:
             return given
-        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        number = zlib.crc32(name.encode())
+        rng = np.random.default_rng([seed, number])
         return self.space.draw(rng, alike=True)
 
     def describe(self) -> dict[str, Any]:
@@ -139,15 +162,21 @@ class Plan:
             "code": {"build_model": digest(self.build_model), "score": digest(self.score)},
         }
         # As it will be read from the file, which knows no tuples.
-        found: dict[str, Any] = json.loads(json.dumps(plain(arguments)))
+        text = json.dumps(plain(arguments))
+        found: dict[str, Any] = json.loads(text)
         return found
 
-    def _about(self, description: dict[str, Any], skipped: Mapping[str, str]) -> dict[str, Any]:
+    def _about(
+        self,
+        description: dict[str, Any],
+        skipped: Mapping[str, str],
+    ) -> dict[str, Any]:
+        names = [strategy.name for strategy in self.strategies]
         return {
             **description,
-            "strategies": [s.name for s in self.strategies if s.name not in skipped],
+            "strategies": [name for name in names if name not in skipped],
             "starts": list(self.starts),
-            "random_starts": [name for name, start in self.starts.items() if start is None],
+            "random_starts": [name for name in self.starts if self.starts[name] is None],
             "isolated": self.isolate,
             "circumstances": circumstances(),
         }
@@ -189,11 +218,13 @@ def checksum(part: Pair) -> str:
 
 def circumstances() -> dict[str, str | int | None]:
     """Return versions, processor, cores, and GPUs where there are any."""
-    found: dict[str, str | int | None] = {"python": platform.python_version()}
+    found: dict[str, str | int | None] = {}
+    found["python"] = platform.python_version()
     found[backend()] = _version(backend())
     for name in PACKAGES:
-        if _version(name):
-            found[name] = _version(name)
+        installed = _version(name)
+        if installed:
+            found[name] = installed
     found["processor"] = _processor()
     found["cores"] = os.cpu_count()
     gpus = _gpus()
@@ -224,7 +255,9 @@ def _gpus() -> str:
         found = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return ", ".join(found.stdout.split("\n")[:-1]) if found.returncode == 0 else ""
+    if found.returncode != 0:
+        return ""
+    return ", ".join(found.stdout.splitlines())
 
 
 def _processor() -> str:

@@ -84,5 +84,6 @@ class Cell:
         found["scores"] = numbers(found["scores"])
         if found["value"] is not None:
             found["value"] = float(found["value"])
-        found["curve"] = tuple((float(s), float(v)) for s, v in found["curve"])
+        curve = [tuple(map(float, point)) for point in found["curve"]]
+        found["curve"] = tuple(curve)
         return cls(**found)

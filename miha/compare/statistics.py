@@ -33,15 +33,19 @@ class Mean:
     @classmethod
     def finite(cls, values: Sequence[float]) -> Mean:
         """Return the mean of those values that are finite."""
-        return cls.of([value for value in values if math.isfinite(value)])
+        return cls.of(finite(values))
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Mean:
         """Return the mean of some values."""
         count = len(values)
-        value = float(np.mean(values)) if count else math.nan
-        error = float(_stats().sem(values)) if count > 1 else math.nan
-        return cls(value, error, count)
+        if count == 0:
+            return cls(math.nan, math.nan, 0)
+        value = float(np.mean(values))
+        if count == 1:
+            return cls(value, math.nan, 1)
+        error = _stats().sem(values)
+        return cls(value, float(error), count)
 
     def __str__(self) -> str:
         if not self.count:
@@ -76,12 +80,14 @@ def p_value(gaps: Sequence[float]) -> float:
 
     Source: Student's t-test of paired samples; `scipy.stats.ttest_1samp`.
     """
-    if len(gaps) < 2 or not np.all(np.isfinite(gaps)):
+    if len(gaps) < 2 or len(finite(gaps)) < len(gaps):
         return math.nan
     # The test divides by the spread, which is 0 where all differences are alike.
-    if np.ptp(gaps) <= 1e-6 * np.max(np.abs(gaps)):
-        return math.nan if any(gaps) else 1.0
-    return float(_stats().ttest_1samp(gaps, 0.0).pvalue)
+    largest = np.max(np.abs(gaps))
+    if np.ptp(gaps) <= 1e-6 * largest:
+        return math.nan if largest else 1.0
+    test = _stats().ttest_1samp(gaps, 0.0)
+    return float(test.pvalue)
 
 
 def rank_correlations(values: np.ndarray, mode: Mode) -> list[float]:
@@ -98,29 +104,43 @@ def rank_correlations(values: np.ndarray, mode: Mode) -> list[float]:
     """
     worst = np.inf if mode == "min" else -np.inf
     ranked = np.where(np.isfinite(values), values, worst)
-    return [_spearman(column, ranked[:, -1]) for column in ranked.T]
+    last = ranked[:, -1]
+    return [_spearman(column, last) for column in ranked.T]
 
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> float:
-    # SciPy warns of values that are all the same, and of two trials alone.
-    if len(set(first)) < 2 or len(set(second)) < 2:
+    # SciPy warns of values that are all the same.
+    if np.all(first == first[0]) or np.all(second == second[0]):
         return math.nan
+    # Of two trials it cannot compute a p-value, and warns of that.
     with np.errstate(invalid="ignore"):
-        return float(_stats().spearmanr(first, second).statistic)
+        found = _stats().spearmanr(first, second)
+    return float(found.statistic)
+
+
+def finite(values: Sequence[float]) -> list[float]:
+    """Return the values that are finite."""
+    return [value for value in values if math.isfinite(value)]
 
 
 def better_of(mode: Mode, values: Sequence[float]) -> float:
     """Return the best of some values, NaN of none."""
-    finite = [value for value in values if math.isfinite(value)]
-    best = min if mode == "min" else max
-    return best(finite, default=math.nan)
+    known = finite(values)
+    if not known:
+        return math.nan
+    return min(known) if mode == "min" else max(known)
 
 
-def regrets(mode: Mode, known: float, values: Sequence[float]) -> list[float]:
+def regrets(
+    mode: Mode,
+    known: float,
+    values: Sequence[float],
+) -> list[float]:
     """Return by how much values are worse than the best known one; negative: better."""
     sign = 1.0 if mode == "min" else -1.0
+    gaps = [sign * (value - known) for value in values]
     # Adding 0.0 takes the minus from a zero.
-    return [round(sign * (value - known), 12) + 0.0 for value in values]
+    return [round(gap, 12) + 0.0 for gap in gaps]
 
 
 def _stats() -> Any:

@@ -33,7 +33,12 @@ class Store:
     cells: dict[str, Cell] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: Path, about: Mapping[str, Any], overwrite: bool) -> Store:
+    def open(
+        cls,
+        folder: Path,
+        about: Mapping[str, Any],
+        overwrite: bool,
+    ) -> Store:
         """Open the cells of a comparison, or start a new file.
 
         Raises:
@@ -49,10 +54,16 @@ class Store:
             return cls(journal)
 
         _check_same(folder, entries[0]["comparison"], about)
-        cells = {entry["key"]: Cell.from_dict(entry["cell"]) for entry in entries[1:]}
-        return cls(journal, cells)
+        store = cls(journal)
+        for entry in entries[1:]:
+            store.cells[entry["key"]] = Cell.from_dict(entry["cell"])
+        return store
 
-    def done(self, key: str, with_failures: bool = False) -> Cell | None:
+    def done(
+        self,
+        key: str,
+        with_failures: bool = False,
+    ) -> Cell | None:
         """Return a cell that has been run; None where it has not, or has failed."""
         cell = self.cells.get(key)
         if cell is None or (cell.failure and not with_failures):
@@ -61,13 +72,15 @@ class Store:
 
     def add(self, key: str, cell: Cell) -> None:
         """Write a cell down; a later one of the same key replaces an earlier one."""
-        self.journal.append({"key": key, "cell": cell.to_dict()})
+        entry = {"key": key, "cell": cell.to_dict()}
+        self.journal.append(entry)
         self.cells[key] = cell
 
 
 def key_of(job: Job) -> str:
     """Return what a cell is: other settings or code of a strategy make another cell."""
-    return f"{job.place} | {job.task.start} | {json.dumps(settings_of(job.strategy))}"
+    settings = json.dumps(settings_of(job.strategy))
+    return f"{job.place} | {job.task.start} | {settings}"
 
 
 def settings_of(value: Any, above: tuple[int, ...] = ()) -> Any:
@@ -88,20 +101,31 @@ def settings_of(value: Any, above: tuple[int, ...] = ()) -> Any:
         return [plain(value), digest(value)]
 
     kind = type(value)
-    is_of_miha = kind.__module__.split(".")[0] == "miha"
-    if not is_of_miha and not is_own(kind):
+    package = kind.__module__.split(".")[0]
+    if package != "miha" and not is_own(kind):
         return plain(value)
-    settings = settings_of(vars(value), within) if hasattr(value, "__dict__") else plain(value)
+    settings = plain(value)
+    if hasattr(value, "__dict__"):
+        settings = settings_of(vars(value), within)
     return [kind.__qualname__, digest(kind), settings]
 
 
-def _check_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def _check_same(
+    folder: Path,
+    found: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+) -> None:
     names = [name for name in wanted if found.get(name) != wanted[name]]
     if not names:
         return
-    texts = [f"{name} is {found.get(name)} and not {wanted[name]}" for name in names[:3]]
-    differing = "; ".join(text[:200] for text in texts)
-    hint = " A start that the space did not hold widens it." if "space" in names else ""
+    texts = []
+    for name in names[:3]:
+        text = f"{name} is {found.get(name)} and not {wanted[name]}"
+        texts.append(text[:200])
+    differing = "; ".join(texts)
+    hint = ""
+    if "space" in names:
+        hint = " A start that the space did not hold widens it."
     raise RunExistsError(
         "A comparison goes on with the arguments, data and functions that it was begun with. "
         f"Received: logs={str(folder)!r}, where {differing}. Choose another folder, or replace "

@@ -61,7 +61,11 @@ class Task:
     folder: Path
     meter: Meter
 
-    def network(self, genome: Genome, trial: int = 0) -> keras.Model:
+    def network(
+        self,
+        genome: Genome,
+        trial: int = 0,
+    ) -> keras.Model:
         """Build a network that nobody counts: for strategies that train without `fit`.
 
         They take tickets from `meter` and record epochs in it themselves.
@@ -76,7 +80,11 @@ class Task:
         keras.utils.set_random_seed(seed_of(self.seed, trial))
         return self.build_model(genome)
 
-    def build(self, genome: Genome, trial: int = 0) -> keras.Model:
+    def build(
+        self,
+        genome: Genome,
+        trial: int = 0,
+    ) -> keras.Model:
         """Build a network that counts its epochs when its `fit` is called."""
         model = self.network(genome, trial)
         return count_epochs(model, self.meter, self.monitor, genome)
@@ -104,19 +112,27 @@ class Task:
 
     def generator(self, purpose: str) -> np.random.Generator:
         """Return the generator of the draws for one purpose."""
-        return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
+        number = zlib.crc32(purpose.encode())
+        return np.random.default_rng([self.seed, number])
 
     def part(self, epochs: int, name: str) -> Task:
         """Return a task that ends after the first of its epochs and keeps its own best network."""
-        meter = replace(self.meter, limit=min(epochs, self.meter.limit), pick=name)
+        limit = min(epochs, self.meter.limit)
+        meter = replace(self.meter, limit=limit, pick=name)
         return replace(self, epochs=epochs, meter=meter)
 
     def within(self, folder: Path) -> Task:
         """Return the task in another folder, where its meter counts."""
-        return replace(self, folder=folder, meter=replace(self.meter, folder=folder))
+        meter = replace(self.meter, folder=folder)
+        return replace(self, folder=folder, meter=meter)
 
 
-def count_epochs(model: Any, meter: Meter, monitor: str, genome: Genome) -> Any:
+def count_epochs(
+    model: Any,
+    meter: Meter,
+    monitor: str,
+    genome: Genome,
+) -> Any:
     """Make a network count its epochs, whoever calls its `fit`; return it."""
     import keras
 
@@ -141,7 +157,11 @@ def count_epochs(model: Any, meter: Meter, monitor: str, genome: Genome) -> Any:
     )
     fit = model.fit
 
-    def fit_and_count(*args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
+    def fit_and_count(
+        *args: Any,
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         others = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
         given = [callback for callback in others if callback is not None]
         # The counter comes first, so that no other callback ends an epoch before it is counted.
@@ -153,4 +173,6 @@ def count_epochs(model: Any, meter: Meter, monitor: str, genome: Genome) -> Any:
 
 def seed_of(seed: int, trial: int) -> int:
     """Return the seed of one trial; trial 0 is that of all strategies alike."""
-    return int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])
+    sequence = np.random.SeedSequence([seed, trial])
+    [state] = sequence.generate_state(1)
+    return int(state)

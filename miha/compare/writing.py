@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +34,11 @@ def write(comparison: Comparison, folder: Path, say: Say) -> None:
     """Write a comparison into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(described(comparison), allow_nan=False, indent=1)
+    tables = markdown(comparison)
     write_whole(folder / FILE, text.encode())
-    write_whole(folder / "tables.md", markdown(comparison).encode())
-    if not any(cell.curve and not cell.failure for cell in comparison.cells):
+    write_whole(folder / "tables.md", tables.encode())
+    trained = [cell for cell in comparison.cells if cell.curve and not cell.failure]
+    if not trained:
         return
     try:
         figures = {
@@ -50,7 +52,11 @@ def write(comparison: Comparison, folder: Path, say: Say) -> None:
     draw(figures, folder, say)
 
 
-def draw(figures: dict[str, go.Figure], folder: Path, say: Say) -> None:
+def draw(
+    figures: dict[str, go.Figure],
+    folder: Path,
+    say: Say,
+) -> None:
     """Write figures as HTML, and as PNG where Kaleido and a Chrome for it are installed.
 
     Args:
@@ -90,7 +96,8 @@ def markdown(comparison: Comparison) -> str:
     parts = [_summary(comparison)]
     for start in comparison.starts:
         parts.append(f"## Start: {start}")
-        parts += [_scores(comparison, start, metric) for metric in metrics]
+        for metric in metrics:
+            parts.append(_scores(comparison, start, metric))
     if len(comparison.strategies) > 1:
         parts.append(f"## Regret\n\n{_regret(comparison)}")
     notes = _notes(comparison)
@@ -113,12 +120,16 @@ def _summary(comparison: Comparison) -> str:
 
 def _notes(comparison: Comparison) -> list[str]:
     """Return a line for each thing that readers of the tables must know."""
-    cells = comparison.cells
-    notes = [f"- {name}: left out, {reason}." for name, reason in comparison.skipped.items()]
-    notes += [f"- {cell.place}: failed: {cell.failure}" for cell in cells if cell.failure]
-    for cell in cells:
-        bad = [name for name, value in cell.scores.items() if not math.isfinite(value)]
-        notes += [f"- {cell.place}: {name} is not finite." for name in bad]
+    notes = []
+    for name, reason in comparison.skipped.items():
+        notes.append(f"- {name}: left out, {reason}.")
+    for cell in comparison.cells:
+        if cell.failure:
+            notes.append(f"- {cell.place}: failed: {cell.failure}")
+    for cell in comparison.cells:
+        for name, value in cell.scores.items():
+            if not math.isfinite(value):
+                notes.append(f"- {cell.place}: {name} is not finite.")
     for name, counts in comparison.differing.items():
         text = ", ".join(f"{value} in {count}" for value, count in counts.items())
         notes.append(f"- Not all cells ran alike: {name} was {text}.")
@@ -155,23 +166,25 @@ def _score_cells(row: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def _regret(comparison: Comparison) -> str:
+    heads = ["strategy", "regret", "worst", "n", "failed"]
     rows = []
     for row in comparison.regret().to_dict("records"):
         mean = Mean(row["regret"], row["error"], row["n"])
-        worst = _number(row["worst"], 4)
-        rows.append([row["strategy"], str(mean), worst, str(row["n"]), str(row["failed"])])
+        row["regret"] = str(mean)
+        row["worst"] = _number(row["worst"], 4)
+        rows.append([str(row[name]) for name in heads])
     starts = ", ".join(comparison.about["random_starts"] or comparison.starts)
     text = (
         f"By how much {comparison.metric} is worse than the best score of any cell, "
         f"{comparison.best_known:.4f}; starts: {starts}."
     )
-    return f"{text}\n\n{_table(['strategy', 'regret', 'worst', 'n', 'failed'], rows)}"
+    return f"{text}\n\n{_table(heads, rows)}"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(heads: list[str], rows: list[list[str]]) -> str:
     rule = ["---"] + ["---:"] * (len(heads) - 1)
-    lines = [heads, rule, *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    lines = [" | ".join(row) for row in (heads, rule, *rows)]
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def _number(value: float | None, digits: int) -> str:

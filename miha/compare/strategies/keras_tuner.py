@@ -65,7 +65,12 @@ class KerasTuner(Strategy):
         return task.best()
 
     @abstractmethod
-    def tuner(self, tuning: Any, epochs: int, **arguments: Any) -> Any:
+    def tuner(
+        self,
+        tuning: Any,
+        epochs: int,
+        **arguments: Any,
+    ) -> Any:
         """Return the tuner."""
 
 
@@ -75,7 +80,12 @@ class KerasTunerHyperband(KerasTuner):
 
     name: str = "KerasTuner (Hyperband)"
 
-    def tuner(self, tuning: Any, epochs: int, **arguments: Any) -> Any:
+    def tuner(
+        self,
+        tuning: Any,
+        epochs: int,
+        **arguments: Any,
+    ) -> Any:
         """Return the tuner."""
         return tuning.Hyperband(max_epochs=epochs, hyperband_iterations=MANY, **arguments)
 
@@ -92,7 +102,12 @@ class KerasTunerBayesian(KerasTuner):
     name: str = "KerasTuner (Bayesian)"
     initial: int = 3
 
-    def tuner(self, tuning: Any, epochs: int, **arguments: Any) -> Any:
+    def tuner(
+        self,
+        tuning: Any,
+        epochs: int,
+        **arguments: Any,
+    ) -> Any:
         """Return the tuner."""
         search = tuning.BayesianOptimization
         return search(max_trials=MANY, num_initial_points=self.initial, **arguments)
@@ -110,7 +125,13 @@ def hypermodel(tuning: Any, task: Task) -> Any:
             genome = task.space.genome(hp.values)
             return task.build(genome, trials.get(genome, len(trials)))
 
-        def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        def fit(
+            self,
+            hp: Any,
+            model: Any,
+            *args: Any,
+            **kwargs: Any,
+        ) -> Any:
             genome = task.space.genome(hp.values)
             trials.setdefault(genome, len(trials))
             size = task.arguments(genome)["batch_size"]

@@ -158,7 +158,12 @@ class NeighbourMutation(BatchSizeMutation):
         super().__init__()
         self.sizes = tuple(sizes)
 
-    def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: np.random.Generator,
+    ) -> Genome | None:
         """Return a genome with a neighbouring batch size; see `Mutation.mutate`."""
         most = space.batch_size[1]
         smaller = [size for size in self.sizes if size < genome.batch_size]
@@ -166,7 +171,8 @@ class NeighbourMutation(BatchSizeMutation):
         others = smaller[-1:] + larger[:1]
         if not others:
             return None
-        return genome.replace(batch_size=others[rng.integers(len(others))])
+        place = rng.integers(len(others))
+        return genome.replace(batch_size=others[place])
 
 
 def mutations(space: ConfigurationSpace) -> list[str | Mutation]:

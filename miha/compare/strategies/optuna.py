@@ -46,19 +46,25 @@ class OptunaMedian(Strategy):
             genome = suggest(trial, task.space)
             model = task.build(genome, trial.number)
             pruning = integration.KerasPruningCallback(trial, task.monitor)
-            fitted = model.fit(**task.arguments(genome), epochs=epochs, callbacks=[pruning])
-            return float(fitted.history[task.monitor][-1])
+            arguments = task.arguments(genome)
+            fitted = model.fit(**arguments, epochs=epochs, callbacks=[pruning])
+            values = fitted.history[task.monitor]
+            return float(values[-1])
 
         def stop(study: Any, trial: Any) -> None:
             if task.meter.is_over:
                 study.stop()
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(
+            seed=task.seed,
+            n_startup_trials=self.initial,
+        )
         study = optuna.create_study(
             # The name decides Hyperband's brackets.
             study_name=f"seed {task.seed}",
             direction="minimize" if task.mode == "min" else "maximize",
-            sampler=optuna.samplers.TPESampler(seed=task.seed, n_startup_trials=self.initial),
+            sampler=sampler,
             pruner=self.pruner(optuna.pruners, epochs),
         )
         study.enqueue_trial(task.space.values(task.start))
@@ -78,7 +84,11 @@ class OptunaHyperband(OptunaMedian):
 
     def pruner(self, pruners: Any, epochs: int) -> Any:
         """Return what ends trials early."""
-        return pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
+        return pruners.HyperbandPruner(
+            min_resource=1,
+            max_resource=epochs,
+            reduction_factor=3,
+        )
 
 
 def suggest(trial: Any, space: ConfigurationSpace) -> Genome:

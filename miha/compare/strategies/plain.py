@@ -46,14 +46,17 @@ class CosineEarlyStopping(Strategy):
         first = float(task.start.learning_rate or 0.0)
 
         def rate(epoch: int) -> float:
-            share = 0.5 * (1 + math.cos(math.pi * epoch / task.epochs))
+            angle = math.pi * epoch / task.epochs
+            share = 0.5 * (1 + math.cos(angle))
             return first * share
 
-        patience = self.patience or max(5, task.epochs // 10)
-        callbacks = [
-            keras.callbacks.EarlyStopping(task.monitor, patience=patience, mode=task.mode),
-            keras.callbacks.LearningRateScheduler(rate),
-        ]
+        stopping = keras.callbacks.EarlyStopping(
+            monitor=task.monitor,
+            patience=self.patience or max(5, task.epochs // 10),
+            mode=task.mode,
+        )
+        falling = keras.callbacks.LearningRateScheduler(rate)
         model = task.build(task.start)
-        model.fit(**task.arguments(task.start), epochs=task.epochs, callbacks=callbacks)
+        arguments = task.arguments(task.start)
+        model.fit(**arguments, epochs=task.epochs, callbacks=[stopping, falling])
         return task.best()

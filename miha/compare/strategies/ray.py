@@ -85,7 +85,11 @@ class RayTune(Strategy):
             raise getattr(error, "cause", None) or error
         return task.best()
 
-    def tuner(self, task: Task, shares: Mapping[str, float]) -> Any:
+    def tuner(
+        self,
+        task: Task,
+        shares: Mapping[str, float],
+    ) -> Any:
         """Return Ray's tuner."""
         tune = need("ray.tune", "compare")
         variants = need("ray.tune.search.basic_variant", "compare")
@@ -115,7 +119,11 @@ class RayTune(Strategy):
             tune.with_resources(trainable, dict(shares)),
             param_space=distributions(tune, task.space),
             tune_config=config,
-            run_config=tune.RunConfig(storage_path=folder, stop=Spent(), verbose=0),
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                stop=Spent(),
+                verbose=0,
+            ),
         )
 
     @abstractmethod
@@ -150,7 +158,9 @@ class RayPbt(RayTune):
         """Return the scheduler."""
         tune = need("ray.tune", "compare")
         schedulers = need("ray.tune.schedulers", "compare")
-        mutations = {name: list(choices) for name, choices in task.space.choices.items()}
+        mutations: dict[str, Any] = {}
+        for name, choices in task.space.choices.items():
+            mutations[name] = list(choices)
         mutations["learning_rate"] = tune.loguniform(*task.space.learning_rate)
         share = task.epochs // self.population
         return schedulers.PopulationBasedTraining(
@@ -222,38 +232,51 @@ def train(config: dict[str, Any], task: Task) -> None:
     from ray import tune
 
     # Ray takes no trial that reports nothing: where others have spent the budget, it is the worst.
-    worst = {task.monitor: math.inf if task.mode == "min" else -math.inf}
+    worst_value = math.inf if task.mode == "min" else -math.inf
+    worst = {task.monitor: worst_value}
     # Asked before the network is built, which takes seconds.
     if task.meter.is_over and task.meter.taken:
         tune.report(worst)
         return
 
     genome = task.space.genome(config)
-    number = int(tune.get_context().get_trial_id().rsplit("_", 1)[-1])
-    network = task.build(genome, number)
+    name = tune.get_context().get_trial_id()
+    number = name.rsplit("_", 1)[-1]
+    network = task.build(genome, int(number))
+    arguments = task.arguments(genome)
     first = restore(network, tune.get_checkpoint(), genome.optimizer)
     for epoch in itertools.count(first):
         try:
-            fitted = network.fit(**task.arguments(genome), initial_epoch=epoch, epochs=epoch + 1)
+            fitted = network.fit(**arguments, initial_epoch=epoch, epochs=epoch + 1)
         except BudgetSpent:
             tune.report(worst)
             return
-        value = float(fitted.history[task.monitor][-1])
+        [value] = fitted.history[task.monitor]
         with tempfile.TemporaryDirectory() as folder:
             save(network, Path(folder), genome.optimizer, epoch + 1)
             checkpoint = tune.Checkpoint.from_directory(folder)
-            tune.report({task.monitor: value}, checkpoint=checkpoint)
+            tune.report({task.monitor: float(value)}, checkpoint=checkpoint)
 
 
-def save(model: keras.Model, folder: Path, optimizer: str, epochs: int) -> None:
+def save(
+    model: keras.Model,
+    folder: Path,
+    optimizer: str,
+    epochs: int,
+) -> None:
     """Write a network's weights, its optimizer's state, and how long it has been trained."""
+    slots = [np.asarray(variable) for variable in model.optimizer.variables]
     np.savez(folder / "weights.npz", *model.get_weights())
-    np.savez(folder / "slots.npz", *map(np.asarray, model.optimizer.variables))
+    np.savez(folder / "slots.npz", *slots)
     about = {"optimizer": optimizer, "epochs": epochs}
     (folder / "about.json").write_text(json.dumps(about))
 
 
-def restore(model: keras.Model, checkpoint: Any, optimizer: str) -> int:
+def restore(
+    model: keras.Model,
+    checkpoint: Any,
+    optimizer: str,
+) -> int:
     """Read what `save` wrote, and return how long that network has been trained.
 
     The learning rate stays what the trial's configuration says; the state of another optimizer
