@@ -9,70 +9,50 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from miha.compare.comparison import Comparison
-    from miha.compare.configurations import ConfigurationSpace
-    from miha.compare.harness import compare
-    from miha.compare.strategies import CATALOGUE
-    from miha.compare.strategies.base import Strategy
-    from miha.compare.strategies.keras_tuner import KerasTunerBayesian, KerasTunerHyperband
-    from miha.compare.strategies.mutation import Miha, Miha2021
-    from miha.compare.strategies.optuna import OptunaHyperband, OptunaMedian
-    from miha.compare.strategies.plain import CosineEarlyStopping, Plain
-    from miha.compare.strategies.ray import RayAsha, RayPbt
-    from miha.compare.strategies.sampling import GridSearch, RandomSearch, ThenTrain
-    from miha.compare.task import Task
-
-__all__ = [
-    "CATALOGUE",
-    "Comparison",
-    "ConfigurationSpace",
-    "CosineEarlyStopping",
-    "GridSearch",
-    "KerasTunerBayesian",
-    "KerasTunerHyperband",
-    "Miha",
-    "Miha2021",
-    "OptunaHyperband",
-    "OptunaMedian",
-    "Plain",
-    "RandomSearch",
-    "RayAsha",
-    "RayPbt",
-    "Strategy",
-    "Task",
-    "ThenTrain",
-    "compare",
-]
+    from miha.compare.comparison import Comparison as Comparison
+    from miha.compare.configurations import ConfigurationSpace as ConfigurationSpace
+    from miha.compare.harness import compare as compare
+    from miha.compare.strategies import CATALOGUE as CATALOGUE
+    from miha.compare.strategies.base import Strategy as Strategy
+    from miha.compare.strategies.keras_tuner import KerasTunerBayesian as KerasTunerBayesian
+    from miha.compare.strategies.keras_tuner import KerasTunerHyperband as KerasTunerHyperband
+    from miha.compare.strategies.mutation import Miha as Miha
+    from miha.compare.strategies.mutation import Miha2021 as Miha2021
+    from miha.compare.strategies.optuna import OptunaHyperband as OptunaHyperband
+    from miha.compare.strategies.optuna import OptunaMedian as OptunaMedian
+    from miha.compare.strategies.plain import CosineEarlyStopping as CosineEarlyStopping
+    from miha.compare.strategies.plain import Plain as Plain
+    from miha.compare.strategies.ray import RayAsha as RayAsha
+    from miha.compare.strategies.ray import RayPbt as RayPbt
+    from miha.compare.strategies.sampling import GridSearch as GridSearch
+    from miha.compare.strategies.sampling import RandomSearch as RandomSearch
+    from miha.compare.strategies.sampling import ThenTrain as ThenTrain
+    from miha.compare.task import Task as Task
 
 # Keras takes seconds to import: a name's module is imported when the name is first used.
-_MODULES = {
-    "Comparison": "comparison",
-    "ConfigurationSpace": "configurations",
-    "compare": "harness",
-    "Task": "task",
-    "CATALOGUE": "strategies",
-    "Strategy": "strategies.base",
-    "KerasTunerBayesian": "strategies.keras_tuner",
-    "KerasTunerHyperband": "strategies.keras_tuner",
-    "Miha": "strategies.mutation",
-    "Miha2021": "strategies.mutation",
-    "OptunaHyperband": "strategies.optuna",
-    "OptunaMedian": "strategies.optuna",
-    "CosineEarlyStopping": "strategies.plain",
-    "Plain": "strategies.plain",
-    "RayAsha": "strategies.ray",
-    "RayPbt": "strategies.ray",
-    "GridSearch": "strategies.sampling",
-    "RandomSearch": "strategies.sampling",
-    "ThenTrain": "strategies.sampling",
+_NAMES = {
+    "comparison": ["Comparison"],
+    "configurations": ["ConfigurationSpace"],
+    "harness": ["compare"],
+    "strategies": ["CATALOGUE"],
+    "strategies.base": ["Strategy"],
+    "strategies.keras_tuner": ["KerasTunerBayesian", "KerasTunerHyperband"],
+    "strategies.mutation": ["Miha", "Miha2021"],
+    "strategies.optuna": ["OptunaHyperband", "OptunaMedian"],
+    "strategies.plain": ["CosineEarlyStopping", "Plain"],
+    "strategies.ray": ["RayAsha", "RayPbt"],
+    "strategies.sampling": ["GridSearch", "RandomSearch", "ThenTrain"],
+    "task": ["Task"],
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in _HOMES:
         raise AttributeError(f"module 'miha.compare' has no attribute {name!r}")
-    module = import_module(f"miha.compare.{_MODULES[name]}")
-    return getattr(module, name)
+    return getattr(import_module(f"miha.compare.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -53,17 +53,7 @@ def refuse_unguarded() -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """A cell before it has run.
-
-    Attributes:
-        place: Which cell this is.
-        strategy: What runs.
-        task: What the strategy is given; each attempt works in a new folder within the task's.
-        test: Test inputs and targets: for the score alone.
-        score: The user's function.
-        metric: Name of the score that must be among those it returns.
-        model: Where the picked network is saved; None: nowhere.
-    """
+    """A cell before it has run; each attempt works in a new folder within the task's."""
 
     place: Place
     strategy: Strategy
@@ -72,6 +62,7 @@ class Job:
     score: Score
     metric: str
     model: Path | None = None
+    """Where the picked network is saved."""
 
 
 def run_here(job: Job) -> Cell:

@@ -11,6 +11,7 @@ import numpy as np
 from miha.compare.comparison import REFERENCE, Comparison
 from miha.compare.records import Cell
 from miha.compare.statistics import Mean, finite
+from miha.utils.optional import need
 from miha.visualization.theme import COLOURS, MAIN, SYMBOLS, bounds, figure, log_axis, safe, title
 
 if TYPE_CHECKING:
@@ -22,17 +23,12 @@ Json = dict[str, Any]
 OTHERS = tuple(colour for colour in COLOURS if colour != MAIN)
 DASHES = ("solid", "dash", "dot")
 
+# Shares of a figure's height and width between two panels.
 ROW_GAP = 0.09
-"""Share of the height between two panels."""
-
 COLUMN_GAP = 0.06
-"""Share of the width between two panels."""
 
 SIDE = 150
 """Of a field, in pixels."""
-
-BARE: Json = {"showgrid": False, "ticks": "", "showticklabels": False}
-"""An axis that shows nothing."""
 
 Curve = tuple[np.ndarray, np.ndarray]
 """Places and best values so far."""
@@ -291,52 +287,40 @@ def plot_fields(columns: Mapping[str, np.ndarray]) -> go.Figure:
             the same n, and a row has the colours of its first field.
     """
     names = list(columns)
-    first = columns[names[0]]
-    rows = len(first)
-    data: list[Json] = []
-    layout: Json = {}
+    rows = len(columns[names[0]])
+    found = need("plotly.subplots", "plot").make_subplots(
+        rows=rows,
+        cols=len(names),
+        column_titles=[safe(name, 24) for name in names],
+        horizontal_spacing=0.04 / len(names),
+        vertical_spacing=0.04 / rows,
+    )
     for row in range(rows):
-        colours = {
-            "colorscale": "Viridis",
-            "zmin": float(np.nanmin(first[row])),
-            "zmax": float(np.nanmax(first[row])),
-            "showscale": False,
-        }
+        first = columns[names[0]][row]
         for column, name in enumerate(names):
-            axis = _suffix(row * len(names) + column)
             field = columns[name][row]
-            trace = {
-                "type": "heatmap",
+            found.add_heatmap(
                 # Plotly draws the first line of a heatmap at the bottom.
-                "z": field[::-1],
-                "xaxis": f"x{axis}",
-                "yaxis": f"y{axis}",
-            }
-            data.append(trace | colours)
-            x_axis = BARE | {"anchor": f"y{axis}"}
-            x_axis["domain"] = _domain(column, len(names))
-            if row == 0:
-                x_axis["title"] = {"text": safe(name, 24), "font": {"size": 12}}
-                x_axis["side"] = "top"
-            y_axis = BARE | {"anchor": f"x{axis}"}
-            # The first row is at the top.
-            low, high = _domain(row, rows)
-            y_axis["domain"] = [1 - high, 1 - low]
-            layout[f"xaxis{axis}"] = x_axis
-            layout[f"yaxis{axis}"] = y_axis
-    return figure(
-        data,
+                z=field[::-1],
+                zmin=float(np.nanmin(first)),
+                zmax=float(np.nanmax(first)),
+                colorscale="Viridis",
+                showscale=False,
+                row=row + 1,
+                col=column + 1,
+            )
+    style = figure(
+        [],
         title=title("Test windows"),
         margin={"l": 20, "r": 20, "t": 90, "b": 20},
         width=40 + SIDE * len(names),
         height=110 + SIDE * rows,
-        **layout,
     )
-
-
-def _domain(place: int, count: int) -> list[float]:
-    """Return where a field lies along an axis: 0 to 1."""
-    return [place / count, (place + 0.96) / count]
+    found.update_layout(style.layout)
+    found.update_annotations(font_size=12)
+    found.update_xaxes(showgrid=False, showticklabels=False)
+    found.update_yaxes(showgrid=False, showticklabels=False)
+    return found
 
 
 def plot_correlations(values: np.ndarray) -> go.Figure:

@@ -140,11 +140,7 @@ def evaluated(
 
 
 def check_data(data: Data) -> Data:
-    """Return data as three pairs.
-
-    Raises:
-        ArgumentError: They are not.
-    """
+    """Return data as three pairs."""
     if not _is_tuple_of(3, data) or not all(_is_tuple_of(2, part) for part in data):
         raise ArgumentError(
             "`data` must be three pairs: (x, y), (x_val, y_val), (x_test, y_test). Received: "
@@ -159,11 +155,7 @@ def _is_tuple_of(count: int, value: Any) -> bool:
 
 
 def check_epochs(epochs: int) -> None:
-    """Raise unless there are epochs enough for the shortest schedule.
-
-    Raises:
-        ArgumentError: There are not.
-    """
+    """Raise unless there are epochs enough for the shortest schedule."""
     if not isinstance(epochs, int) or epochs < 2:
         raise ArgumentError(
             f"`epochs` must be an integer, at least 2. Received: epochs={epochs!r}."
@@ -171,11 +163,7 @@ def check_epochs(epochs: int) -> None:
 
 
 def check_time_limit(limit: float | None) -> None:
-    """Raise unless a time limit is a number above 0, or None.
-
-    Raises:
-        ArgumentError: It is neither.
-    """
+    """Raise unless a time limit is a number above 0, or None."""
     if limit is not None and not (isinstance(limit, Real) and 0 < limit < math.inf):
         raise ArgumentError(
             "`time_limit` must be a number above 0, or None for no limit. "
@@ -184,11 +172,7 @@ def check_time_limit(limit: float | None) -> None:
 
 
 def seeds_of(wish: int | Sequence[int]) -> list[int]:
-    """Return seeds, or the first so many.
-
-    Raises:
-        ArgumentError: There is none, or one is negative or there twice.
-    """
+    """Return seeds, or the first so many."""
     found = list(range(wish)) if isinstance(wish, int) else list(wish)
     if not found or min(found) < 0 or len(set(found)) < len(found):
         raise ArgumentError(
@@ -205,9 +189,6 @@ def direction(name: str, value: str, wish: str) -> Mode:
         name: Of the argument that wishes, for the error.
         value: The value's name, e.g. ``"val_accuracy"``.
         wish: ``"min"``, ``"max"``, or ``"auto"``: by the value's name.
-
-    Raises:
-        ArgumentError: The wish is none of those.
     """
     if wish == "auto":
         return "max" if any(part in value.lower() for part in LARGE) else "min"

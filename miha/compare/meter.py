@@ -27,13 +27,7 @@ class BudgetSpent(MihaError):  # noqa: N818
 
 @dataclass(frozen=True)
 class Point:
-    """One trained epoch.
-
-    Attributes:
-        seconds: Since the strategy began.
-        value: The monitored value after it; NaN where it is not finite.
-        memory: The training process' peak memory so far, in megabytes; None: unknown.
-    """
+    """One trained epoch: when it ended, its monitored value, the peak memory in megabytes."""
 
     seconds: float
     value: float
@@ -42,13 +36,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Pick:
-    """The network that the monitored value picks.
-
-    Attributes:
-        value: The monitored value.
-        genome: The hyperparameters it was built with.
-        weights: As `keras.Model.get_weights` gives them.
-    """
+    """The network that the monitored value picks."""
 
     value: float
     genome: Genome

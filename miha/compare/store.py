@@ -22,12 +22,7 @@ CELLS = "cells.jsonl"
 
 @dataclass(frozen=True)
 class Store:
-    """A journal of cells, one line each.
-
-    Attributes:
-        journal: The file.
-        cells: What is in it, by what the cell was.
-    """
+    """A journal of cells, one line each, and what is in it by `key_of`."""
 
     journal: Journal
     cells: dict[str, Cell] = field(default_factory=dict)

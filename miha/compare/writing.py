@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
+# Of a PNG in pixels, where the figure names none, and how many each of them becomes.
 WIDTH = 1000
-"""Of a PNG, in pixels, where the figure names none."""
-
 SCALE = 2
-"""How many pixels of the file each of them becomes."""
 
 COLUMNS = ("strategy", "score", "gap", "p", "n", "failed", "epochs", "seconds", "peak MB")
 
@@ -33,7 +31,12 @@ COLUMNS = ("strategy", "score", "gap", "p", "n", "failed", "epochs", "seconds", 
 def write(comparison: Comparison, folder: Path, say: Say) -> None:
     """Write a comparison into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(described(comparison), allow_nan=False, indent=1)
+    found = {
+        "about": plain(dict(comparison.about)),
+        "skipped": dict(comparison.skipped),
+        "cells": [cell.to_dict() for cell in comparison.cells],
+    }
+    text = json.dumps(found, allow_nan=False, indent=1)
     tables = markdown(comparison)
     write_whole(folder / FILE, text.encode())
     write_whole(folder / "tables.md", tables.encode())
@@ -57,13 +60,7 @@ def draw(
     folder: Path,
     say: Say,
 ) -> None:
-    """Write figures as HTML, and as PNG where Kaleido and a Chrome for it are installed.
-
-    Args:
-        figures: By the names of their files.
-        folder: It must be there.
-        say: Receives a line where there are no pictures.
-    """
+    """Write figures as HTML, and as PNG where Kaleido and a Chrome for it are installed."""
     for name, figure in figures.items():
         figure.write_html(folder / f"{name}.html", include_plotlyjs="directory")
     try:
@@ -75,15 +72,6 @@ def draw(
     # Kaleido tells of a missing browser in several ways.
     except Exception as error:
         say(f"No PNG, only HTML: {first_line(error)}")
-
-
-def described(comparison: Comparison) -> dict[str, Any]:
-    """Return what the JSON file holds: enough to make all tables and figures again."""
-    return {
-        "about": plain(dict(comparison.about)),
-        "skipped": dict(comparison.skipped),
-        "cells": [cell.to_dict() for cell in comparison.cells],
-    }
 
 
 def markdown(comparison: Comparison) -> str:

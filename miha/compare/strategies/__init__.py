@@ -26,11 +26,7 @@ CATALOGUE = {
 
 
 def strategies_of(wishes: Sequence[str | Strategy] | None) -> list[Strategy]:
-    """Return strategies: those asked for, or all.
-
-    Raises:
-        ArgumentError: There is none of that name, or two would have the same name in tables.
-    """
+    """Return strategies: those asked for, or all; no two have the same name."""
     found = [_strategy(wish) for wish in (CATALOGUE if wishes is None else wishes)]
     names = [strategy.name for strategy in found]
     if not names or len(set(names)) < len(names):

@@ -120,11 +120,7 @@ class Miha2021(Miha):
 
 
 class Watch(Callback):
-    """Counts a run's epochs, and knows which of its networks is the best on the validation data.
-
-    Args:
-        task: What the strategy was given.
-    """
+    """Counts a run's epochs, and knows which of its networks is the best on validation data."""
 
     def __init__(self, task: Task) -> None:
         self._meter = task.meter
@@ -149,9 +145,6 @@ class NeighbourMutation(BatchSizeMutation):
     """Exchanges the batch size for the next smaller or larger one that all strategies choose from.
 
     Among powers of two that is MIHA's own mutation: it halves or doubles.
-
-    Args:
-        sizes: Those of the space.
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:

@@ -203,11 +203,7 @@ def distributions(tune: Any, space: ConfigurationSpace) -> dict[str, Any]:
 
 
 def shares_of(cluster: Mapping[str, float]) -> dict[str, float]:
-    """Return a core of a machine, and what there is of its GPUs for each core.
-
-    Args:
-        cluster: How many of each Ray has found, by ``"CPU"`` and ``"GPU"``.
-    """
+    """Return a core of what Ray has found, and what there is of the GPUs for each core."""
     gpus = cluster.get("GPU", 0.0)
     if not gpus:
         return {"cpu": 1}
@@ -225,10 +221,7 @@ def _send_by_value(ray: Any, function: Any) -> None:
 
 
 def train(config: dict[str, Any], task: Task) -> None:
-    """Train one trial, epoch by epoch, on from a checkpoint where there is one.
-
-    The scheduler ends it, or the budget.
-    """
+    """Train one trial from its checkpoint until the scheduler or the budget ends it."""
     from ray import tune
 
     # Ray takes no trial that reports nothing: where others have spent the budget, it is the worst.
