@@ -15,11 +15,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from miha.compare.figures import plot_fields
-from miha.compare.writing import draw
 
 from miha import Genome, SearchSpace
 from miha.compare import CATALOGUE, compare
+from miha.compare.figures import plot_fields
+from miha.compare.writing import draw
 
 LAYERS = ("first", "middle", "last")
 SPACE = SearchSpace(layers=LAYERS, learning_rate=(1e-4, 1e-1), batch_size=(8, 256))

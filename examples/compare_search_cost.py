@@ -16,7 +16,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from miha.compare.figures import plot_correlations
 
 from miha import Genome, SearchSpace
 from miha.compare import (
@@ -29,6 +28,7 @@ from miha.compare import (
     ThenTrain,
     compare,
 )
+from miha.compare.figures import plot_correlations
 from miha.compare.statistics import Mean, rank_correlations
 from miha.compare.writing import draw
 

@@ -16,16 +16,13 @@ from dataclasses import dataclass, replace
 from multiprocessing import current_process, get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from miha.compare.records import Cell, Place
 from miha.compare.strategies.base import Strategy
-from miha.compare.task import Pair, Task
+from miha.compare.task import Model, Pair, Task
 from miha.errors import ArgumentError, MihaError, first_line
 from miha.storage.disk import on_disk, write_whole
-
-if TYPE_CHECKING:
-    import keras
 
 Score = Callable[[Any, Any, Any], Mapping[str, float]]
 """From a network, test inputs and test targets to its scores by name."""
@@ -174,7 +171,7 @@ def _run(job: Job) -> Cell:
         return _failed(job, seconds, f"{type(error).__name__}: {_reason(error)}")
 
 
-def _scores(job: Job, model: keras.Model) -> dict[str, float]:
+def _scores(job: Job, model: Model) -> dict[str, float]:
     """Score a network: the only place where the test data are looked at."""
     found = job.score(model, *job.test)
     scores = {name: float(value) for name, value in found.items()}

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +15,11 @@ from miha.compare.meter import Meter, Pick
 from miha.errors import ArgumentError
 from miha.records import Genome, Mode
 
-if TYPE_CHECKING:
-    import keras
+Model = Any
+"""A `keras.Model`: Keras has no types."""
 
-BuildModel = Callable[[Genome], Any]
-"""From a genome to a compiled `keras.Model`."""
+BuildModel = Callable[[Genome], Model]
+"""From a genome to a compiled network."""
 
 Pair = tuple[Any, Any]
 
@@ -65,7 +65,7 @@ class Task:
         self,
         genome: Genome,
         trial: int = 0,
-    ) -> keras.Model:
+    ) -> Model:
         """Build a network that nobody counts: for strategies that train without `fit`.
 
         They take tickets from `meter` and record epochs in it themselves.
@@ -84,7 +84,7 @@ class Task:
         self,
         genome: Genome,
         trial: int = 0,
-    ) -> keras.Model:
+    ) -> Model:
         """Build a network that counts its epochs when its `fit` is called."""
         model = self.network(genome, trial)
         return count_epochs(model, self.meter, self.monitor, genome)
@@ -99,7 +99,7 @@ class Task:
             "verbose": 0,
         }
 
-    def best(self) -> keras.Model:
+    def best(self) -> Model:
         """Return the network with the best monitored value of all that `build` built."""
         pick = self.pick()
         model = self.network(pick.genome)

@@ -6,14 +6,10 @@ import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from miha.compare.configurations import ConfigurationSpace
-
-if TYPE_CHECKING:
-    import keras
-
-    from miha.compare.task import Task
+from miha.compare.task import Model, Task
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class Strategy(ABC):
     """Modules of optional packages that `run` imports."""
 
     @abstractmethod
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Train networks until ``task.meter.is_over``, and return the one to take.
 
         Only the training and the validation data may decide which one: a task has no others.

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from miha.compare.strategies.base import Strategy
 from miha.compare.strategies.sampling import epochs_of_trial
+from miha.compare.task import Model, Task
 from miha.records import Genome
 from miha.utils.optional import need
-
-if TYPE_CHECKING:
-    import keras
-
-    from miha.compare.task import Task
 
 MANY = 1_000
 """More than there is budget for."""
@@ -39,7 +35,7 @@ class KerasTuner(Strategy):
 
     needs = ("keras_tuner",)
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Search until the budget is spent."""
         tuning = need("keras_tuner", "compare")
         epochs = epochs_of_trial(task.epochs, self.trial_epochs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from miha.archive.archive import read
 from miha.callbacks import Callback
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.strategies.base import Strategy
+from miha.compare.task import Model, Task
 from miha.errors import ArgumentError
 from miha.mutations.base import Mutation
 from miha.mutations.batch import BatchSizeMutation
@@ -22,11 +23,6 @@ from miha.records import Epoch, Genome, Network, Schedule
 from miha.records import Task as Training
 from miha.search.fitness import LevelAndSlope
 from miha.space import Space
-
-if TYPE_CHECKING:
-    import keras
-
-    from miha.compare.task import Task
 
 SHARE_OF_ENDS = 0.1
 """Share of a run's epochs that are its first and its last m: 2 x 10 of 200."""
@@ -49,7 +45,7 @@ class Miha(Strategy):
     schedule: Schedule | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Run MIHA, and return its network with the best monitored value."""
         schedule = self.schedule or schedule_of(task.epochs)
         watch = Watch(task)
@@ -110,7 +106,7 @@ class Miha2021(Miha):
         }
     )
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Run MIHA with the mutations of 2021."""
         old = ["optimizer", BatchSizeMutation(step=10)]
         if task.space.slots:

@@ -6,18 +6,14 @@ Source: https://github.com/optuna/optuna-examples/blob/main/keras/keras_integrat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.strategies.base import Strategy
 from miha.compare.strategies.sampling import epochs_of_trial
+from miha.compare.task import Model, Task
 from miha.records import Genome
 from miha.utils.optional import need
-
-if TYPE_CHECKING:
-    import keras
-
-    from miha.compare.task import Task
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class OptunaMedian(Strategy):
 
     needs = ("optuna", "optuna_integration")
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Optimize a study until the budget is spent."""
         optuna = need("optuna", "compare")
         integration = need("optuna_integration", "compare")

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from miha.compare.strategies.base import Strategy
-
-if TYPE_CHECKING:
-    import keras
-
-    from miha.compare.task import Task
+from miha.compare.task import Model, Task
 
 
 @dataclass(frozen=True)
@@ -20,7 +15,7 @@ class Plain(Strategy):
 
     name: str = "plain training"
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Train the start for all epochs."""
         model = task.build(task.start)
         model.fit(**task.arguments(task.start), epochs=task.epochs)
@@ -39,7 +34,7 @@ class CosineEarlyStopping(Strategy):
     name: str = "cosine + early stopping"
     patience: int | None = None
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Train the start until it no longer gets better."""
         import keras
 

@@ -17,7 +17,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,14 +25,8 @@ from miha.compare.configurations import ConfigurationSpace
 from miha.compare.meter import BudgetSpent
 from miha.compare.strategies.base import Strategy
 from miha.compare.strategies.sampling import epochs_of_trial
-from miha.compare.task import seed_of
+from miha.compare.task import Model, Task, seed_of
 from miha.utils.optional import need
-
-if TYPE_CHECKING:
-    import keras
-
-    from miha.compare.task import Task
-
 
 ENVIRONMENT = {
     # Nothing leaves the machine.
@@ -60,7 +54,7 @@ class RayTune(Strategy):
 
     needs = ("ray", "ray.tune")
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Tune until the budget is spent."""
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
@@ -252,7 +246,7 @@ def train(config: dict[str, Any], task: Task) -> None:
 
 
 def save(
-    model: keras.Model,
+    model: Model,
     folder: Path,
     optimizer: str,
     epochs: int,
@@ -266,7 +260,7 @@ def save(
 
 
 def restore(
-    model: keras.Model,
+    model: Model,
     checkpoint: Any,
     optimizer: str,
 ) -> int:

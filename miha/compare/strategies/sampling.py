@@ -5,18 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.strategies.base import Strategy
+from miha.compare.task import Model, Task
 from miha.records import Genome
-
-if TYPE_CHECKING:
-    import keras
-
-    from miha.compare.task import Task
 
 TRIALS = 10
 """Trials that a budget is divided into, where nothing prunes: 20 epochs each of 200."""
@@ -27,7 +22,7 @@ def epochs_of_trial(epochs: int, wish: int | None) -> int:
     return wish or max(1, epochs // TRIALS)
 
 
-def try_out(task: Task, trials: Iterable[tuple[Genome, int]]) -> keras.Model:
+def try_out(task: Task, trials: Iterable[tuple[Genome, int]]) -> Model:
     """Train configurations one after another, each so many epochs; return the best network."""
     for number, (genome, epochs) in enumerate(trials):
         if task.meter.is_over:
@@ -48,7 +43,7 @@ class RandomSearch(Strategy):
     name: str = "random search"
     trial_epochs: int | None = None
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Try out configurations until the budget is spent."""
         epochs = epochs_of_trial(task.epochs, self.trial_epochs)
         rng = task.generator("random search")
@@ -72,7 +67,7 @@ class GridSearch(Strategy):
     activations: tuple[str, ...] = ("relu", "tanh", "gelu")
     rates: int = 3
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Try out the grid, in an order drawn at random, as evenly as the budget allows."""
         grid = self.grid(task.space, task.start.batch_size)
         order = task.generator("grid search").permutation(len(grid))
@@ -120,7 +115,7 @@ class ThenTrain(Strategy):
     search: Strategy
     epochs: int
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Search, then train the best configuration from fresh weights."""
         search = task.part(task.epochs - self.epochs, "search")
         self.search.run(search)
