@@ -171,7 +171,10 @@ def _run(job: Job) -> Cell:
         return _failed(job, seconds, f"{type(error).__name__}: {_reason(error)}")
 
 
-def _scores(job: Job, model: Model) -> dict[str, float]:
+def _scores(
+    job: Job,
+    model: Model,
+) -> dict[str, float]:
     """Score a network: the only place where the test data are looked at."""
     found = job.score(model, *job.test)
     scores = {name: float(value) for name, value in found.items()}
@@ -202,7 +205,11 @@ def _measured(job: Job, seconds: float) -> Cell:
     )
 
 
-def _failed(job: Job, seconds: float, reason: str) -> Cell:
+def _failed(
+    job: Job,
+    seconds: float,
+    reason: str,
+) -> Cell:
     return replace(_measured(job, seconds), failure=reason)
 
 

@@ -114,7 +114,11 @@ class Comparison:
                 found[cell.place.seed] = float(score)
         return found
 
-    def of(self, start: str, strategy: str) -> list[Cell]:
+    def of(
+        self,
+        start: str,
+        strategy: str,
+    ) -> list[Cell]:
         """Return the cells of one strategy from one start."""
         place = (start, strategy)
         return [cell for cell in self.cells if cell.place[:2] == place]

@@ -40,7 +40,11 @@ class ConfigurationSpace:
     slots: tuple[str, ...]
 
     @classmethod
-    def of(cls, space: SearchSpace, starts: Iterable[Genome]) -> ConfigurationSpace:
+    def of(
+        cls,
+        space: SearchSpace,
+        starts: Iterable[Genome],
+    ) -> ConfigurationSpace:
         """Return the space that a user names, widened so that it holds some starts.
 
         Raises:
@@ -171,7 +175,10 @@ def _nearest(
     )
 
 
-def _slots(space: SearchSpace, starts: list[Genome]) -> tuple[str, ...]:
+def _slots(
+    space: SearchSpace,
+    starts: list[Genome],
+) -> tuple[str, ...]:
     """Return the slots that all starts name."""
     known = {tuple(dict(start.activations)) for start in starts}
     if space.layers is not None:

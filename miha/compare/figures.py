@@ -34,7 +34,10 @@ Curve = tuple[np.ndarray, np.ndarray]
 """Places and best values so far."""
 
 
-def look_of(comparison: Comparison, strategy: str) -> dict[str, str]:
+def look_of(
+    comparison: Comparison,
+    strategy: str,
+) -> dict[str, str]:
     """Return colour, dash and symbol of a strategy; MIHA is the thick blue line."""
     if strategy == REFERENCE:
         return {"colour": MAIN, "dash": "solid", "symbol": "star"}
@@ -49,7 +52,10 @@ def look_of(comparison: Comparison, strategy: str) -> dict[str, str]:
     }
 
 
-def best_so_far(values: Sequence[float], mode: str) -> np.ndarray:
+def best_so_far(
+    values: Sequence[float],
+    mode: str,
+) -> np.ndarray:
     """Return the best value of all up to each one; what is not finite does not count."""
     worst = math.inf if mode == "min" else -math.inf
     best = np.minimum if mode == "min" else np.maximum
@@ -82,7 +88,7 @@ def _curves(
         curves: list[Curve] = []
         for name in comparison.strategies:
             cells = comparison.of(start, name)
-            trained = [cell for cell in cells if cell.curve and not cell.failure]
+            trained = [cell for cell in cells if cell.has_curve]
             if trained:
                 curve = along(trained, comparison.about["mode"])
                 curves.append(curve)
@@ -127,8 +133,11 @@ def _by_epochs(cells: list[Cell], mode: str) -> Curve:
 
 def _by_seconds(cells: list[Cell], mode: str) -> Curve:
     """Return the mean best value at moments from when all seeds have one."""
-    first = max(1e-3, *(cell.curve[0][0] for cell in cells))
-    last = max(first, *(cell.curve[-1][0] for cell in cells))
+    first = max(cell.curve[0][0] for cell in cells)
+    last = max(cell.curve[-1][0] for cell in cells)
+    # A logarithmic axis knows no 0.
+    first = max(first, 1e-3)
+    last = max(last, first)
     moments = np.geomspace(first, last, 200)
     # A thousandth later, since seconds and moments are rounded.
     later = moments * (1 + 1e-3)

@@ -146,7 +146,7 @@ def check_data(data: Data) -> Data:
             "`data` must be three pairs: (x, y), (x_val, y_val), (x_test, y_test). Received: "
             f"{type(data).__name__}. Validation data decide; without them nothing is compared."
         )
-    first, second, third = (tuple(part) for part in data)
+    first, second, third = map(tuple, data)
     return first, second, third
 
 
@@ -173,7 +173,7 @@ def check_time_limit(limit: float | None) -> None:
 
 def seeds_of(wish: int | Sequence[int]) -> list[int]:
     """Return seeds, or the first so many."""
-    found = list(range(wish)) if isinstance(wish, int) else list(wish)
+    found = list(range(wish) if isinstance(wish, int) else wish)
     if not found or min(found) < 0 or len(set(found)) < len(found):
         raise ArgumentError(
             "`seeds` must be a number of seeds, or different ones of at least 0. "
@@ -182,7 +182,11 @@ def seeds_of(wish: int | Sequence[int]) -> list[int]:
     return found
 
 
-def direction(name: str, value: str, wish: str) -> Mode:
+def direction(
+    name: str,
+    value: str,
+    wish: str,
+) -> Mode:
     """Return whether a value is better small or large.
 
     Args:

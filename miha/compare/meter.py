@@ -127,6 +127,7 @@ class Meter:
             weights: Returns the network's; None where the strategy keeps its networks itself.
         """
         value = _finite_or_nan(value)
+        # No other process may keep a network between the question and the answer.
         with self._turn():
             is_best = self._is_best(value)
             if is_best:

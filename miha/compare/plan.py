@@ -172,6 +172,7 @@ class Plan:
         skipped: Mapping[str, str],
     ) -> dict[str, Any]:
         names = [strategy.name for strategy in self.strategies]
+        # What a reader of the tables needs beyond what makes it this comparison.
         return {
             **description,
             "strategies": [name for name in names if name not in skipped],

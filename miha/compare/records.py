@@ -66,6 +66,11 @@ class Cell:
     start: Mapping[str, Any] | None = None
     circumstances: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def has_curve(self) -> bool:
+        """Whether there is something to draw: it has trained, and has not failed."""
+        return bool(self.curve) and not self.failure
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
         values = asdict(self)

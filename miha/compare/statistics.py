@@ -80,7 +80,8 @@ def p_value(gaps: Sequence[float]) -> float:
 
     Source: Student's t-test of paired samples; `scipy.stats.ttest_1samp`.
     """
-    if len(gaps) < 2 or len(finite(gaps)) < len(gaps):
+    count = len(gaps)
+    if count < 2 or len(finite(gaps)) < count:
         return math.nan
     # The test divides by the spread, which is 0 where all differences are alike.
     largest = np.max(np.abs(gaps))
@@ -90,7 +91,10 @@ def p_value(gaps: Sequence[float]) -> float:
     return float(test.pvalue)
 
 
-def rank_correlations(values: np.ndarray, mode: Mode) -> list[float]:
+def rank_correlations(
+    values: np.ndarray,
+    mode: Mode,
+) -> list[float]:
     """Return how well the ranks after each epoch predict those after the last one.
 
     Source: C. Spearman's rank correlation (1904); equal values share their mean rank.
@@ -108,9 +112,12 @@ def rank_correlations(values: np.ndarray, mode: Mode) -> list[float]:
     return [_spearman(column, last) for column in ranked.T]
 
 
-def _spearman(first: np.ndarray, second: np.ndarray) -> float:
+def _spearman(
+    first: np.ndarray,
+    second: np.ndarray,
+) -> float:
     # SciPy warns of values that are all the same.
-    if np.all(first == first[0]) or np.all(second == second[0]):
+    if len(set(first)) == 1 or len(set(second)) == 1:
         return math.nan
     # Of two trials it cannot compute a p-value, and warns of that.
     with np.errstate(invalid="ignore"):

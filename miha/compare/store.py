@@ -78,7 +78,10 @@ def key_of(job: Job) -> str:
     return f"{job.place} | {job.task.start} | {settings}"
 
 
-def settings_of(value: Any, above: tuple[int, ...] = ()) -> Any:
+def settings_of(
+    value: Any,
+    above: tuple[int, ...] = (),
+) -> Any:
     """Return what a strategy or one of its settings is, as JSON can hold it.
 
     Args:

@@ -136,10 +136,16 @@ def count_epochs(
     """Make a network count its epochs, whoever calls its `fit`; return it."""
     import keras
 
-    def on_epoch_begin(epoch: int, logs: Mapping[str, Any]) -> None:
+    def on_epoch_begin(
+        epoch: int,
+        logs: Mapping[str, Any],
+    ) -> None:
         meter.take()
 
-    def on_epoch_end(epoch: int, logs: Mapping[str, Any]) -> None:
+    def on_epoch_end(
+        epoch: int,
+        logs: Mapping[str, Any],
+    ) -> None:
         if monitor not in logs:
             raise ArgumentError(
                 f"`monitor` must be what `fit` logs: {sorted(logs)}. Received: "

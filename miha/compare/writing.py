@@ -28,7 +28,11 @@ SCALE = 2
 COLUMNS = ("strategy", "score", "gap", "p", "n", "failed", "epochs", "seconds", "peak MB")
 
 
-def write(comparison: Comparison, folder: Path, say: Say) -> None:
+def write(
+    comparison: Comparison,
+    folder: Path,
+    say: Say,
+) -> None:
     """Write a comparison into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {
@@ -40,8 +44,7 @@ def write(comparison: Comparison, folder: Path, say: Say) -> None:
     tables = markdown(comparison)
     write_whole(folder / FILE, text.encode())
     write_whole(folder / "tables.md", tables.encode())
-    trained = [cell for cell in comparison.cells if cell.curve and not cell.failure]
-    if not trained:
+    if not any(cell.has_curve for cell in comparison.cells):
         return
     try:
         figures = {
@@ -66,6 +69,7 @@ def draw(
     try:
         need("kaleido", "compare")
         for name, figure in figures.items():
+            # The page around a figure has its background, a picture has none.
             figure.update_layout(paper_bgcolor="#ffffff")
             width = figure.layout.width or WIDTH
             figure.write_image(folder / f"{name}.png", width=width, scale=SCALE)
@@ -124,7 +128,11 @@ def _notes(comparison: Comparison) -> list[str]:
     return notes
 
 
-def _scores(comparison: Comparison, start: str, metric: str) -> str:
+def _scores(
+    comparison: Comparison,
+    start: str,
+    metric: str,
+) -> str:
     heads = {name: name for name in COLUMNS}
     heads["score"] = metric
     heads["gap"] = f"{REFERENCE} − it"
@@ -169,7 +177,10 @@ def _regret(comparison: Comparison) -> str:
     return f"{text}\n\n{_table(heads, rows)}"
 
 
-def _table(heads: list[str], rows: list[list[str]]) -> str:
+def _table(
+    heads: list[str],
+    rows: list[list[str]],
+) -> str:
     rule = ["---"] + ["---:"] * (len(heads) - 1)
     lines = [" | ".join(row) for row in (heads, rule, *rows)]
     return "\n".join(f"| {line} |" for line in lines)

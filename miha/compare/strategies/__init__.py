@@ -27,7 +27,9 @@ CATALOGUE = {
 
 def strategies_of(wishes: Sequence[str | Strategy] | None) -> list[Strategy]:
     """Return strategies: those asked for, or all; no two have the same name."""
-    found = [_strategy(wish) for wish in (CATALOGUE if wishes is None else wishes)]
+    if wishes is None:
+        wishes = list(CATALOGUE)
+    found = [_strategy(wish) for wish in wishes]
     names = [strategy.name for strategy in found]
     if not names or len(set(names)) < len(names):
         raise ArgumentError(

@@ -32,7 +32,11 @@ class Strategy(ABC):
         Only the training and the validation data may decide which one: a task has no others.
         """
 
-    def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
+    def obstacle(
+        self,
+        space: ConfigurationSpace,
+        epochs: int,
+    ) -> str | None:
         """Say why the strategy cannot run here; None where it can."""
         for module in self.needs:
             if not _is_installed(module):

@@ -52,6 +52,7 @@ class KerasTuner(Strategy):
             directory=str(task.folder),
             project_name="tuner",
         )
+        # The tuner knows no budget of epochs: the hypermodel ends the search by this error.
         arguments = {"epochs": epochs, "validation_data": task.validation_data, "verbose": 0}
         try:
             tuner.search(task.x, task.y, **arguments)

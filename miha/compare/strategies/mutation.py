@@ -48,6 +48,7 @@ class Miha(Strategy):
     def run(self, task: Task) -> Model:
         """Run MIHA, and return its network with the best monitored value."""
         schedule = self.schedule or schedule_of(task.epochs)
+        # MIHA trains without `fit`, which counts the epochs of all others.
         watch = Watch(task)
         arguments: dict[str, Any] = {"mutations": mutations(task.space)}
         # A restart would choose activations, which nobody else does where no layer is named.
@@ -73,7 +74,11 @@ class Miha(Strategy):
         _, snapshot = read(task.folder / "run" / watch.archive)
         return run.trainer.load(snapshot)
 
-    def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
+    def obstacle(
+        self,
+        space: ConfigurationSpace,
+        epochs: int,
+    ) -> str | None:
         """Say that the schedule is not that of the budget, where it is not."""
         try:
             schedule = self.schedule or schedule_of(epochs)
@@ -202,4 +207,6 @@ def _oddity(schedule: Schedule) -> float:
     share = 2 * schedule.m / schedule.epochs
     # A few short cycles search more than a single long one.
     few = max(0, 4 - schedule.c) * 0.1
-    return abs(share - SHARE_OF_ENDS) + few + 0.04 * (3 - schedule.n) + 0.03 * (3 - schedule.k)
+    n = 0.04 * (3 - schedule.n)
+    k = 0.03 * (3 - schedule.k)
+    return abs(share - SHARE_OF_ENDS) + few + n + k

@@ -59,6 +59,7 @@ class RayTune(Strategy):
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         ray = need("ray", "compare")
+        # The schedulers draw from the generators that all share.
         random.seed(seed_of(task.seed, 0))
         np.random.seed(seed_of(task.seed, 0))
         _send_by_value(ray, task.build_model)
@@ -74,6 +75,7 @@ class RayTune(Strategy):
             shares = self.resources or shares_of(ray.cluster_resources())
             results = self.tuner(task, shares).fit()
         finally:
+            # After a failure, too: the next cell starts a Ray of its own.
             ray.shutdown()
         for error in results.errors:
             raise getattr(error, "cause", None) or error
@@ -188,7 +190,10 @@ class RayAsha(RayTune):
         )
 
 
-def distributions(tune: Any, space: ConfigurationSpace) -> dict[str, Any]:
+def distributions(
+    tune: Any,
+    space: ConfigurationSpace,
+) -> dict[str, Any]:
     """Return the space in Ray's words."""
     found = {"learning_rate": tune.loguniform(*space.learning_rate)}
     for name, choices in space.choices.items():
@@ -214,7 +219,10 @@ def _send_by_value(ray: Any, function: Any) -> None:
         ray.cloudpickle.register_pickle_by_value(sys.modules[name])
 
 
-def train(config: dict[str, Any], task: Task) -> None:
+def train(
+    config: dict[str, Any],
+    task: Task,
+) -> None:
     """Train one trial from its checkpoint until the scheduler or the budget ends it."""
     from ray import tune
 

@@ -22,7 +22,10 @@ def epochs_of_trial(epochs: int, wish: int | None) -> int:
     return wish or max(1, epochs // TRIALS)
 
 
-def try_out(task: Task, trials: Iterable[tuple[Genome, int]]) -> Model:
+def try_out(
+    task: Task,
+    trials: Iterable[tuple[Genome, int]],
+) -> Model:
     """Train configurations one after another, each so many epochs; return the best network."""
     for number, (genome, epochs) in enumerate(trials):
         if task.meter.is_over:
@@ -79,14 +82,22 @@ class GridSearch(Strategy):
             trials.append((grid[place], epochs + more))
         return try_out(task, trials)
 
-    def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
+    def obstacle(
+        self,
+        space: ConfigurationSpace,
+        epochs: int,
+    ) -> str | None:
         """Say that the budget is smaller than the grid, where it is."""
         points = len(self.grid(space, 1))
         if epochs < points:
             return f"its grid of {points} configurations does not fit into {epochs} epochs"
         return super().obstacle(space, epochs)
 
-    def grid(self, space: ConfigurationSpace, batch_size: int) -> list[Genome]:
+    def grid(
+        self,
+        space: ConfigurationSpace,
+        batch_size: int,
+    ) -> list[Genome]:
         """Return the configurations of the grid."""
         optimizers = [name for name in self.optimizers if name in space.optimizers]
         activations = [name for name in self.activations if name in space.activations]
@@ -124,7 +135,11 @@ class ThenTrain(Strategy):
         model.fit(**task.arguments(genome), epochs=self.epochs)
         return task.best()
 
-    def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
+    def obstacle(
+        self,
+        space: ConfigurationSpace,
+        epochs: int,
+    ) -> str | None:
         """Say what the search's obstacle is, or that there is nothing left for it."""
         if self.epochs >= epochs:
             return f"a final training of {self.epochs} epochs leaves none of {epochs} to search"
