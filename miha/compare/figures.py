@@ -200,7 +200,7 @@ def _y_axis(
     late: list[float] = []
     for _, best in curves:
         first = len(best) // 10
-        late += finite(best[first:])
+        late += finite(best[first:].tolist())
     if not late:
         return axis
     low = min(late)
