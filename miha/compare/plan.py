@@ -265,6 +265,7 @@ def _processor() -> str:
     # Python does not know the processor's name on Linux.
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
         for line in file:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+            key, _, name = line.partition(":")
+            if key.strip() == "model name" and name.strip():
+                return name.strip()
     return platform.processor() or platform.machine()
