@@ -8,14 +8,12 @@ outcome comes back to the driver, which judges and archives it, one after anothe
 trains. The times of clones are drawn from a lognormal distribution around the measured mean.
 Printed is the time of a cycle, against the same on one worker, and the share of the workers' time
 that they wait until the population is in, by the order in which clones are handed out. Then the
-share that they have nothing to do over a run of ten cycles, the winners' time included: where each
-cycle waits for its last clone, and where it does not (asynchronous=True).
+share that they have nothing to do over a run of ten cycles, the winners' time included.
 """
 
 import argparse
 import heapq
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,6 @@ import numpy as np
 
 WORKERS = (4, 16, 64, 256, 1024)
 CYCLES = 10
-SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -68,26 +65,19 @@ def waiting(seconds: Sequence[float], workers: int) -> float:
     return 1 - sum(seconds) / (workers * makespan(seconds, workers))
 
 
-def idle(
-    cycles: Sequence[Sequence[float]], workers: int, winner: float = 0.0, share: float = 1.0
-) -> float:
+def idle(cycles: Sequence[Sequence[float]], workers: int, winner: float = 0.0) -> float:
     """Return the share of the workers' time over a run that they have nothing to do.
 
     Args:
         cycles: The times of each cycle's clones, in the order in which they are handed out.
         workers: How many there are.
-        winner: Time of a winner's epochs, in which no cycle begins.
-        share: What of a population must have come before its winner trains, once all are begun.
+        winner: Time of a winner's epochs, in which no clone trains; that of the last one is left
+            out.
     """
-    free, now = [0.0] * workers, 0.0
-    for seconds in cycles:
-        ends, begun = [], now
-        for duration in seconds:
-            begun = max(heapq.heappop(free), now)
-            ends.append(begun + duration)
-            heapq.heappush(free, ends[-1])
-        now = max(begun, sorted(ends)[math.ceil(share * len(ends)) - 1]) + winner
-    return 1 - sum(map(sum, cycles)) / (workers * max(free))
+    trained = sum(map(sum, cycles))
+    wall = sum(makespan(seconds, workers) for seconds in cycles)
+    wall += winner * (len(cycles) - 1)
+    return 1 - trained / (workers * wall)
 
 
 def cycle(costs: Costs, seconds: Sequence[float], workers: int) -> float:
@@ -115,11 +105,10 @@ def row(costs: Costs, workers: int, per_worker: int, repeats: int) -> dict[str, 
         one, many = (cycle(costs, longest_first, number) for number in (1, workers))
         waits = (waiting(order, workers) for order in (seconds, longest_first))
         cycles = [sorted(draw(costs, len(seconds), rng), reverse=True) for _ in range(CYCLES)]
-        idles = (idle(cycles, workers, costs.winner, share) for share in (1.0, SHARE))
-        rows.append((many, one / many, *waits, *idles))
+        rows.append((many, one / many, *waits, idle(cycles, workers, costs.winner)))
     means = np.mean(rows, axis=0).tolist()
     names = ("seconds", "speed-up", "waiting, as they come", "waiting, longest first")
-    names += ("idle over a run", "idle if asynchronous")
+    names += ("idle over a run",)
     gigabytes = costs.values * (costs.machines(workers) + workers * per_worker) / 1e9
     return dict(zip(names, means, strict=True)) | {"GB": gigabytes}
 

@@ -6,9 +6,8 @@ Run it alone on an idle machine with two cores: the figures are of one run. Told
   - the time of populations on two workers against one core without Ray,
   - the share of the workers' time that they wait, as clones are handed out (the longest first),
     and, computed from the same times, as it would be in the order of the clones,
-  - the share of their time over a run, its winners' time included, that they have nothing to do,
-    where each cycle waits for its last clone and where it does not (asynchronous=True): measured,
-    and computed from the times of the first,
+  - the share of their time over a run, its winners' time included, that they have nothing to do:
+    measured, and computed from the times of the clones,
   - the time for a clone beside its epochs, on one worker, for a network of 5 MB,
   - the seconds from the call to the first epoch,
   - the driver's resident memory over the cycles of a small run.
@@ -82,19 +81,16 @@ def train(task: dict) -> dict:
             **{"restarts": 0, "rest": False, "margin": 0.0, "seed": 0, "verbose": 0},
             mutations=task["mutations"],
             executor=miha.RayExecutor(workers=workers) if workers else "local",
-            asynchronous=task.get("asynchronous", False),
             logs=Path(folder) / "run",
             callbacks=[watch],
         ).optimize()
         clones = result.history[result.history["phase"] == "clone"]
         times = clones.groupby(["cycle", "clone"])["seconds"].sum()
         entries = [json.loads(line) for line in open(Path(folder) / "run" / "journal.jsonl")]
-    late = sum(e["event"] == "training" and e.get("late", False) for e in entries)
     walls = [e["seconds"] for e in entries if e.get("phase") == "clone"]
     return {
         "wall": sum(walls),
         "span": watch.ended - watch.begun,
-        "late": late,
         "clones": [times[cycle].tolist() for cycle in range(1, task["c"] + 1)],
         "first epoch": watch.first,
         "memory": watch.memory,
@@ -103,23 +99,18 @@ def train(task: dict) -> dict:
     }
 
 
-def compare(local: dict, two: dict, late: dict) -> dict:
+def compare(local: dict, two: dict) -> dict:
     """Return what two workers are worth."""
     used = sum(map(sum, two["clones"]))
     in_order = [cluster_model.waiting(seconds, 2) for seconds in two["clones"]]
     cycles = [sorted(seconds, reverse=True) for seconds in two["clones"]]
-    idle = [1 - sum(map(sum, run["clones"])) / (2 * run["span"]) for run in (two, late)]
-    computed = [cluster_model.idle(cycles, 2, two["winner"], share) for share in (1.0, 0.75)]
     return {
         "seconds of a clone, local": sum(map(sum, local["clones"])) / len(sum(local["clones"], [])),
         "populations: local / two workers": local["wall"] / two["wall"],
         "waiting, longest first": 1 - used / (2 * two["wall"]),
         "waiting, in the clones' order (computed)": sum(in_order) / len(in_order),
-        "idle over the run": idle[0],
-        "idle over the run, asynchronous": idle[1],
-        "idle over the run (computed)": computed[0],
-        "idle over the run, asynchronous (computed)": computed[1],
-        "late clones": late["late"],
+        "idle over the run": 1 - used / (2 * two["span"]),
+        "idle over the run (computed)": cluster_model.idle(cycles, 2, two["winner"]),
         "seconds to the first epoch": two["first epoch"],
     }
 
@@ -152,13 +143,12 @@ def main() -> None:
         small = {"samples": 256, "width": 16, "n": 1, "c": 2, "pop_size": 2}
         large, five, many = large | small, five | small, many | small
     local, two = (child(large | {"workers": number}) for number in (0, 2))
-    late = child(large | {"workers": 2, "asynchronous": True})
     one, long = child(five | {"workers": 1}), child(many | {"workers": 2})
     epochs = sum(map(sum, one["clones"]))
     overhead = (one["wall"] - epochs) / len(sum(one["clones"], []))
     memory = long["memory"]
     found = {
-        **compare(local, two, late),
+        **compare(local, two),
         "seconds a clone beside its epochs, 5 MB": overhead,
         "MB of the driver after cycles 5 and last": [memory[min(4, len(memory) - 1)], memory[-1]],
     }

@@ -18,7 +18,8 @@ import numpy as np
 
 from miha import Genome, SearchSpace
 from miha.compare import CATALOGUE, compare
-from miha.compare.pictures import draw_fields
+from miha.compare.figures import plot_fields
+from miha.compare.writing import draw
 
 LAYERS = ("first", "middle", "last")
 SPACE = SearchSpace(layers=LAYERS, learning_rate=(1e-4, 1e-1), batch_size=(8, 256))
@@ -124,5 +125,5 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
             path = f"{args.logs}/models/{cell.place.file}.keras"
             model = keras.models.load_model(path, compile=False)
             rows[cell.place.strategy] = model.predict(x[places], verbose=0)[..., 0]
-    draw_fields(rows, Path(args.logs), say=print)
+    draw({"fields": plot_fields(rows)}, Path(args.logs), say=print)
     print(f"Figures and JSON: {args.logs}")

@@ -28,8 +28,9 @@ from miha.compare import (
     ThenTrain,
     compare,
 )
-from miha.compare.pictures import draw_correlations
+from miha.compare.figures import plot_correlations
 from miha.compare.statistics import Mean, rank_correlations
+from miha.compare.writing import draw
 
 LAYERS = ("hidden", "hidden_1")
 SPACE = SearchSpace(layers=LAYERS, learning_rate=(1e-4, 1e-1), batch_size=(8, 256))
@@ -130,7 +131,7 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
     correlations = np.array([rank_correlations(seed, "max") for seed in values])
     if len(correlations):
         tables.append(table_of_ranks(correlations, final))
-        draw_correlations(correlations, logs, say=print)
+        draw({"ranks": plot_correlations(correlations)}, logs, say=print)
     table = "\n\n".join(tables)
     (logs / "search_cost.md").write_text(table + "\n", encoding="utf-8")
     print(f"\n{costs.to_markdown()}\n{table}\n\nFigures and JSON: {logs}")

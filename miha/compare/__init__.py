@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from miha.compare.catalogue import CATALOGUE as CATALOGUE
     from miha.compare.comparison import Comparison as Comparison
     from miha.compare.configurations import ConfigurationSpace as ConfigurationSpace
     from miha.compare.harness import compare as compare
+    from miha.compare.strategies import CATALOGUE as CATALOGUE
     from miha.compare.strategies.base import Strategy as Strategy
     from miha.compare.strategies.keras_tuner import KerasTunerBayesian as KerasTunerBayesian
     from miha.compare.strategies.keras_tuner import KerasTunerHyperband as KerasTunerHyperband
@@ -29,27 +29,22 @@ if TYPE_CHECKING:
     from miha.compare.strategies.sampling import ThenTrain as ThenTrain
     from miha.compare.task import Task as Task
 
-_HOMES = {
-    "CATALOGUE": "catalogue",
-    "Comparison": "comparison",
-    "ConfigurationSpace": "configurations",
-    "compare": "harness",
-    "Strategy": "strategies.base",
-    "KerasTunerBayesian": "strategies.keras_tuner",
-    "KerasTunerHyperband": "strategies.keras_tuner",
-    "Miha": "strategies.mutation",
-    "Miha2021": "strategies.mutation",
-    "OptunaHyperband": "strategies.optuna",
-    "OptunaMedian": "strategies.optuna",
-    "CosineEarlyStopping": "strategies.plain",
-    "Plain": "strategies.plain",
-    "RayAsha": "strategies.ray",
-    "RayPbt": "strategies.ray",
-    "GridSearch": "strategies.sampling",
-    "RandomSearch": "strategies.sampling",
-    "ThenTrain": "strategies.sampling",
-    "Task": "task",
+# Keras takes seconds to import: a name's module is imported when the name is first used.
+_NAMES = {
+    "comparison": ["Comparison"],
+    "configurations": ["ConfigurationSpace"],
+    "harness": ["compare"],
+    "strategies": ["CATALOGUE"],
+    "strategies.base": ["Strategy"],
+    "strategies.keras_tuner": ["KerasTunerBayesian", "KerasTunerHyperband"],
+    "strategies.mutation": ["Miha", "Miha2021"],
+    "strategies.optuna": ["OptunaHyperband", "OptunaMedian"],
+    "strategies.plain": ["CosineEarlyStopping", "Plain"],
+    "strategies.ray": ["RayAsha", "RayPbt"],
+    "strategies.sampling": ["GridSearch", "RandomSearch", "ThenTrain"],
+    "task": ["Task"],
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = list(_HOMES)
 

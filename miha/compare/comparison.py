@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
 
 from miha.compare.records import Cell
 from miha.compare.statistics import Difference, Mean, Scores, better_of, regrets
@@ -42,21 +42,25 @@ class Comparison:
     @classmethod
     def load(cls, path: str | Path) -> Comparison:
         """Read a comparison again, from its folder or from its JSON file."""
-        path = Path(path) / FILE if Path(path).is_dir() else Path(path)
-        found = json.loads(path.read_text(encoding="utf-8"))
-        cells = tuple(map(Cell.from_dict, found["cells"]))
-        return cls(cells, found["about"], found["skipped"])
+        file = Path(path)
+        if file.is_dir():
+            file = file / FILE
+        found = json.loads(file.read_text(encoding="utf-8"))
+        cells = [Cell.from_dict(values) for values in found["cells"]]
+        return cls(tuple(cells), found["about"], found["skipped"])
 
-    def save(self, folder: str | Path, say: Callable[[str], None] = lambda text: None) -> None:
+    def save(
+        self,
+        folder: str | Path,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         """Write JSON, tables and figures into a folder; what cannot be drawn is said.
 
         Args:
             folder: It is made where it is not there.
             say: Receives a line about each thing that is left out.
         """
-        from miha.compare.writing import write
-
-        write(self, Path(folder), say)
+        _call("writing.write", self, Path(folder), say)
 
     @property
     def strategies(self) -> list[str]:
@@ -83,38 +87,59 @@ class Comparison:
         """One row for each cell: place, scores, validation value, cost, failure."""
         import pandas as pd
 
-        names = ("value", "epochs", "seconds", "memory", "lines", "failure")
-        return pd.DataFrame(
-            [
-                c.place._asdict() | dict(c.scores) | {name: getattr(c, name) for name in names}
-                for c in self.cells
-            ]
-        )
+        rows = []
+        for cell in self.cells:
+            row: dict[str, Any] = cell.place._asdict()
+            row.update(cell.scores)
+            for name in ("value", "epochs", "seconds", "memory", "failure"):
+                row[name] = getattr(cell, name)
+            rows.append(row)
+        return pd.DataFrame(rows)
 
-    def scores(self, start: str, strategy: str, metric: str | None = None) -> Scores:
+    def scores(
+        self,
+        start: str,
+        strategy: str,
+        metric: str | None = None,
+    ) -> Scores:
         """Return the scores of one strategy from one start, by seed.
 
         Cells that have failed have none, nor those whose score is not finite.
         """
         metric = metric or self.metric
-        return {
-            cell.place.seed: float(cell.scores[metric])
-            for cell in self.of(start, strategy)
-            if math.isfinite(cell.scores.get(metric, math.nan))
-        }
+        found = {}
+        for cell in self.of(start, strategy):
+            score = cell.scores.get(metric, math.nan)
+            if math.isfinite(score):
+                found[cell.place.seed] = float(score)
+        return found
 
-    def of(self, start: str, strategy: str) -> list[Cell]:
+    def of(
+        self,
+        start: str,
+        strategy: str,
+    ) -> list[Cell]:
         """Return the cells of one strategy from one start."""
-        return [c for c in self.cells if c.place[:2] == (start, strategy)]
+        place = (start, strategy)
+        return [cell for cell in self.cells if cell.place[:2] == place]
 
     @property
     def differing(self) -> dict[str, dict[str, int]]:
         """Circumstances that are not the same of all cells: in how many of them each one was."""
-        names = dict.fromkeys(name for cell in self.cells for name in cell.circumstances)
-        found = {n: Counter(str(c.circumstances.get(n)) for c in self.cells) for n in names}
-        return {name: dict(counts) for name, counts in found.items() if len(counts) > 1}
+        things = [cell.circumstances for cell in self.cells]
+        names = dict.fromkeys(itertools.chain.from_iterable(things))
+        found = {}
+        for name in names:
+            counts = Counter(str(thing.get(name)) for thing in things)
+            if len(counts) > 1:
+                found[name] = dict(counts)
+        return found
 
-    def table(self, start: str, metric: str | None = None) -> pd.DataFrame:
+    def table(
+        self,
+        start: str,
+        metric: str | None = None,
+    ) -> pd.DataFrame:
         """Return a row for each strategy: score, difference to MIHA, cost.
 
         Args:
@@ -123,32 +148,42 @@ class Comparison:
 
         Returns:
             Columns strategy, n, score, error, difference (MIHA less it), difference_error, p,
-            epochs, seconds, memory (MB), lines, failed (cells without a finite score, which is
+            epochs, seconds, memory (MB), failed (cells without a finite score, which is
             the mean of the n others).
         """
         import pandas as pd
 
-        return pd.DataFrame([self._row(start, name, metric) for name in self.strategies])
+        rows = [self._row(start, name, metric) for name in self.strategies]
+        return pd.DataFrame(rows)
 
-    def _row(self, start: str, strategy: str, metric: str | None) -> dict[str, Any]:
+    def _row(
+        self,
+        start: str,
+        strategy: str,
+        metric: str | None,
+    ) -> dict[str, Any]:
         cells = self.of(start, strategy)
         whole = [cell for cell in cells if not cell.failure]
+        memory = [cell.memory for cell in whole if cell.memory is not None]
+        epochs = [cell.epochs for cell in whole]
+        seconds = [cell.seconds for cell in whole]
         scores = self.scores(start, strategy, metric)
         mean = Mean.of(list(scores.values()))
-        gap = Difference.of(self.scores(start, REFERENCE, metric), scores)
-        is_reference = strategy == REFERENCE
+        # MIHA has no difference to itself.
+        others = {} if strategy == REFERENCE else scores
+        reference = self.scores(start, REFERENCE, metric)
+        gap = Difference.of(reference, others)
         return {
             "strategy": strategy,
             "n": mean.count,
             "score": mean.value,
             "error": mean.error,
-            "difference": np.nan if is_reference else gap.mean.value,
-            "difference_error": np.nan if is_reference else gap.mean.error,
-            "p": np.nan if is_reference else gap.p,
-            "epochs": Mean.of([cell.epochs for cell in whole]).value,
-            "seconds": Mean.of([cell.seconds for cell in whole]).value,
-            "memory": Mean.of([c.memory for c in whole if c.memory is not None]).value,
-            "lines": max((cell.lines for cell in cells), default=0),
+            "difference": gap.mean.value,
+            "difference_error": gap.mean.error,
+            "p": gap.p,
+            "epochs": Mean.of(epochs).value,
+            "seconds": Mean.of(seconds).value,
+            "memory": Mean.of(memory).value,
             "failed": len(cells) - mean.count,
         }
 
@@ -159,12 +194,9 @@ class Comparison:
         It is that of one configuration with one seed, and luck is in it: it shifts all regrets
         alike.
         """
-        scores = [
-            value
-            for start in self.starts
-            for strategy in self.strategies
-            for value in self.scores(start, strategy).values()
-        ]
+        scores: list[float] = []
+        for strategy in self.strategies:
+            scores += self._scores_from(self.starts, strategy)
         return better_of(self.metric_mode, scores)
 
     def regret(self) -> pd.DataFrame:
@@ -180,34 +212,51 @@ class Comparison:
         starts = self.about["random_starts"] or self.starts
         rows = []
         for strategy in self.strategies:
-            values = [v for start in starts for v in self.scores(start, strategy).values()]
-            found = regrets(self.metric_mode, self.best_known, values)
-            mean, worst = Mean.of(found), max(found, default=np.nan)
-            row = {"strategy": strategy, "n": mean.count, "regret": mean.value}
-            failed = sum(len(self.of(start, strategy)) for start in starts) - mean.count
-            rows.append(row | {"error": mean.error, "worst": worst, "failed": failed})
+            scores = self._scores_from(starts, strategy)
+            found = regrets(self.metric_mode, self.best_known, scores)
+            mean = Mean.of(found)
+            cells = [cell for start in starts for cell in self.of(start, strategy)]
+            row = {
+                "strategy": strategy,
+                "n": mean.count,
+                "regret": mean.value,
+                "error": mean.error,
+                "worst": max(found, default=math.nan),
+                "failed": len(cells) - mean.count,
+            }
+            rows.append(row)
         return pd.DataFrame(rows)
+
+    def _scores_from(
+        self,
+        starts: list[str],
+        strategy: str,
+    ) -> list[float]:
+        found: list[float] = []
+        for start in starts:
+            found += self.scores(start, strategy).values()
+        return found
 
     def to_markdown(self) -> str:
         """Return all tables as Markdown."""
-        from miha.compare.writing import markdown
-
-        return markdown(self)
+        return str(_call("writing.markdown", self))
 
     def plot_epochs(self) -> go.Figure:
         """Plot the best monitored value so far against trained epochs."""
-        from miha.compare.figures import plot_epochs
-
-        return plot_epochs(self)
+        return _call("figures.plot_epochs", self)
 
     def plot_seconds(self) -> go.Figure:
         """Plot the best monitored value so far against seconds."""
-        from miha.compare.figures import plot_seconds
-
-        return plot_seconds(self)
+        return _call("figures.plot_seconds", self)
 
     def plot_scores(self) -> go.Figure:
         """Plot the test scores: a point for each seed, and the mean with its standard error."""
-        from miha.compare.figures import plot_scores
+        return _call("figures.plot_scores", self)
 
-        return plot_scores(self)
+
+def _call(function: str, *arguments: Any) -> Any:
+    """Call a function of a module that shows comparisons."""
+    # Those modules import this one, so they are imported when they are needed.
+    module, name = function.split(".")
+    found = import_module(f"miha.compare.{module}")
+    return getattr(found, name)(*arguments)

@@ -12,7 +12,9 @@ from miha.errors import ArgumentError
 from miha.records import Genome
 from miha.space import SearchSpace
 
-DEFAULT_SPACE = SearchSpace(batch_size=(8, 256), learning_rate=(1e-4, 1e-1))
+BATCH_SIZES = (8, 256)
+
+DEFAULT_SPACE = SearchSpace(batch_size=BATCH_SIZES, learning_rate=(1e-4, 1e-1))
 """Narrower than what MIHA searches by default: samplers, which have no way back, gain by that."""
 
 ACTIVATION = "activation of "
@@ -25,8 +27,8 @@ class ConfigurationSpace:
     Attributes:
         optimizers: Names of Keras optimizers.
         learning_rate: Smallest and largest; drawn on a logarithmic scale.
-        batch_sizes: The powers of two between two bounds, widened such that they hold those of
-            the starts, and these.
+        batch_sizes: Those of the starts, and the powers of two between the smallest and the
+            largest.
         activations: Names of elementwise activations, for each slot alike.
         slots: Names of the layers whose activation is chosen; empty where there is none.
     """
@@ -38,66 +40,98 @@ class ConfigurationSpace:
     slots: tuple[str, ...]
 
     @classmethod
-    def of(cls, space: SearchSpace, starts: Iterable[Genome]) -> ConfigurationSpace:
-        """Return the space that a user names, widened such that it holds some starts.
+    def of(
+        cls,
+        space: SearchSpace,
+        starts: Iterable[Genome],
+    ) -> ConfigurationSpace:
+        """Return the space that a user names, widened so that it holds some starts.
 
         Raises:
             ArgumentError: A start has other slots than the rest, or no learning rate.
         """
         starts = list(starts)
         slots = _slots(space, starts)
-        rates = [float(start.learning_rate or 0.0) for start in starts]
-        low, high = space.learning_rate
+        rates = list(space.learning_rate)
+        optimizers = [name.lower() for name in space.optimizers]
+        activations = [name.lower() for name in space.activations]
+        sizes = list(space.batch_size or BATCH_SIZES)
+        powers = [2**power for power in range(31)]
+        for start in starts:
+            rates.append(float(start.learning_rate or 0.0))
+            optimizers.append(start.optimizer)
+            activations += dict(start.activations).values()
+            sizes.append(start.batch_size)
+        batch_sizes = {size for size in powers if min(sizes) <= size <= max(sizes)}
+        batch_sizes.update(start.batch_size for start in starts)
         return cls(
-            optimizers=_joined(space.optimizers, [start.optimizer for start in starts]),
-            learning_rate=(min([low, *rates]), max([high, *rates])),
-            batch_sizes=_batch_sizes(space.batch_size, [start.batch_size for start in starts]),
-            activations=_joined(
-                space.activations, [name for start in starts for _, name in start.activations]
-            ),
+            optimizers=tuple(dict.fromkeys(optimizers)),
+            learning_rate=(min(rates), max(rates)),
+            # Bounds may have no power of two between them.
+            batch_sizes=tuple(sorted(batch_sizes or sizes)),
+            activations=tuple(dict.fromkeys(activations)),
             slots=slots,
         )
 
-    def draw(self, rng: np.random.Generator, alike: bool = False) -> Genome:
+    def draw(
+        self,
+        rng: np.random.Generator,
+        alike: bool = False,
+    ) -> Genome:
         """Draw a configuration: uniformly, the learning rate on a logarithmic scale.
 
         Args:
             rng: Where the numbers come from.
             alike: Whether all layers get the same activation, as people write networks.
         """
+        # The order of the draws is part of every published cell.
+        names = [rng.choice(self.activations) for _ in self.slots]
+        if alike:
+            names = names[:1] * len(names)
+        optimizer = rng.choice(self.optimizers)
         low, high = np.log(self.learning_rate)
-        names = [str(rng.choice(self.activations)) for _ in self.slots]
-        names = names[:1] * len(names) if alike else names
-        return Genome(
-            optimizer=str(rng.choice(self.optimizers)),
-            learning_rate=float(f"{np.exp(rng.uniform(low, high)):.4g}"),
-            batch_size=int(rng.choice(self.batch_sizes)),
-            activations=tuple(zip(self.slots, names, strict=True)),
-        )
+        rate = np.exp(rng.uniform(low, high))
+        size = rng.choice(self.batch_sizes)
+        values = {
+            "optimizer": optimizer,
+            "learning_rate": f"{rate:.4g}",
+            "batch_size": size,
+        }
+        for slot, name in zip(self.slots, names, strict=True):
+            values[ACTIVATION + slot] = name
+        return self.genome(values)
 
     def genome(self, values: Mapping[str, Any]) -> Genome:
         """Return the genome of flat values, as libraries for tuning hold them."""
+        names = [str(values[ACTIVATION + slot]) for slot in self.slots]
         return Genome(
             optimizer=str(values["optimizer"]),
             learning_rate=float(values["learning_rate"]),
             batch_size=int(values["batch_size"]),
-            activations=tuple((slot, str(values[ACTIVATION + slot])) for slot in self.slots),
+            activations=tuple(zip(self.slots, names, strict=True)),
         )
 
     def values(self, genome: Genome) -> dict[str, Any]:
         """Return a genome as flat values: the reverse of `genome`."""
-        return {
+        found = {
             "optimizer": genome.optimizer,
             "learning_rate": genome.learning_rate,
             "batch_size": genome.batch_size,
-        } | {ACTIVATION + slot: name for slot, name in genome.activations}
+        }
+        for slot, name in genome.activations:
+            found[ACTIVATION + slot] = name
+        return found
 
     @property
     def choices(self) -> dict[str, tuple[Any, ...]]:
         """What each flat value but the learning rate may be."""
-        return {"optimizer": self.optimizers, "batch_size": self.batch_sizes} | {
-            ACTIVATION + slot: self.activations for slot in self.slots
+        found: dict[str, tuple[Any, ...]] = {
+            "optimizer": self.optimizers,
+            "batch_size": self.batch_sizes,
         }
+        for slot in self.slots:
+            found[ACTIVATION + slot] = self.activations
+        return found
 
     @property
     def search_space(self) -> SearchSpace:
@@ -116,28 +150,37 @@ def default_starts(space: SearchSpace | None) -> dict[str, Genome | None]:
     if space is None or space.layers is None:
         return {"random": None}
     whole = ConfigurationSpace.of(space, [])
-    good, poor = ("adam", 0.001, 32, "relu"), ("sgd", 0.01, 128, "sigmoid")
-    return {"good": _nearest(whole, *good), "poor": _nearest(whole, *poor), "random": None}
+    return {
+        "good": _nearest(whole, "adam", 0.001, 32, "relu"),
+        "poor": _nearest(whole, "sgd", 0.01, 128, "sigmoid"),
+        "random": None,
+    }
 
 
 def _nearest(
     space: ConfigurationSpace, optimizer: str, rate: float, size: int, activation: str
 ) -> Genome:
-    """Return what a space holds that is as near as may be to a configuration."""
+    """Return the configuration of a space that is nearest to another one."""
+    if optimizer not in space.optimizers:
+        optimizer = space.optimizers[0]
+    if activation not in space.activations:
+        activation = space.activations[0]
     low, high = space.learning_rate
-    names, others = space.optimizers, space.activations
-    activation = activation if activation in others else others[0]
+    sizes = sorted(space.batch_sizes, key=lambda found: abs(found - size))
     return Genome(
-        optimizer=optimizer if optimizer in names else names[0],
+        optimizer=optimizer,
         learning_rate=min(max(rate, low), high),
-        batch_size=min(space.batch_sizes, key=lambda found: abs(found - size)),
+        batch_size=sizes[0],
         activations=tuple((slot, activation) for slot in space.slots),
     )
 
 
-def _slots(space: SearchSpace, starts: list[Genome]) -> tuple[str, ...]:
+def _slots(
+    space: SearchSpace,
+    starts: list[Genome],
+) -> tuple[str, ...]:
     """Return the slots that all starts name."""
-    known = {tuple(slot for slot, _ in start.activations) for start in starts}
+    known = {tuple(dict(start.activations)) for start in starts}
     if space.layers is not None:
         known.add(tuple(space.layers))
     if len(known) != 1:
@@ -151,15 +194,4 @@ def _slots(space: SearchSpace, starts: list[Genome]) -> tuple[str, ...]:
             raise ArgumentError(
                 f"A start must have a learning rate. Received: {start}. Give one, such as 0.001."
             )
-    return next(iter(known))
-
-
-def _joined(names: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*map(str.lower, names), *more]))
-
-
-def _batch_sizes(bounds: tuple[int, int] | None, more: list[int]) -> tuple[int, ...]:
-    low, high = bounds or DEFAULT_SPACE.batch_size or (8, 256)
-    low, high = min([low, *more]), max([high, *more])
-    powers = [2**power for power in range(31) if low <= 2**power <= high]
-    return tuple(sorted({*powers, *more} or {low, high}))
+    return known.pop()

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from miha.compare.catalogue import strategies_of
-from miha.compare.cells import Score
-from miha.compare.checks import (
-    Data,
-    at_least,
-    checked,
-    positive_or_none,
-    refuse_unguarded,
-    seeds_of,
-)
+from miha.compare.cells import Score, refuse_unguarded
 from miha.compare.comparison import Comparison
 from miha.compare.configurations import DEFAULT_SPACE, ConfigurationSpace, default_starts
-from miha.compare.directions import direction
 from miha.compare.plan import Plan
+from miha.compare.strategies import strategies_of
 from miha.compare.strategies.base import Strategy
-from miha.compare.task import BuildModel
-from miha.records import Genome
+from miha.compare.task import BuildModel, Data
+from miha.errors import ArgumentError
+from miha.records import Genome, Mode
 from miha.space import SearchSpace
 from miha.utils.optional import need
 
-
-def evaluated(model: Any, x: Any, y: Any) -> Mapping[str, float]:
-    """Score a network by what it was compiled with."""
-    scores: Mapping[str, float] = model.evaluate(x, y, verbose=0, return_dict=True)
-    return scores
+LARGE = ("acc", "auc", "precision", "recall", "f1", "iou", "r2", "psnr", "ssim")
+"""Parts of the names of values that are better large."""
 
 
 def compare(
@@ -108,19 +99,23 @@ def compare(
         RunExistsError: The folder holds another comparison, or a process is at work in it.
     """
     refuse_unguarded()
-    need("scipy.stats", "compare")  # Before the cells: the tables cannot do without.
+    # The tables cannot do without SciPy: better to know it before the first cell has trained.
+    need("scipy.stats", "compare")
+    check_epochs(epochs)
+    check_time_limit(time_limit)
+    chosen = strategies_of(strategies)
     starts = default_starts(space) if starts is None else dict(starts)
-    configurations = ConfigurationSpace.of(space or DEFAULT_SPACE, filter(None, starts.values()))
+    given = [start for start in starts.values() if start is not None]
     metric = metric or monitor.removeprefix("val_")
     plan = Plan(
         build_model=build_model,
-        data=checked(data),
-        strategies=strategies_of(strategies),
+        data=check_data(data),
+        strategies=chosen,
         starts=starts,
-        space=configurations,
-        epochs=at_least("epochs", epochs, 2),
+        space=ConfigurationSpace.of(space or DEFAULT_SPACE, given),
+        epochs=epochs,
         seeds=seeds_of(seeds),
-        time_limit=positive_or_none("time_limit", time_limit),
+        time_limit=time_limit,
         monitor=monitor,
         mode=direction("mode", monitor, mode),
         score=score or evaluated,
@@ -132,3 +127,79 @@ def compare(
         console=Console(highlight=False, soft_wrap=True, quiet=not verbose),
     )
     return plan.run(overwrite)
+
+
+def evaluated(
+    model: Any,
+    x: Any,
+    y: Any,
+) -> Mapping[str, float]:
+    """Score a network by what it was compiled with."""
+    scores: Mapping[str, float] = model.evaluate(x, y, verbose=0, return_dict=True)
+    return scores
+
+
+def check_data(data: Data) -> Data:
+    """Return data as three pairs."""
+    if not _is_tuple_of(3, data) or not all(_is_tuple_of(2, part) for part in data):
+        raise ArgumentError(
+            "`data` must be three pairs: (x, y), (x_val, y_val), (x_test, y_test). Received: "
+            f"{type(data).__name__}. Validation data decide; without them nothing is compared."
+        )
+    first, second, third = map(tuple, data)
+    return first, second, third
+
+
+def _is_tuple_of(count: int, value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == count
+
+
+def check_epochs(epochs: int) -> None:
+    """Raise unless there are epochs enough for the shortest schedule."""
+    if not isinstance(epochs, int) or epochs < 2:
+        raise ArgumentError(
+            f"`epochs` must be an integer, at least 2. Received: epochs={epochs!r}."
+        )
+
+
+def check_time_limit(limit: float | None) -> None:
+    """Raise unless a time limit is a number above 0, or None."""
+    if limit is not None and not (isinstance(limit, Real) and 0 < limit < math.inf):
+        raise ArgumentError(
+            "`time_limit` must be a number above 0, or None for no limit. "
+            f"Received: time_limit={limit!r}."
+        )
+
+
+def seeds_of(wish: int | Sequence[int]) -> list[int]:
+    """Return seeds, or the first so many."""
+    found = list(range(wish) if isinstance(wish, int) else wish)
+    if not found or min(found) < 0 or len(set(found)) < len(found):
+        raise ArgumentError(
+            "`seeds` must be a number of seeds, or different ones of at least 0. "
+            f"Received: seeds={wish!r}. Give 5, or [0, 1, 2, 3, 4]."
+        )
+    return found
+
+
+def direction(
+    name: str,
+    value: str,
+    wish: str,
+) -> Mode:
+    """Return whether a value is better small or large.
+
+    Args:
+        name: Of the argument that wishes, for the error.
+        value: The value's name, e.g. ``"val_accuracy"``.
+        wish: ``"min"``, ``"max"``, or ``"auto"``: by the value's name.
+    """
+    if wish == "auto":
+        return "max" if any(part in value.lower() for part in LARGE) else "min"
+    if wish == "min":
+        return "min"
+    if wish == "max":
+        return "max"
+    raise ArgumentError(
+        f"`{name}` must be 'min', 'max' or 'auto'. Received: {name}={wish!r}. Choose one."
+    )

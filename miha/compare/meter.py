@@ -27,14 +27,7 @@ class BudgetSpent(MihaError):  # noqa: N818
 
 @dataclass(frozen=True)
 class Point:
-    """One trained epoch.
-
-    Attributes:
-        seconds: Since the strategy began.
-        value: The monitored value after it; NaN where it is not finite.
-        memory: The most memory that the training process has held so far, in megabytes; None
-            where the system does not tell.
-    """
+    """One trained epoch: when it ended, its monitored value, the peak memory in megabytes."""
 
     seconds: float
     value: float
@@ -43,13 +36,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Pick:
-    """The network that the monitored value picks.
-
-    Attributes:
-        value: The monitored value.
-        genome: The hyperparameters it was built with.
-        weights: As `keras.Model.get_weights` gives them.
-    """
+    """The network that the monitored value picks."""
 
     value: float
     genome: Genome
@@ -82,32 +69,29 @@ class Meter:
     @property
     def taken(self) -> int:
         """The epochs that have begun."""
-        path = self.folder / "tickets"
+        path = self._tickets
         return path.stat().st_size if path.exists() else 0
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether it is over, and every epoch that has begun is written down."""
-        return self.is_over and len(self._lines) >= self.taken
-
-    @property
-    def _lines(self) -> list[str]:
-        path = self.folder / "epochs.jsonl"
-        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     @property
     def is_over(self) -> bool:
         """Whether to train no further."""
-        seconds = time.time() - self.began
-        limit = math.inf if self.time_limit is None else self.time_limit
-        return self.taken >= self.limit or seconds >= limit
+        if self.taken >= self.limit:
+            return True
+        if self.time_limit is None:
+            return False
+        return time.time() - self.began >= self.time_limit
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is over, and every epoch that has begun is written down."""
+        return self.is_over and len(self._lines()) >= self.taken
 
     def take(self) -> None:
         """Take the ticket of an epoch that is about to begin.
 
         Raises:
-            BudgetSpent: There is none left. That the time is over is no reason: it may be so only
-                since the network was built.
+            BudgetSpent: No ticket is left. That the time is over is no reason: it may have ended
+                while the network was built.
         """
         with self._turn():
             if self.taken >= self.limit:
@@ -115,14 +99,19 @@ class Meter:
                     f"A strategy trains {self.limit} epochs at most. Received: one more. End the "
                     "search when `task.meter.is_over`."
                 )
-            with open(self.folder / "tickets", "ab") as file:
+            with open(self._tickets, "ab") as file:
                 file.write(b".")
 
     def record(self, value: float) -> None:
         """Write down the monitored value after a trained epoch."""
-        row = {"seconds": time.time() - self.began, "value": _finite(value)}
-        with self._turn(), open(self.folder / "epochs.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(plain({**row, "memory": peak_memory()})) + "\n")
+        row = {
+            "seconds": time.time() - self.began,
+            "value": _finite_or_nan(value),
+            "memory": peak_memory(),
+        }
+        line = json.dumps(plain(row))
+        with self._turn(), open(self._epochs, "a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
 
     def offer(
         self,
@@ -130,23 +119,29 @@ class Meter:
         genome: Genome,
         weights: Callable[[], Sequence[np.ndarray]] | None = None,
     ) -> bool:
-        """Keep a network where it is the best so far, and tell whether it is.
+        """Keep a network where it is the best so far; return whether it is.
 
         Args:
             value: The monitored value.
             genome: The network's.
             weights: Returns the network's; None where the strategy keeps its networks itself.
         """
-        value = _finite(value)
+        value = _finite_or_nan(value)
+        # No other process may keep a network between the question and the answer.
         with self._turn():
             is_best = self._is_best(value)
             if is_best:
-                self._keep(value, genome, [] if weights is None else weights())
+                self._keep(value, genome, weights() if weights else [])
         return is_best
 
     def points(self) -> list[Point]:
         """Return the trained epochs in their order."""
-        return [Point(**_read(line)) for line in self._lines]
+        found = []
+        for line in self._lines():
+            row = json.loads(line)
+            row["value"] = numbers(row["value"])
+            found.append(Point(**row))
+        return found
 
     @property
     def kept(self) -> dict[str, Any] | None:
@@ -170,22 +165,47 @@ class Meter:
                 "Received: no epoch. Build it by `task.build(genome)`."
             )
         with np.load(self._best) as file:
-            weights = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
-        return Pick(kept["value"], Genome.from_dict(kept["genome"]), weights)
+            # The last of the file's arrays is the text about the network.
+            count = len(file.files) - 1
+            weights = [file[f"arr_{i}"] for i in range(count)]
+        genome = Genome.from_dict(kept["genome"])
+        return Pick(kept["value"], genome, weights)
 
     def _is_best(self, value: float) -> bool:
         kept = self.kept
+        # What is not a number is better than nothing, and worse than a number.
         if kept is None or math.isnan(kept["value"]):
-            return True  # What is not a number is better than nothing, and worse than a number.
-        return bool(value < kept["value"] if self.mode == "min" else value > kept["value"])
+            return True
+        known = float(kept["value"])
+        return value < known if self.mode == "min" else value > known
 
-    def _keep(self, value: float, genome: Genome, weights: Sequence[np.ndarray]) -> None:
-        text = json.dumps(plain({"value": value, "genome": genome.to_dict()}))
+    def _keep(
+        self,
+        value: float,
+        genome: Genome,
+        weights: Sequence[np.ndarray],
+    ) -> None:
+        about = plain({"value": value, "genome": genome.to_dict()})
+        text = np.array(json.dumps(about))
         new = self._best.with_suffix(".part")
         with open(new, "wb") as file:
-            np.savez(file, *weights, about=np.array(text))
-        # Not synced: it would cost the strategy time, and a cell that was interrupted begins anew.
+            np.savez(file, *weights, about=text)
+        # Not synced, which would cost the strategy time: an interrupted cell is run again.
         os.replace(new, self._best)
+
+    def _lines(self) -> list[str]:
+        path = self._epochs
+        if not path.exists():
+            return []
+        return path.read_text(encoding="utf-8").splitlines()
+
+    @property
+    def _tickets(self) -> Path:
+        return self.folder / "tickets"
+
+    @property
+    def _epochs(self) -> Path:
+        return self.folder / "epochs.jsonl"
 
     @property
     def _best(self) -> Path:
@@ -195,30 +215,20 @@ class Meter:
         return taking_turns(self.folder / ".turn")
 
 
-def _finite(value: float) -> float:
+def _finite_or_nan(value: float) -> float:
     return float(value) if math.isfinite(value) else math.nan
 
 
-def _read(line: str) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads(line)
-    return row | {"value": numbers(row["value"])}
-
-
-if sys.platform == "win32":
-
-    def peak_memory() -> float | None:
-        """Return nothing: the system tells no peak without further packages."""
+def peak_memory() -> float | None:
+    """Return the peak memory of this process in megabytes; None where the system tells none."""
+    if sys.platform == "win32":
         return None
-
-else:
     import resource
 
-    def peak_memory() -> float | None:
-        """Return the most memory that this process has held so far, in megabytes."""
-        # Linux hands the resources' peak on from a parent to the program that its child becomes.
-        with contextlib.suppress(OSError), open("/proc/self/status", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024 / 1e6
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    # The resources' peak is not ours alone: on Linux a child begins with that of its parent.
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -28,7 +28,8 @@ class Place(NamedTuple):
     def file(self) -> str:
         """The name of a file about it, without an ending."""
         words = re.sub(r"[^\w.]+", "-", "-".join(map(str, self)))
-        number = zlib.crc32(repr(tuple(self)).encode())  # Names may differ in signs alone.
+        # Two names may differ in signs alone, which the line above makes alike.
+        number = zlib.crc32(repr(tuple(self)).encode())
         return f"{words}-{number:08x}"
 
     def __str__(self) -> str:
@@ -46,8 +47,7 @@ class Cell:
         genome: Its hyperparameters.
         epochs: Trained epochs, of every network.
         seconds: Wall time of the strategy, without the scoring.
-        memory: The most memory that the training process held, in megabytes; None: unknown.
-        lines: Lines of code that the strategy takes.
+        memory: The peak memory of the training process, in megabytes; None: unknown.
         curve: Seconds since the beginning and monitored value after each trained epoch.
         failure: Why the strategy has failed, if it has.
         start: The configuration it began with.
@@ -61,22 +61,34 @@ class Cell:
     epochs: int = 0
     seconds: float = 0.0
     memory: float | None = None
-    lines: int = 0
     curve: Sequence[tuple[float, float]] = ()
     failure: str | None = None
     start: Mapping[str, Any] | None = None
     circumstances: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def has_curve(self) -> bool:
+        """Whether there is something to draw: it has trained, and has not failed."""
+        return bool(self.curve) and not self.failure
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
-        values: dict[str, Any] = plain(asdict(self) | {"place": self.place._asdict()})
-        return values
+        values = asdict(self)
+        values["place"] = self.place._asdict()
+        found: dict[str, Any] = plain(values)
+        return found
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Cell:
         """Rebuild the cell that `to_dict` described."""
-        found = dict(values) | {"place": Place(**values["place"])}
-        found["scores"] = numbers(values["scores"])
-        found["value"] = None if values["value"] is None else float(values["value"])
-        found["curve"] = tuple((float(s), float(v)) for s, v in values["curve"])
+        found = dict(values)
+        # Earlier versions counted the lines of code of a strategy.
+        found.pop("lines", None)
+
+        found["place"] = Place(**found["place"])
+        found["scores"] = numbers(found["scores"])
+        if found["value"] is not None:
+            found["value"] = float(found["value"])
+        curve = [tuple(map(float, point)) for point in found["curve"]]
+        found["curve"] = tuple(curve)
         return cls(**found)

@@ -1,10 +1,11 @@
-"""Means, paired differences and regrets of a comparison."""
+"""Means, paired differences, regrets and rank correlations of a comparison."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,21 +32,27 @@ class Mean:
 
     @classmethod
     def finite(cls, values: Sequence[float]) -> Mean:
-        """Return the mean of those values that are numbers."""
-        return cls.of([value for value in values if math.isfinite(value)])
+        """Return the mean of those values that are finite."""
+        return cls.of(finite(values))
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Mean:
         """Return the mean of some values."""
-        n = len(values)
-        value = float(np.mean(values)) if n else math.nan
-        error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-        return cls(value, error, n)
+        count = len(values)
+        if count == 0:
+            return cls(math.nan, math.nan, 0)
+        value = float(np.mean(values))
+        if count == 1:
+            return cls(value, math.nan, 1)
+        error = _stats().sem(values)
+        return cls(value, float(error), count)
 
     def __str__(self) -> str:
         if not self.count:
             return "–"
-        return f"{self.value:.4f}" + ("" if math.isnan(self.error) else f" ± {self.error:.4f}")
+        if math.isnan(self.error):
+            return f"{self.value:.4f}"
+        return f"{self.value:.4f} ± {self.error:.4f}"
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,8 @@ class Difference:
     @classmethod
     def of(cls, first: Scores, second: Scores) -> Difference:
         """Return first minus second."""
-        gaps = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
+        seeds = sorted(first.keys() & second.keys())
+        gaps = [first[seed] - second[seed] for seed in seeds]
         return cls(Mean.of(gaps), p_value(gaps))
 
 
@@ -72,14 +80,21 @@ def p_value(gaps: Sequence[float]) -> float:
 
     Source: Student's t-test of paired samples; `scipy.stats.ttest_1samp`.
     """
-    if len(gaps) < 2 or not np.all(np.isfinite(gaps)):
+    count = len(gaps)
+    if count < 2 or len(finite(gaps)) < count:
         return math.nan
-    if np.ptp(gaps) <= 1e-6 * max(map(abs, gaps)):  # All alike: the test divides by their spread.
-        return 1.0 if not any(gaps) else math.nan
-    return float(need("scipy.stats", "compare").ttest_1samp(gaps, 0.0).pvalue)
+    # The test divides by the spread, which is 0 where all differences are alike.
+    largest = np.max(np.abs(gaps))
+    if np.ptp(gaps) <= 1e-6 * largest:
+        return math.nan if largest else 1.0
+    test = _stats().ttest_1samp(gaps, 0.0)
+    return float(test.pvalue)
 
 
-def rank_correlations(values: np.ndarray, mode: Mode) -> list[float]:
+def rank_correlations(
+    values: np.ndarray,
+    mode: Mode,
+) -> list[float]:
     """Return how well the ranks after each epoch predict those after the last one.
 
     Source: C. Spearman's rank correlation (1904); equal values share their mean rank.
@@ -92,28 +107,48 @@ def rank_correlations(values: np.ndarray, mode: Mode) -> list[float]:
         The correlation after each epoch, -1 to 1; NaN where all ranks are the same.
     """
     worst = np.inf if mode == "min" else -np.inf
-    values = np.where(np.isfinite(values), values, worst)
-    stats = need("scipy.stats", "compare")
-    ranks = [stats.rankdata(column) for column in values.T]
-    return [_correlation(column, ranks[-1]) for column in ranks]
+    ranked = np.where(np.isfinite(values), values, worst)
+    last = ranked[:, -1]
+    return [_spearman(column, last) for column in ranked.T]
 
 
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Return Pearson's correlation; of ranks, it is Spearman's."""
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
+def _spearman(
+    first: np.ndarray,
+    second: np.ndarray,
+) -> float:
+    # SciPy warns of values that are all the same.
+    if len(set(first)) == 1 or len(set(second)) == 1:
         return math.nan
-    return float(np.corrcoef(first, second)[0, 1])
+    # Of two trials it cannot compute a p-value, and warns of that.
+    with np.errstate(invalid="ignore"):
+        found = _stats().spearmanr(first, second)
+    return float(found.statistic)
+
+
+def finite(values: Sequence[float]) -> list[float]:
+    """Return the values that are finite."""
+    return [value for value in values if math.isfinite(value)]
 
 
 def better_of(mode: Mode, values: Sequence[float]) -> float:
     """Return the best of some values, NaN of none."""
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite:
+    known = finite(values)
+    if not known:
         return math.nan
-    return min(finite) if mode == "min" else max(finite)
+    return min(known) if mode == "min" else max(known)
 
 
-def regrets(mode: Mode, known: float, values: Sequence[float]) -> list[float]:
+def regrets(
+    mode: Mode,
+    known: float,
+    values: Sequence[float],
+) -> list[float]:
     """Return by how much values are worse than the best known one; negative: better."""
     sign = 1.0 if mode == "min" else -1.0
-    return [round(sign * (value - known), 12) + 0.0 for value in values]  # No minus before zero.
+    gaps = [sign * (value - known) for value in values]
+    # Adding 0.0 takes the minus from a zero.
+    return [round(gap, 12) + 0.0 for gap in gaps]
+
+
+def _stats() -> Any:
+    return need("scipy.stats", "compare")

@@ -22,19 +22,19 @@ CELLS = "cells.jsonl"
 
 @dataclass(frozen=True)
 class Store:
-    """A journal of cells, one line each.
-
-    Attributes:
-        journal: The file.
-        cells: What is in it, by what the cell was.
-    """
+    """A journal of cells, one line each, and what is in it by `key_of`."""
 
     journal: Journal
     cells: dict[str, Cell] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: Path, about: Mapping[str, Any], overwrite: bool) -> Store:
-        """Open the cells of a comparison, or begin anew.
+    def open(
+        cls,
+        folder: Path,
+        about: Mapping[str, Any],
+        overwrite: bool,
+    ) -> Store:
+        """Open the cells of a comparison, or start a new file.
 
         Raises:
             RunExistsError: They are of another comparison.
@@ -47,30 +47,45 @@ class Store:
         if not entries:
             journal.append({"comparison": about})
             return cls(journal)
-        _check_same(folder, entries[0]["comparison"], about)
-        return cls(journal, {entry["key"]: Cell.from_dict(entry["cell"]) for entry in entries[1:]})
 
-    def done(self, key: str, with_failures: bool = False) -> Cell | None:
+        _check_same(folder, entries[0]["comparison"], about)
+        store = cls(journal)
+        for entry in entries[1:]:
+            store.cells[entry["key"]] = Cell.from_dict(entry["cell"])
+        return store
+
+    def done(
+        self,
+        key: str,
+        with_failures: bool = False,
+    ) -> Cell | None:
         """Return a cell that has been run; None where it has not, or has failed."""
         cell = self.cells.get(key)
-        return None if cell is None or (cell.failure and not with_failures) else cell
+        if cell is None or (cell.failure and not with_failures):
+            return None
+        return cell
 
     def add(self, key: str, cell: Cell) -> None:
         """Write a cell down; a later one of the same key replaces an earlier one."""
-        self.journal.append({"key": key, "cell": cell.to_dict()})
+        entry = {"key": key, "cell": cell.to_dict()}
+        self.journal.append(entry)
         self.cells[key] = cell
 
 
 def key_of(job: Job) -> str:
     """Return what a cell is: other settings or code of a strategy make another cell."""
-    return f"{job.place} | {job.start} | {json.dumps(settings_of(job.strategy))}"
+    settings = json.dumps(settings_of(job.strategy))
+    return f"{job.place} | {job.task.start} | {settings}"
 
 
-def settings_of(value: Any, above: tuple[int, ...] = ()) -> Any:
+def settings_of(
+    value: Any,
+    above: tuple[int, ...] = (),
+) -> Any:
     """Return what a strategy or one of its settings is, as JSON can hold it.
 
     Args:
-        value: Its settings are its attributes; what is the user's own is told by its code, too.
+        value: Its settings are its attributes; what the user has written is told by its code, too.
         above: Numbers of the objects that it belongs to: one may belong to itself.
     """
     if id(value) in above:
@@ -82,20 +97,35 @@ def settings_of(value: Any, above: tuple[int, ...] = ()) -> Any:
         return [settings_of(item, within) for item in value]
     if isinstance(value, (FunctionType, MethodType, partial, type)):
         return [plain(value), digest(value)]
+
     kind = type(value)
-    if kind.__module__.split(".")[0] != "miha" and not is_user_code(kind):
+    package = kind.__module__.split(".")[0]
+    if package != "miha" and not is_user_code(kind):
         return plain(value)
-    settings = settings_of(vars(value), within) if hasattr(value, "__dict__") else plain(value)
+    settings = plain(value)
+    if hasattr(value, "__dict__"):
+        settings = settings_of(vars(value), within)
     return [kind.__qualname__, digest(kind), settings]
 
 
-def _check_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    other = [name for name in wanted if found.get(name) != wanted[name]]
-    if other:
-        widened = " A start that the space did not hold widens it." if "space" in other else ""
-        told = "; ".join(f"{n} is {found.get(n)} and not {wanted[n]}"[:200] for n in other[:3])
-        raise RunExistsError(
-            "A comparison goes on with the arguments, data and functions that it was begun with. "
-            f"Received: logs={str(folder)!r}, where {told}. Choose another folder, or replace "
-            f"that comparison with overwrite=True.{widened}"
-        )
+def _check_same(
+    folder: Path,
+    found: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+) -> None:
+    names = [name for name in wanted if found.get(name) != wanted[name]]
+    if not names:
+        return
+    texts = []
+    for name in names[:3]:
+        text = f"{name} is {found.get(name)} and not {wanted[name]}"
+        texts.append(text[:200])
+    differing = "; ".join(texts)
+    hint = ""
+    if "space" in names:
+        hint = " A start that the space did not hold widens it."
+    raise RunExistsError(
+        "A comparison goes on with the arguments, data and functions that it was begun with. "
+        f"Received: logs={str(folder)!r}, where {differing}. Choose another folder, or replace "
+        f"that comparison with overwrite=True.{hint}"
+    )

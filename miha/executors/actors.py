@@ -50,18 +50,24 @@ class Actors:
         job_here: The job itself.
         number: How many workers.
         options: What Ray is told of each.
-        is_own: Whether this Ray was started for the run, and ends with it.
+        is_user_code: Whether this Ray was started for the run, and ends with it.
     """
 
     def __init__(
-        self, ray: Any, job: Any, job_here: Job, number: int, options: dict[str, Any], is_own: bool
+        self,
+        ray: Any,
+        job: Any,
+        job_here: Job,
+        number: int,
+        options: dict[str, Any],
+        is_user_code: bool,
     ) -> None:
         self._ray = ray
         self._job = job
         self._job_here = job_here
         self._number = number
         self._make = ray.remote(Worker).options(**options).remote
-        self._is_own = is_own
+        self._is_own = is_user_code
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
         self._busy: dict[Any, Assignment] = {}

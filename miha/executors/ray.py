@@ -78,17 +78,19 @@ class RayExecutor:
     def start(self, job: Job) -> WorkerPool:
         """See `Executor`."""
         ray = need("ray", EXTRA)
-        is_own = not ray.is_initialized()
-        if is_own:
+        is_user_code = not ray.is_initialized()
+        if is_user_code:
             self._connect(ray)
         else:
             self._check_in_use(ray.get_runtime_context().gcs_address)
         try:
             number = min(self._places(ray.nodes(), job.pop_size), job.pop_size)
-            actors = Actors(ray, self._sent(ray, job), job, number, self._options(job), is_own)
+            actors = Actors(
+                ray, self._sent(ray, job), job, number, self._options(job), is_user_code
+            )
             actors.start(self.start_timeout, self.timeout)
         except BaseException:
-            if is_own:
+            if is_user_code:
                 ray.shutdown()
             raise
         return actors

@@ -97,7 +97,7 @@ class Watched:
             name: As the journal has it. It is looked up, and never taken for a path of its own.
         """
         trainings = load_run(self.folder).log.trainings
-        known = {entry["archive"] for entry in trainings}
+        known = {record.archive for record in trainings}
         if name not in known:
             return None
         root = self.folder.resolve()

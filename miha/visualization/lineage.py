@@ -165,8 +165,8 @@ def _lines(colour: str, width: float) -> Trace:
 
 def _is_alone(view: RunView, trial: TrainingView) -> bool:
     """Return whether the network trained without clones: at first, and in rests."""
-    is_own = not trial.is_clone and trial.phase != "final"
-    return is_own and trial.cycle not in view.winners
+    is_user_code = not trial.is_clone and trial.phase != "final"
+    return is_user_code and trial.cycle not in view.winners
 
 
 def _corners(start: Place, end: Place) -> list[Place]:

@@ -25,17 +25,11 @@ def test_the_order_of_clones_decides_how_long_workers_wait():
     assert makespan([2.0, 1.0, 1.0], 2) == 2.0
 
 
-def test_workers_of_an_asynchronous_run_do_not_wait_for_the_last_clones():
-    # The second worker has nothing to do for 3 s in the first cycle, and 2 s while winners train.
+def test_workers_have_nothing_to_do_while_they_wait_for_the_last_clone_and_for_winners():
+    # The second worker has nothing to do for 3 s in the first cycle, and both for 1 s before the
+    # second one.
     assert idle([[4.0, 1.0], [1.0, 1.0]], 2, winner=1.0) == 1 - 7 / (2 * 6)
-    # It takes the first clone of the second cycle after the winner's second, and then the other.
-    assert idle([[4.0, 1.0], [1.0, 1.0]], 2, winner=1.0, share=0.5) == 1 - 7 / (2 * 4)
     assert idle([[2.0, 2.0], [2.0, 2.0]], 2) == 0.0
-
-
-def test_a_share_does_not_count_before_every_clone_is_begun():
-    assert idle([[1.0, 1.0, 1.0], [3.0]], 1, share=0.1) == 0.0
-    assert idle([[1.0, 5.0, 1.0], [3.0]], 2, share=0.1) == idle([[1.0, 5.0, 1.0, 3.0]], 2)
 
 
 def test_a_cycle_is_sending_training_and_the_winner():

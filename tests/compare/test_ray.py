@@ -102,10 +102,6 @@ def test_without_a_checkpoint_a_trial_begins_anew():
     assert restore(None, None, "adam") == 0
 
 
-def test_the_code_of_the_workers_counts_as_a_users():
-    assert RayPbt().lines > RayAsha().lines > 80
-
-
 def test_trials_share_the_gpus_where_there_are_any():
     assert shares_of({"CPU": 2.0}) == {"cpu": 1}
     assert shares_of({"CPU": 16.0, "GPU": 1.0}) == {"cpu": 1, "gpu": 0.0625}

@@ -189,10 +189,38 @@ def test_every_strategy_trains_the_same_epochs_as_its_networks_count_them(everyt
     check_budget(*everything, name)
 
 
-def test_no_strategy_reads_the_test_data_and_the_harness_does_once(tmp_path):
-    comparison, _ = watched(tmp_path, [Plain()], epochs=2)
-    assert not comparison.cells[0].failure
-    assert Closed.read == 4  # Inputs and targets: for their checksum, and for the score.
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Two cells of plain training, what they noted, how often test data were read, the folder."""
+    folder = tmp_path_factory.mktemp("plain")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "kaleido", None)
+        comparison, notes = watched(folder, [Plain()], epochs=2, seeds=2, keep_models=True)
+    return comparison, notes, Closed.read, folder
+
+
+def test_no_strategy_reads_the_test_data_and_the_harness_does_once(plain):
+    comparison, _, read, _ = plain
+    assert not any(cell.failure for cell in comparison.cells)
+    assert read == 2 + 2 * 2  # Inputs and targets: for their checksum, and for each cell's score.
+
+
+def test_another_seed_begins_with_other_weights_and_the_same_one_ends_alike(plain, tmp_path):
+    one, notes, _, _ = plain
+    other, _ = watched(tmp_path, [Plain()], epochs=2, seeds=[0])
+    weights = [notes["plain training", seed]["weights"][0] for seed in (0, 1)]
+    assert not np.array_equal(*weights)
+    first, second = ([v for _, v in c.cells[0].curve] for c in (one, other))
+    assert first == second and one.cells[0].scores == other.cells[0].scores
+
+
+def test_the_picked_networks_can_be_kept(plain):
+    comparison, _, _, folder = plain
+    *_, (x, y) = families.data()
+    for cell in comparison.cells:
+        model = keras.models.load_model(folder / "models" / f"{cell.place.file}.keras")
+        hits = model.predict(x, verbose=0).argmax(-1) == y
+        assert hits.mean() == pytest.approx(cell.scores["accuracy"])
 
 
 def test_reading_the_test_data_would_be_noticed(tmp_path):
@@ -220,15 +248,6 @@ def test_all_strategies_begin_with_the_same_weights(everything):
     for name in names[1:]:
         for one, other in zip(first, notes[name, 0]["weights"], strict=True):
             np.testing.assert_array_equal(one, other)
-
-
-def test_another_seed_begins_with_other_weights_and_the_same_one_ends_alike(tmp_path):
-    one, notes = watched(tmp_path / "1", [Plain()], epochs=2, seeds=2)
-    other, _ = watched(tmp_path / "2", [Plain()], epochs=2, seeds=[0])
-    weights = [notes["plain training", seed]["weights"][0] for seed in (0, 1)]
-    assert not np.array_equal(*weights)
-    first, second = ([v for _, v in c.cells[0].curve] for c in (one, other))
-    assert first == second and one.cells[0].scores == other.cells[0].scores
 
 
 def test_the_network_that_is_scored_is_the_one_that_validation_picked(everything):
@@ -292,7 +311,7 @@ def test_a_grid_that_does_not_divide_the_budget_spends_it_all_the_same(tmp_path)
 
 def test_a_grid_has_every_combination_once_and_one_activation_for_all_layers():
     space = ConfigurationSpace.of(SPACE, [START])
-    grid = GridSearch(optimizers=("adam", "sgd"), rates=3)._grid(space, 32)
+    grid = GridSearch(optimizers=("adam", "sgd"), rates=3).grid(space, 32)
     assert len(set(grid)) == 2 * 3 * 2
     assert {round(g.learning_rate, 6) for g in grid} == {0.001, 0.01, 0.1}
 
@@ -327,19 +346,6 @@ def test_a_configuration_that_diverges_is_scored_all_the_same(tmp_path):
     )
     assert comparison.cells[0].failure is None
     assert 0 <= comparison.cells[0].scores["accuracy"] <= 1
-
-
-def test_the_picked_networks_can_be_kept(tmp_path):
-    train, validation, test = families.data()
-    comparison = compare(
-        *(families.build, (train, validation, test), [Plain()]),
-        **{"starts": {"mine": START}, "space": SPACE, "epochs": 2, "seeds": 1, "isolate": False},
-        **{"keep_models": True, "logs": tmp_path, "verbose": 0, "metric": "accuracy"},
-    )
-    [cell] = comparison.cells
-    model = keras.models.load_model(tmp_path / "models" / f"{cell.place.file}.keras")
-    hits = model.predict(test[0], verbose=0).argmax(-1) == test[1]
-    assert hits.mean() == pytest.approx(cell.scores["accuracy"])
 
 
 @pytest.mark.parametrize("layers", [["hidden"], None])
@@ -378,34 +384,36 @@ def test_a_batch_size_has_the_next_ones_of_the_list_as_neighbours():
     assert NeighbourMutation((8,)).mutate(START.replace(batch_size=8), space, rng) is None
 
 
-@pytest.mark.parametrize("strategy", [Miha(), Miha2021()])
-def test_miha_is_told_how_a_value_of_the_users_own_is_better(tmp_path, strategy):
-    comparison = compare(
-        *(families.build_with_gap, families.data(), [strategy]),
-        **{"starts": {"mine": START}, "space": SPACE, "epochs": 4, "seeds": 1, "isolate": False},
-        **{"monitor": "val_gap", "mode": "min", "metric_mode": "min"},
-        **{"logs": tmp_path, "verbose": 0},
-    )
-    [cell] = comparison.cells
-    assert cell.failure is None, cell.failure
-
-
-def test_miha_compares_its_clones_by_the_loss_whatever_picks_the_network(tmp_path, monkeypatch):
-    seen = []
+@pytest.fixture(scope="module")
+def with_gap(tmp_path_factory):
+    """MIHA by the rules of today and of 2021, where a value of the user's own picks networks."""
+    results = []
 
     class Spy(MIHA):
         def optimize(self):
-            seen.append(super().optimize())
-            return seen[-1]
+            results.append(super().optimize())
+            return results[-1]
 
-    monkeypatch.setattr("miha.compare.strategies.mutation.MIHA", Spy)
-    compare(
-        *(families.build_with_gap, families.data(), [Miha(), Miha2021()]),
-        **{"starts": {"mine": START}, "space": SPACE, "epochs": 4, "seeds": 1, "isolate": False},
-        **{"monitor": "val_gap", "mode": "min", "metric_mode": "min"},
-        **{"logs": tmp_path, "verbose": 0},
-    )
-    assert [result.monitor for result in seen] == ["val_loss", "loss"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "kaleido", None)
+        patch.setattr("miha.compare.strategies.mutation.MIHA", Spy)
+        comparison = compare(
+            *(families.build_with_gap, families.data(), [Miha(), Miha2021()]),
+            **{"starts": {"mine": START}, "space": SPACE, "epochs": 4, "seeds": 1},
+            **{"monitor": "val_gap", "mode": "min", "metric_mode": "min", "isolate": False},
+            **{"logs": tmp_path_factory.mktemp("gap"), "verbose": 0},
+        )
+    return comparison, results
+
+
+def test_miha_is_told_how_a_value_of_the_users_own_is_better(with_gap):
+    comparison, _ = with_gap
+    assert [cell.failure for cell in comparison.cells] == [None, None]
+
+
+def test_miha_compares_its_clones_by_the_loss_whatever_picks_the_network(with_gap):
+    _, results = with_gap
+    assert [result.monitor for result in results] == ["val_loss", "loss"]
 
 
 @pytest.mark.parametrize(

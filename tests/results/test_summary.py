@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from fakes import FakeTrainer
+from miha.results.story import Story
 from runs import failing, make_run, rested, spoilt
 
-from miha.results.story import Story
 from miha.results.summary import last_genes, summarize
 from miha.search.budgets import Budgets
 

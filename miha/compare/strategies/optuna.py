@@ -6,18 +6,14 @@ Source: https://github.com/optuna/optuna-examples/blob/main/keras/keras_integrat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.strategies.base import Strategy
 from miha.compare.strategies.sampling import epochs_of_trial
+from miha.compare.task import Model, Task
 from miha.records import Genome
 from miha.utils.optional import need
-
-if TYPE_CHECKING:
-    import keras
-
-    from miha.compare.task import Task
 
 
 @dataclass(frozen=True)
@@ -36,45 +32,44 @@ class OptunaMedian(Strategy):
 
     needs = ("optuna", "optuna_integration")
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Optimize a study until the budget is spent."""
         optuna = need("optuna", "compare")
         integration = need("optuna_integration", "compare")
         epochs = epochs_of_trial(task.epochs, self.trial_epochs)
 
         def objective(trial: Any) -> float:
-            genome = self.suggest(trial, task.space)
+            genome = suggest(trial, task.space)
             model = task.build(genome, trial.number)
             pruning = integration.KerasPruningCallback(trial, task.monitor)
-            history = model.fit(**task.arguments(genome), epochs=epochs, callbacks=[pruning])
-            return float(history.history[task.monitor][-1])
+            arguments = task.arguments(genome)
+            fitted = model.fit(**arguments, epochs=epochs, callbacks=[pruning])
+            values = fitted.history[task.monitor]
+            return float(values[-1])
 
         def stop(study: Any, trial: Any) -> None:
             if task.meter.is_over:
                 study.stop()
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(
+            seed=task.seed,
+            n_startup_trials=self.initial,
+        )
         study = optuna.create_study(
-            study_name=f"seed {task.seed}",  # It decides Hyperband's brackets.
+            # The name decides Hyperband's brackets.
+            study_name=f"seed {task.seed}",
             direction="minimize" if task.mode == "min" else "maximize",
-            sampler=optuna.samplers.TPESampler(seed=task.seed, n_startup_trials=self.initial),
-            pruner=self.pruner(epochs),
+            sampler=sampler,
+            pruner=self.pruner(optuna.pruners, epochs),
         )
         study.enqueue_trial(task.space.values(task.start))
         study.optimize(objective, callbacks=[stop])
         return task.best()
 
-    def suggest(self, trial: Any, space: ConfigurationSpace) -> Genome:
-        """Have a trial suggest a configuration."""
-        rates = space.learning_rate
-        values = {"learning_rate": trial.suggest_float("learning_rate", *rates, log=True)}
-        for name, choices in space.choices.items():
-            values[name] = trial.suggest_categorical(name, choices)
-        return space.genome(values)
-
-    def pruner(self, epochs: int) -> Any:
+    def pruner(self, pruners: Any, epochs: int) -> Any:
         """Return what ends trials early."""
-        return need("optuna", "compare").pruners.MedianPruner()
+        return pruners.MedianPruner()
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,19 @@ class OptunaHyperband(OptunaMedian):
 
     name: str = "Optuna (TPE, Hyperband)"
 
-    def pruner(self, epochs: int) -> Any:
+    def pruner(self, pruners: Any, epochs: int) -> Any:
         """Return what ends trials early."""
-        pruners = need("optuna", "compare").pruners
-        return pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
+        return pruners.HyperbandPruner(
+            min_resource=1,
+            max_resource=epochs,
+            reduction_factor=3,
+        )
+
+
+def suggest(trial: Any, space: ConfigurationSpace) -> Genome:
+    """Return the configuration that a trial suggests."""
+    low, high = space.learning_rate
+    values = {"learning_rate": trial.suggest_float("learning_rate", low, high, log=True)}
+    for name, choices in space.choices.items():
+        values[name] = trial.suggest_categorical(name, choices)
+    return space.genome(values)

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from miha.compare.strategies.base import Strategy
-
-if TYPE_CHECKING:
-    import keras
-
-    from miha.compare.task import Task
+from miha.compare.task import Model, Task
 
 
 @dataclass(frozen=True)
@@ -20,7 +15,7 @@ class Plain(Strategy):
 
     name: str = "plain training"
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Train the start for all epochs."""
         model = task.build(task.start)
         model.fit(**task.arguments(task.start), epochs=task.epochs)
@@ -39,16 +34,22 @@ class CosineEarlyStopping(Strategy):
     name: str = "cosine + early stopping"
     patience: int | None = None
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Train the start until it no longer gets better."""
         import keras
 
-        def rate(epoch: int) -> float:
-            share = 0.5 * (1 + math.cos(math.pi * epoch / task.epochs))
-            return float(task.start.learning_rate or 0.0) * share
+        first = float(task.start.learning_rate or 0.0)
 
-        patience = self.patience or max(5, task.epochs // 10)
-        stopping = keras.callbacks.EarlyStopping(task.monitor, patience=patience, mode=task.mode)
+        def rate(epoch: int) -> float:
+            angle = math.pi * epoch / task.epochs
+            share = 0.5 * (1 + math.cos(angle))
+            return first * share
+
+        stopping = keras.callbacks.EarlyStopping(
+            monitor=task.monitor,
+            patience=self.patience or max(5, task.epochs // 10),
+            mode=task.mode,
+        )
         falling = keras.callbacks.LearningRateScheduler(rate)
         model = task.build(task.start)
         arguments = task.arguments(task.start)

@@ -17,7 +17,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,14 +25,17 @@ from miha.compare.configurations import ConfigurationSpace
 from miha.compare.meter import BudgetSpent
 from miha.compare.strategies.base import Strategy
 from miha.compare.strategies.sampling import epochs_of_trial
-from miha.compare.task import seed_of
+from miha.compare.task import Model, Task, seed_of
 from miha.utils.optional import need
 
-if TYPE_CHECKING:
-    import keras
-
-    from miha.compare.task import Task
-
+ENVIRONMENT = {
+    # Nothing leaves the machine.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # The newer way of reporting cannot be silenced.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # An interruption shall end the comparison.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
 
 TOGETHER = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """Lets several processes share a GPU's memory, which the first one would take as a whole."""
@@ -51,65 +54,73 @@ class RayTune(Strategy):
 
     needs = ("ray", "ray.tune")
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Tune until the budget is spent."""
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing leaves the machine.
-        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # The other one knows no silence.
-        os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # An interruption ends it.
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         ray = need("ray", "compare")
+        # The schedulers draw from the generators that all share.
         random.seed(seed_of(task.seed, 0))
         np.random.seed(seed_of(task.seed, 0))
         _send_by_value(ray, task.build_model)
-        # Workers shall find what this process finds.
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **TOGETHER}
+        # Workers shall find the modules that this process finds.
+        path = os.pathsep.join(filter(None, sys.path))
         ray.init(
-            runtime_env={"env_vars": environment},
-            **{"include_dashboard": False, "log_to_driver": False, "logging_level": "error"},
+            runtime_env={"env_vars": {"PYTHONPATH": path, **TOGETHER}},
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
         )
         try:
             shares = self.resources or shares_of(ray.cluster_resources())
             results = self.tuner(task, shares).fit()
         finally:
+            # After a failure, too: the next cell starts a Ray of its own.
             ray.shutdown()
         for error in results.errors:
             raise getattr(error, "cause", None) or error
         return task.best()
 
-    def tuner(self, task: Task, shares: Mapping[str, float]) -> Any:
+    def tuner(
+        self,
+        task: Task,
+        shares: Mapping[str, float],
+    ) -> Any:
         """Return Ray's tuner."""
         tune = need("ray.tune", "compare")
-        search = need("ray.tune.search.basic_variant", "compare")
+        variants = need("ray.tune.search.basic_variant", "compare")
 
         class Spent(tune.Stopper):  # type: ignore[misc, name-defined]
             def __call__(self, trial_id: str, result: Any) -> bool:
                 return task.meter.is_over
 
             def stop_all(self) -> bool:
-                return task.meter.is_settled  # Not while another trial is in its last epoch.
+                # Not while another trial is in its last epoch.
+                return task.meter.is_settled
 
-        starts = [task.space.values(task.start)]
-        return tune.Tuner(
-            tune.with_resources(tune.with_parameters(train, task=task), dict(shares)),
-            param_space=self.distributions(tune, task.space),
-            tune_config=tune.TuneConfig(
-                metric=task.monitor,
-                mode=task.mode,
-                num_samples=self.trials_of(task),
-                reuse_actors=True,
-                scheduler=self.scheduler(task),
-                search_alg=search.BasicVariantGenerator(
-                    points_to_evaluate=starts, random_state=task.seed
-                ),
-            ),
-            run_config=tune.RunConfig(
-                storage_path=str(task.folder / "ray"), stop=Spent(), verbose=0
+        start = task.space.values(task.start)
+        config = tune.TuneConfig(
+            metric=task.monitor,
+            mode=task.mode,
+            num_samples=self.trials_of(task),
+            reuse_actors=True,
+            scheduler=self.scheduler(task),
+            search_alg=variants.BasicVariantGenerator(
+                points_to_evaluate=[start], random_state=task.seed
             ),
         )
-
-    def distributions(self, tune: Any, space: ConfigurationSpace) -> dict[str, Any]:
-        """Return the space in Ray's words."""
-        rates = tune.loguniform(*space.learning_rate)
-        return {"learning_rate": rates} | {n: tune.choice(c) for n, c in space.choices.items()}
+        trainable = tune.with_parameters(train, task=task)
+        folder = str(task.folder / "ray")
+        return tune.Tuner(
+            tune.with_resources(trainable, dict(shares)),
+            param_space=distributions(tune, task.space),
+            tune_config=config,
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                stop=Spent(),
+                verbose=0,
+            ),
+        )
 
     @abstractmethod
     def trials_of(self, task: Task) -> int:
@@ -141,12 +152,16 @@ class RayPbt(RayTune):
 
     def scheduler(self, task: Task) -> Any:
         """Return the scheduler."""
-        tune, schedulers = need("ray.tune", "compare"), need("ray.tune.schedulers", "compare")
-        mutations = {name: list(choices) for name, choices in task.space.choices.items()}
+        tune = need("ray.tune", "compare")
+        schedulers = need("ray.tune.schedulers", "compare")
+        mutations: dict[str, Any] = {}
+        for name, choices in task.space.choices.items():
+            mutations[name] = list(choices)
         mutations["learning_rate"] = tune.loguniform(*task.space.learning_rate)
+        share = task.epochs // self.population
         return schedulers.PopulationBasedTraining(
             time_attr="training_iteration",
-            perturbation_interval=self.interval or max(1, task.epochs // self.population // 10),
+            perturbation_interval=self.interval or max(1, share // 10),
             hyperparam_mutations=mutations,
         )
 
@@ -175,59 +190,88 @@ class RayAsha(RayTune):
         )
 
 
-def shares_of(cluster: Mapping[str, float]) -> dict[str, float]:
-    """Return a core of a machine, and what there is of its GPUs for each core.
+def distributions(
+    tune: Any,
+    space: ConfigurationSpace,
+) -> dict[str, Any]:
+    """Return the space in Ray's words."""
+    found = {"learning_rate": tune.loguniform(*space.learning_rate)}
+    for name, choices in space.choices.items():
+        found[name] = tune.choice(choices)
+    return found
 
-    Args:
-        cluster: How many of each Ray has found, by ``"CPU"`` and ``"GPU"``.
-    """
+
+def shares_of(cluster: Mapping[str, float]) -> dict[str, float]:
+    """Return a core of what Ray has found, and what there is of the GPUs for each core."""
     gpus = cluster.get("GPU", 0.0)
-    share = math.floor(1e4 * gpus / max(cluster.get("CPU", 1.0), gpus)) / 1e4  # As Ray counts.
-    return {"cpu": 1, "gpu": share} if gpus else {"cpu": 1}
+    if not gpus:
+        return {"cpu": 1}
+    trials = max(cluster.get("CPU", 1.0), gpus)
+    # Ray counts in ten-thousandths.
+    return {"cpu": 1, "gpu": math.floor(1e4 * gpus / trials) / 1e4}
 
 
 def _send_by_value(ray: Any, function: Any) -> None:
     """Send the functions of a script as they are: workers could not import them by its name."""
     name = getattr(function, "__module__", None)
-    if name == "__mp_main__":  # What a script is called in a process that was spawned.
+    # What a script is called in a process that was spawned.
+    if name == "__mp_main__":
         ray.cloudpickle.register_pickle_by_value(sys.modules[name])
 
 
-def train(config: dict[str, Any], task: Task) -> None:
-    """Train one trial, epoch by epoch, on from a checkpoint where there is one.
-
-    The scheduler ends it, or the budget.
-    """
+def train(
+    config: dict[str, Any],
+    task: Task,
+) -> None:
+    """Train one trial from its checkpoint until the scheduler or the budget ends it."""
     from ray import tune
 
-    worst = {task.monitor: math.inf if task.mode == "min" else -math.inf}
-    if task.meter.is_over and task.meter.taken:  # Others have spent it; a build takes seconds.
+    # Ray takes no trial that reports nothing: where others have spent the budget, it is the worst.
+    worst_value = math.inf if task.mode == "min" else -math.inf
+    worst = {task.monitor: worst_value}
+    # Asked before the network is built, which takes seconds.
+    if task.meter.is_over and task.meter.taken:
         tune.report(worst)
         return
+
     genome = task.space.genome(config)
-    number = int(tune.get_context().get_trial_id().rsplit("_", 1)[-1])
-    network = task.build(genome, number)
+    name = tune.get_context().get_trial_id()
+    number = name.rsplit("_", 1)[-1]
+    network = task.build(genome, int(number))
+    arguments = task.arguments(genome)
     first = restore(network, tune.get_checkpoint(), genome.optimizer)
     for epoch in itertools.count(first):
         try:
-            fitted = network.fit(**task.arguments(genome), initial_epoch=epoch, epochs=epoch + 1)
-        except BudgetSpent:  # In another process. Ray takes no trial that reports nothing.
+            fitted = network.fit(**arguments, initial_epoch=epoch, epochs=epoch + 1)
+        except BudgetSpent:
             tune.report(worst)
             return
+        [value] = fitted.history[task.monitor]
         with tempfile.TemporaryDirectory() as folder:
             save(network, Path(folder), genome.optimizer, epoch + 1)
-            value = float(fitted.history[task.monitor][-1])
-            tune.report({task.monitor: value}, checkpoint=tune.Checkpoint.from_directory(folder))
+            checkpoint = tune.Checkpoint.from_directory(folder)
+            tune.report({task.monitor: float(value)}, checkpoint=checkpoint)
 
 
-def save(model: keras.Model, folder: Path, optimizer: str, epochs: int) -> None:
+def save(
+    model: Model,
+    folder: Path,
+    optimizer: str,
+    epochs: int,
+) -> None:
     """Write a network's weights, its optimizer's state, and how long it has been trained."""
+    slots = [np.asarray(variable) for variable in model.optimizer.variables]
     np.savez(folder / "weights.npz", *model.get_weights())
-    np.savez(folder / "slots.npz", *[np.asarray(v) for v in model.optimizer.variables])
-    (folder / "about.json").write_text(json.dumps({"optimizer": optimizer, "epochs": epochs}))
+    np.savez(folder / "slots.npz", *slots)
+    about = {"optimizer": optimizer, "epochs": epochs}
+    (folder / "about.json").write_text(json.dumps(about))
 
 
-def restore(model: keras.Model, checkpoint: Any, optimizer: str) -> int:
+def restore(
+    model: Model,
+    checkpoint: Any,
+    optimizer: str,
+) -> int:
     """Read what `save` wrote, and return how long that network has been trained.
 
     The learning rate stays what the trial's configuration says; the state of another optimizer
@@ -238,15 +282,16 @@ def restore(model: keras.Model, checkpoint: Any, optimizer: str) -> int:
     with checkpoint.as_directory() as name:
         folder = Path(name)
         about = json.loads((folder / "about.json").read_text())
-        model.set_weights(_arrays(folder / "weights.npz"))
-        if about["optimizer"] == optimizer:
-            rate = float(model.optimizer.learning_rate)
-            model.optimizer.build(model.trainable_variables)
-            for variable, value in zip(
-                model.optimizer.variables, _arrays(folder / "slots.npz"), strict=True
-            ):
-                variable.assign(value)
-            model.optimizer.learning_rate = rate
+        weights = _arrays(folder / "weights.npz")
+        slots = _arrays(folder / "slots.npz")
+    model.set_weights(weights)
+    if about["optimizer"] == optimizer:
+        # The learning rate is one of the optimizer's variables.
+        rate = float(model.optimizer.learning_rate)
+        model.optimizer.build(model.trainable_variables)
+        for variable, value in zip(model.optimizer.variables, slots, strict=True):
+            variable.assign(value)
+        model.optimizer.learning_rate = rate
     return int(about["epochs"])
 
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.strategies.base import Strategy
+from miha.compare.task import Model, Task
 from miha.records import Genome
-
-if TYPE_CHECKING:
-    import keras
-
-    from miha.compare.task import Task
 
 TRIALS = 10
 """Trials that a budget is divided into, where nothing prunes: 20 epochs each of 200."""
@@ -27,22 +22,21 @@ def epochs_of_trial(epochs: int, wish: int | None) -> int:
     return wish or max(1, epochs // TRIALS)
 
 
+def try_out(
+    task: Task,
+    trials: Iterable[tuple[Genome, int]],
+) -> Model:
+    """Train configurations one after another, each so many epochs; return the best network."""
+    for number, (genome, epochs) in enumerate(trials):
+        if task.meter.is_over:
+            break
+        model = task.build(genome, number)
+        model.fit(**task.arguments(genome), epochs=epochs)
+    return task.best()
+
+
 @dataclass(frozen=True)
-class Sampling(Strategy):
-    """What both searches share."""
-
-    def try_out(self, task: Task, trials: Iterable[tuple[Genome, int]]) -> keras.Model:
-        """Train configurations one after another, each so many epochs; return the best network."""
-        for trial, (genome, epochs) in enumerate(trials):
-            if task.meter.is_over:
-                break
-            model = task.build(genome, trial)
-            model.fit(**task.arguments(genome), epochs=epochs)
-        return task.best()
-
-
-@dataclass(frozen=True)
-class RandomSearch(Sampling):
+class RandomSearch(Strategy):
     """The start, then configurations drawn at random.
 
     Attributes:
@@ -52,17 +46,17 @@ class RandomSearch(Sampling):
     name: str = "random search"
     trial_epochs: int | None = None
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Try out configurations until the budget is spent."""
+        epochs = epochs_of_trial(task.epochs, self.trial_epochs)
         rng = task.generator("random search")
         drawn = (task.space.draw(rng) for _ in itertools.count())
-        epochs = epochs_of_trial(task.epochs, self.trial_epochs)
         genomes = itertools.chain([task.start], drawn)
-        return self.try_out(task, ((genome, epochs) for genome in genomes))
+        return try_out(task, ((genome, epochs) for genome in genomes))
 
 
 @dataclass(frozen=True)
-class GridSearch(Sampling):
+class GridSearch(Strategy):
     """Every combination of a few values; all layers have the same activation.
 
     Attributes:
@@ -76,29 +70,47 @@ class GridSearch(Sampling):
     activations: tuple[str, ...] = ("relu", "tanh", "gelu")
     rates: int = 3
 
-    def run(self, task: Task) -> keras.Model:
+    def run(self, task: Task) -> Model:
         """Try out the grid, in an order drawn at random, as evenly as the budget allows."""
-        grid = self._grid(task.space, task.start.batch_size)
+        grid = self.grid(task.space, task.start.batch_size)
         order = task.generator("grid search").permutation(len(grid))
-        epochs, more = divmod(task.epochs, len(grid))  # The first ones train one more.
-        trials = [(grid[place], epochs + (n < more)) for n, place in enumerate(order)]
-        return self.try_out(task, trials)
+        epochs, rest = divmod(task.epochs, len(grid))
+        trials = []
+        for number, place in enumerate(order):
+            # What is left of the budget goes to the first trials, an epoch each.
+            more = 1 if number < rest else 0
+            trials.append((grid[place], epochs + more))
+        return try_out(task, trials)
 
-    def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
+    def obstacle(
+        self,
+        space: ConfigurationSpace,
+        epochs: int,
+    ) -> str | None:
         """Say that the budget is smaller than the grid, where it is."""
-        points = len(self._grid(space, 1))
+        points = len(self.grid(space, 1))
         if epochs < points:
             return f"its grid of {points} configurations does not fit into {epochs} epochs"
         return super().obstacle(space, epochs)
 
-    def _grid(self, space: ConfigurationSpace, batch_size: int) -> list[Genome]:
-        optimizers = [o for o in self.optimizers if o in space.optimizers] or space.optimizers
-        names = [a for a in self.activations if a in space.activations] or space.activations
-        rates = np.geomspace(*space.learning_rate, self.rates)
-        return [
-            Genome(optimizer, float(rate), batch_size, tuple((slot, a) for slot in space.slots))
-            for optimizer, rate, a in itertools.product(optimizers, rates, names)
-        ]
+    def grid(
+        self,
+        space: ConfigurationSpace,
+        batch_size: int,
+    ) -> list[Genome]:
+        """Return the configurations of the grid."""
+        optimizers = [name for name in self.optimizers if name in space.optimizers]
+        activations = [name for name in self.activations if name in space.activations]
+        combinations = itertools.product(
+            optimizers or space.optimizers,
+            np.geomspace(*space.learning_rate, self.rates),
+            activations or space.activations,
+        )
+        found = []
+        for optimizer, rate, activation in combinations:
+            slots = tuple((slot, activation) for slot in space.slots)
+            found.append(Genome(optimizer, float(rate), batch_size, slots))
+        return found
 
 
 @dataclass(frozen=True)
@@ -114,8 +126,8 @@ class ThenTrain(Strategy):
     search: Strategy
     epochs: int
 
-    def run(self, task: Task) -> keras.Model:
-        """Search, then train the best configuration anew."""
+    def run(self, task: Task) -> Model:
+        """Search, then train the best configuration from fresh weights."""
         search = task.part(task.epochs - self.epochs, "search")
         self.search.run(search)
         genome = search.pick().genome
@@ -123,13 +135,12 @@ class ThenTrain(Strategy):
         model.fit(**task.arguments(genome), epochs=self.epochs)
         return task.best()
 
-    def obstacle(self, space: ConfigurationSpace, epochs: int) -> str | None:
+    def obstacle(
+        self,
+        space: ConfigurationSpace,
+        epochs: int,
+    ) -> str | None:
         """Say what the search's obstacle is, or that there is nothing left for it."""
         if self.epochs >= epochs:
             return f"a final training of {self.epochs} epochs leaves none of {epochs} to search"
         return self.search.obstacle(space, epochs - self.epochs)
-
-    @property
-    def lines(self) -> int:
-        """Those of the search, and its own."""
-        return super().lines + self.search.lines

@@ -71,8 +71,8 @@ class Slot:
         is_layer = self.kind in LAYERS
         if is_layer:
             # Such a layer is a special case of Activation, so it can be made one and back.
-            is_own = activation is None
-            self.layer.__class__ = self.kind if is_own else layers.Activation
+            is_user_code = activation is None
+            self.layer.__class__ = self.kind if is_user_code else layers.Activation
 
         if activation is not None:
             self.layer.activation = activation

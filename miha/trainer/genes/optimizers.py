@@ -156,13 +156,13 @@ class Optimizers:
         A momentum of 0 is none: Keras makes no slots for it. Optimizers of other makers have none,
         nor have those of weights that are not in single precision.
         """
-        is_own = name == self.own_name
-        optimizer = inner(self._own if is_own else self._make(name))
+        is_user_code = name == self.own_name
+        optimizer = inner(self._own if is_user_code else self._make(name))
         types = {weight.dtype for weight in self._model.trainable_variables}
         if not _is_of_keras(optimizer) or types - {"float32"}:
             return {}
 
-        config = self._own_config if is_own else optimizer.get_config()
+        config = self._own_config if is_user_code else optimizer.get_config()
         found = {}
         for gene, attribute in _attributes(name).items():
             value = config.get(attribute)
@@ -216,8 +216,8 @@ class Optimizers:
 
     def _add(self, name: str) -> None:
         """Make an optimizer for the first time, with switches in the place of its numbers."""
-        is_own = name == self.own_name
-        optimizer = self._own if is_own else self._make(name)
+        is_user_code = name == self.own_name
+        optimizer = self._own if is_user_code else self._make(name)
         begins = self.beginning(name)
         self._begins[name] = begins
         self._made[name] = self._built(optimizer)
