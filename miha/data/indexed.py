@@ -42,7 +42,8 @@ class Indexed(Stream):
     def nbytes(self) -> int:
         """Bytes of all samples, as they are trained on."""
         columns: list[Any] = self._columns.arrays
-        return self.samples * sum(column.sample_bytes for column in columns)
+        size = sum(int(column.sample_bytes) for column in columns)
+        return self.samples * size
 
     def split(self, border: int) -> tuple[Indexed, Indexed]:
         """Return the samples before and after a border."""

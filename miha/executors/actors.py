@@ -50,7 +50,7 @@ class Actors:
         job_here: The job itself.
         number: How many workers.
         options: What Ray is told of each.
-        is_user_code: Whether this Ray was started for the run, and ends with it.
+        is_own: Whether this Ray was started for the run, and ends with it.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class Actors:
         job_here: Job,
         number: int,
         options: dict[str, Any],
-        is_user_code: bool,
+        is_own: bool,
     ) -> None:
         self._ray = ray
         self._job = job
         self._job_here = job_here
         self._number = number
         self._make = ray.remote(Worker).options(**options).remote
-        self._is_own = is_user_code
+        self._is_own = is_own
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
         self._busy: dict[Any, Assignment] = {}

@@ -78,19 +78,19 @@ class RayExecutor:
     def start(self, job: Job) -> WorkerPool:
         """See `Executor`."""
         ray = need("ray", EXTRA)
-        is_user_code = not ray.is_initialized()
-        if is_user_code:
+        is_own = not ray.is_initialized()
+        if is_own:
             self._connect(ray)
         else:
             self._check_in_use(ray.get_runtime_context().gcs_address)
         try:
             number = min(self._places(ray.nodes(), job.pop_size), job.pop_size)
             actors = Actors(
-                ray, self._sent(ray, job), job, number, self._options(job), is_user_code
+                ray, self._sent(ray, job), job, number, self._options(job), is_own
             )
             actors.start(self.start_timeout, self.timeout)
         except BaseException:
-            if is_user_code:
+            if is_own:
                 ray.shutdown()
             raise
         return actors

@@ -148,9 +148,9 @@ def trials(log: Logbook) -> Iterator[TrainingView]:
     main_line_end = 0
     seconds = 0.0
     for number, record in enumerate(log.trainings):
-        is_user_code = not record.is_clone
+        is_own = not record.is_clone
         begin = (
-            starts.setdefault(record.cycle, main_line_end) if not is_user_code else main_line_end
+            starts.setdefault(record.cycle, main_line_end) if not is_own else main_line_end
         )
         # A child of two clones, and in old runs others, goes on from a clone of its cycle.
         start = ends[record.parent] if depths[number] else begin
@@ -160,13 +160,13 @@ def trials(log: Logbook) -> Iterator[TrainingView]:
             after=seconds,
             gain=gains.get(number),
             selected=log.is_selected(record),
-            is_on_main_line=is_user_code or number in selected,
-            is_settled=is_user_code or record.cycle in log.winners,
+            is_on_main_line=is_own or number in selected,
+            is_settled=is_own or record.cycle in log.winners,
         )
         yield view
         seconds += view.seconds
         ends[record.archive] = view.end
-        if is_user_code or view.selected:
+        if is_own or view.selected:
             main_line_end = max(main_line_end, view.end)
 
 
