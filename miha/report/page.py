@@ -103,6 +103,6 @@ def _plotly() -> str:
 
 def _packed(data: bytes) -> str:
     """Return bytes as the page unpacks them: a third of their size, and no tag can be in them."""
-    # Without a time of its own, the same run has the same page.
+    # Without a time in it, the same run has the same page.
     compressed = gzip.compress(data, 9, mtime=0)
     return base64.b64encode(compressed).decode()

@@ -91,10 +91,10 @@ class Watched:
         return found
 
     def archive(self, name: str) -> bytes | None:
-        """Return an archive; None unless the journal tells of it and it lies in the folder.
+        """Return an archive; None unless the journal names it and it lies in the folder.
 
         Args:
-            name: As the journal has it. It is looked up, and never taken for a path of its own.
+            name: As the journal has it. It is looked up there, and never used as a path alone.
         """
         trainings = load_run(self.folder).log.trainings
         known = {record.archive for record in trainings}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from miha.results.trials import RunView, is_number
@@ -214,25 +215,28 @@ def _bars(lanes: Spans) -> list[Trace]:
     """Return a trace of bars for each value, so that a value has one colour in all lanes."""
     traces: dict[str, Trace] = {}
     epochs = max(spans[-1].end for spans in lanes.values())
+    # Numbers are grey, so that words stand out.
+    all_spans = chain.from_iterable(lanes.values())
+    words = {span.text for span in all_spans if not is_number(span.value)}
     for lane, (name, spans) in enumerate(lanes.items()):
         for span in spans:
-            trace = traces.setdefault(span.text, _no_bars(span.text, len(traces)))
+            value = span.text
+            index = len(traces)
+            # Each colour serves two values at most.
+            has_colour = value in words and index < 2 * len(COLOURS)
+            colour = COLOURS[index % len(COLOURS)] if has_colour else GREY
+            trace = traces.setdefault(value, _no_bars(value, colour))
             trace["y"].append(lane)
             trace["base"].append(span.start)
             trace["x"].append(span.length)
             trace["text"].append(_bar_text(span, epochs))
-            about = f"<b>{safe(name)}</b>: {safe(span.text)}"
+            about = f"<b>{safe(name)}</b>: {safe(value)}"
             trace["customdata"].append(f"{about}<br>epochs {span.start + 1} to {span.end}")
-            # Numbers are grey, so that words stand out.
-            if is_number(span.value):
-                trace["marker"]["color"] = GREY
     return list(traces.values())
 
 
-def _no_bars(value: str, index: int) -> Trace:
-    """Return a trace for the bars of a value; each colour serves two values at most."""
-    has_colour = index < 2 * len(COLOURS)
-    colour = COLOURS[index % len(COLOURS)] if has_colour else GREY
+def _no_bars(value: str, colour: str) -> Trace:
+    """Return a trace for the bars of a value, without bars."""
     return {
         "type": "bar",
         "orientation": "h",
