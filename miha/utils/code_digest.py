@@ -18,9 +18,9 @@ import numpy as np
 
 from miha.utils.json_values import plain
 
-_VALUES = (bool, int, float, complex, str, bytes, type(None))
+_VALUES = bool | int | float | complex | str | bytes | None
 _CONSTANTS = (tuple, frozenset, CodeType)
-_DATA = (list, tuple, dict, np.ndarray)
+_COLLECTIONS = (list, tuple, dict, np.ndarray)
 _CODE = (FunctionType, type, functools.partial)
 
 
@@ -159,7 +159,7 @@ def _globals(function: FunctionType) -> Iterator[Any]:
     """Yield the values, functions and classes beside a function that it names."""
     for name in function.__code__.co_names:
         value = function.__globals__.get(name)
-        if isinstance(value, (*_VALUES, *_DATA)):
+        if isinstance(value, _VALUES) or isinstance(value, _COLLECTIONS):
             yield value
         elif isinstance(value, _CODE) and is_user_code(value):
             yield value
