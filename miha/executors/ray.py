@@ -85,9 +85,7 @@ class RayExecutor:
             self._check_in_use(ray.get_runtime_context().gcs_address)
         try:
             number = min(self._places(ray.nodes(), job.pop_size), job.pop_size)
-            actors = Actors(
-                ray, self._sent(ray, job), job, number, self._options(job), is_own
-            )
+            actors = Actors(ray, self._sent(ray, job), job, number, self._options(job), is_own)
             actors.start(self.start_timeout, self.timeout)
         except BaseException:
             if is_own:

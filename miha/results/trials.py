@@ -149,9 +149,7 @@ def trials(log: Logbook) -> Iterator[TrainingView]:
     seconds = 0.0
     for number, record in enumerate(log.trainings):
         is_own = not record.is_clone
-        begin = (
-            starts.setdefault(record.cycle, main_line_end) if not is_own else main_line_end
-        )
+        begin = starts.setdefault(record.cycle, main_line_end) if not is_own else main_line_end
         # A child of two clones, and in old runs others, goes on from a clone of its cycle.
         start = ends[record.parent] if depths[number] else begin
         view = TrainingView(
