@@ -166,5 +166,9 @@ def test_clones_that_train_together_are_pruned_as_those_that_train_one_after_ano
     assert 0 < alone.lineage["pruned"].sum() < 5
     assert alone.lineage["pruned"].tolist() == fused.lineage["pruned"].tolist()
     assert alone.history["epoch"].tolist() == fused.history["epoch"].tolist()
+    path = shutil.copytree(tmp_path / "together", tmp_path / "again")
+    Journal(path / "journal.jsonl").cut(7)  # All clones, but no winner: its epochs are counted.
+    run(together(path, BehindTogether(), **changes))
+    assert story(path) == story(tmp_path / "together")
     # The control trains before them, and alone: it shows who is behind.
     assert [len(group) for group in loop.trainer.groups] == [5]
