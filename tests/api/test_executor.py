@@ -1,4 +1,4 @@
-"""`Execution(executor=...)`: the same run elsewhere, from the network and the data that are sent."""
+"""`Execution(executor=...)`: the same run elsewhere, from what is sent."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ GONE = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
 
 
 def places(executor, *nodes, most=100):
-    return executor._places(list(nodes), most)
+    return executor._count(list(nodes), most)
 
 
 def test_without_ray_it_is_told_how_to_install_it(monkeypatch):
@@ -214,7 +214,7 @@ class Killing(Callback):
 
     def on_training_begin(self, task):
         if task.phase == "winner" and not self.killed:
-            self.killed = self._ray.get([actor.ping.remote() for actor in self._workers._idle])
+            self.killed = self._ray.get([actor.ping.remote() for actor in self._workers._free])
             for pid in self.killed:
                 os.kill(pid, signal.SIGKILL)
 

@@ -1,7 +1,7 @@
 """The contract of an executor: a new one supplies the fixture `begin` and gets every test.
 
-``begin(make_trainer)`` returns a `WorkerPool` whose trainers ``make_trainer`` builds, or None for an
-executor that trains in this process. What can be sent is defined in a module.
+``begin(make_trainer)`` returns a `WorkerPool` whose trainers ``make_trainer`` builds, or None for
+an executor that trains in this process. What can be sent is defined in a module.
 """
 
 from __future__ import annotations

@@ -39,9 +39,7 @@ def search(folder, workers, way):
     given = dataset() if way == "dataset" else data()
     space = miha.SearchSpace(**SPACE)
     execution = miha.Execution(executor=executor)
-    return miha.MIHA(
-        convolutional(), **given, logs=folder, space=space, execution=execution, **RUN
-    )
+    return miha.MIHA(convolutional(), **given, logs=folder, space=space, execution=execution, **RUN)
 
 
 def summary(folder):
