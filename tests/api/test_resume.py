@@ -332,7 +332,7 @@ def test_a_run_without_room_is_refused_before_anything_is_trained(tmp_path, monk
 def test_the_room_asked_for_is_about_what_is_taken(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "miha.storage.folder.RunFolder.check_room",
+        "miha.storage.folder.RunFolder.check_space",
         lambda self, need, count: asked.append((need, count)),
     )
     result = search(tmp_path / "run").optimize()

@@ -27,7 +27,7 @@ from miha.compare.records import Place
 from miha.compare.store import settings_of
 from miha.compare.strategies.mutation import NeighbourMutation, Watch, mutations, schedule_of
 from miha.errors import ArgumentError, JournalError, MihaError, RunExistsError
-from miha.mutations.batch import BatchSizeMutation
+from miha.mutations.optimizers import BatchSizeMutation
 from miha.records import Genome
 from miha.space import SearchSpace
 from miha.utils.optional import MissingPackageError
