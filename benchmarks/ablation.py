@@ -183,8 +183,6 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "without activations": genes(without=ACTIVATIONS),
     "without kept step": genes(miha.OptimizerMutation(keep_step=False), without=("optimizer",)),
     "without weight decay and dropout": genes(without=("weight_decay", "dropout")),
-    "with momentum": genes("momentum"),
-    "with perturbation": genes("perturb"),
     "without a margin": {"margin": 0.0},
     "twice the margin": {"margin": 2.0},
     "without rests": {"rest": False},

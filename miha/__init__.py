@@ -25,18 +25,15 @@ if TYPE_CHECKING:
     from miha.errors import TrainerError as TrainerError
     from miha.executors.ray import RayExecutor as RayExecutor
     from miha.mutations.base import Mutation as Mutation
-    from miha.mutations.batch import BatchSizeMutation as BatchSizeMutation
-    from miha.mutations.layers import ActivationMutation as ActivationMutation
-    from miha.mutations.layers import ActivationsMutation as ActivationsMutation
-    from miha.mutations.layers import DropoutMutation as DropoutMutation
-    from miha.mutations.layers import NoiseMutation as NoiseMutation
-    from miha.mutations.losses import LabelSmoothingMutation as LabelSmoothingMutation
-    from miha.mutations.losses import LossMutation as LossMutation
+    from miha.mutations.network import ActivationMutation as ActivationMutation
+    from miha.mutations.network import ActivationsMutation as ActivationsMutation
+    from miha.mutations.network import DropoutMutation as DropoutMutation
+    from miha.mutations.network import LabelSmoothingMutation as LabelSmoothingMutation
+    from miha.mutations.network import NoiseMutation as NoiseMutation
+    from miha.mutations.optimizers import BatchSizeMutation as BatchSizeMutation
     from miha.mutations.optimizers import LearningRateMutation as LearningRateMutation
-    from miha.mutations.optimizers import MomentumMutation as MomentumMutation
     from miha.mutations.optimizers import OptimizerMutation as OptimizerMutation
     from miha.mutations.optimizers import WeightDecayMutation as WeightDecayMutation
-    from miha.mutations.weights import PerturbMutation as PerturbMutation
     from miha.options import Budget as Budget
     from miha.options import Execution as Execution
     from miha.options import Search as Search
@@ -71,19 +68,16 @@ _HOMES = {
     "TrainerError": "errors",
     "RayExecutor": "executors.ray",
     "LevelAndSlope": "search.fitness",
-    "ActivationMutation": "mutations.layers",
-    "ActivationsMutation": "mutations.layers",
-    "BatchSizeMutation": "mutations.batch",
-    "DropoutMutation": "mutations.layers",
-    "LabelSmoothingMutation": "mutations.losses",
+    "ActivationMutation": "mutations.network",
+    "ActivationsMutation": "mutations.network",
+    "BatchSizeMutation": "mutations.optimizers",
+    "DropoutMutation": "mutations.network",
+    "LabelSmoothingMutation": "mutations.network",
     "LearningRateMutation": "mutations.optimizers",
-    "LossMutation": "mutations.losses",
-    "MomentumMutation": "mutations.optimizers",
     "Mutation": "mutations.base",
-    "NoiseMutation": "mutations.layers",
+    "NoiseMutation": "mutations.network",
     "OptimizerMutation": "mutations.optimizers",
     "WeightDecayMutation": "mutations.optimizers",
-    "PerturbMutation": "mutations.weights",
     "load_run": "results.reader",
     "Budget": "options",
     "Execution": "options",

@@ -77,6 +77,7 @@ def notify(callbacks: Sequence[Callback], hook: Callable[..., None], *args: Any)
         try:
             getattr(callback, hook.__name__)(*args)
         except RunStopped:
+            # A callback that asks for the end has not failed.
             raise
         except Exception as error:
             name = f"{type(callback).__name__}.{hook.__name__}"

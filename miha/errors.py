@@ -32,7 +32,7 @@ class ArchiveError(MihaError):
 
 
 class TrainerError(MihaError):
-    """A trainer did not do what it was told; where that was a clone, the clone loses."""
+    """A trainer did not do what it was asked to; where that was a clone, the clone loses."""
 
 
 class MihaWarning(UserWarning):
@@ -45,8 +45,14 @@ class RunStopped(MihaError):  # noqa: N818
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message that tells something, as a sentence."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras writes in bold.
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or [repr(error)]
-    is_heading = lines[0].startswith("Exception encountered when calling ")
-    line = lines[1] if is_heading and len(lines) > 1 else lines[0]
+    # Keras writes in bold.
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line] or [repr(error)]
+
+    line = lines[0]
+    # Below this heading of Keras', the error itself follows.
+    is_heading = line.startswith("Exception encountered when calling ")
+    if is_heading and len(lines) > 1:
+        line = lines[1]
     return line if line.endswith(".") else f"{line}."

@@ -34,5 +34,8 @@ def generator(
     Returns:
         A fresh generator.
     """
-    place = [seed, zlib.crc32(phase.encode()), cycle, clone, zlib.crc32(purpose.encode())]
+    # Python's own hash of a text is another one in each process.
+    phase_number = zlib.crc32(phase.encode())
+    purpose_number = zlib.crc32(purpose.encode())
+    place = [seed, phase_number, cycle, clone, purpose_number]
     return np.random.default_rng(place)

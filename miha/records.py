@@ -429,7 +429,8 @@ class TrainingRecord:
         values: dict[str, Any] = {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if field.name != "pruned"
+            # Left out where it says nothing: journals then are as version 0.3.0 wrote them.
+            if field.name != "pruned" or self.pruned
         }
         values["change"] = self.change.to_json()
         values["genome"] = self.genome.to_dict()

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 
 from miha.errors import ArgumentError
 from miha.records import Genome
+from miha.validation import is_number
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "adadelta", "rmsprop", "nadam", "adagrad", "lion")
 ACTIVATIONS = (
@@ -122,17 +123,22 @@ class Space:
 
     def with_optimizer(self, genome: Genome, name: str) -> Genome:
         """Return a genome with another optimizer, which begins with what is its own."""
+        # An optimizer without a momentum or weight decay has no values of it.
+        momenta = self.momentum.get(name) or (None,)
+        weight_decays = self.weight_decay.get(name) or (None,)
         return genome.replace(
             optimizer=name,
             learning_rate=self.optimizers[name],
-            momentum=next(iter(self.momentum.get(name, ())), None),
-            weight_decay=next(iter(self.weight_decay.get(name, ())), None),
+            momentum=momenta[0],
+            weight_decay=weight_decays[0],
         )
 
 
 def values_of(own: float, others: Sequence[float]) -> tuple[float, ...]:
     """Return what a number may become: its own value first, then the others that differ."""
-    return tuple(dict.fromkeys([float(own), *map(float, others)]))
+    values = [float(own)]
+    values += [float(value) for value in others]
+    return tuple(dict.fromkeys(values))
 
 
 def batch_size_bounds(
@@ -150,12 +156,18 @@ def batch_size_bounds(
         Smallest and largest batch size, the network's own between them.
     """
     low, high = wish or DEFAULT_BATCH_SIZES
-    low, high = min(low, batch_size), min(max(high, batch_size), samples)
-    return -(-low // multiple) * multiple, high // multiple * multiple
+    low = min(low, batch_size)
+    high = min(max(high, batch_size), samples)
+    # The smallest is rounded up to a multiple, the largest down.
+    low_parts = -(-low // multiple)
+    high_parts = high // multiple
+    return low_parts * multiple, high_parts * multiple
 
 
 def _check_names(name: str, values: Sequence[str]) -> None:
-    if isinstance(values, str) or not values or not all(isinstance(v, str) for v in values):
+    # A single name is a sequence of letters.
+    is_list = not isinstance(values, str) and bool(values)
+    if not is_list or not all(isinstance(value, str) for value in values):
         raise ArgumentError(
             f"`{name}` must be a list of at least one name. Received: {name}={values!r}. "
             f"Give a list such as {name}=['...'], or leave the argument out."
@@ -164,8 +176,8 @@ def _check_names(name: str, values: Sequence[str]) -> None:
 
 def _check_bounds(name: str, bounds: tuple[float, float], kind: type) -> None:
     is_pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
-    is_number = is_pair and all(isinstance(bound, kind) for bound in bounds)
-    if not is_number or not 0 < bounds[0] <= bounds[1] < inf:
+    is_of_kind = is_pair and all(isinstance(bound, kind) for bound in bounds)
+    if not is_of_kind or not 0 < bounds[0] <= bounds[1] < inf:
         numbers = "integers" if kind is Integral else "numbers"
         raise ArgumentError(
             f"`{name}` must be two bounds, {numbers} with 0 < low <= high. "
@@ -177,15 +189,11 @@ def _check_values(
     name: str, values: Sequence[float], rule: str, is_kept: Callable[[float], bool]
 ) -> None:
     is_list = isinstance(values, (tuple, list)) and len(values) > 0
-    if not is_list or not all(_is_number(v) and is_kept(v) for v in values):
+    if not is_list or not all(is_number(value) and is_kept(value) for value in values):
         raise ArgumentError(
             f"`{name}` must be a list of at least one number, {rule}. "
             f"Received: {name}={values!r}. Give a list, or leave the argument out."
         )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {

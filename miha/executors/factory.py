@@ -28,7 +28,8 @@ def choose_executor(executor: Any) -> Executor | None:
         from miha.executors.ray import RayExecutor
 
         executor = RayExecutor()
-    if not callable(getattr(executor, "start", None)) or isinstance(executor, type):
+    start = getattr(executor, "start", None)
+    if isinstance(executor, type) or not callable(start):
         raise ArgumentError(
             "`executor` must be 'local', 'ray' or an executor. "
             f"Received: executor={executor!r}. Choose one, such as miha.RayExecutor(workers=4)."

@@ -33,63 +33,74 @@ class FusedExecutor:
     at_once: int
 
     def train(
-        self, tasks: Sequence[Task], done: int, parent: TrainingRecord, values: Snapshot
+        self,
+        tasks: Sequence[Task],
+        done: int,
+        parent: TrainingRecord,
+        values: Snapshot,
     ) -> Iterator[Network]:
         """See `PopulationExecutor`."""
-        groups = {place: group for group in self._groups(tasks, parent) for place in group}
-        trained: dict[int, Trained | None] = {}
-        for place in range(done, len(tasks)):
-            if place not in trained:
-                trained |= self._train_group(tasks, groups[place], done, parent, values)
-            clone = trained.pop(place)
-            if clone is None:
-                yield self.training.run(tasks[place], parent, values)
-            else:
+        groups: dict[int, list[int]] = {}
+        for group in self._groups(tasks, parent):
+            groups.update(dict.fromkeys(group, group))
+
+        trained: dict[int, Trained] = {}
+        tried: set[int] = set()
+        for number in range(done, len(tasks)):
+            group = groups[number]
+            if number not in tried and len(group) > 1:
+                tried.update(group)
+                trained.update(self._train_group(tasks, group, done, parent, values))
+
+            task = tasks[number]
+            if number in trained:
+                clone = trained.pop(number)
                 snapshot = clone.snapshot()
-                yield self.training.finished(tasks[place], parent, clone.epochs, snapshot)
+                yield self.training.finished(task, parent, clone.epochs, snapshot)
+            else:
+                yield self.training.run(task, parent, values)
 
     def _groups(self, tasks: Sequence[Task], parent: TrainingRecord) -> Iterator[list[int]]:
-        """Yield the places of the clones that train together."""
+        """Yield the numbers of the clones that train together."""
         kinds = defaultdict[tuple[Any, ...], list[int]](list)
-        for place, task in enumerate(tasks):
+        for number, task in enumerate(tasks):
             genome = task.genome
             kind: tuple[Any, ...] = (genome.optimizer, genome.batch_size)
-            if self.trainer.goes_alone(parent.genome, genome, task.change.transition):
-                kind = (*kind, place)
-            kinds[kind].append(place)
-        for places in kinds.values():
-            for start in range(0, len(places), self.at_once):
-                yield places[start : start + self.at_once]
+            transition = task.change.transition
+            if self.trainer.goes_alone(parent.genome, genome, transition):
+                # Its number makes it the only one of its kind.
+                kind = (*kind, number)
+            kinds[kind].append(number)
+        # A kind that there is not enough memory for trains in several groups.
+        for numbers in kinds.values():
+            for start in range(0, len(numbers), self.at_once):
+                yield numbers[start : start + self.at_once]
 
     def _train_group(
         self,
         tasks: Sequence[Task],
-        places: list[int],
+        numbers: list[int],
         done: int,
         parent: TrainingRecord,
         values: Snapshot,
-    ) -> dict[int, Trained | None]:
-        """Train a group; None stands for a clone that has to be trained alone."""
-        if len(places) == 1:
-            return {places[0]: None}
-        group = [tasks[place] for place in places]
-        new = [place for place in places if place >= done]
-        for place in new:
-            self.training.begin(tasks[place])
-
-        def watch(place: int) -> Callable[[Epoch], bool]:
-            # Who watches has seen the epochs of recorded clones before.
-            end_epoch = self.training.end_epoch if place in new else _ignore
-            return stops_at_limits(tasks[place], partial(end_epoch, tasks[place]))
-
-        stops = [watch(place) for place in places]
+    ) -> dict[int, Trained]:
+        """Return the clones of a group that are not recorded yet; none where that failed."""
+        group = [tasks[number] for number in numbers]
+        new = [number for number in numbers if number >= done]
+        for number in new:
+            self.training.begin(tasks[number])
+        watchers = []
+        for number in numbers:
+            watchers.append(self._watcher(tasks[number], number in new))
+        order, noise = self.training.generators(group[0])
         try:
             trained = self.trainer.train_population(
                 [task.genome for task in group],
                 values,
                 group[0].epochs,
-                *self.training.generators(group[0]),
-                lambda clone, epoch: stops[clone](epoch),
+                order,
+                noise,
+                lambda place, epoch: watchers[place](epoch),
                 [self.training.origin(task, parent) for task in group],
             )
         except Exception as error:
@@ -99,10 +110,16 @@ class FusedExecutor:
                 "Clones could not be trained together, and are trained one after another: "
                 f"{type(error).__name__}: {first_line(error)}"
             )
-            return dict.fromkeys(new)
-        pairs = zip(places, trained, strict=True)
-        return {place: clone for place, clone in pairs if place in new}
+            return {}
+        clones = dict(zip(numbers, trained, strict=True))
+        return {number: clones[number] for number in new}
+
+    def _watcher(self, task: Task, is_new: bool) -> Callable[[Epoch], bool]:
+        """Return what is called after each epoch of a clone."""
+        # Callbacks have seen the epochs of recorded clones before.
+        end_epoch = partial(self.training.end_epoch, task) if is_new else _ignore
+        return stops_at_limits(task, end_epoch)
 
 
-def _ignore(task: Task, epoch: Epoch) -> None:
-    """Tell nobody of an epoch."""
+def _ignore(epoch: Epoch) -> None:
+    """Do nothing after an epoch."""

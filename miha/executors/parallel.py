@@ -14,7 +14,7 @@ from miha.records import Network, Snapshot, Task, TrainingRecord
 from miha.storage.text_log import log_warning
 
 MOST_LOSSES = 2
-"""Workers that a clone may take with it before it has failed."""
+"""Workers that may die of a clone before it has failed."""
 
 Speed = tuple[int, str]
 """Batch size and optimizer: what the time of an epoch depends on most."""
@@ -35,28 +35,37 @@ class ParallelExecutor:
     records: Sequence[TrainingRecord]
 
     def train(
-        self, tasks: Sequence[Task], done: int, parent: TrainingRecord, values: Snapshot
+        self,
+        tasks: Sequence[Task],
+        done: int,
+        parent: TrainingRecord,
+        values: Snapshot,
     ) -> Iterator[Network]:
         """See `PopulationExecutor`."""
         expected = expected_seconds(self.records)
+
+        def shortness(number: int) -> float:
+            return -expected(tasks[number])
+
         numbers = range(done, len(tasks))
-        longest_first = sorted(numbers, key=lambda number: -expected(tasks[number]))
+        longest_first = sorted(numbers, key=shortness)
         shared = self.workers.share(parent.genome, values)
         queue = _Queue(self.workers, tasks, longest_first, shared)
 
         results: dict[int, CloneResult] = {}
         for number in numbers:
             while number not in results:
-                results |= queue.next_results()
+                results.update(queue.next_results())
             yield self._network(tasks[number], parent, results.pop(number))
 
     def _network(self, task: Task, parent: TrainingRecord, result: CloneResult) -> Network:
-        """Tell who watches what a clone has become, and return it."""
+        """Call the callbacks for a clone's epochs, and return the clone."""
         self.training.begin(task)
         for epoch in result.epochs:
             self.training.end_epoch(task, epoch)
         if result.failure is None and result.snapshot is not None:
             return self.training.finished(task, parent, result.epochs, result.snapshot)
+
         failure = result.failure or Failure("no values came back.", "no values came back")
         if failure.ends_run:
             raise MihaError(failure.text)
@@ -64,17 +73,21 @@ class ParallelExecutor:
 
 
 class _Queue:
-    """Hands clones out to workers; one that loses its worker comes first again.
+    """Submits clones to workers; one that loses its worker comes first again.
 
     Args:
         workers: Train them.
         tasks: All clones of a cycle.
-        numbers: Those to train, in the order in which they are handed out.
+        numbers: Those to train, in the order in which they are submitted.
         shared: The parent's values, as `WorkerPool.share` has returned them.
     """
 
     def __init__(
-        self, workers: WorkerPool, tasks: Sequence[Task], numbers: Sequence[int], shared: object
+        self,
+        workers: WorkerPool,
+        tasks: Sequence[Task],
+        numbers: Sequence[int],
+        shared: object,
     ) -> None:
         self._workers = workers
         self._tasks = tasks
@@ -85,13 +98,14 @@ class _Queue:
 
     def next_results(self) -> dict[int, CloneResult]:
         """Wait for workers; return the clones that have ended, if any."""
-        ended: dict[int, CloneResult] = {}
+        ended = dict[int, CloneResult]()
         for number, result in self._workers.results():
             if isinstance(result, CloneResult):
                 ended[number] = result
             elif self._is_repeated(number, result):
                 self._waiting.insert(0, number)
             else:
+                # Its genome may be what kills them: memory, say.
                 text = f"the clone has taken {MOST_LOSSES} workers with it: {result.reason}"
                 ended[number] = CloneResult((), None, Failure(text, text))
         self._submit()
@@ -104,13 +118,13 @@ class _Queue:
 
     def _is_repeated(self, number: int, lost: WorkerLost) -> bool:
         """Return whether a clone whose worker died is trained again, and log it."""
-        self._losses[number] += lost.may_be_clones_fault
+        if lost.may_be_clones_fault:
+            self._losses[number] += 1
         is_repeated = self._losses[number] < MOST_LOSSES
-        then = "it is trained again" if is_repeated else "it has failed"
+        outcome = "it is trained again" if is_repeated else "it has failed"
         task = self._tasks[number]
-        log_warning(
-            f"Clone {task.clone} of cycle {task.cycle} has lost its worker, {then}: {lost.reason}"
-        )
+        clone = f"Clone {task.clone} of cycle {task.cycle}"
+        log_warning(f"{clone} has lost its worker, {outcome}: {lost.reason}")
         return is_repeated
 
 
@@ -122,7 +136,11 @@ class Workers:
         make_job: Returns what they are for.
     """
 
-    def __init__(self, executor: Executor | None, make_job: Callable[[], Job]) -> None:
+    def __init__(
+        self,
+        executor: Executor | None,
+        make_job: Callable[[], Job],
+    ) -> None:
         self._executor = executor
         self._make_job = make_job
         self._pool: WorkerPool | None = None
@@ -167,25 +185,29 @@ def expected_seconds(records: Iterable[TrainingRecord]) -> Callable[[Task], floa
 
 def _epoch_seconds(fastest: Mapping[Speed, float], speed: Speed) -> float:
     """Return the seconds of an epoch: as measured, else those of the nearest kind, scaled."""
-    batch_size = speed[0]
-    nearest = min(fastest, key=lambda other: _distance(other, speed), default=None)
-    if nearest is None:
+    batch_size, _ = speed
+    if not fastest:
         return 1 / batch_size
-    return fastest[nearest] * nearest[0] / batch_size
+    nearest = min(fastest, key=lambda other: _distance(other, speed))
+    nearest_batch_size, _ = nearest
+    return fastest[nearest] * nearest_batch_size / batch_size
 
 
 def _distance(other: Speed, speed: Speed) -> tuple[float, bool]:
     ratio = other[0] / speed[0]
-    return max(ratio, 1 / ratio), other[1] != speed[1]
+    is_another_optimizer = other[1] != speed[1]
+    return max(ratio, 1 / ratio), is_another_optimizer
 
 
 def _fastest_epochs(records: Iterable[TrainingRecord]) -> dict[Speed, float]:
-    """Return the fastest epoch of each kind: the first ones contain a compilation."""
+    """Return the seconds of the fastest epoch of each kind."""
     fastest: dict[Speed, float] = {}
     for record in records:
+        speed = _speed(record)
+        # The first epochs of a kind contain a compilation.
         for epoch in record.epochs:
-            speed = _speed(record)
-            fastest[speed] = min(fastest.get(speed, epoch.seconds), epoch.seconds)
+            seconds = fastest.get(speed, epoch.seconds)
+            fastest[speed] = min(seconds, epoch.seconds)
     return fastest
 
 

@@ -14,7 +14,11 @@ class PopulationExecutor(Protocol):
     """Trains the populations of a run: one clone after another, together, or on workers."""
 
     def train(
-        self, tasks: Sequence[Task], done: int, parent: TrainingRecord, values: Snapshot
+        self,
+        tasks: Sequence[Task],
+        done: int,
+        parent: TrainingRecord,
+        values: Snapshot,
     ) -> Iterator[Network]:
         """Train the clones of a cycle, each from its parent's values.
 

@@ -8,18 +8,21 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from miha.errors import ArgumentError, first_line
-from miha.executors.actors import Actors
+from miha.executors.actors import RayWorkers
 from miha.executors.protocol import Job, WorkerPool
 from miha.executors.worker import environment
 from miha.utils.optional import need
 from miha.validation import check_integer, check_positive
 
 EXTRA = "ray"
+
+Resources = Mapping[str, float]
+"""How many cores and GPUs a machine has, or a clone wants, by Ray's names."""
 
 
 @dataclass(frozen=True)
@@ -71,38 +74,45 @@ class RayExecutor:
                 "`load_data` must be a function without arguments. "
                 f"Received: load_data={self.load_data!r}. Give one that returns the data."
             )
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing leaves the machine.
+        # Nothing leaves the machine.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         need("ray", EXTRA)
         check_address(self._address)
 
     def start(self, job: Job) -> WorkerPool:
         """See `Executor`."""
         ray = need("ray", EXTRA)
-        is_own = not ray.is_initialized()
-        if is_own:
+        is_started_here = not ray.is_initialized()
+        if is_started_here:
             self._connect(ray)
         else:
             self._check_in_use(ray.get_runtime_context().gcs_address)
         try:
-            number = min(self._places(ray.nodes(), job.pop_size), job.pop_size)
-            actors = Actors(ray, self._sent(ray, job), job, number, self._options(job), is_own)
-            actors.start(self.start_timeout, self.timeout)
+            # More workers than clones would have nothing to do.
+            places = self._count(ray.nodes(), job.pop_size)
+            number = min(places, job.pop_size)
+            sent = _send(ray, job)
+            workers = RayWorkers(ray, job, sent, self._options(job), is_started_here)
+            workers.start(number, self.start_timeout, self.timeout)
         except BaseException:
-            if is_own:
+            if is_started_here:
                 ray.shutdown()
             raise
-        return actors
+        return workers
 
     @property
     def _address(self) -> str | None:
         return self.address or os.environ.get("RAY_ADDRESS") or None
 
     def _connect(self, ray: Any) -> None:
+        """Start Ray on this machine, or connect this process to a cluster."""
         check_address(self._address)
-        own = {"include_dashboard": False} if self._address in (None, "local") else {}
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+        if self._address in (None, "local"):
+            options["include_dashboard"] = False
         try:
             with _same_sigterm():
-                ray.init(self._address, log_to_driver=False, logging_level="error", **own)
+                ray.init(self._address, **options)
         except ConnectionError as error:
             raise unreachable(self._address, first_line(error)) from error
 
@@ -113,26 +123,20 @@ class RayExecutor:
                 f"Received: address={self.address!r}. Leave it out, or call ray.shutdown() first."
             )
 
-    def _places(self, nodes: list[Mapping[str, Any]], most: int) -> int:
-        """Return how many workers there shall be.
+    def _count(self, nodes: Sequence[Mapping[str, Any]], most: int) -> int:
+        """Return how many workers the machines have place for, or as many as the user wants.
 
         Raises:
             ArgumentError: No machine has place for one.
         """
         if self.autoscaling:
             return most if self.workers is None else self.workers
-        alive = [node["Resources"] for node in nodes if node["Alive"]]
+        machines = [node["Resources"] for node in nodes if node["Alive"]]
         wanted = {"CPU": self.cpus_per_clone, "GPU": self.gpus_per_clone}
-        for name, number in wanted.items():
-            largest = max((node.get(name, 0) for node in alive), default=0)
-            if number > largest:
-                argument = f"{name.lower()}s_per_clone"
-                raise ArgumentError(
-                    f"`{argument}` must not exceed what one machine of the cluster has: "
-                    f"{largest:g}. Received: {argument}={number:g}. Ask for less, add a larger "
-                    "machine, or set autoscaling=True if one will come."
-                )
-        places = sum(_places_on(node, wanted) for node in alive)
+        for name, amount in wanted.items():
+            _check_amount(name, amount, machines)
+
+        places = sum(_places_on(machine, wanted) for machine in machines)
         if places == 0:
             raise ArgumentError(
                 "A machine of the cluster must have place for a clone. Received: "
@@ -142,47 +146,49 @@ class RayExecutor:
         return places if self.workers is None else min(self.workers, places)
 
     def _options(self, job: Job) -> dict[str, Any]:
-        """Return what Ray is told of each actor."""
-        own = dict(self.runtime_env or {})
-        variables = {
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # They find what this one finds.
-            **job.environment,
-            **environment(self.cpus_per_clone, self.gpus_per_clone),
-            **own.pop("env_vars", {}),
-        }
+        """Return the options of each actor."""
+        runtime_env = dict(self.runtime_env or {})
+        # Workers find the modules that this process finds.
+        folders = [folder for folder in sys.path if folder]
+        variables = {"PYTHONPATH": os.pathsep.join(folders)}
+        variables.update(job.environment)
+        variables.update(environment(self.cpus_per_clone, self.gpus_per_clone))
+        variables.update(runtime_env.get("env_vars", {}))
+        runtime_env["env_vars"] = variables
         return {
             "num_cpus": self.cpus_per_clone,
             "num_gpus": self.gpus_per_clone,
             "max_restarts": 0,
-            "runtime_env": {**own, "env_vars": variables},
+            "runtime_env": runtime_env,
         }
 
-    def _sent(self, ray: Any, job: Job) -> Any:
-        """Put a job where every machine fetches it once."""
-        try:
-            return ray.put(job)
-        except Exception as error:
-            raise ArgumentError(
-                "The network and its data must be such that they can be sent to another process. "
-                f"Received: {type(error).__name__}: {first_line(error)} Where it is the data (a "
-                "tf.data.Dataset, say), give RayExecutor(load_data=...), a function that makes it "
-                "in each worker; where it is a class or a function of yours, put it into a module."
-            ) from error
+
+def _send(ray: Any, job: Job) -> Any:
+    """Put a job where every machine fetches it once."""
+    try:
+        return ray.put(job)
+    except Exception as error:
+        raise ArgumentError(
+            "The network and its data must be such that they can be sent to another process. "
+            f"Received: {type(error).__name__}: {first_line(error)} Where it is the data (a "
+            "tf.data.Dataset, say), give RayExecutor(load_data=...), a function that makes it "
+            "in each worker; where it is a class or a function of yours, put it into a module."
+        ) from error
 
 
 @contextlib.contextmanager
 def _same_sigterm() -> Iterator[None]:
-    """Leave SIGTERM to whom it was left before: Ray takes it for itself."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Keep the handler of SIGTERM: Ray takes the signal for itself."""
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGTERM, handler)
 
 
 def check_address(address: str | None) -> None:
-    """Raise unless somebody answers where a cluster is said to be.
+    """Raise unless somebody answers at the address of a cluster.
 
     Raises:
         ArgumentError: Nobody does, or it is no address.
@@ -190,15 +196,17 @@ def check_address(address: str | None) -> None:
     if address in (None, "auto", "local"):
         return
     host, _, port = str(address).rpartition(":")
-    if str(address).startswith("ray://") or not host or not port.isdigit():
+    is_client = str(address).startswith("ray://")
+    if is_client or not host or not port.isdigit():
         raise ArgumentError(
             "`address` must be 'host:port' of a cluster's head, 'auto', or 'local'. "
             f"Received: address={address!r}. Start the script on a machine of the cluster, by "
             "`ray job submit`, say."
         )
-    # Asked first: Ray ends the whole process where nobody answers.
+    # Ray ends the whole process where nobody answers, so this process asks first.
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
+        connection = socket.create_connection((host, int(port)), timeout=10)
+        connection.close()
     except OSError as error:
         raise unreachable(address, first_line(error)) from error
 
@@ -212,7 +220,24 @@ def unreachable(address: str | None, why: str) -> ArgumentError:
     )
 
 
-def _places_on(node: Mapping[str, float], wanted: Mapping[str, float]) -> int:
+def _check_amount(name: str, amount: float, machines: Sequence[Resources]) -> None:
+    """Raise unless one machine has as many cores or GPUs as a clone wants."""
+    amounts = [machine.get(name, 0) for machine in machines]
+    largest = max(amounts, default=0)
+    if amount > largest:
+        argument = f"{name.lower()}s_per_clone"
+        raise ArgumentError(
+            f"`{argument}` must not exceed what one machine of the cluster has: "
+            f"{largest:g}. Received: {argument}={amount:g}. Ask for less, add a larger "
+            "machine, or set autoscaling=True if one will come."
+        )
+
+
+def _places_on(machine: Resources, wanted: Resources) -> int:
     """Return how many workers one machine has place for."""
-    shares = [node.get(name, 0) / number for name, number in wanted.items() if number]
-    return int(min(shares) + 1e-9)
+    places = []
+    for name, amount in wanted.items():
+        if amount > 0:
+            places.append(machine.get(name, 0) / amount)
+    # A tenth of a core fits ten times: division may give a little less.
+    return int(min(places) + 1e-9)

@@ -20,7 +20,11 @@ class SequentialExecutor:
     training: Training
 
     def train(
-        self, tasks: Sequence[Task], done: int, parent: TrainingRecord, values: Snapshot
+        self,
+        tasks: Sequence[Task],
+        done: int,
+        parent: TrainingRecord,
+        values: Snapshot,
     ) -> Iterator[Network]:
         """See `PopulationExecutor`."""
         for task in tasks[done:]:

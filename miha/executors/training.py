@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
+from numpy.random import Generator
 
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError, TrainerError, first_line
@@ -48,18 +48,26 @@ class Training:
             MihaError: Something of the user's raised: a callback, the fitness.
             Exception: What training the network itself, no clone, raised.
         """
+        is_clone = task.phase == "clone"
         self.begin(task)
         try:
-            epochs = self._epochs(task, parent, values)
-            network = self.finished(task, parent, epochs, self.trainer.snapshot())
+            epochs = self._train(task, parent, values)
+            snapshot = self.trainer.snapshot()
+            network = self.finished(task, parent, epochs, snapshot)
         except Exception as error:
-            if task.phase != "clone" or is_user_error(error):
+            if not is_clone or is_user_error(error):
                 raise
-            return failed(task, parent, *failure_of(error))
-        has_diverged = network.record.failure is not None
-        if has_diverged and task.phase != "clone":
-            return self._undone(network, parent, values)
-        return network
+            text, story = failure_of(error)
+            return failed(task, parent, text, story)
+
+        if network.record.failure is None or is_clone:
+            return network
+        # The network itself must not be lost: its values before this training are good.
+        warn(
+            f"The network diverged in its {task.phase} training ({task.genome}): "
+            f"{self.plan.monitor} is not finite. The run goes on from the values before it."
+        )
+        return Network(network.record.replace(value=parent.value), values)
 
     def evaluate(self, task: Task, parent: TrainingRecord, values: Snapshot) -> Network:
         """Evaluate values with a genome, without training them.
@@ -70,32 +78,38 @@ class Training:
             values: What to evaluate.
         """
         self.begin(task)
-        self._prepare(parent, values)
-        self.trainer.express(task.genome, task.change.transition, draw_weights(self.plan, task))
+        self._restore(parent, values)
+        origin = self.origin(task, parent)
+        self.trainer.express(task.genome, origin.transition, origin.rng)
         value = self.value(Epoch(self.trainer.evaluate(), 0.0))
         record = record_of(task, parent, ()).replace(value=value)
         return Network(record, self.trainer.snapshot())
 
     def begin(self, task: Task) -> None:
-        """Tell who watches that a training begins."""
+        """Call the callbacks before a training."""
         notify(self.callbacks, Callback.on_training_begin, task)
 
-    def generators(self, task: Task) -> tuple[np.random.Generator, np.random.Generator]:
-        """Return what draws a training's order of samples, and its noise."""
-        return _generators(self.plan.seed, task)
-
-    def origin(self, task: Task, parent: TrainingRecord) -> Origin:
-        """Return how a network comes by its first values."""
-        return Origin(parent.genome, task.change.transition, draw_weights(self.plan, task))
-
     def end_epoch(self, task: Task, epoch: Epoch) -> None:
-        """Tell who watches that an epoch has ended."""
+        """Call the callbacks after an epoch."""
         # A value that is not logged shall cost one epoch, not m.
         self.value(epoch)
         notify(self.callbacks, Callback.on_epoch_end, task, epoch)
 
+    def generators(self, task: Task) -> tuple[Generator, Generator]:
+        """Return what draws a training's order of samples, and its noise."""
+        return _order_and_noise(self.plan.seed, task)
+
+    def origin(self, task: Task, parent: TrainingRecord) -> Origin:
+        """Return how a network comes by its first values."""
+        rng = _weights(self.plan.seed, task)
+        return Origin(parent.genome, task.change.transition, rng)
+
     def finished(
-        self, task: Task, parent: TrainingRecord, epochs: tuple[Epoch, ...], snapshot: Snapshot
+        self,
+        task: Task,
+        parent: TrainingRecord,
+        epochs: tuple[Epoch, ...],
+        snapshot: Snapshot,
     ) -> Network:
         """Return the network that a training has made, a clone with its fitness.
 
@@ -113,15 +127,15 @@ class Training:
             return Network(record.replace(value=parent.value), snapshot)
 
         values = tuple(self.value(epoch) for epoch in epochs)
-        start = math.nan if record.start is None else record.start
-        value = values[-1]
-        has_diverged = not math.isfinite(value)
-        record = record.replace(
-            value=value,
-            failure=f"diverged: {self.plan.monitor} is {value}" if has_diverged else None,
-            pruned=not has_diverged and len(epochs) < task.epochs and task.limits is not None,
-        )
+        record = record.replace(value=values[-1])
+        if not math.isfinite(record.value):
+            failure = f"diverged: {self.plan.monitor} is {record.value}"
+            record = record.replace(failure=failure)
+        elif task.limits is not None and len(epochs) < task.epochs:
+            record = record.replace(pruned=True)
+
         if task.phase == "clone":
+            start = math.nan if record.start is None else record.start
             curve = Curve(start, values, self.plan.mode)
             record = record.replace(fitness=score(self.plan.fitness, curve))
         return Network(record, snapshot)
@@ -139,29 +153,23 @@ class Training:
             )
         return epoch.value(self.plan.monitor)
 
-    def _epochs(self, task: Task, parent: TrainingRecord, values: Snapshot) -> tuple[Epoch, ...]:
-        self._prepare(parent, values)
-        has_annealing = task.phase == "final" and self.plan.search.anneal
-        return train_on(
-            self.trainer,
-            task,
-            self.plan.seed,
-            has_annealing,
-            lambda epoch: self.end_epoch(task, epoch),
-        )
+    def _train(
+        self,
+        task: Task,
+        parent: TrainingRecord,
+        values: Snapshot,
+    ) -> tuple[Epoch, ...]:
+        def on_epoch(epoch: Epoch) -> None:
+            self.end_epoch(task, epoch)
 
-    def _prepare(self, parent: TrainingRecord, values: Snapshot) -> None:
+        self._restore(parent, values)
+        has_annealing = task.phase == "final" and self.plan.search.anneal
+        return train_on(self.trainer, task, self.plan.seed, has_annealing, on_epoch)
+
+    def _restore(self, parent: TrainingRecord, values: Snapshot) -> None:
         self.trainer.restore(values)
         # A transition begins from what the parent is, not from what was trained before.
         self.trainer.express(parent.genome)
-
-    def _undone(self, network: Network, parent: TrainingRecord, values: Snapshot) -> Network:
-        """Return to the last good values after the network itself has diverged."""
-        warn(
-            f"The network diverged in its {network.record.phase} training ({network.genome}): "
-            f"{self.plan.monitor} is not finite. The run goes on from the values before it."
-        )
-        return Network(network.record.replace(value=parent.value), values)
 
 
 def train_on(
@@ -183,16 +191,19 @@ def train_on(
     Returns:
         The trained epochs.
     """
-    trainer.express(task.genome, task.change.transition, _weights_generator(seed, task))
+    rng = _weights(seed, task)
+    trainer.express(task.genome, task.change.transition, rng)
+    order, noise = _order_and_noise(seed, task)
     rates = cosine(task.epochs) if anneal else None
-    epochs = trainer.train(
-        task.epochs, *_generators(seed, task), stops_at_limits(task, on_epoch), rates
-    )
+    end_epoch = stops_at_limits(task, on_epoch)
+    epochs = trainer.train(task.epochs, order, noise, end_epoch, rates)
     if task.phase != "final" or not epochs:
         return epochs
+
     # `fit` averages weights after its last epoch, where that was asked for.
-    last = replace(epochs[-1], logs={**epochs[-1].logs, **trainer.finalize()})
-    return (*epochs[:-1], last)
+    *before, last = epochs
+    logs = {**last.logs, **trainer.finalize()}
+    return (*before, replace(last, logs=logs))
 
 
 def stops_at_limits(task: Task, on_epoch: Callable[[Epoch], None]) -> Callable[[Epoch], bool]:
@@ -202,13 +213,15 @@ def stops_at_limits(task: Task, on_epoch: Callable[[Epoch], None]) -> Callable[[
         task: The clone.
         on_epoch: Called after each epoch, before the limits are read.
     """
-    trained = 0
+    number = -1
 
     def end_epoch(epoch: Epoch) -> bool:
-        nonlocal trained
+        nonlocal number
         on_epoch(epoch)
-        trained += 1
-        return task.limits is not None and task.limits.are_broken(trained - 1, epoch)
+        number += 1
+        if task.limits is None:
+            return False
+        return task.limits.are_broken(number, epoch)
 
     return end_epoch
 
@@ -245,14 +258,16 @@ def failed(task: Task, parent: TrainingRecord, text: str, story: str) -> Network
         f"{text} The journal has the traceback."
     )
     record = record_of(task, parent, ())
-    return Network(record.replace(archive=None, start=None, fitness=LOSES, failure=story), None)
+    record = record.replace(archive=None, start=None)
+    record = record.replace(fitness=LOSES, failure=story)
+    return Network(record, None)
 
 
 def failure_of(error: Exception) -> tuple[str, str]:
     """Return an error in a sentence, and its traceback."""
     text = f"{type(error).__name__}: {first_line(error)}"
-    story = "".join(traceback.format_exception(error))[-LONGEST_FAILURE:]
-    return text, story
+    story = "".join(traceback.format_exception(error))
+    return text, story[-LONGEST_FAILURE:]
 
 
 def is_user_error(error: Exception) -> bool:
@@ -269,19 +284,20 @@ def cosine(epochs: int) -> list[float]:
     Args:
         epochs: How many.
     """
-    return [0.5 * (1 + math.cos(math.pi * epoch / epochs)) for epoch in range(epochs)]
+    angles = [math.pi * epoch / epochs for epoch in range(epochs)]
+    return [0.5 * (1 + math.cos(angle)) for angle in angles]
 
 
-def draw_weights(plan: Plan, task: Task) -> np.random.Generator:
+def _weights(seed: int, task: Task) -> Generator:
     """Return what draws new weights, other ones for each clone."""
-    return _weights_generator(plan.seed, task)
+    cycle = task.cycle or 0
+    clone = task.clone or 0
+    return generator(seed, task.phase, cycle, clone, "weights")
 
 
-def _weights_generator(seed: int, task: Task) -> np.random.Generator:
-    return generator(seed, task.phase, task.cycle or 0, task.clone or 0, "weights")
-
-
-def _generators(seed: int, task: Task) -> tuple[np.random.Generator, np.random.Generator]:
+def _order_and_noise(seed: int, task: Task) -> tuple[Generator, Generator]:
     # All clones of a cycle see the same samples in the same order, and the same noise.
-    place = (seed, task.phase, task.cycle or 0, 0)
-    return generator(*place, "order"), generator(*place, "noise")
+    cycle = task.cycle or 0
+    order = generator(seed, task.phase, cycle, 0, "order")
+    noise = generator(seed, task.phase, cycle, 0, "noise")
+    return order, noise

@@ -15,6 +15,9 @@ from miha.records import Epoch, Genome, Snapshot, Task
 from miha.trainer.protocol import Trainer, XlaTrainer
 from miha.utils.json_values import plain
 
+Signature = Mapping[str, Any]
+"""What tells a network and its data from others, in plain values."""
+
 
 class Worker:
     """Builds the live network once, and trains one clone after another in it.
@@ -39,51 +42,65 @@ class Worker:
 
     def train(self, task: Task, shared: tuple[Genome, Snapshot]) -> CloneResult:
         """Train a clone from its parent's genome and values."""
-        epochs: list[Epoch] = []
         parent, values = shared
+        epochs: list[Epoch] = []
         try:
-            # Copied: what is shared between processes must not be written to.
-            self._trainer.restore(_copied(values))
+            # Values that processes share must not be written to.
+            self._trainer.restore(copied(values))
             self._trainer.express(parent)
-            trained = train_on(self._trainer, task, self._seed, False, epochs.append)
+            # A clone never has the last training's falling learning rate.
+            trained = train_on(
+                self._trainer,
+                task,
+                self._seed,
+                anneal=False,
+                on_epoch=epochs.append,
+            )
             return CloneResult(trained, self._trainer.snapshot())
         except Exception as error:
-            return CloneResult(tuple(epochs), None, _failure(error))
+            # Errors are sent as text: their classes may not exist in the other process.
+            text, story = failure_of(error)
+            failure = Failure(text, story, ends_run=is_user_error(error))
+            return CloneResult(tuple(epochs), None, failure)
 
 
 def signature(trainer: Trainer) -> dict[str, Any]:
     """Return what two trainers of one network and the same data have in common."""
-    snapshot = trainer.snapshot()
     described = {
         "genome": trainer.genome.to_dict(),
         "space": asdict(trainer.space),
         "settings": trainer.settings,
         "logged": list(trainer.metrics),
-        # Byte code is read where it was written.
-        **{key: value for key, value in trainer.fingerprint.items() if key != "code"},
-        "values": [list(array.shape) for array in (*snapshot.variables, *snapshot.slots)],
     }
+    fingerprint = dict(trainer.fingerprint)
+    # The byte code of a function is another one in another version of Python.
+    fingerprint.pop("code", None)
+    described.update(fingerprint)
+
+    snapshot = trainer.snapshot()
+    arrays = (*snapshot.variables, *snapshot.slots)
+    described["values"] = [list(array.shape) for array in arrays]
     return cast(dict[str, Any], plain(described))
 
 
-def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def differences(found: Signature, wanted: Signature) -> list[str]:
     """Name the parts in which two signatures differ."""
-    return [name for name in wanted if found.get(name) != wanted[name]]
+    names = []
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            names.append(name)
+    return names
 
 
-def _copied(snapshot: Snapshot) -> Snapshot:
+def copied(snapshot: Snapshot) -> Snapshot:
+    """Return values that may be written to."""
     variables = tuple(np.array(array) for array in snapshot.variables)
     slots = tuple(np.array(array) for array in snapshot.slots)
     return Snapshot(variables, snapshot.optimizer, slots)
 
 
-def _failure(error: Exception) -> Failure:
-    text, story = failure_of(error)
-    return Failure(text, story, ends_run=is_user_error(error))
-
-
 def environment(cpus: float, gpus: float) -> dict[str, str]:
-    """Return the variables by which the backends are told how much of a machine is theirs.
+    """Return the variables that tell the backends how much of a machine is theirs.
 
     Args:
         cpus: Cores reserved; rounded down, but at least 1, the threads of a pool.
@@ -97,7 +114,8 @@ def environment(cpus: float, gpus: float) -> dict[str, str]:
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     }
-    if threads == 1:  # JAX has a switch, and no number.
+    if threads == 1:
+        # JAX has a switch, and no number.
         variables["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
     if not gpus:
         variables["CUDA_VISIBLE_DEVICES"] = "-1"

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from miha.mutations.base import Mutation
-from miha.mutations.batch import BatchSizeMutation
 from miha.mutations.draw import MUTATIONS, distinct_mutants, mutate, resolve
-from miha.mutations.layers import (
+from miha.mutations.network import (
     ActivationMutation,
     ActivationsMutation,
     DropoutMutation,
+    LabelSmoothingMutation,
     NoiseMutation,
     with_activations,
 )
-from miha.mutations.losses import LabelSmoothingMutation, LossMutation
 from miha.mutations.optimizers import (
+    BatchSizeMutation,
     LearningRateMutation,
-    MomentumMutation,
     OptimizerMutation,
     WeightDecayMutation,
 )
-from miha.mutations.weights import PerturbMutation
-from miha.mutations.words import describe
+from miha.mutations.rules import describe
 
 __all__ = [
     "MUTATIONS",
@@ -30,12 +28,9 @@ __all__ = [
     "DropoutMutation",
     "LabelSmoothingMutation",
     "LearningRateMutation",
-    "LossMutation",
-    "MomentumMutation",
     "Mutation",
     "NoiseMutation",
     "OptimizerMutation",
-    "PerturbMutation",
     "WeightDecayMutation",
     "describe",
     "distinct_mutants",

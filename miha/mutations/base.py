@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
-import numpy as np
+from numpy.random import Generator
 
 from miha.errors import ArgumentError
 from miha.records import Genome, Transition
@@ -28,10 +28,12 @@ class Mutation(ABC):
 
     gene: ClassVar[str]
     transition: Transition = "inherit"
+    # A subclass of a user's may leave out the constructor.
     weight: float = 1.0
 
     def __init__(self, weight: float = 1.0) -> None:
-        if not isinstance(weight, Real) or not 0 < float(weight) < float("inf"):
+        is_number = isinstance(weight, Real)
+        if not is_number or not 0 < float(weight) < float("inf"):
             raise ArgumentError(
                 f"`weight` must be positive and finite. Received: weight={weight!r}. "
                 "Leave the mutation out to switch it off."
@@ -43,7 +45,7 @@ class Mutation(ABC):
         return {"class": type(self).__name__, **vars(self)}
 
     @abstractmethod
-    def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
+    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
         """Return a genome that differs in this gene, or None where nothing can change.
 
         Args:
@@ -53,7 +55,14 @@ class Mutation(ABC):
         """
 
 
-def another(values: Sequence[Any], now: Any, rng: np.random.Generator) -> Any:
-    """Draw a value other than the one of now; None where there is no other."""
-    others = [value for value in values if value != now]
-    return others[rng.integers(len(others))] if others else None
+def draw_one(values: Sequence[Any], rng: Generator) -> Any:
+    """Draw one of some values; None where there are none."""
+    if not values:
+        return None
+    return values[rng.integers(len(values))]
+
+
+def draw_other(values: Sequence[Any], current: Any, rng: Generator) -> Any:
+    """Draw a value other than the current one; None where there is no other."""
+    others = [value for value in values if value != current]
+    return draw_one(others, rng)

@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
+from numpy.random import Generator
 
 from miha.errors import ArgumentError, MihaError
 from miha.mutations.base import Mutation
-from miha.mutations.batch import BatchSizeMutation
-from miha.mutations.layers import (
+from miha.mutations.network import (
     ActivationMutation,
     ActivationsMutation,
     DropoutMutation,
+    LabelSmoothingMutation,
     NoiseMutation,
 )
-from miha.mutations.losses import LabelSmoothingMutation, LossMutation
 from miha.mutations.optimizers import (
+    BatchSizeMutation,
     LearningRateMutation,
-    MomentumMutation,
     OptimizerMutation,
     WeightDecayMutation,
 )
-from miha.mutations.rules import broken_rule, completed
-from miha.mutations.weights import PerturbMutation
-from miha.mutations.words import describe
+from miha.mutations.rules import broken_rule, completed, describe
 from miha.records import RESERVED_GENES, Change, Genome
 from miha.space import Space
 
@@ -34,21 +32,15 @@ MUTATIONS: dict[str, Callable[[], Mutation]] = {
     "activations": ActivationsMutation,
     "batch_size": BatchSizeMutation,
     "learning_rate": LearningRateMutation,
-    "momentum": MomentumMutation,
     "weight_decay": WeightDecayMutation,
     "dropout": DropoutMutation,
     "noise": NoiseMutation,
-    "loss": LossMutation,
     "label_smoothing": LabelSmoothingMutation,
-    "perturb": PerturbMutation,
 }
 """Each mutation by the name of its gene."""
 
-CHANGES_OF_WEIGHTS: dict[str, str] = {
-    "restart": "fresh weights",
-    "perturb": "weights shrunk and perturbed",
-}
-"""Transitions that change a network although its genome stays, in words."""
+FRESH_WEIGHTS = "fresh weights"
+"""What a mutation whose transition is ``"restart"`` changes, whatever the genome."""
 
 
 def resolve(mutations: Sequence[str | Mutation]) -> tuple[Mutation, ...]:
@@ -75,7 +67,7 @@ def mutate(
     genome: Genome,
     mutations: Sequence[Mutation],
     space: Space,
-    rng: np.random.Generator,
+    rng: Generator,
     first: int | None = None,
 ) -> tuple[Genome, Change]:
     """Change one gene, by a mutation drawn according to the weights.
@@ -96,13 +88,21 @@ def mutate(
     for index in _order(mutations, rng, first):
         mutation = mutations[index]
         child = _apply(mutation, genome, space, rng)
-        of_weights = CHANGES_OF_WEIGHTS.get(mutation.transition)
-        if child is not None and (child != genome or of_weights):
-            words = filter(None, [of_weights, describe(genome, child)])
-            return child, Change(mutation.gene, ", ".join(words), mutation.transition)
+        if child is None:
+            continue
+        has_fresh_weights = mutation.transition == "restart"
+        if child == genome and not has_fresh_weights:
+            continue
+
+        words = [FRESH_WEIGHTS] if has_fresh_weights else []
+        if child != genome:
+            words.append(describe(genome, child))
+        return child, Change(mutation.gene, ", ".join(words), mutation.transition)
+
+    genes = [mutation.gene for mutation in mutations]
     raise ArgumentError(
         "`mutations` must be able to change something. "
-        f"Received: mutations={[m.gene for m in mutations]}, none of which can change {genome}. "
+        f"Received: mutations={genes}, none of which can change {genome}. "
         "Widen the search space or name more mutations."
     )
 
@@ -111,8 +111,8 @@ def distinct_mutants(
     genome: Genome,
     mutations: Sequence[Mutation],
     space: Space,
-    rng: np.random.Generator,
-    generators: Sequence[np.random.Generator],
+    rng: Generator,
+    generators: Sequence[Generator],
     tried: Collection[Genome] = (),
     tries: int = 20,
 ) -> list[tuple[Genome, Change]]:
@@ -134,20 +134,21 @@ def distinct_mutants(
         A genome and its change for each generator.
     """
     mutants: list[tuple[Genome, Change]] = []
+    seen = set(tried)
     operators = systematic(_shares(mutations), len(generators), rng)
-    for own, operator in zip(generators, operators, strict=True):
-        seen = {*tried, *(child for child, _ in mutants)}
+    for generator, operator in zip(generators, operators, strict=True):
         for attempt in range(tries):
             # An operator whose children all exist already gives its place to another.
             first = operator if attempt < tries // 2 else None
-            mutant = mutate(genome, mutations, space, own, first)
-            if mutant[0] not in seen:
+            child, change = mutate(genome, mutations, space, generator, first)
+            if child not in seen:
                 break
-        mutants.append(mutant)
+        mutants.append((child, change))
+        seen.add(child)
     return mutants
 
 
-def systematic(shares: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
+def systematic(shares: np.ndarray, count: int, rng: Generator) -> list[int]:
     """Draw operators: each as often as its share says, but for less than one.
 
     Source: J. Carpenter, P. Clifford and P. Fearnhead, "Improved particle filter for nonlinear
@@ -163,9 +164,11 @@ def systematic(shares: np.ndarray, count: int, rng: np.random.Generator) -> list
     """
     order = rng.permutation(len(shares))
     points = (np.arange(count) + rng.uniform()) / max(count, 1)
-    found = np.searchsorted(np.cumsum(shares[order]), points, side="right")
+    ends = np.cumsum(shares[order])
+    found = np.searchsorted(ends, points, side="right")
     # Rounding may leave the sum of all shares below the last point.
-    return [int(order[min(place, len(order) - 1)]) for place in found]
+    last = len(order) - 1
+    return [int(order[min(place, last)]) for place in found]
 
 
 def _shares(mutations: Sequence[Mutation]) -> np.ndarray:
@@ -173,14 +176,16 @@ def _shares(mutations: Sequence[Mutation]) -> np.ndarray:
     return np.asarray(weights / weights.sum())
 
 
-def _order(mutations: Sequence[Mutation], rng: np.random.Generator, first: int | None) -> list[int]:
+def _order(mutations: Sequence[Mutation], rng: Generator, first: int | None) -> list[int]:
     """Return the order in which operators are tried, until one can change something."""
     count = len(mutations)
+    # Drawn also where the first is given: what follows draws the same numbers then.
     drawn = rng.choice(count, count, replace=False, p=_shares(mutations))
     order = [int(index) for index in drawn]
-    if first is None:
-        return order
-    return [first, *(index for index in order if index != first)]
+    if first is not None:
+        order.remove(first)
+        order.insert(0, first)
+    return order
 
 
 def _resolve_one(mutation: str | Mutation) -> Mutation:
@@ -197,7 +202,8 @@ def _resolve_one(mutation: str | Mutation) -> Mutation:
 
 def _check_gene(mutation: Mutation) -> None:
     gene = getattr(mutation, "gene", None)
-    if not isinstance(gene, str) or not gene or gene in RESERVED_GENES:
+    is_name = isinstance(gene, str) and gene != ""
+    if not is_name or gene in RESERVED_GENES:
         raise ArgumentError(
             "A mutation's `gene` must be a name for what it changes, other than those that a run "
             f"gives itself, {list(RESERVED_GENES)}. Received: {type(mutation).__name__} with "
@@ -206,8 +212,16 @@ def _check_gene(mutation: Mutation) -> None:
 
 
 def _apply(
-    mutation: Mutation, genome: Genome, space: Space, rng: np.random.Generator
+    mutation: Mutation,
+    genome: Genome,
+    space: Space,
+    rng: Generator,
 ) -> Genome | None:
+    """Return what a mutation makes of a genome, checked.
+
+    Raises:
+        MihaError: It raised, or returned what breaks a rule.
+    """
     name = type(mutation).__name__
     try:
         child = mutation.mutate(genome, space, rng)

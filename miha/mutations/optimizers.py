@@ -1,10 +1,12 @@
-"""Mutations of the optimizer and its settings."""
+"""Mutations of how a network is trained: the optimizer, its numbers, and the batch size."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.random import Generator
 
-from miha.mutations.base import Mutation, another
+from miha.errors import ArgumentError
+from miha.mutations.base import Mutation, draw_one, draw_other
 from miha.records import Genome
 from miha.space import Space
 
@@ -19,9 +21,9 @@ class OptimizerMutation(Mutation):
     """Exchanges the optimizer; the new one begins with its own default settings.
 
     Args:
-        keep_step: Whether the learning rate stays among optimizers whose steps are as long as it,
-            Adam and its like, instead of becoming the new one's default: so the step's size stays.
-        weight: How often it is drawn, relative to the others; positive.
+        keep_step: Whether the learning rate stays among optimizers whose steps are as long as it:
+            Adam, AdamW, Nadam, Adamax and RMSprop. Otherwise it becomes the new one's default.
+        weight: See `Mutation`.
     """
 
     gene = "optimizer"
@@ -30,14 +32,16 @@ class OptimizerMutation(Mutation):
         super().__init__(weight)
         self.keep_step = keep_step
 
-    def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
+    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
         """Return a genome with another optimizer; see `Mutation.mutate`."""
-        name = another(list(space.optimizers), genome.optimizer, rng)
+        name = draw_other(list(space.optimizers), genome.optimizer, rng)
         if name is None:
             return None
         child = space.with_optimizer(genome, name)
-        is_kept = self.keep_step and {name, genome.optimizer} <= {*STEP_IS_RATE}
-        return child.replace(learning_rate=genome.learning_rate) if is_kept else child
+        have_equal_steps = name in STEP_IS_RATE and genome.optimizer in STEP_IS_RATE
+        if self.keep_step and have_equal_steps:
+            return child.replace(learning_rate=genome.learning_rate)
+        return child
 
 
 class LearningRateMutation(Mutation):
@@ -54,28 +58,23 @@ class LearningRateMutation(Mutation):
     def __init__(self, weight: float = 2.0) -> None:
         super().__init__(weight)
 
-    def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
+    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
         """Return a genome with another learning rate; see `Mutation.mutate`."""
-        rate, (low, high) = genome.learning_rate, space.learning_rate
+        rate = genome.learning_rate
         if rate is None:
             return None
+        low, high = space.learning_rate
         bounds = np.clip([rate * factor for factor in self.factors], low, high)
-        drawn = [np.exp(rng.uniform(*np.log(bounds))), *bounds]
-        # Three digits: a table of learning rates shall be legible.
-        rounded = [min(max(float(f"{value:.3g}"), low), high) for value in drawn]
-        others = [value for value in rounded if value != rate]
-        return genome.replace(learning_rate=others[0]) if others else None
-
-
-class MomentumMutation(Mutation):
-    """Exchanges the momentum of SGD and RMSprop, or the ``beta_1`` of Adam and its like."""
-
-    gene = "momentum"
-
-    def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
-        """Return a genome with another momentum; see `Mutation.mutate`."""
-        value = another(space.momentum.get(genome.optimizer, ()), genome.momentum, rng)
-        return None if value is None else genome.replace(momentum=value)
+        lowest, highest = np.log(bounds)
+        drawn = np.exp(rng.uniform(lowest, highest))
+        # Where the bounds are near, a drawn rate may be rounded to the current one.
+        for value in (drawn, *bounds):
+            # Three digits: a table of learning rates shall be legible.
+            rounded = float(f"{value:.3g}")
+            bounded = min(max(rounded, low), high)
+            if bounded != rate:
+                return genome.replace(learning_rate=bounded)
+        return None
 
 
 class WeightDecayMutation(Mutation):
@@ -83,7 +82,47 @@ class WeightDecayMutation(Mutation):
 
     gene = "weight_decay"
 
-    def mutate(self, genome: Genome, space: Space, rng: np.random.Generator) -> Genome | None:
+    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
         """Return a genome with another weight decay; see `Mutation.mutate`."""
-        value = another(space.weight_decay.get(genome.optimizer, ()), genome.weight_decay, rng)
+        values = space.weight_decay.get(genome.optimizer, ())
+        value = draw_other(values, genome.weight_decay, rng)
         return None if value is None else genome.replace(weight_decay=value)
+
+
+class BatchSizeMutation(Mutation):
+    """Doubles or halves the batch size.
+
+    Args:
+        step: Samples to add or take away instead; the prototype of 2021 had 10.
+        weight: See `Mutation`.
+    """
+
+    gene = "batch_size"
+
+    def __init__(self, step: int | None = None, weight: float = 1.0) -> None:
+        super().__init__(weight)
+        if step is not None and (not isinstance(step, int) or step < 1):
+            raise ArgumentError(
+                f"`step` must be an integer >= 1, or None to double and halve. "
+                f"Received: step={step!r}. The prototype of 2021 had 10."
+            )
+        self.step = step
+
+    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
+        """Return a genome with a larger or smaller batch size; see `Mutation.mutate`."""
+        size = genome.batch_size
+        if self.step is None:
+            wanted = (size // 2, size * 2)
+        else:
+            wanted = (size - self.step, size + self.step)
+
+        sizes = []
+        low, high = space.batch_size
+        for value in wanted:
+            # Every device has a part of a batch.
+            shared_out = value - value % space.batch_multiple
+            bounded = min(max(shared_out, low), high)
+            if bounded != size:
+                sizes.append(bounded)
+        drawn = draw_one(sizes, rng)
+        return None if drawn is None else genome.replace(batch_size=drawn)

@@ -1,8 +1,8 @@
-"""What a mutation may return: a user's own is held to it."""
+"""What a mutation may return, checked for a user's own too, and what it changed, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from numbers import Integral
 from typing import Any
@@ -10,66 +10,124 @@ from typing import Any
 from miha.records import Genome
 from miha.space import Space
 
+Rule = tuple[str, bool]
+"""A rule in words, and whether it is kept."""
+
+Pairs = Sequence[tuple[str, Any]]
+"""Places of a network, and what each holds."""
+
 
 def completed(genome: Genome, child: Genome, space: Space) -> Genome:
     """Give a new optimizer its own momentum and weight decay, where those of the parent stood."""
     name = child.optimizer
     if name == genome.optimizer or name not in space.optimizers:
         return child
-    own = space.with_optimizer(child, name)
-    kept = {
-        gene: getattr(child, gene)
-        for gene in ("momentum", "weight_decay")
-        if getattr(child, gene) != getattr(genome, gene)
-    }
-    return own.replace(learning_rate=child.learning_rate, **kept)
+    changes: dict[str, Any] = {"learning_rate": child.learning_rate}
+    for gene in ("momentum", "weight_decay"):
+        value = getattr(child, gene)
+        if value != getattr(genome, gene):
+            changes[gene] = value
+    return space.with_optimizer(child, name).replace(**changes)
 
 
 def broken_rule(genome: Genome, child: Genome, space: Space) -> str | None:
     """Return the rule that a mutated genome breaks, if any."""
-    rules = {**_optimizer_rules(genome, child, space), **_place_rules(child, space)}
-    return next((rule for rule, is_kept in rules.items() if not is_kept), None)
+    for rules in (_training_rules(genome, child, space), _place_rules(child, space)):
+        for rule, is_kept in rules:
+            if not is_kept:
+                return rule
+    return None
 
 
-def _optimizer_rules(genome: Genome, child: Genome, space: Space) -> dict[str, bool]:
-    rate, size, name = child.learning_rate, child.batch_size, child.optimizer
-    is_positive = rate is not None and 0 < rate < inf
-    is_size = isinstance(size, Integral) and size >= 1 and size <= space.batch_size[1]
-    return {
-        f"an optimizer of {list(space.optimizers)}": name in space.optimizers,
-        "a positive, finite learning rate": is_positive or rate is None,
-        "no learning rate where a schedule decides it, and one where none does": (
-            (rate is None) == (genome.learning_rate is None)
-        ),
-        f"an integer batch size of 1 to {space.batch_size[1]}": is_size,
+def _training_rules(genome: Genome, child: Genome, space: Space) -> Iterator[Rule]:
+    """Yield the rules of the optimizer, its numbers, the batch size and the loss."""
+    name = child.optimizer
+    yield f"an optimizer of {list(space.optimizers)}", name in space.optimizers
+
+    rate = child.learning_rate
+    yield "a positive, finite learning rate", rate is None or 0 < rate < inf
+    is_scheduled = genome.learning_rate is None
+    rule = "no learning rate where a schedule decides it, and one where none does"
+    yield rule, (rate is None) == is_scheduled
+
+    size = child.batch_size
+    largest = space.batch_size[1]
+    is_size = isinstance(size, Integral) and 1 <= size <= largest
+    yield f"an integer batch size of 1 to {largest}", is_size
+    rule = (
         f"a batch size that is a multiple of {space.batch_multiple}, the number of devices that a "
-        "batch is shared out to": not is_size or size % space.batch_multiple == 0,
-        **_number_rule("momentum", child.momentum, space.momentum.get(name, ())),
-        **_number_rule("weight_decay", child.weight_decay, space.weight_decay.get(name, ())),
-        **_number_rule("loss", child.loss, space.losses),
-        **_number_rule("label_smoothing", child.label_smoothing, space.label_smoothing),
-    }
+        "batch is shared out to"
+    )
+    yield rule, size % space.batch_multiple == 0
+
+    yield _value_rule("momentum", child.momentum, space.momentum.get(name, ()))
+    yield _value_rule("weight_decay", child.weight_decay, space.weight_decay.get(name, ()))
+    yield _value_rule("loss", child.loss, space.losses)
+    yield _value_rule("label_smoothing", child.label_smoothing, space.label_smoothing)
 
 
-def _number_rule(gene: str, value: Any, values: Sequence[Any]) -> dict[str, bool]:
+def _value_rule(gene: str, value: Any, values: Sequence[Any]) -> Rule:
+    # A gene that the network lacks is None.
     allowed = list(values) or [None]
-    return {f"a {gene} of {allowed} with this optimizer and loss": value in allowed}
+    return f"a {gene} of {allowed} with this optimizer and loss", value in allowed
 
 
-def _place_rules(child: Genome, space: Space) -> dict[str, bool]:
-    return {
-        "the slots of its parent": _places(child.activations) == list(space.slots),
-        "activations that their slots may hold": _may_hold(child.activations, space.slots),
-        "the Dropout layers of its parent": _places(child.dropout) == list(space.dropout),
-        "rates that their layers may have": _may_hold(child.dropout, space.dropout),
-        "the GaussianNoise layers of its parent": _places(child.noise) == list(space.noise),
-        "standard deviations that their layers may have": _may_hold(child.noise, space.noise),
-    }
+def _place_rules(child: Genome, space: Space) -> Iterator[Rule]:
+    """Yield the rules of the genes that a network has in several places."""
+    slots = child.activations
+    yield "the slots of its parent", _places(slots) == list(space.slots)
+    yield "activations that their slots may hold", _may_hold(slots, space.slots)
+
+    dropout = child.dropout
+    yield "the Dropout layers of its parent", _places(dropout) == list(space.dropout)
+    yield "rates that their layers may have", _may_hold(dropout, space.dropout)
+
+    noise = child.noise
+    yield "the GaussianNoise layers of its parent", _places(noise) == list(space.noise)
+    yield "standard deviations that their layers may have", _may_hold(noise, space.noise)
 
 
-def _places(pairs: Sequence[tuple[str, Any]]) -> list[str]:
+def _places(pairs: Pairs) -> list[str]:
     return [place for place, _ in pairs]
 
 
-def _may_hold(pairs: Sequence[tuple[str, Any]], space: Mapping[str, Sequence[Any]]) -> bool:
+def _may_hold(pairs: Pairs, space: Mapping[str, Sequence[Any]]) -> bool:
     return all(value in space.get(place, ()) for place, value in pairs)
+
+
+def describe(parent: Genome, child: Genome) -> str:
+    """Say in words how a genome differs from its parent's."""
+    parts = [*_optimizer_changes(parent, child), *_number_changes(parent, child)]
+    parts += _place_changes(parent.activations, child.activations)
+    parts += _place_changes(parent.dropout, child.dropout)
+    parts += _place_changes(parent.noise, child.noise)
+    return ", ".join(parts)
+
+
+def _optimizer_changes(parent: Genome, child: Genome) -> Iterator[str]:
+    if child.optimizer != parent.optimizer:
+        rate = "" if child.learning_rate is None else f" at {child.learning_rate:g}"
+        yield f"{parent.optimizer} -> {child.optimizer}{rate}"
+        # What else is new is the optimizer's own.
+        return
+    for name in ("learning_rate", "momentum", "weight_decay"):
+        before = getattr(parent, name)
+        after = getattr(child, name)
+        if before != after:
+            yield f"{name.replace('_', ' ')} {before:g} -> {after:g}"
+
+
+def _number_changes(parent: Genome, child: Genome) -> Iterator[str]:
+    if child.batch_size != parent.batch_size:
+        yield f"batch size {parent.batch_size} -> {child.batch_size}"
+    if child.loss != parent.loss:
+        yield f"loss {parent.loss} -> {child.loss}"
+    if child.label_smoothing != parent.label_smoothing:
+        yield f"label smoothing {parent.label_smoothing:g} -> {child.label_smoothing:g}"
+
+
+def _place_changes(before: Pairs, after: Pairs) -> Iterator[str]:
+    for (place, old), (_, new) in zip(before, after, strict=True):
+        if old != new:
+            is_name = isinstance(old, str)
+            yield f"{place}: {old} -> {new}" if is_name else f"{place}: {old:g} -> {new:g}"

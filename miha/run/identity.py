@@ -21,10 +21,20 @@ from miha.utils.warn import warn
 IDENTITY = ("arguments", "choices", "seed", "genome", "fingerprint", "code")
 CIRCUMSTANCES = ("versions", "device")
 
+MOST_DIFFERENCES = 5
+"""Differences that a message names."""
+
+LONGEST_VALUE = 60
+"""Characters of a value that a message quotes."""
+
 
 def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
     """Return what `run.json` says of a run: arguments, seed, versions, device, fingerprint."""
-    packages = ("miha", "keras", trainer.backend, "numpy")
+    fingerprint = dict(trainer.fingerprint)
+    code = _code(plan) | {"network": fingerprint.pop("code", None)}
+    versions = {"python": platform.python_version()}
+    for package in ("miha", "keras", trainer.backend, "numpy"):
+        versions[package] = version(package)
     return {
         "format": FORMAT,
         "arguments": {
@@ -39,13 +49,13 @@ def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
             "data": trainer.settings,
             "logged": list(trainer.metrics),
         },
-        "code": {**_code(plan), "network": trainer.fingerprint.get("code")},
+        "code": code,
         "epochs": plan.schedule.epochs,
         "seed": plan.seed,
         "genome": trainer.genome.to_dict(),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "versions": versions,
         "device": trainer.device,
-        "fingerprint": {k: v for k, v in trainer.fingerprint.items() if k != "code"},
+        "fingerprint": fingerprint,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
@@ -57,19 +67,24 @@ def check_same(folder: RunFolder, description: Mapping[str, Any]) -> None:
         RunExistsError: It is not; the message names what differs.
         JournalError: It cannot be read.
     """
-    found, wanted = _both(folder, description)
+    found = folder.description()
+    wanted = _as_read(description)
     if found["format"] < FORMAT:
         raise RunExistsError(
             "A run goes on with the version of MIHA that it was begun with. Received: "
             f"logs={str(folder.path)!r}, of an earlier version. `miha.load_run` reads it. Choose "
             "another folder, or replace that run with overwrite=True."
         )
-    names = [name for name in IDENTITY if name != "code" or _same_python(found, wanted)]
-    differences = list(_differences(_only(found, names), _only(wanted, names)))
+    names = list(IDENTITY)
+    # The same code has another byte code in another version of Python.
+    if _python(found) != _python(wanted):
+        names.remove("code")
+    differences = _differences(found, wanted, names)
     if differences:
+        named = _first_of_each(differences)[:MOST_DIFFERENCES]
         raise RunExistsError(
             "A run goes on with the arguments, data and network that it was begun with. "
-            f"Received: logs={str(folder.path)!r}, where {'; '.join(_one_each(differences)[:5])}. "
+            f"Received: logs={str(folder.path)!r}, where {'; '.join(named)}. "
             f"{_advice(folder, differences)}Choose another folder, or replace that run with "
             "overwrite=True."
         )
@@ -77,26 +92,29 @@ def check_same(folder: RunFolder, description: Mapping[str, Any]) -> None:
 
 def warn_of_circumstances(folder: RunFolder, description: Mapping[str, Any]) -> None:
     """Warn where the run in a folder was begun with other versions or on another device."""
-    found, wanted = _both(folder, description)
-    others = list(_differences(_only(found, CIRCUMSTANCES), _only(wanted, CIRCUMSTANCES)))
-    if others:
+    found = folder.description()
+    differences = _differences(found, _as_read(description), CIRCUMSTANCES)
+    if differences:
+        named = "; ".join(differences[:MOST_DIFFERENCES])
         warn(
-            f"The run was begun elsewhere: {'; '.join(others[:5])}. It goes on, but its numbers "
+            f"The run was begun elsewhere: {named}. It goes on, but its numbers "
             "may differ in the last digits from those of a run that was never interrupted."
         )
 
 
-def _both(folder: RunFolder, description: Mapping[str, Any]) -> tuple[Any, Any]:
-    return folder.description(), json.loads(json.dumps(plain(description)))
+def _as_read(description: Mapping[str, Any]) -> Any:
+    """Return a description as it would be read from `run.json`."""
+    return json.loads(json.dumps(plain(description)))
 
 
-def _same_python(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Tell whether the same code has the same byte code in two runs."""
-    first, second = (run["versions"]["python"].rsplit(".", 1)[0] for run in (found, wanted))
-    return bool(first == second)
+def _python(description: Mapping[str, Any]) -> str:
+    """Return major and minor version of Python."""
+    text: str = description["versions"]["python"]
+    return text.rpartition(".")[0]
 
 
 def _advice(folder: RunFolder, differences: list[str]) -> str:
+    """Return what a user may do about differences that they did not make."""
     text = ""
     if any(difference.startswith("fingerprint.weights") for difference in differences):
         text += (
@@ -106,7 +124,7 @@ def _advice(folder: RunFolder, differences: list[str]) -> str:
         )
     if any(difference.startswith("arguments.logged") for difference in differences):
         text += (
-            "Keras numbers names anew in each process: call keras.utils.clear_session() before "
+            "Keras counts names on in each process: call keras.utils.clear_session() before "
             "the network is built again, or give metrics a name. "
         )
     return text
@@ -121,31 +139,45 @@ def _name(fitness: Callable[..., Any]) -> Any:
 
 def _code(plan: Plan) -> dict[str, Any]:
     """Return checksums of what fitness and mutations do, as far as they are the user's own."""
-    parts: dict[str, Any] = {"fitness": plan.fitness}
-    parts |= {f"mutations.{i}": type(m) for i, m in enumerate(plan.mutations)}
-    return {name: digest(part) for name, part in parts.items()}
+    checksums = {"fitness": digest(plan.fitness)}
+    for number, mutation in enumerate(plan.mutations):
+        checksums[f"mutations.{number}"] = digest(type(mutation))
+    return checksums
 
 
-def _only(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: values.get(name) for name in names}
+def _differences(
+    found: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    names: Iterable[str],
+) -> list[str]:
+    """Return in words what differs between some parts of two descriptions."""
+    differences: list[str] = []
+    for name in names:
+        differences += _compare(found.get(name), wanted.get(name), name)
+    return differences
 
 
-def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+def _compare(found: Any, wanted: Any, name: str) -> Iterator[str]:
     """Yield in words what differs between two structures."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in dict.fromkeys([*found, *wanted]):
-            at = f"{name}.{key}" if name else key
-            yield from _differences(found.get(key), wanted.get(key), at)
+            yield from _compare(found.get(key), wanted.get(key), f"{name}.{key}")
     elif found != wanted:
         yield f"{name} is {_short(found)} and not {_short(wanted)}"
 
 
-def _one_each(differences: list[str]) -> list[str]:
-    """Keep the first difference of each argument: one list can differ in many places."""
-    first = {tuple(text.split(" ")[0].split(".")[:3]): text for text in reversed(differences)}
-    return [text for text in differences if text in first.values()]
+def _first_of_each(differences: list[str]) -> list[str]:
+    """Return the first difference of each argument: one list can differ in many places."""
+    first: dict[tuple[str, ...], str] = {}
+    for text in differences:
+        name, _, _ = text.partition(" ")
+        argument = tuple(name.split(".")[:3])
+        first.setdefault(argument, text)
+    return list(first.values())
 
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    if len(text) <= LONGEST_VALUE:
+        return text
+    return f"{text[: LONGEST_VALUE - 3]}..."

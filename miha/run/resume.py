@@ -8,7 +8,6 @@ from typing import Any
 from miha.archive.archive import read
 from miha.errors import ArchiveError, JournalError, RunExistsError
 from miha.randomness import draw_seed
-from miha.records import TrainingRecord
 from miha.run.identity import check_same, warn_of_circumstances
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Entry, Journal
@@ -31,8 +30,10 @@ def choose_seed(seed: int | None, folder: RunFolder, overwrite: bool) -> int:
     """
     if seed is not None:
         return check_integer("seed", seed, 0)
+    if not folder.has_run:
+        return draw_seed()
     try:
-        return int(folder.description()["seed"]) if folder.has_run else draw_seed()
+        return int(folder.description()["seed"])
     except JournalError:
         if not overwrite:
             raise
@@ -43,7 +44,7 @@ def open_run(
     folder: RunFolder,
     description: Mapping[str, Any],
     overwrite: bool,
-    check_room: Callable[[RunFolder, int], None],
+    check_space: Callable[[RunFolder, int], None],
 ) -> tuple[Journal, Logbook]:
     """Begin a run in its folder, or find what has been done.
 
@@ -51,7 +52,7 @@ def open_run(
         folder: Created and locked.
         description: The run's, as `describe_run` returns it.
         overwrite: Whether a run that is another one, or damaged, is replaced.
-        check_room: Called before anything is written, with the number of finished trainings.
+        check_space: Called before anything is written, with the number of finished trainings.
 
     Returns:
         The journal, ready to append, and what it holds.
@@ -64,22 +65,27 @@ def open_run(
     journal = Journal(folder.path / "journal.jsonl")
     folder.sweep()
     past = _find(folder, journal, description, overwrite) if folder.has_run else None
-    if past is None or not past.is_finished:
-        check_room(folder, len(past.trainings) if past else 0)
     if past is None:
+        check_space(folder, 0)
+        # The journal goes before `run.json` is replaced: no run has another one's journal.
         folder.clear()
         folder.write_description(description)
-        past = Logbook.of(journal.open())
+        return journal, Logbook.of(journal.open())
+    if not past.is_finished:
+        check_space(folder, len(past.trainings))
     return journal, past
 
 
 def _find(
-    folder: RunFolder, journal: Journal, description: Mapping[str, Any], overwrite: bool
+    folder: RunFolder,
+    journal: Journal,
+    description: Mapping[str, Any],
+    overwrite: bool,
 ) -> Logbook | None:
     """Return what has been done of a run; None where the folder's run shall be replaced."""
     try:
         check_same(folder, description)
-        entries = _usable(folder, journal, _resumed(journal), description["arguments"])
+        entries = _usable(folder, journal, description["arguments"])
         log = Logbook.of(entries)
     except (RunExistsError, JournalError):
         if not overwrite:
@@ -89,24 +95,12 @@ def _find(
     return log
 
 
-def _resumed(journal: Journal) -> list[Entry]:
-    """Return what stands of a journal; a run that has given up tries its last cycles again."""
-    entries = journal.open()
-    log = Logbook.of(entries)
-    last = max(log.winners, default=0)
-    if not log.has_given_up(last):
-        return entries
-    failed = range(last - PATIENCE + 1, last + 1)
-    return journal.cut(next(i for i, e in enumerate(entries) if e.get("cycle") in failed))
-
-
-def _usable(
-    folder: RunFolder, journal: Journal, entries: Sequence[Entry], arguments: Mapping[str, Any]
-) -> Sequence[Entry]:
+def _usable(folder: RunFolder, journal: Journal, arguments: Mapping[str, Any]) -> Sequence[Entry]:
     """Return the entries that a run can go on from: its archives are there and whole."""
+    entries = _without_failed_cycles(journal)
     while entries and entries[-1]["event"] != "end":
-        needed = sorted({*_last_networks(entries), *_best_networks(entries, arguments)})
-        broken = next((i for i in needed if _is_broken(folder, entries[i])), None)
+        needed = {*_last_networks(entries), *_best_networks(entries, arguments)}
+        broken = _first_broken(folder, entries, sorted(needed))
         if broken is None:
             break
         warn(
@@ -117,11 +111,30 @@ def _usable(
     return entries
 
 
+def _without_failed_cycles(journal: Journal) -> list[Entry]:
+    """Return the entries of a journal; a run that has given up tries its last cycles again."""
+    entries = journal.open()
+    log = Logbook.of(entries)
+    last = max(log.winners, default=0)
+    if not log.has_given_up(last):
+        return entries
+    first_failed = last - PATIENCE + 1
+    count = 0
+    while entries[count].get("cycle") != first_failed:
+        count += 1
+    return journal.cut(count)
+
+
 def _last_networks(entries: Sequence[Entry]) -> list[int]:
     """Return where the network's last own training is, and the clones after it."""
-    trainings = [i for i, entry in enumerate(entries) if entry["event"] == "training"]
-    own = [i for i in trainings if entries[i]["phase"] != "clone"]
-    return [i for i in trainings if i >= max(own, default=0)]
+    numbers: list[int] = []
+    for number, entry in enumerate(entries):
+        if entry["event"] == "training":
+            # The network's own training replaces all that came before it.
+            if entry["phase"] != "clone":
+                numbers.clear()
+            numbers.append(number)
+    return numbers
 
 
 def _best_networks(entries: Sequence[Entry], arguments: Mapping[str, Any]) -> list[int]:
@@ -129,20 +142,26 @@ def _best_networks(entries: Sequence[Entry], arguments: Mapping[str, Any]) -> li
     log = Logbook.of(entries)
     mode = arguments["mode"]
     search = arguments["search"]
-    best: list[TrainingRecord | None] = []
+    best = []
     if search["restore_best"] or arguments["budget"]["target"] is not None:
         best.append(log.best(mode))
     if search["backtrack"] is not None:
         best.append(log.best_of_main_line(mode))
-    names = {record.archive for record in best if record is not None}
-    return [i for i, entry in enumerate(entries) if entry.get("archive") in names]
+    archives = [record.archive for record in best if record is not None]
+    return [number for number, entry in enumerate(entries) if entry.get("archive") in archives]
 
 
-def _is_broken(folder: RunFolder, entry: Entry) -> bool:
-    if entry["archive"] is None:
-        return False
-    try:
-        read(folder.path / entry["archive"])
-    except ArchiveError:
-        return True
-    return False
+def _first_broken(
+    folder: RunFolder, entries: Sequence[Entry], numbers: Sequence[int]
+) -> int | None:
+    """Return the first of some entries whose archive is missing or damaged."""
+    for number in numbers:
+        archive = entries[number]["archive"]
+        # A clone that failed has none.
+        if archive is None:
+            continue
+        try:
+            read(folder.path / archive)
+        except ArchiveError:
+            return number
+    return None

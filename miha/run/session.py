@@ -202,12 +202,12 @@ class Session:
         may_grow = any(mutation.gene == "optimizer" for mutation in self._plan.mutations)
         size = largest_archive(archive, self._start) if may_grow else len(archive)
         try:
-            folder.check_room(size * missing, missing)
+            folder.check_space(size * missing, missing)
         except StorageError as error:
             if not self._plan.budget.is_open:
                 raise
             # A budget may end the run long before; two archives it has in any case.
-            folder.check_room(size * 2, 2)
+            folder.check_space(size * 2, 2)
             warn(f"The run may need less, but: {error}")
 
     def _progress(self, recorder: Recorder) -> str:

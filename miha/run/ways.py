@@ -54,10 +54,12 @@ class Request:
     def _check_way(self, name: str, way: Way, trainer: Trainer) -> None:
         obstacle = trainer.obstacle(way)
         if obstacle:
-            cures = {"fused": "Run on Keras' JAX backend with a compiled network, or l"}
+            cure = "Leave it out."
+            if way == "fused":
+                cure = "Run on Keras' JAX backend with a compiled network, or leave it out."
             raise ArgumentError(
                 f"`{name}` must be a way that this network can go on this backend. "
-                f"Received: {name}={way!r}, but {obstacle}. {cures.get(way, 'L')}eave it out."
+                f"Received: {name}={way!r}, but {obstacle}. {cure}"
             )
 
 
@@ -83,14 +85,15 @@ class Ways:
         return "fused" if self.clones_at_once > 1 else "sequential"
 
     def __str__(self) -> str:
-        together = f"up to {self.clones_at_once} together"
-        way = together if self.clones_at_once > 1 else "one after another"
-        xla = f", of {self.xla_from} epochs or more" if self.xla_from else ""
+        way = "one after another"
+        if self.clones_at_once > 1:
+            way = f"up to {self.clones_at_once} together"
+        length = f", of {self.xla_from} epochs or more" if self.xla_from else ""
+        text = f"Clones train {way}. Trainings{length} are compiled by: {self.compiler}."
+        if not self.seconds:
+            return text
         measured = ", ".join(f"{name} {value:.3g} s" for name, value in self.seconds.items())
-        return (
-            f"Clones train {way}. Trainings{xla} are compiled by: {self.compiler}."
-            f"{measured and f' Measured: {measured}.'}"
-        )
+        return f"{text} Measured: {measured}."
 
     def describe(self) -> dict[str, Any]:
         """Return what `run.json` says."""
@@ -104,7 +107,7 @@ class Ways:
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Ways:
-        """Return the choices that `describe` described."""
+        """Return the ways that `describe` described."""
         # Runs of earlier versions had no choice.
         choices = description["choices"] or {"compiler": "default"}
         return cls(
@@ -152,6 +155,7 @@ def decide(
         ArgumentError: There is no memory for what the user asks for.
     """
     if folder.has_run:
+        # Another run, or a damaged one, is replaced or refused later.
         with contextlib.suppress(RunExistsError, JournalError):
             whole = with_recorded_ways(folder, description, request)
             check_same(folder, whole)
@@ -160,9 +164,10 @@ def decide(
 
 
 def _choose(request: Request, trainer: Trainer, pop_size: int) -> Ways:
-    at_once, seconds = _population(request.population, trainer, pop_size)
-    compiler, xla_from, more = _compiler(request.compiler, trainer)
-    return Ways(at_once, compiler, xla_from, {**seconds, **more})
+    """Choose how a new run goes, by a measurement where the user leaves that open."""
+    clones_at_once, seconds = _population(request.population, trainer, pop_size)
+    compiler, xla_from, more_seconds = _compiler(request.compiler, trainer)
+    return Ways(clones_at_once, compiler, xla_from, seconds | more_seconds)
 
 
 def _population(
@@ -197,11 +202,9 @@ def _faster(trainer: PopulationTrainer, pop_size: int) -> tuple[int, dict[str, f
     try:
         seconds = trainer.measure(together)
     except Exception as error:
-        warn(
-            _explained(
-                f"Clones train one after another: {together} could not be tried together", error
-            )
-        )
+        # The device may have less memory than was estimated.
+        text = f"Clones train one after another: {together} could not be tried together"
+        warn(_explained(text, error))
         return 1, {}
     is_faster = seconds["together"] < seconds["alone"] * together
     return (number if is_faster else 1), seconds
@@ -221,10 +224,12 @@ def _compiler(
     except Exception as error:
         warn(_explained("The network is not compiled by XLA", error))
         return own, None, {}
-    saved = seconds["graph epoch"] - seconds["xla epoch"]
     if seconds["xla epoch"] > WORTH * seconds["graph epoch"]:
         return own, None, seconds
-    return "xla", max(math.ceil(seconds["xla compilation"] / saved), 1), seconds
+    # A compilation pays after as many epochs as it takes to win its seconds back.
+    saved = seconds["graph epoch"] - seconds["xla epoch"]
+    epochs = math.ceil(seconds["xla compilation"] / saved)
+    return "xla", max(epochs, 1), seconds
 
 
 def _explained(text: str, error: Exception) -> str:

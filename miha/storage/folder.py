@@ -7,7 +7,7 @@ import datetime
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,14 @@ _SKELETON = {"model", "population", "run.log", "run.json.part"}
 
 _ARCHIVES = ("model/model_*.zip", "population/*_model.zip")
 _SHOWN = ("report.html", "tensorboard/**/events.out.tfevents.*.miha")
+_KEPT: dict[Keep, tuple[str, ...]] = {
+    "all": _ARCHIVES,
+    "model": _ARCHIVES[:1],
+    "final": (FINAL,),
+    "none": (),
+}
+"""Which archives stay after a run, beside those of the result."""
+
 _WRITTEN = ("journal.jsonl", "history.csv", "lineage.csv", "run.log", *_ARCHIVES, *_SHOWN)
 """What a run writes beside `run.json`; all else in its folder is somebody else's."""
 
@@ -62,7 +70,8 @@ class RunFolder:
             StorageError: It cannot be read.
         """
         with on_disk(self.path):
-            is_free = not self.path.exists() or self.has_run or self._is_skeleton()
+            is_new = not self.path.exists() or self._is_skeleton()
+            is_free = is_new or self.has_run
         if not is_free:
             raise RunExistsError(
                 "`logs` must name a folder that is new or empty, or that holds a run of MIHA. "
@@ -84,7 +93,8 @@ class RunFolder:
         path = self.path / "run.json"
         try:
             description = json.loads(path.read_bytes())
-            found, told = description["format"], description.pop("sha256")
+            found = description["format"]
+            checksum = description.pop("sha256")
         except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
             raise JournalError(
                 f"A run's folder must hold its `run.json`. Received: {str(path)!r}: {error!r}. "
@@ -95,18 +105,19 @@ class RunFolder:
                 f"A run must be of a format that this version reads, 1 to {FORMAT}. "
                 f"Received: {str(path)!r} of format {found!r}. Install a newer version of MIHA."
             )
-        if told != _checksum(description):
+        if checksum != _checksum(description):
             raise JournalError(
                 "A run's `run.json` must have its checksum. "
                 f"Received: {str(path)!r}, which has not: it was damaged or changed. Bring the "
-                "file back from a copy, or begin anew with overwrite=True."
+                "file back from a copy, or replace the run with overwrite=True."
             )
         return dict(description)
 
     def write_description(self, description: Mapping[str, Any]) -> None:
         """Write `run.json`, with a checksum of all that it says."""
         values = plain(description)
-        text = json.dumps({**values, "sha256": _checksum(values)}, indent=2, sort_keys=True)
+        signed = {**values, "sha256": _checksum(values)}
+        text = json.dumps(signed, indent=2, sort_keys=True)
         write_whole(self.path / "run.json", (text + "\n").encode())
 
     def create(self) -> None:
@@ -130,7 +141,8 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Delete what a killed run has left half written."""
-        self._delete([f"{pattern}.part" for pattern in ("run.json", *_WRITTEN)])
+        patterns = ("run.json", *_WRITTEN)
+        self._delete([f"{pattern}.part" for pattern in patterns])
 
     def write_archive(self, name: str, data: bytes) -> None:
         """Write a network's archive, whole or not at all."""
@@ -144,16 +156,17 @@ class RunFolder:
             results: The archives of the result, the last and the best, which stay unless
                 nothing does.
         """
-        stays = {"all": _ARCHIVES, "model": _ARCHIVES[:1], "final": (FINAL,), "none": ()}[what]
-        kept = {self.path / name for name in results if what != "none"}
-        kept |= {file for pattern in stays for file in self.path.glob(pattern)}
+        kept = set() if what == "none" else {self.path / name for name in results}
+        for pattern in _KEPT[what]:
+            kept.update(self.path.glob(pattern))
         self._delete(_ARCHIVES, kept)
         for part in ("model", "population"):
-            with contextlib.suppress(OSError):  # Not empty, mostly.
+            # A folder that still has archives is not empty, and stays.
+            with contextlib.suppress(OSError):
                 (self.path / part).rmdir()
 
-    def check_room(self, need: int, archives: int) -> None:
-        """Raise unless the disk has room for what a run will write.
+    def check_space(self, need: int, archives: int) -> None:
+        """Raise unless the disk has space for what a run will write.
 
         Args:
             need: Bytes.
@@ -171,23 +184,27 @@ class RunFolder:
             )
 
     def _delete(self, patterns: Iterable[str], kept: Collection[Path] = ()) -> None:
-        for file in chain.from_iterable(map(self.path.glob, patterns)):
-            if file not in kept:
-                with on_disk(file):
-                    file.unlink()
+        for pattern in patterns:
+            for file in self.path.glob(pattern):
+                if file not in kept:
+                    with on_disk(file):
+                        file.unlink()
 
     def _is_skeleton(self) -> bool:
-        """Tell whether a run was killed here before it had begun."""
+        """Return whether a run was killed here before it had begun."""
         if not self.path.is_dir():
             return False
-        names = {file.name for file in self.path.iterdir()}
-        if {name for name in names if not name.startswith(".")} - _SKELETON:
-            return False
-        return not any(self.path.glob("model/*")) and not any(self.path.glob("population/*"))
+        for file in self.path.iterdir():
+            is_hidden = file.name.startswith(".")
+            if not is_hidden and file.name not in _SKELETON:
+                return False
+        has_archives = any(self.path.glob("model/*")) or any(self.path.glob("population/*"))
+        return not has_archives
 
 
 def _checksum(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def new_folder(parent: Path) -> Path:
@@ -197,8 +214,11 @@ def new_folder(parent: Path) -> Path:
         StorageError: It cannot be made.
     """
     name = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    for end in chain([""], map("-{}".format, count(2))):
-        with on_disk(parent / name), contextlib.suppress(FileExistsError):
-            (parent / (name + end)).mkdir(parents=True)
-            return parent / (name + end)
-    raise AssertionError("unreachable: there is always another number")
+    folder = parent / name
+    # Of two runs that begin in one second, the second gets a number.
+    for number in count(2):
+        with on_disk(folder), contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            break
+        folder = parent / f"{name}-{number}"
+    return folder

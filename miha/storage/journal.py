@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,16 @@ from miha.utils.json_values import plain
 
 Entry = Mapping[str, Any]
 
-_LINE = re.compile(rb'\{"crc32": "([0-9a-f]{8})", (.*)\n', re.DOTALL)
+_LINE = re.compile(rb'\{"crc32": "([0-9a-f]{8})", (.*\n)', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A whole line: what it says, where it ends in the file, and the checksum up to there."""
+
+    entry: Entry
+    end: int
+    crc: int
 
 
 class Journal:
@@ -39,7 +50,7 @@ class Journal:
         Raises:
             JournalError: A line before the last is damaged.
         """
-        return [entry for entry, _, _ in self._lines()]
+        return [line.entry for line in self._lines()]
 
     def open(self) -> list[Entry]:
         """Return the whole lines and make ready to append: a torn last one is cut off.
@@ -52,13 +63,13 @@ class Journal:
     def cut(self, count: int) -> list[Entry]:
         """Cut off all but the first lines, make ready to append, and return those lines."""
         lines = self._lines()[:count]
-        length = lines[-1][1] if lines else 0
-        self._crc = lines[-1][2] if lines else 0
+        length = lines[-1].end if lines else 0
+        self._crc = lines[-1].crc if lines else 0
         if self._path.exists() and self._path.stat().st_size > length:
             with on_disk(self._path), open(self._path, "r+b") as file:
                 file.truncate(length)
                 os.fsync(file.fileno())
-        return [entry for entry, _, _ in lines]
+        return [line.entry for line in lines]
 
     def append(self, entry: Entry) -> None:
         """Append one line and see it on the disk.
@@ -66,7 +77,9 @@ class Journal:
         Raises:
             StorageError: The disk refuses. What of the line is written is cut off by `open`.
         """
-        body = (json.dumps(plain(entry), allow_nan=False)[1:] + "\n").encode()
+        text = json.dumps(plain(entry), allow_nan=False)
+        # Without its first brace: the checksum comes before.
+        body = text[1:].encode() + b"\n"
         crc = zlib.crc32(body, self._crc)
         line = b'{"crc32": "%08x", ' % crc + body
         is_new = not self._path.exists()
@@ -76,34 +89,42 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
             if is_new:
+                # A file whose name is not on the disk is lost with the power.
                 sync_folder(self._path.parent)
         self._crc = crc
 
-    def _lines(self) -> list[tuple[Entry, int, int]]:
-        """Return entry, end and checksum of each whole line."""
-        data = self._bytes()
-        found: list[tuple[Entry, int, int]] = []
-        end, crc = 0, 0
-        while end < len(data):
-            line = data[end : (data.find(b"\n", end) + 1) or len(data)]
-            match, end = _LINE.fullmatch(line), end + len(line)
-            crc = zlib.crc32(match[2] + b"\n", crc) if match else crc
+    def _lines(self) -> list[_Line]:
+        """Return the whole lines.
+
+        Raises:
+            JournalError: A line before the last is damaged.
+        """
+        texts = io.BytesIO(self._bytes()).readlines()
+        lines: list[_Line] = []
+        end = 0
+        crc = 0
+        for number, text in enumerate(texts, 1):
+            match = _LINE.fullmatch(text)
+            if match is not None:
+                crc = zlib.crc32(match[2], crc)
             if match is None or match[1] != b"%08x" % crc:
-                self._check_last(end == len(data), len(found) + 1)
+                self._check_last(number, len(texts))
                 break
-            found.append((json.loads(b"{" + match[2]), end, crc))
-        return found
+            end += len(text)
+            lines.append(_Line(json.loads(b"{" + match[2]), end, crc))
+        return lines
 
     def _bytes(self) -> bytes:
         try:
             return self._path.read_bytes()
-        except FileNotFoundError:  # Nothing has been journalled yet.
+        except FileNotFoundError:
+            # Nothing has been journalled yet.
             return b""
 
-    def _check_last(self, is_last: bool, number: int) -> None:
-        if not is_last:
+    def _check_last(self, number: int, count: int) -> None:
+        if number < count:
             raise JournalError(
                 "Every line of a journal but the last must have its checksum. "
                 f"Received: {str(self._path)!r}, line {number}, which has not: it was damaged or "
-                "changed. Bring the file back from a copy, or begin anew with overwrite=True."
+                "changed. Bring the file back from a copy, or replace the run with overwrite=True."
             )

@@ -14,7 +14,16 @@ from keras import layers
 from networks import SAMPLES, branched, branched_data, convolutional, dense, images
 
 import miha
-from miha import MIHA, ArgumentError, MihaWarning, RunExistsError, SearchSpace, StorageError
+from miha import (
+    MIHA,
+    ArgumentError,
+    Budget,
+    MihaWarning,
+    RunExistsError,
+    Search,
+    SearchSpace,
+    StorageError,
+)
 
 SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
 VALIDATION = images(32, seed=9)
@@ -182,10 +191,14 @@ def test_several_inputs_and_outputs_run_and_any_logged_value_is_monitored(tmp_pa
 def test_without_validation_data_the_learning_rate_is_left_alone_unless_asked(tmp_path):
     genes = {}
     for name, mutations in (("default", None), ("asked", ["learning_rate"])):
-        run = run_in(
-            tmp_path / name, dense(), validation_data=None, mutations=mutations, c=4, restarts=0
-        )
-        result = run.optimize()
+        result = run_in(
+            tmp_path / name,
+            dense(),
+            validation_data=None,
+            mutations=mutations,
+            c=4,
+            search=Search(restarts=0),
+        ).optimize()
         genes[name] = set(result.lineage["gene"])
         assert result.monitor == "eval_loss"
     assert "learning_rate" not in genes["default"]
@@ -278,8 +291,9 @@ def test_the_output_layer_mutates_when_it_is_named(tmp_path):
     )
     model.compile("sgd", "mse")
     space = SearchSpace(layers=["out"])
-    changes = {"space": space, "mutations": ["activation"], "restarts": 0, "rest": False}
-    result = run_in(tmp_path / "run", model, **changes).optimize()
+    changes = {"space": space, "mutations": ["activation"]}
+    search = Search(restarts=0, rest=False)
+    result = run_in(tmp_path / "run", model, search=search, **changes).optimize()
     assert result.lineage["change"].str.startswith("out: ").sum() == 4
 
 
@@ -400,14 +414,14 @@ def test_a_custom_fitness_and_mutation_are_used(tmp_path):
 
     result = run_in(
         tmp_path / "run", dense(), mutations=[Halve()], fitness=lambda curve: curve.last,
-        pop_size=2, control=False, restarts=0,
+        pop_size=2, search=Search(control=False, restarts=0),
     ).optimize()  # fmt: skip
     assert result.genome.learning_rate == pytest.approx(0.001 / 4)
     assert result.lineage["fitness"].tolist() == result.lineage["value"].tolist()
 
 
 def test_a_target_that_is_reached_at_once_ends_the_run_after_its_first_training(tmp_path):
-    search = run_in(tmp_path / "run", target=1e9, keep="final")
+    search = run_in(tmp_path / "run", budget=Budget(target=1e9), keep="final")
     assert search.epochs == 2 + 2 * (3 * 1 + 1)
     result = search.optimize()
     assert len(result.history) == 1
@@ -420,8 +434,8 @@ def test_a_target_that_is_reached_at_once_ends_the_run_after_its_first_training(
 
 def test_bad_budgets_are_refused_and_good_ones_bound_the_epochs(tmp_path):
     with pytest.raises(ArgumentError, match="must be at least 2 m = 2"):
-        run_in(tmp_path / "run", max_epochs=1)
-    assert run_in(tmp_path / "run", max_epochs=7, max_seconds=60).epochs == 2 + 4
+        run_in(tmp_path / "run", epochs=1)
+    assert run_in(tmp_path / "run", epochs=7, budget=Budget(seconds=60)).epochs == 2 + 4
 
 
 def test_a_run_of_open_end_is_not_refused_for_the_room_that_it_might_need(tmp_path, monkeypatch):
@@ -429,4 +443,4 @@ def test_a_run_of_open_end_is_not_refused_for_the_room_that_it_might_need(tmp_pa
     with pytest.raises(StorageError, match="must have room"):
         run_in(tmp_path / "a", c=10**6).optimize()
     with pytest.warns(MihaWarning, match="may need less, but: .* must have room"):
-        run_in(tmp_path / "b", c=10**6, target=1e9).optimize()
+        run_in(tmp_path / "b", c=10**6, budget=Budget(target=1e9)).optimize()

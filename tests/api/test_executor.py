@@ -1,4 +1,4 @@
-"""`MIHA(executor=...)`: the same run elsewhere, from the network and the data that are sent."""
+"""`Execution(executor=...)`: the same run elsewhere, from what is sent."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 from fakes import FakeWorkers
 from networks import images
 
-from miha import MIHA, ArgumentError, RunExistsError, SearchSpace, load
+from miha import MIHA, ArgumentError, Execution, Search, SearchSpace, load
 from miha.executors.worker import Worker, differences
 
 VALIDATION = images(32, seed=9)
 RUN = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 32, "seed": 3, "verbose": 0}
-RUN |= {"rest": False}  # Each cycle has a population.
+RUN |= {"search": Search(rest=False)}  # Each cycle has a population.
 
 
 @keras.saving.register_keras_serializable("miha_tests")
@@ -63,11 +63,17 @@ def no_data():
     return images()
 
 
-def search(folder, executor="local", **changes):
+def search(folder, executor="local"):
     space = SearchSpace(optimizers=["adam"], activations=["relu", "tanh"])
-    return MIHA(
-        network(), **data(), logs=folder, executor=executor, space=space, **{**RUN, **changes}
-    )
+    execution = Execution(executor=executor)
+    return MIHA(network(), **data(), logs=folder, execution=execution, space=space, **RUN)
+
+
+def job_of(search_):
+    """Return what workers would be sent, before a run has decided how it goes."""
+    session = search_._session
+    session._description |= {"choices": None, "measured": {}}
+    return session._job()
 
 
 @pytest.fixture(scope="module")
@@ -118,44 +124,21 @@ def test_where_there_is_no_place_nothing_is_written(tmp_path):
 
 
 def test_other_data_in_a_worker_is_seen(tmp_path):
-    search_ = search(tmp_path / "run", Elsewhere(load_data=other_data))
-    search_._description |= {"choices": None, "measured": {}}
-    job = search_._job()
+    job = job_of(search(tmp_path / "run", Elsewhere(load_data=other_data)))
     assert differences(Worker(job).describe()[0], job.signature) == ["data"]
 
 
 def test_data_is_loaded_as_a_dictionary(tmp_path):
-    search_ = search(tmp_path / "run", Elsewhere(load_data=no_data))
-    search_._description |= {"choices": None, "measured": {}}
+    job = job_of(search(tmp_path / "run", Elsewhere(load_data=no_data)))
     with pytest.raises(ArgumentError, match="`load_data` must return a dictionary"):
-        Worker(search_._job())
+        Worker(job)
 
 
-def test_clones_on_workers_do_not_train_in_one_program(tmp_path):
+def test_clones_on_workers_do_not_train_in_one_program():
     with pytest.raises(ArgumentError, match="`population` must not be 'fused'"):
-        search(tmp_path / "run", Elsewhere(), population="fused")
-
-
-def test_a_run_that_does_not_wait_for_late_clones_is_whole(tmp_path):
-    stops = keras.callbacks.EarlyStopping("val_loss", patience=100)
-    executor = Elsewhere(seconds=lambda task: 30.0 if task.clone == 2 else 1.0 + task.clone)
-    result = search(
-        tmp_path / "run", executor, asynchronous=0.5, pop_size=4, callbacks=[stops]
-    ).optimize()
-    lineage = result.lineage
-    assert lineage.groupby("cycle")["late"].sum().between(1, 2).all()  # Each worker is at one.
-    assert not lineage.query("clone == 0")["late"].any()
-    assert lineage.groupby("cycle")["selected"].sum().tolist() == [1, 1]
-    assert len(result.history) == 2 + 2 * (4 + 1)
-    again = search(tmp_path / "run", Elsewhere(), asynchronous=0.5, pop_size=4).optimize()
-    assert again.lineage.equals(lineage)
-    with pytest.raises(RunExistsError, match="arguments.asynchronous is 0.5 and not None"):
-        search(tmp_path / "run", Elsewhere(), pop_size=4)
-
-
-def test_without_workers_nothing_is_late(tmp_path):
-    with pytest.raises(ArgumentError, match="`asynchronous` needs workers.*executor='local'"):
-        search(tmp_path / "run", asynchronous=True)
+        Execution(executor=Elsewhere(), population="fused")
+    Execution(executor=Elsewhere(), population="auto")
+    Execution(population="fused")
 
 
 def test_the_precision_of_the_network_is_that_of_the_workers(tmp_path):
@@ -164,8 +147,7 @@ def test_the_precision_of_the_network_is_that_of_the_workers(tmp_path):
         search_ = search(tmp_path / "run", Elsewhere())
     finally:
         keras.config.set_dtype_policy("float32")
-    search_._description |= {"choices": None, "measured": {}}
-    job = search_._job()
+    job = job_of(search_)
     try:
         assert differences(Worker(job).describe()[0], job.signature) == []
         assert keras.config.dtype_policy().name == "mixed_bfloat16"

@@ -13,11 +13,11 @@ from keras import layers
 from networks import convolutional, dense, images
 
 import miha
-from miha import MIHA, Callback, MihaError, MihaWarning, RunExistsError, StorageError
+from miha import MIHA, Callback, MihaError, MihaWarning, RunExistsError, Search, StorageError
 from miha.storage.journal import Journal
 
 SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
-SHORT["rest"] = False  # Two cycles with a population each.
+SHORT["search"] = Search(rest=False)  # Two cycles with a population each.
 
 
 def start(folder, model=None, **changes):
@@ -50,7 +50,7 @@ class Watching(Callback):
         self.trained, self.recalled = [], []
 
     def on_resume(self, trainings):
-        self.recalled += [training["archive"] for training in trainings]
+        self.recalled += [training.archive for training in trainings]
 
     def on_training_begin(self, task):
         self.trained.append(task.archive)
@@ -132,7 +132,7 @@ def test_a_run_without_a_named_folder_goes_on_in_its_own(tmp_path, monkeypatch):
 
 def test_a_callback_may_go_elsewhere(tmp_path, monkeypatch):
     class Wandering(Callback):
-        def on_cycle_end(self, cycle, clones):
+        def on_cycle_end(self, cycle, clones, winner):
             monkeypatch.chdir(tmp_path / "elsewhere")
 
     monkeypatch.chdir(tmp_path)
@@ -286,12 +286,13 @@ class Choosy:
 def test_what_a_users_own_part_raises_names_it_and_leaves_a_run_that_goes_on(
     tmp_path, part, culprit
 ):
+    search_ = Search(restarts=0, rest=False)
     with pytest.raises(MihaError, match=culprit):
-        start(tmp_path / "run", restarts=0, rest=False, **part()).optimize()
+        start(tmp_path / "run", search=search_, **part()).optimize()
     assert miha.load_run(tmp_path / "run").state == "interrupted"
     mended = {"mutations": [Wild([None] * 9)]} if "mutations" in part() else part()
     mended |= {"callbacks": []}
-    start(tmp_path / "run", restarts=0, rest=False, **mended).optimize()
+    start(tmp_path / "run", search=search_, **mended).optimize()
     assert miha.load_run(tmp_path / "run").state == "finished"
 
 
@@ -314,8 +315,8 @@ def test_a_clone_that_has_no_room_on_the_device_loses(tmp_path, monkeypatch):
     failed = result.lineage[result.lineage["gene"] == "optimizer"]
     assert failed["failure"].str.contains("OOM").all()
     assert failed["archive"].isna().all()
-    entry = miha.load_run(tmp_path / "run")._log.trainings[2]
-    assert "Traceback (most recent call last)" in entry["failure"]
+    record = miha.load_run(tmp_path / "run").log.trainings[2]
+    assert "Traceback (most recent call last)" in record.failure
 
 
 def test_a_run_without_room_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
@@ -331,7 +332,7 @@ def test_a_run_without_room_is_refused_before_anything_is_trained(tmp_path, monk
 def test_the_room_asked_for_is_about_what_is_taken(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "miha.storage.folder.RunFolder.check_room",
+        "miha.storage.folder.RunFolder.check_space",
         lambda self, need, count: asked.append((need, count)),
     )
     result = search(tmp_path / "run").optimize()

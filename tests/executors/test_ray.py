@@ -15,19 +15,8 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from executor_contract import (
-    SCHEDULE,
-    AsynchronousContract,
-    ExecutorContract,
-    decisions,
-    here,
-    is_faster,
-    story,
-    values,
-    whole,
-)
+from executor_contract import SCHEDULE, ExecutorContract, here, is_faster, story, values
 from fakes import GENOME, FakeTrainer, make_job, make_loop, run
-from miha.executors.threads import environment
 from paths import SUPPORT
 
 from miha import RayExecutor
@@ -37,7 +26,6 @@ from miha.executors.factory import choose_executor
 from miha.executors.ray import check_address
 from miha.mutations import LearningRateMutation
 from miha.results.reader import load_run
-from miha.run.checks import check_population
 from miha.storage.journal import Journal
 from miha.utils.optional import MissingPackageError
 
@@ -48,7 +36,7 @@ GONE = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
 
 
 def places(executor, *nodes, most=100):
-    return executor._places(list(nodes), most)
+    return executor._count(list(nodes), most)
 
 
 def test_without_ray_it_is_told_how_to_install_it(monkeypatch):
@@ -110,26 +98,6 @@ def test_more_than_any_machine_has_is_refused():
 def test_a_cluster_that_grows_is_asked_for_more_than_it_has():
     assert places(RayExecutor(gpus_per_clone=8, autoscaling=True), SMALL, most=12) == 12
     assert places(RayExecutor(workers=5, autoscaling=True), SMALL, most=12) == 5
-
-
-def test_clones_cannot_train_together_and_on_workers():
-    with pytest.raises(ArgumentError, match="`population` must not be 'fused'"):
-        check_population("fused", True)
-    check_population("fused", False)
-    check_population("auto", True)
-
-
-def test_the_threads_of_a_worker_are_those_of_its_cores():
-    variables = environment(3.5, 0)
-    assert {variables[f"TF_NUM_{kind}OP_THREADS"] for kind in ("INTRA", "INTER")} == {"3"}
-    assert variables["OMP_NUM_THREADS"] == "3" and "XLA_FLAGS" not in variables
-    assert environment(0.25, 0)["OMP_NUM_THREADS"] == "1"
-    assert "false" in environment(1, 0)["XLA_FLAGS"]
-
-
-def test_only_a_worker_with_a_gpu_sees_one():
-    assert environment(1, 0)["CUDA_VISIBLE_DEVICES"] == "-1"
-    assert "CUDA_VISIBLE_DEVICES" not in environment(1, 0.5)  # Ray says which.
 
 
 def test_a_users_environment_stands_above_what_is_chosen():
@@ -202,13 +170,6 @@ class TestRay(ExecutorContract):
         return partial(begin, workers=request.param)
 
 
-@pytest.mark.slow
-class TestAsynchronousRay(AsynchronousContract):
-    @pytest.fixture(params=[2])
-    def begin(self, begin, request):
-        return partial(begin, workers=request.param)
-
-
 def once(folder, deed):
     """Do a deed in the first process that asks, whatever the genome."""
     with contextlib.suppress(FileExistsError):
@@ -253,7 +214,7 @@ class Killing(Callback):
 
     def on_training_begin(self, task):
         if task.phase == "winner" and not self.killed:
-            self.killed = self._ray.get([actor.ping.remote() for actor in self._workers._idle])
+            self.killed = self._ray.get([actor.ping.remote() for actor in self._workers._free])
             for pid in self.killed:
                 os.kill(pid, signal.SIGKILL)
 
@@ -419,42 +380,6 @@ def test_a_driver_that_is_killed_goes_on_to_the_same_end(tmp_path, alone):
         process.kill()
         process.communicate()
     assert told(child(tmp_path / "run", 2)) == alone
-
-
-@pytest.mark.slow
-def test_an_asynchronous_driver_that_is_killed_keeps_to_its_decisions(tmp_path):
-    kept = []
-    for lines in (5, 9):
-        process = child(tmp_path / "run", 2, "asynchronous")
-        until_journal_has(tmp_path / "run", lines, process)
-        process.kill()
-        process.communicate()
-        found = decisions(tmp_path / "run")
-        assert found[: len(kept)] == kept
-        kept = found
-    assert kept
-    told(child(tmp_path / "run", 2, "asynchronous"))
-    assert decisions(tmp_path / "run")[: len(kept)] == kept
-    assert whole(tmp_path / "run") == []
-
-
-def slow_and_killed(folder, genome):
-    """Be late with one genome, and kill the worker that is first at it."""
-    if genome.batch_size != GENOME.batch_size:
-        time.sleep(1.5)
-        killed_once(folder, genome)
-
-
-@pytest.mark.slow
-def test_a_worker_that_is_killed_at_a_late_clone_changes_no_clone(tmp_path, begin):
-    run(here(tmp_path / "here", c=1))
-    workers = begin(partial(FakeTrainer, fails=partial(slow_and_killed, tmp_path)), workers=2)
-    run(make_loop(tmp_path / "away", workers=workers, asynchronous=0.5, **{**SCHEDULE, "c": 1}))
-    assert (tmp_path / "done").exists()
-    columns = ["clone", "change", "fitness", "value", "failure"]
-    tables = [load_run(tmp_path / name).lineage[columns] for name in ("here", "away")]
-    assert tables[0].equals(tables[1])
-    assert "has lost its worker" in (tmp_path / "away" / "run.log").read_text()
 
 
 @pytest.mark.slow

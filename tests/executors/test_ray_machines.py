@@ -24,7 +24,7 @@ class Losing(Callback):
         self._take = take
 
     def on_training_end(self, network):
-        if network.task.clone == 0 and network.task.cycle == 1:
+        if network.record.clone == 0 and network.record.cycle == 1:
             self._take()
 
 

@@ -16,7 +16,7 @@ from paths import SUPPORT
 
 from miha.mutations import BatchSizeMutation
 from miha.mutations.rules import broken_rule
-from miha.search.population import restarted
+from miha.search.restarts import draw_restart
 from miha.space import batch_size_bounds
 
 CHILD = SUPPORT / "parallel_child.py"
@@ -108,7 +108,7 @@ def test_batch_sizes_stay_multiples(multiple, step):
     rng, genome, sizes = np.random.default_rng(0), GENOME.replace(batch_size=12), set()
     for _ in range(60):
         genome = BatchSizeMutation(step).mutate(genome, space, rng)
-        sizes |= {genome.batch_size, restarted(genome, space, 2, rng)[0].batch_size}
+        sizes |= {genome.batch_size, draw_restart(genome, space, 2, rng)[0].batch_size}
         assert broken_rule(GENOME, genome, space) is None
     assert len(sizes) > 2 and all(size % multiple == 0 for size in sizes)
     wrong = genome.replace(batch_size=multiple + 1)

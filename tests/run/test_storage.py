@@ -177,9 +177,9 @@ def test_a_folder_on_a_read_only_disk_is_named(small_disk):
 def test_room_is_asked_for_before_the_start(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.create()
-    folder.check_room(1000, 10)
+    folder.check_space(1000, 10)
     with pytest.raises(StorageError, match=r"about [\d,.]+ MB for 7 archives.*run' with .* free"):
-        folder.check_room(free_bytes(tmp_path) + 10**9, 7)
+        folder.check_space(free_bytes(tmp_path) + 10**9, 7)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(small_disk):

@@ -24,7 +24,7 @@ def run(folder, source, **arguments):
 
 
 class Stop(miha.Callback):
-    def on_cycle_end(self, cycle, clones):
+    def on_cycle_end(self, cycle, clones, winner):
         raise KeyboardInterrupt
 
 
@@ -39,7 +39,7 @@ def assert_same(first, second):
 def test_an_interrupted_run_ends_as_one_that_was_not_and_as_one_on_arrays(kind, tmp_path):
     x, y = images(100)
     source = (dataset(x, y).batch(20),) if kind == "dataset" else mapped(tmp_path, x, y)
-    arguments = {"data_memory": 0, "batch_size": 16}
+    arguments = {"execution": miha.Execution(data_memory=0), "batch_size": 16}
     whole = run(tmp_path / "whole", source, **arguments).optimize()
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", source, callbacks=[Stop()], **arguments).optimize()
@@ -81,7 +81,8 @@ def search(x, y, name, memory):
     model = keras.Sequential(layers)
     model.compile("sgd", "sparse_categorical_crossentropy")
     arguments = dict(m=1, n=1, k=1, c=0, batch_size=512, verbose=0, seed=0, keep="none")
-    return miha.MIHA(model, x, y, data_memory=memory, logs=f"{folder}/{name}", **arguments)
+    arguments["execution"] = miha.Execution(data_memory=memory)
+    return miha.MIHA(model, x, y, logs=f"{folder}/{name}", **arguments)
 
 def megabytes(name):
     lines = open("/proc/self/status").read().splitlines()

@@ -1,7 +1,7 @@
 """The contract of an executor: a new one supplies the fixture `begin` and gets every test.
 
-``begin(make_trainer)`` returns `Workers` whose trainers ``make_trainer`` builds, or None for an
-executor that trains in this process. What can be sent is defined in a module.
+``begin(make_trainer)`` returns a `WorkerPool` whose trainers ``make_trainer`` builds, or None for
+an executor that trains in this process. What can be sent is defined in a module.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Watching(Callback):
         self.told.append(("epoch", task.archive))
 
     def on_training_end(self, network):
-        self.told.append(("end", network.task.archive))
+        self.told.append(("end", network.record.archive))
 
 
 def is_faster(genome):
@@ -131,60 +131,3 @@ class ExecutorContract:
 
         with pytest.raises(MihaError, match="Broken.on_epoch_end"):
             run(away(tmp_path, begin, callbacks=[Broken()]))
-
-
-def decisions(path):
-    """Return what a run has decided so far, cycle by cycle, and what the clones were that counted.
-
-    As text, in which NaN equals itself.
-    """
-    log = load_run(path)._log
-    found = []
-    for cycle, winner in log.winners.items():
-        clones = [e for e in log.counted if e["phase"] == "clone" and e["cycle"] == cycle]
-        told = sorted((e["clone"], str(e["genome"]), str(e["fitness"])) for e in clones)
-        found.append(repr((cycle, winner, log.late.get(cycle, ()), told)))
-    return found
-
-
-def whole(path):
-    """Return what of a finished run is wrong, if anything: clones that are missing, twice, late."""
-    log, wrong = load_run(path)._log, []
-    clones = [(e["cycle"], e["clone"]) for e in log.trainings if e["phase"] == "clone"]
-    wrong += [place for place, times in Counter(clones).items() if times != 1]
-    late = {(e["cycle"], e["clone"]) for e in log.trainings if e.get("late")}
-    wrong += late ^ {(cycle, clone) for cycle, numbers in log.late.items() for clone in numbers}
-    sizes = Counter(cycle for cycle, _ in clones)
-    wrong += [cycle for cycle in log.winners if sizes[cycle] != max(sizes.values())]
-    wrong += [] if log.is_finished else ["not finished"]
-    return wrong
-
-
-class AsynchronousContract:
-    """The tests of workers whose late clones train on."""
-
-    def test_every_clone_is_recorded_once_and_the_control_always_competes(self, tmp_path, begin):
-        run(away(tmp_path, begin, asynchronous=0.5, c=4))
-        assert whole(tmp_path) == []
-        assert all(0 not in late for late in load_run(tmp_path)._log.late.values())
-
-    def test_what_a_clone_becomes_does_not_depend_on_when_it_comes(self, tmp_path, begin):
-        run(here(tmp_path / "here", c=1))
-        run(away(tmp_path / "away", begin, asynchronous=0.5, c=1))
-        lineages = [load_run(tmp_path / name).lineage for name in ("here", "away")]
-        columns = ["clone", "change", "fitness", "value", "parent", "archive"]
-        assert lineages[0][columns].equals(lineages[1][columns])
-        clones = [{n: v for n, v in values(tmp_path / w).items() if n[:2] == "1_"} for w in
-                  ("here", "away")]  # fmt: skip
-        assert clones[0] == clones[1]
-
-    def test_a_run_that_goes_on_keeps_to_what_was_decided(self, tmp_path, begin):
-        run(away(tmp_path / "whole", begin, asynchronous=0.5))
-        lines = len(Journal(tmp_path / "whole" / "journal.jsonl").read())
-        for left in range(1, lines, 4):
-            path = shutil.copytree(tmp_path / "whole", tmp_path / f"{left}")
-            Journal(path / "journal.jsonl").cut(left)
-            kept = decisions(path)
-            run(away(path, begin, asynchronous=0.5))
-            assert decisions(path)[: len(kept)] == kept
-            assert whole(path) == []

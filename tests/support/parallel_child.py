@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from types import MappingProxyType
 
 BACKEND = sys.argv[1]
 os.environ["KERAS_BACKEND"] = BACKEND
@@ -156,7 +157,7 @@ def refusals():
             other = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
             other.compile("adam", "mse")
         return found | {"other": refused(lambda: trainer_of(other))}
-    found["fused"] = refused(lambda: search(Path("nowhere"), population="fused"))
+    found["fused"] = refused(lambda: search(Path("nowhere"), {"population": "fused"}))
     devices = keras.distribution.list_devices()
     mesh = keras.distribution.DeviceMesh((1, 2), ("batch", "model"), devices)
     layouts = keras.distribution.LayoutMap(mesh)
@@ -192,10 +193,11 @@ def more():
     }
 
 
-def search(folder, **changes):
+def search(folder, execution=MappingProxyType({}), **changes):
     run = {"m": 1, "n": 1, "k": 1, "c": 3, "pop_size": 5, "batch_size": 12, "seed": 2}
+    policies = {"search": miha.Search(rest=False), "execution": miha.Execution(**execution)}
     return miha.MIHA(
-        network(), X, Y, validation_data=(X[:33], Y[:33]), logs=folder, verbose=0, rest=False,
+        network(), X, Y, validation_data=(X[:33], Y[:33]), logs=folder, verbose=0, **policies,
         **run | changes,
     )  # fmt: skip
 
@@ -228,7 +230,8 @@ def run():
 
 def ray():
     """Make a run whose clones train on a worker, which knows nothing of the devices here."""
-    result = search(Path(sys.argv[3]) / "run", c=1, executor=miha.RayExecutor(workers=1)).optimize()
+    executor = miha.RayExecutor(workers=1)
+    result = search(Path(sys.argv[3]) / "run", {"executor": executor}, c=1).optimize()
     return {"state": result.state, "failures": result.lineage["failure"].dropna().tolist()}
 
 

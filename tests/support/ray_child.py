@@ -1,8 +1,7 @@
 """A process that runs MIHA in a folder, its clones on Ray's workers or in itself.
 
 Usage: ``python ray_child.py FOLDER WORKERS [DATA]``; 0 workers: no Ray. ``DATA`` is "load_data"
-where each worker loads the data, "dataset" where it is what cannot be sent; "asynchronous": the
-run does not wait for the last clones. Prints at the end what
+where each worker loads the data, "dataset" where it is what cannot be sent. Prints at the end what
 two equal runs have in common.
 """
 
@@ -39,16 +38,8 @@ def search(folder, workers, way):
     executor = miha.RayExecutor(workers=workers, load_data=load_data) if workers else "local"
     given = dataset() if way == "dataset" else data()
     space = miha.SearchSpace(**SPACE)
-    late = 0.5 if way == "asynchronous" else False
-    return miha.MIHA(
-        convolutional(),
-        **given,
-        logs=folder,
-        space=space,
-        executor=executor,
-        asynchronous=late,
-        **RUN,
-    )
+    execution = miha.Execution(executor=executor)
+    return miha.MIHA(convolutional(), **given, logs=folder, space=space, execution=execution, **RUN)
 
 
 def summary(folder):

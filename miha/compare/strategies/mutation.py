@@ -17,8 +17,8 @@ from miha.compare.strategies.base import Strategy
 from miha.compare.task import Model, Task
 from miha.errors import ArgumentError
 from miha.mutations.base import Mutation
-from miha.mutations.batch import BatchSizeMutation
-from miha.mutations.layers import ActivationMutation
+from miha.mutations.network import ActivationMutation
+from miha.mutations.optimizers import BatchSizeMutation
 from miha.records import Epoch, Genome, Network, Schedule
 from miha.records import Task as Training
 from miha.search.fitness import LevelAndSlope

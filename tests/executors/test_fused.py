@@ -1,4 +1,4 @@
-"""Executors: a population trains one by one or together, and the run's story is the same."""
+"""Clones that train together: the run's story is that of one after another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from fakes import GENOME, FakePopulationTrainer, FakeTrainer, make_loop, run
 from miha.callbacks import Callback
 from miha.errors import MihaError, MihaWarning, TrainerError
 from miha.mutations import ActivationMutation, BatchSizeMutation, LearningRateMutation
-from miha.records import Genome
 from miha.results.reader import load_run
 from miha.storage.journal import Journal
 
@@ -23,6 +22,10 @@ SCHEDULE = {"m": 1, "n": 2, "k": 1, "c": 2, "pop_size": 6}
 def together(path, trainer=None, at_once=8, **changes):
     trainer = trainer or FakePopulationTrainer()
     return make_loop(path, trainer, at_once=at_once, **{**SCHEDULE, **changes})
+
+
+def clones_of(loop):
+    return [record for record in loop.log.trainings if record.is_clone]
 
 
 def test_together_and_one_by_one_tell_the_same_story_but_for_rounding(tmp_path):
@@ -38,10 +41,8 @@ def test_together_and_one_by_one_tell_the_same_story_but_for_rounding(tmp_path):
 def test_clones_of_one_optimizer_and_batch_size_train_together_and_no_others(tmp_path):
     loop = together(tmp_path)
     run(loop)
-    clones = [entry for entry in loop.log.trainings if entry["phase"] == "clone"]
     kinds = Counter(
-        (entry["cycle"], entry["genome"]["optimizer"], entry["genome"]["batch_size"])
-        for entry in clones
+        (clone.cycle, clone.genome.optimizer, clone.genome.batch_size) for clone in clones_of(loop)
     )
     found = [(group[0].optimizer, group[0].batch_size, len(group)) for group in loop.trainer.groups]
     expected = [(*kind[1:], number) for kind, number in kinds.items() if number > 1]
@@ -58,11 +59,7 @@ def test_a_clone_that_goes_alone_joins_no_group(tmp_path):
         tmp_path, trainer, c=6, mutations=[LearningRateMutation(), ActivationMutation()]
     )
     run(loop)
-    ways = {
-        str(Genome.from_dict(entry["genome"])): entry["change"]["transition"]
-        for entry in loop.log.trainings
-        if entry["phase"] == "clone"
-    }
+    ways = {str(clone.genome): clone.change.transition for clone in clones_of(loop)}
     grouped = {str(genome) for group in trainer.groups for genome in group}
     alone = {text for text, way in ways.items() if way == "keep_function"}
     assert alone and grouped
@@ -117,12 +114,12 @@ def test_a_clone_that_diverges_loses_alone(tmp_path):
     )
     loop = together(tmp_path, trainer, c=1, mutations=[LearningRateMutation()])
     run(loop)
-    clones = [entry for entry in loop.log.trainings if entry["phase"] == "clone"]
-    failed = [entry for entry in clones if entry["failure"]]
+    clones = clones_of(loop)
+    failed = [clone for clone in clones if clone.failure]
     assert 0 < len(failed) < 5
-    assert all(entry["genome"]["learning_rate"] > GENOME.learning_rate for entry in failed)
-    assert all(len(entry["epochs"]) == 1 for entry in failed)
-    assert all(math.isfinite(e["value"]) for e in clones if e not in failed)
+    assert all(clone.genome.learning_rate > GENOME.learning_rate for clone in failed)
+    assert all(len(clone.epochs) == 1 for clone in failed)
+    assert all(math.isfinite(clone.value) for clone in clones if clone not in failed)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("RESOURCE_EXHAUSTED"), TrainerError("no genome")])
@@ -141,3 +138,37 @@ def test_what_a_callback_raises_while_clones_train_together_ends_the_run(tmp_pat
 
     with pytest.raises(MihaError, match="Broken.on_epoch_end"):
         run(together(tmp_path, callbacks=[Broken()]))
+
+
+class Behind:
+    """A trainer whose clones are far behind where they learn slower than the network."""
+
+    def _logs(self):
+        logs = super()._logs()
+        is_behind = self.genome.learning_rate < GENOME.learning_rate
+        return {**logs, "val_loss": logs["val_loss"] + 1000 * is_behind}
+
+
+class BehindAlone(Behind, FakeTrainer):
+    pass
+
+
+class BehindTogether(Behind, FakePopulationTrainer):
+    pass
+
+
+def test_clones_that_train_together_are_pruned_as_those_that_train_one_after_another(tmp_path):
+    changes = {**SCHEDULE, "n": 4, "c": 1, "prune": True, "mutations": [LearningRateMutation()]}
+    run(make_loop(tmp_path / "alone", BehindAlone(), **changes))
+    loop = together(tmp_path / "together", BehindTogether(), **changes)
+    run(loop)
+    alone, fused = (load_run(tmp_path / name) for name in ("alone", "together"))
+    assert 0 < alone.lineage["pruned"].sum() < 5
+    assert alone.lineage["pruned"].tolist() == fused.lineage["pruned"].tolist()
+    assert alone.history["epoch"].tolist() == fused.history["epoch"].tolist()
+    path = shutil.copytree(tmp_path / "together", tmp_path / "again")
+    Journal(path / "journal.jsonl").cut(7)  # All clones, but no winner: its epochs are counted.
+    run(together(path, BehindTogether(), **changes))
+    assert story(path) == story(tmp_path / "together")
+    # The control trains before them, and alone: it shows who is behind.
+    assert [len(group) for group in loop.trainer.groups] == [5]
