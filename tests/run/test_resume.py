@@ -75,7 +75,7 @@ def count(tmp_path_factory):
 def test_a_fault_at_an_operation_of_the_disk_loses_nothing(tmp_path, expected, count, kind, share):
     """The operations of the first training and cycle are those of all: some of them, and others."""
     offset = int(2 * share)
-    places = [*range(offset, 60, 6), *range(60 + offset, count, 24), count - 1]
+    places = [*range(offset, 60, 8), *range(60 + offset, count, 32), count - 1]
     check_faults(tmp_path, expected, kind, share, places)
 
 
@@ -131,7 +131,7 @@ def test_what_is_done_is_not_done_again(tmp_path):
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(share=st.floats(0, 1))
 def test_any_prefix_of_a_journal_resumes_to_the_same_end(tmp_path, whole, expected, share):
@@ -155,7 +155,7 @@ def test_the_prefix_of_every_length_of_lines_resumes(tmp_path, whole, expected):
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(share=st.floats(0, 1, exclude_max=True), mask=st.integers(1, 255))
 def test_a_changed_byte_resumes_to_the_same_end_or_is_refused(
