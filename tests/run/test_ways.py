@@ -160,13 +160,19 @@ def test_a_run_does_not_go_on_the_other_way(folder, first, then):
         check_same(folder, with_recorded_ways(folder, RUN, Request(then)))
 
 
-def test_a_run_of_an_earlier_version_goes_on_as_it_was_begun(folder):
+def test_a_run_that_had_no_choice_goes_on_as_it_was_begun(folder):
     folder.write_description(RUN)
     found = choose(folder, Device())
     assert Ways.from_dict(found).clones_at_once == 1
     assert Ways.from_dict(found).xla_from is None
     with pytest.raises(RunExistsError, match="choices is None and not"):
         check_same(folder, with_recorded_ways(folder, RUN, Request("fused")))
+
+
+def test_a_run_of_an_earlier_version_does_not_go_on(folder):
+    folder.write_description(RUN | {"format": 1})
+    with pytest.raises(RunExistsError, match="of an earlier version"):
+        check_same(folder, RUN)
 
 
 def test_a_run_that_goes_on_with_another_backend_trains_as_that_can():
