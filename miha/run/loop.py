@@ -70,11 +70,17 @@ class Loop:
         else:
             clones = self._train_population(parent, cycle)
             winner = self._select_winner(clones, parent, cycle)
+            self._free_all_but(winner)
             saved = pruning.saved_epochs(clones, schedule.n)
             network = self.trainings.train_winner(winner, cycle, schedule.k + saved)
+        best = self._free_all_but(network)
+        return network_to_go_on_from(network, best, self.plan)
+
+    def _free_all_but(self, network: TrainingRecord) -> TrainingRecord:
+        """Free all values but a network's and those of the main line's best; return the best."""
         best = self.trainings.log.best_of_main_line(self.plan.mode) or network
         self.trainings.recorder.keep_values([network, best])
-        return network_to_go_on_from(network, best, self.plan)
+        return best
 
     def _rests(self, cycle: int) -> bool:
         """Return whether the network trains alone in a cycle."""

@@ -107,7 +107,8 @@ def warn_of_unused(wanted: Sequence[Mutation] | None, space: SearchSpace) -> Non
     genes = {mutation.gene for mutation in wanted or ()}
     default = SearchSpace()
     for gene, name in {"loss": "losses", "label_smoothing": "label_smoothing"}.items():
-        is_changed = getattr(space, name) != getattr(default, name)
+        values = getattr(space, name)
+        is_changed = values is not None and list(values) != list(getattr(default, name) or ())
         if is_changed and gene not in genes:
             warn(f"`space.{name}` has no effect: {gene!r} mutates only where `mutations` names it.")
 
