@@ -28,7 +28,10 @@ LONGEST_VALUE = 60
 """Characters of a value that a message quotes."""
 
 
-def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
+def describe_run(
+    plan: Plan,
+    trainer: Trainer,
+) -> dict[str, Any]:
     """Return what `run.json` says of a run: arguments, seed, versions, device, fingerprint."""
     fingerprint = dict(trainer.fingerprint)
     code = _code(plan) | {"network": fingerprint.pop("code", None)}
@@ -60,7 +63,10 @@ def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def check_same(folder: RunFolder, description: Mapping[str, Any]) -> None:
+def check_same(
+    folder: RunFolder,
+    description: Mapping[str, Any],
+) -> None:
     """Raise unless the run in a folder is the one described.
 
     Raises:
@@ -90,7 +96,10 @@ def check_same(folder: RunFolder, description: Mapping[str, Any]) -> None:
         )
 
 
-def warn_of_circumstances(folder: RunFolder, description: Mapping[str, Any]) -> None:
+def warn_of_circumstances(
+    folder: RunFolder,
+    description: Mapping[str, Any],
+) -> None:
     """Warn where the run in a folder was begun with other versions or on another device."""
     found = folder.description()
     differences = _differences(found, _as_read(description), CIRCUMSTANCES)
@@ -157,7 +166,11 @@ def _differences(
     return differences
 
 
-def _compare(found: Any, wanted: Any, name: str) -> Iterator[str]:
+def _compare(
+    found: Any,
+    wanted: Any,
+    name: str,
+) -> Iterator[str]:
     """Yield in words what differs between two structures."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in dict.fromkeys([*found, *wanted]):

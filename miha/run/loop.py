@@ -89,7 +89,11 @@ class Loop:
         log = self.trainings.log
         return is_rest(cycle, worthwhile_cycles(log, self.plan.schedule, self.plan.mode))
 
-    def _train_population(self, parent: TrainingRecord, cycle: int) -> list[TrainingRecord]:
+    def _train_population(
+        self,
+        parent: TrainingRecord,
+        cycle: int,
+    ) -> list[TrainingRecord]:
         """Train pop_size clones of the network, each with one mutated hyperparameter."""
         records = self.trainings.log.trainings
         drawn = draw_population(self.plan, parent.genome, self.space, cycle, records)
@@ -102,7 +106,10 @@ class Loop:
         return clones + self._train_clones(pruning.limited(tasks[1:], limits), parent, clones)
 
     def _train_clones(
-        self, tasks: Sequence[Task], parent: TrainingRecord, before: Sequence[TrainingRecord] = ()
+        self,
+        tasks: Sequence[Task],
+        parent: TrainingRecord,
+        before: Sequence[TrainingRecord] = (),
     ) -> list[TrainingRecord]:
         """Train clones, and keep the values of those that can still win."""
         clones = [*before]

@@ -68,7 +68,10 @@ def choose_schedule(
     return _fitting(check_integer("epochs", epochs, 2), given)
 
 
-def _fitting(epochs: int, given: dict[str, int | None]) -> Schedule:
+def _fitting(
+    epochs: int,
+    given: dict[str, int | None],
+) -> Schedule:
     """Return the best schedule of at most so many epochs."""
     m = given["m"]
     ends = 2 * (1 if m is None else m)
@@ -82,7 +85,10 @@ def _fitting(epochs: int, given: dict[str, int | None]) -> Schedule:
     return min(candidates, key=lambda schedule: _distance(schedule, epochs, wanted))
 
 
-def _candidates(epochs: int, given: dict[str, int | None]) -> Iterator[Schedule]:
+def _candidates(
+    epochs: int,
+    given: dict[str, int | None],
+) -> Iterator[Schedule]:
     """Yield every schedule that keeps what is given and fits the total."""
     lengths = (3, 2, 1)
     all_n = lengths if given["n"] is None else (given["n"],)
@@ -101,7 +107,11 @@ def _candidates(epochs: int, given: dict[str, int | None]) -> Iterator[Schedule]
             yield Schedule(m, n, k, c, pop_size)
 
 
-def _distance(schedule: Schedule, epochs: int, wanted: int | None) -> tuple[bool, int, int, float]:
+def _distance(
+    schedule: Schedule,
+    epochs: int,
+    wanted: int | None,
+) -> tuple[bool, int, int, float]:
     """Return how far a schedule is from what is wanted; the smallest is taken."""
     has_no_cycle = schedule.c == 0
     cut_cycles = 0 if wanted is None else wanted - schedule.c
@@ -116,7 +126,11 @@ def _distance(schedule: Schedule, epochs: int, wanted: int | None) -> tuple[bool
     return has_no_cycle, cut_cycles, left_over, oddity
 
 
-def announcement(schedule: Schedule, folder: str, budget: Budget) -> str:
+def announcement(
+    schedule: Schedule,
+    folder: str,
+    budget: Budget,
+) -> str:
     """Say how many epochs there will be, or at most, before the first.
 
     Args:

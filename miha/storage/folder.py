@@ -41,7 +41,11 @@ _WRITTEN = ("journal.jsonl", "history.csv", "lineage.csv", "run.log", *_ARCHIVES
 """What a run writes beside `run.json`; all else in its folder is somebody else's."""
 
 
-def archive_name(phase: Phase, cycle: int | None, clone: int | None) -> str:
+def archive_name(
+    phase: Phase,
+    cycle: int | None,
+    clone: int | None,
+) -> str:
     """Return the name of the archive that a training writes, relative to the run's folder."""
     names = {
         "initial": "model/model_init.zip",
@@ -148,7 +152,11 @@ class RunFolder:
         """Write a network's archive, whole or not at all."""
         write_whole(self.path / name, data)
 
-    def keep(self, what: Keep, results: Collection[str]) -> None:
+    def keep(
+        self,
+        what: Keep,
+        results: Collection[str],
+    ) -> None:
         """Delete the archives that shall not stay after the run.
 
         Args:
@@ -183,7 +191,11 @@ class RunFolder:
                 "name another disk in `logs`, or lower c or pop_size."
             )
 
-    def _delete(self, patterns: Iterable[str], kept: Collection[Path] = ()) -> None:
+    def _delete(
+        self,
+        patterns: Iterable[str],
+        kept: Collection[Path] = (),
+    ) -> None:
         for pattern in patterns:
             for file in self.path.glob(pattern):
                 if file not in kept:
