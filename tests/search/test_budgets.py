@@ -14,7 +14,7 @@ from miha.errors import ArgumentError, MihaWarning
 from miha.records import Epoch, LongestSchedule, Schedule
 from miha.report.progress import Bar, Lines, announcement
 from miha.results.reader import load_run
-from miha.search.budgets import Budgets, check_budgets
+from miha.search.budgets import Budgets, check_budgets, choose_schedule
 from miha.storage.folder import FINAL
 from miha.storage.journal import Journal
 
@@ -355,3 +355,17 @@ def test_a_finished_run_that_had_stopped_counts_its_own_epochs(tmp_path):
     assert "The run was finished before" in shown._console.file.getvalue()
     shown.on_resume([make_network("initial", None, None).describe()])
     assert "Goes on after 1 of at most 14 trainings" in shown._console.file.getvalue()
+
+
+@pytest.mark.parametrize("epochs", [2, 4, 8, 14, 15, 20, 37, 60, 90, 176, 200, 1000])
+def test_a_schedule_of_miha_trains_exactly_the_budget(epochs):
+    assert choose_schedule(epochs).epochs == epochs
+
+
+def test_the_schedule_of_200_epochs_is_the_default_one():
+    assert choose_schedule(200) == Schedule(10, 3, 3, 10, 5)
+
+
+def test_a_budget_without_a_schedule_is_refused():
+    with pytest.raises(ArgumentError, match="even number"):
+        choose_schedule(3)
