@@ -42,13 +42,13 @@ class Indexed(Stream):
     def nbytes(self) -> int:
         """Bytes of all samples, as they are trained on."""
         columns: list[Any] = self._columns.arrays
-        size = sum(int(column.sample_bytes) for column in columns)
-        return self.samples * size
+        sample_bytes: int = sum(column.sample_bytes for column in columns)
+        return self.samples * sample_bytes
 
     def split(self, border: int) -> tuple[Indexed, Indexed]:
         """Return the samples before and after a border."""
-        parts = self._places[:border], self._places[border:]
-        before, after = (Indexed(self.name, self._columns, part) for part in parts)
+        before = Indexed(self.name, self._columns, self._places[:border])
+        after = Indexed(self.name, self._columns, self._places[border:])
         return before, after
 
     def weighed(self, class_weight: Mapping[int, float]) -> Indexed:
