@@ -101,9 +101,7 @@ def _candidates(epochs: int, given: dict[str, int | None]) -> Iterator[Schedule]
             yield Schedule(m, n, k, c, pop_size)
 
 
-def _distance(
-    schedule: Schedule, epochs: int, wanted: int | None
-) -> tuple[bool, int, int, float]:
+def _distance(schedule: Schedule, epochs: int, wanted: int | None) -> tuple[bool, int, int, float]:
     """Return how far a schedule is from what is wanted; the smallest is taken."""
     has_no_cycle = schedule.c == 0
     cut_cycles = 0 if wanted is None else wanted - schedule.c

@@ -122,5 +122,7 @@ def test_a_network_without_a_value_is_never_restored(tmp_path):
 
 def test_a_run_with_it_is_another_run_than_one_without(tmp_path):
     run(make_loop(tmp_path, **SMALL))
-    with pytest.raises(FileExistsError, match=r"arguments\.search\.restore_best is True and not False"):
+    with pytest.raises(
+        FileExistsError, match=r"arguments\.search\.restore_best is True and not False"
+    ):
         make_loop(tmp_path, **{**SMALL, "restore_best": False})
