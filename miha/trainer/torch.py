@@ -12,6 +12,7 @@ import torch
 from miha.data.arrays import map_arrays
 from miha.records import Epoch
 from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
+from miha.trainer.network.keras_internals import flat_layers
 from miha.utils.warn import warn
 
 
@@ -54,7 +55,7 @@ class TorchTrainer(KerasTrainer):
     def foreign_state(cls, network: keras.Model) -> list[str]:
         """See `KerasTrainer`; Keras neither reads nor archives the buffers of PyTorch's modules."""
         found: list[str] = []
-        for layer in network._flatten_layers():
+        for layer in flat_layers(network):
             found += [f"the buffer {name}" for name, _ in layer.named_buffers()]
         return found
 

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miha.errors import JournalError, StorageError
@@ -196,6 +196,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.dictionaries(st.text(), json_values)))
 def test_whatever_json_can_hold_is_read_as_it_was(path, entries):
     path.unlink(missing_ok=True)

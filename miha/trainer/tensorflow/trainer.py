@@ -16,6 +16,7 @@ from miha.records import Epoch
 from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
 from miha.trainer.genes.optimizers import name_of
 from miha.trainer.network.admission import held
+from miha.trainer.network.keras_internals import flat_layers
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Way
 from miha.trainer.tensorflow import loops
@@ -100,14 +101,14 @@ class TensorFlowTrainer(KerasTrainer):
             return None
         if self._streams:
             return "the data is streamed"
-        layers = self._network._flatten_layers()
+        layers = self._flat_layers(network)
         if not all(layer.supports_jit for layer in layers):
             return "a layer of the network does not support it (`supports_jit=False`)"
         return self._slow()
 
     def _slow(self) -> str | None:
         """Return what XLA takes too long to compile; None where there is no such thing."""
-        layers = self._network._flatten_layers()
+        layers = self._flat_layers(network)
         slow = [layer.name for layer in layers if isinstance(layer, CONVOLUTIONS)]
         if not slow or tf.config.list_physical_devices("GPU"):
             return None
@@ -134,7 +135,7 @@ class TensorFlowTrainer(KerasTrainer):
     def foreign_state(cls, network: keras.Model) -> list[str]:
         """See `KerasTrainer`; Keras neither knows nor archives TensorFlow's own variables."""
         found: list[str] = []
-        for layer in network._flatten_layers():
+        for layer in flat_layers(network):
             for name, item in held(layer):
                 if _is_foreign(item):
                     found.append(f"{layer.name}.{name} of TensorFlow")
