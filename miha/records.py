@@ -20,9 +20,9 @@ Mode = Literal["min", "max"]
 Kind = Literal["unchanged", "mutation", "restart", "crossover"]
 """How a clone came to be: the control is unchanged."""
 
-Transition = Literal["inherit", "keep_function", "restart", "perturb"]
+Transition = Literal["inherit", "keep_function", "restart"]
 """How a clone comes by its first values: its parent's as they are; its parent's with an exchanged
-activation made up for; fresh ones; its parent's shrunk, with noise added."""
+activation made up for; fresh ones."""
 
 _KINDS: dict[str, Kind] = {
     "none": "unchanged",
@@ -70,12 +70,9 @@ class Genome:
         batch_size: Samples a step, at least 1.
         activations: ``(slot, activation)`` pairs in the order of the network. The
             activation ``"own"`` is the user's own where it has no name that Keras knows.
-        momentum: 0 to 1: the momentum of SGD and RMSprop, the ``beta_1`` of Adam and its like;
-            None where the optimizer has none.
         weight_decay: At least 0; None where the optimizer does not decay weights.
         dropout: ``(layer, rate)`` pairs of the Dropout layers, rates 0 to 1.
         noise: ``(layer, standard deviation)`` pairs of the GaussianNoise layers.
-        loss: Keras' name of the loss that is trained; None where it does not mutate.
         label_smoothing: 0 to 1; None where it does not mutate.
     """
 
@@ -83,11 +80,9 @@ class Genome:
     learning_rate: float | None
     batch_size: int
     activations: tuple[tuple[str, str], ...] = ()
-    momentum: float | None = None
     weight_decay: float | None = None
     dropout: tuple[tuple[str, float], ...] = ()
     noise: tuple[tuple[str, float], ...] = ()
-    loss: str | None = None
     label_smoothing: float | None = None
 
     def replace(self, **changes: Any) -> Genome:
@@ -109,14 +104,12 @@ class Genome:
     def __str__(self) -> str:
         rate = "scheduled" if self.learning_rate is None else f"{self.learning_rate:g}"
         numbers = {
-            "momentum": self.momentum,
             "weight decay": self.weight_decay,
             "batch size": self.batch_size,
             "label smoothing": self.label_smoothing,
         }
         parts = [f"{self.optimizer} at {rate}"]
         parts += [f"{name} {value:g}" for name, value in numbers.items() if value is not None]
-        parts += [] if self.loss is None else [f"loss {self.loss}"]
         parts += [f"{slot}: {activation}" for slot, activation in self.activations]
         parts += [f"{layer}: {value:g}" for layer, value in (*self.dropout, *self.noise)]
         return ", ".join(parts)
@@ -130,7 +123,7 @@ class Genome:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Genome:
-        """Rebuild the genome that `to_dict` described; one of an earlier version has fewer genes.
+        """Rebuild the genome that `to_dict` described; those of earlier versions differ.
 
         Raises:
             KeyError: A gene that every network has is missing.

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 
 from miha.errors import ArgumentError
 from miha.records import Genome
+from miha.utils.keywords import explains_keywords
 from miha.validation import is_number
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "adadelta", "rmsprop", "nadam", "adagrad", "lion")
@@ -27,7 +28,6 @@ ACTIVATIONS = (
     "mish",
 )
 DEFAULT_BATCH_SIZES = (8, 512)
-MOMENTA = (0.5, 0.8, 0.9, 0.95, 0.99)
 WEIGHT_DECAYS = (0.0, 1e-5, 1e-4, 1e-3, 4e-3, 1e-2, 1e-1)
 DROPOUT_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 NOISE_LEVELS = (0.0, 0.05, 0.1, 0.2, 0.3)
@@ -36,10 +36,14 @@ LABEL_SMOOTHINGS = (0.0, 0.05, 0.1, 0.2)
 OWN = "own"
 """The name in a genome of a user's activation that Keras has no name for."""
 
-OF_THE_LOSS = ("loss", "label_smoothing")
-"""Genes that a network has only where they are asked for."""
 
-
+@explains_keywords(
+    "miha.SearchSpace",
+    {
+        "momentum": "The momentum stays as the optimizer has it.",
+        "losses": "The loss stays the network's own.",
+    },
+)
 @dataclass(frozen=True)
 class SearchSpace:
     """What the user lets each gene become.
@@ -52,13 +56,10 @@ class SearchSpace:
         batch_size: Smallest and largest batch size. None: 8 to 512, widened to hold the
             network's own and cut at the number of samples.
         learning_rate: Smallest and largest learning rate; the network's own is what it is.
-        momentum: Values of the momentum of SGD and RMSprop and of the ``beta_1`` of Adam and its
-            like, between 0 and 1. What an optimizer begins with always belongs to them, as the
-            network's own does to all lists below.
-        weight_decay: Values of the weight decay, at least 0.
+        weight_decay: Values of the weight decay, at least 0. What an optimizer begins with always
+            belongs to them, as the network's own does to all lists below.
         dropout: Rates of Dropout layers, 0 or more and below 1.
         noise: Standard deviations of GaussianNoise layers, 0 to 1.
-        losses: Names of Keras losses of the network's family. None: the whole family.
         label_smoothing: Values of the label smoothing, 0 or more and below 1.
 
     Raises:
@@ -71,19 +72,16 @@ class SearchSpace:
     layers: Sequence[str] | None = None
     batch_size: tuple[int, int] | None = None
     learning_rate: tuple[float, float] = (1e-6, 1.0)
-    momentum: Sequence[float] = MOMENTA
     weight_decay: Sequence[float] = WEIGHT_DECAYS
     dropout: Sequence[float] = DROPOUT_RATES
     noise: Sequence[float] = NOISE_LEVELS
-    losses: Sequence[str] | None = None
     label_smoothing: Sequence[float] = LABEL_SMOOTHINGS
 
     def __post_init__(self) -> None:
         _check_names("optimizers", self.optimizers)
         _check_names("activations", self.activations)
-        for name in ("layers", "losses"):
-            if getattr(self, name) is not None:
-                _check_names(name, getattr(self, name))
+        if self.layers is not None:
+            _check_names("layers", self.layers)
         for name, (rule, is_kept) in _RANGES.items():
             _check_values(name, getattr(self, name), rule, is_kept)
         _check_bounds("learning_rate", self.learning_rate, Real)
@@ -100,12 +98,10 @@ class Space:
         slots: Activations that each slot of the network may hold.
         batch_size: Smallest and largest, at least 1.
         learning_rate: Smallest and largest, positive.
-        momentum: Values for each optimizer that has one, what it begins with first.
-        weight_decay: Values for each optimizer that decays weights, likewise.
+        weight_decay: Values for each optimizer that decays weights, what it begins with first.
         dropout: Rates that each Dropout layer may have, its own first.
         noise: Standard deviations that each GaussianNoise layer may have, its own first.
-        losses: Names that the loss may have, the network's own first; empty where it stays.
-        label_smoothing: Values it may have, the network's own first; empty where it stays.
+        label_smoothing: Values that it may have, the network's own first; empty where it stays.
         batch_multiple: What every batch size is a multiple of.
     """
 
@@ -113,23 +109,19 @@ class Space:
     slots: Mapping[str, tuple[str, ...]]
     batch_size: tuple[int, int]
     learning_rate: tuple[float, float]
-    momentum: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     weight_decay: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     dropout: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     noise: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    losses: tuple[str, ...] = ()
     label_smoothing: tuple[float, ...] = ()
     batch_multiple: int = 1
 
     def with_optimizer(self, genome: Genome, name: str) -> Genome:
         """Return a genome with another optimizer, which begins with what is its own."""
-        # An optimizer without a momentum or weight decay has no values of it.
-        momenta = self.momentum.get(name) or (None,)
+        # An optimizer without weight decay has no values of it.
         weight_decays = self.weight_decay.get(name) or (None,)
         return genome.replace(
             optimizer=name,
             learning_rate=self.optimizers[name],
-            momentum=momenta[0],
             weight_decay=weight_decays[0],
         )
 
@@ -197,7 +189,6 @@ def _check_values(
 
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "momentum": ("each above 0 and below 1", lambda value: 0 < value < 1),
     "weight_decay": ("each at least 0 and finite", lambda value: 0 <= value < inf),
     "dropout": ("each at least 0 and below 1", lambda value: 0 <= value < 1),
     "noise": ("each 0 to 1", lambda value: 0 <= value <= 1),

@@ -50,9 +50,14 @@ def test_a_genome_tells_no_gene_that_its_network_lacks():
 
 def test_a_genome_says_all_its_genes_in_words():
     assert str(RICH.replace(activations=(), dropout=(("drop", 0.25),))) == (
-        "adamw at 0.005, momentum 0.9, weight decay 0.004, batch size 4, label smoothing 0, "
-        "loss mean_squared_error, drop: 0.25, noise: 0.1"
+        "adamw at 0.005, weight decay 0.004, batch size 4, label smoothing 0, "
+        "drop: 0.25, noise: 0.1"
     )
+
+
+def test_a_genome_of_an_earlier_version_has_genes_that_are_ignored():
+    values = RICH.to_dict() | {"momentum": 0.9, "loss": "huber"}
+    assert Genome.from_dict(values) == RICH
 
 
 def test_a_genome_must_have_what_every_network_has():

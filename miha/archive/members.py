@@ -190,8 +190,7 @@ def _is_genome(values: dict[str, Any]) -> bool:
     rate = values.get("learning_rate")
     size = values.get("batch_size")
     names = values.get("activations")
-    texts = [values.get("optimizer"), values.get("loss", "")]
-    if not all(isinstance(text, str) for text in texts):
+    if not isinstance(values.get("optimizer"), str):
         return False
     if rate is not None and not (_is_amount(rate) and rate > 0):
         return False
@@ -208,7 +207,7 @@ def _all_text(names: dict[str, Any]) -> bool:
 
 def _has_amounts(values: dict[str, Any]) -> bool:
     # Of the whole network, an amount may be null: it has no such hyperparameter.
-    amounts = [values.get(gene) for gene in ("momentum", "weight_decay", "label_smoothing")]
+    amounts = [values.get(gene) for gene in ("weight_decay", "label_smoothing")]
     amounts = [amount for amount in amounts if amount is not None]
     for gene in ("dropout", "noise"):
         of_layers = values.get(gene, {})

@@ -18,15 +18,13 @@ Pairs = Sequence[tuple[str, Any]]
 
 
 def completed(genome: Genome, child: Genome, space: Space) -> Genome:
-    """Give a new optimizer its own momentum and weight decay, where those of the parent stood."""
+    """Give a new optimizer its own weight decay, where that of the parent stood."""
     name = child.optimizer
     if name == genome.optimizer or name not in space.optimizers:
         return child
     changes: dict[str, Any] = {"learning_rate": child.learning_rate}
-    for gene in ("momentum", "weight_decay"):
-        value = getattr(child, gene)
-        if value != getattr(genome, gene):
-            changes[gene] = value
+    if child.weight_decay != genome.weight_decay:
+        changes["weight_decay"] = child.weight_decay
     return space.with_optimizer(child, name).replace(**changes)
 
 
@@ -60,9 +58,7 @@ def _training_rules(genome: Genome, child: Genome, space: Space) -> Iterator[Rul
     )
     yield rule, size % space.batch_multiple == 0
 
-    yield _value_rule("momentum", child.momentum, space.momentum.get(name, ()))
     yield _value_rule("weight_decay", child.weight_decay, space.weight_decay.get(name, ()))
-    yield _value_rule("loss", child.loss, space.losses)
     yield _value_rule("label_smoothing", child.label_smoothing, space.label_smoothing)
 
 
@@ -110,7 +106,7 @@ def _optimizer_changes(parent: Genome, child: Genome) -> Iterator[str]:
         yield f"{parent.optimizer} -> {child.optimizer}{rate}"
         # What else is new is the optimizer's own.
         return
-    for name in ("learning_rate", "momentum", "weight_decay"):
+    for name in ("learning_rate", "weight_decay"):
         before = getattr(parent, name)
         after = getattr(child, name)
         if before != after:
@@ -120,8 +116,6 @@ def _optimizer_changes(parent: Genome, child: Genome) -> Iterator[str]:
 def _number_changes(parent: Genome, child: Genome) -> Iterator[str]:
     if child.batch_size != parent.batch_size:
         yield f"batch size {parent.batch_size} -> {child.batch_size}"
-    if child.loss != parent.loss:
-        yield f"loss {parent.loss} -> {child.loss}"
     if child.label_smoothing != parent.label_smoothing:
         yield f"label smoothing {parent.label_smoothing:g} -> {child.label_smoothing:g}"
 

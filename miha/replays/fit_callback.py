@@ -14,7 +14,7 @@ from miha.records import Genome
 from miha.replays.schedule import HyperparameterSchedule, Segment, as_schedule
 from miha.trainer.genes.activations import find_slots
 from miha.trainer.genes.noise import find_noise
-from miha.trainer.genes.optimizers import MOMENTUM, has_schedule, inner, name_of
+from miha.trainer.genes.optimizers import has_schedule, inner, name_of
 from miha.utils.warn import warn
 
 
@@ -106,8 +106,6 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
         held = _held(self.model)
         for gene, values in wanted.items():
             yield from _told(gene, values, held.get(gene, "nothing" if " of " in gene else None))
-        if any(segment.transition == "perturb" for segment in self.schedule.segments):
-            yield "weights are shrunk and perturbed"
         if self.params.get("epochs") != self.epochs:
             yield f"it has {self.epochs} epochs, and fit {self.params.get('epochs')}"
 
@@ -134,13 +132,12 @@ def _held(model: keras.Model) -> dict[str, Any]:
     """Return what a network holds, by the names of `_flat`, as far as it can be told."""
     optimizer, name = inner(model.optimizer), name_of(model.optimizer)
     held = {"optimizer": name, "weight_decay": getattr(optimizer, "weight_decay", None)}
-    held["momentum"] = getattr(optimizer, MOMENTUM.get(name, ""), None)
     slots = find_slots(model, with_outputs=False)
     held |= {f"activations of {slot.name}": slot.own_name for slot in slots}
     return held | {f"{noise.gene} of {noise.name}": noise.amount for noise in find_noise(model)}
 
 
-_OF_OPTIMIZER = ("momentum", "weight_decay")
+_OF_OPTIMIZER = ("weight_decay",)
 
 
 def _told(name: str, wanted: list[Any], held: Any) -> Iterator[str]:

@@ -14,7 +14,7 @@ from miha.executors.training import train_on
 from miha.randomness import draw_seed
 from miha.records import Epoch, Genome
 from miha.replays.schedule import HyperparameterSchedule, Segment, as_schedule
-from miha.space import ACTIVATIONS, MOMENTA, OF_THE_LOSS, OPTIMIZERS, OWN, SearchSpace
+from miha.space import ACTIVATIONS, OPTIMIZERS, OWN, SearchSpace
 from miha.utils.warn import warn
 from miha.validation import check_batch_size, check_integer
 
@@ -114,7 +114,7 @@ def replay(
         shuffle=shuffle,
         evaluate_training=False,
         seed=seed,
-        genes=[gene for gene in OF_THE_LOSS if getattr(schedule.genome, gene) is not None],
+        genes=[] if schedule.genome.label_smoothing is None else ["label_smoothing"],
         slots_named=[slot for slot, _ in schedule.genome.activations],
     )
     epochs = follow(trainer, schedule, seed, _Lines(schedule.epochs) if verbose else _quiet)
@@ -174,16 +174,13 @@ def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
     genomes = [segment.genome for segment in schedule.segments]
     optimizers = [genome.optimizer for genome in genomes if genome.optimizer != own]
     names = [name for genome in genomes for _, name in genome.activations if name != OWN]
-    losses = [genome.loss for genome in genomes if genome.loss is not None]
     smoothings = [g.label_smoothing for g in genomes if g.label_smoothing is not None]
     return SearchSpace(
         optimizers=optimizers or OPTIMIZERS,
         activations=names or ACTIVATIONS,
-        momentum=[g.momentum for g in genomes if g.momentum is not None] or MOMENTA,
         weight_decay=[g.weight_decay for g in genomes if g.weight_decay is not None] or (0.0,),
         dropout=[rate for genome in genomes for _, rate in genome.dropout] or (0.0,),
         noise=[stddev for genome in genomes for _, stddev in genome.noise] or (0.0,),
-        losses=losses or None,
         label_smoothing=smoothings or (0.0,),
     )
 
@@ -214,7 +211,7 @@ def _check(trainer: Trainer, schedule: HyperparameterSchedule) -> None:
             )
 
 
-_BY_NETWORK = ("dropout", "noise", "loss", "label_smoothing")
+_BY_NETWORK = ("dropout", "noise", "label_smoothing")
 """Genes that a network has or lacks, whatever its optimizer."""
 
 

@@ -85,7 +85,7 @@ def check_ruler(monitor: str, space: Space) -> None:
     Raises:
         ArgumentError: The training loss is monitored, and may itself mutate.
     """
-    if monitor == "loss" and (space.losses or space.label_smoothing):
+    if monitor == "loss" and space.label_smoothing:
         raise ArgumentError(
             "`monitor` must not be the training loss where the loss mutates: clones would be "
             "measured by different losses. Received: monitor='loss'. Monitor 'val_loss', or "

@@ -13,7 +13,7 @@ from miha.records import Change, Genome, Snapshot, TrainingRecord, gain
 from miha.search.plan import Plan
 from miha.search.selection import margin, rank
 
-_OPTIMIZER = ("optimizer", "learning_rate", "momentum", "weight_decay")
+_OPTIMIZER = ("optimizer", "learning_rate", "weight_decay")
 """Genes that go together: a learning rate is one of its optimizer."""
 
 _PLACES = ("activations", "dropout", "noise")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from miha.mutations import MUTATIONS, Mutation, resolve
 from miha.options import Budget, Search
 from miha.records import Genome, Mode, Schedule, TrainingRecord
 from miha.search.fitness import Fitness
-from miha.space import OF_THE_LOSS, SearchSpace, Space
+from miha.space import LABEL_SMOOTHINGS, SearchSpace, Space
 from miha.utils.warn import warn
 
-ON_REQUEST = (*OF_THE_LOSS, "momentum", "perturb")
+ON_REQUEST = ("label_smoothing",)
 """Genes that mutate only where the user names them."""
 
 GREEDY = ("learning_rate", "weight_decay", "dropout", "noise")
@@ -100,23 +100,20 @@ def possible_mutations(
     return tuple(mutation for mutation in mutations if mutation.gene not in reasons)
 
 
-def warn_of_unused(
-    wanted: Sequence[Mutation] | None,
-    space: SearchSpace,
-) -> None:
-    """Warn where the space lists values of a gene that does not mutate.
+def warn_of_unused(wanted: Sequence[Mutation] | None, space: SearchSpace) -> None:
+    """Warn where the space lists values of the label smoothing, and that does not mutate.
 
     Args:
         wanted: The mutations that the user asked for; None for the default ones.
         space: The user's.
     """
-    genes = {mutation.gene for mutation in wanted or ()}
-    default = SearchSpace()
-    for gene, name in {"loss": "losses", "label_smoothing": "label_smoothing"}.items():
-        values = getattr(space, name)
-        is_changed = values is not None and list(values) != list(getattr(default, name) or ())
-        if is_changed and gene not in genes:
-            warn(f"`space.{name}` has no effect: {gene!r} mutates only where `mutations` names it.")
+    genes = [mutation.gene for mutation in wanted or ()]
+    is_changed = tuple(space.label_smoothing) != LABEL_SMOOTHINGS
+    if is_changed and "label_smoothing" not in genes:
+        warn(
+            "`space.label_smoothing` has no effect: 'label_smoothing' mutates only where "
+            "`mutations` names it."
+        )
 
 
 def default_names(has_validation: bool) -> list[str]:
@@ -137,20 +134,21 @@ def _reasons(
         space: What its genes may become.
         optimizers: What the optimizer may be exchanged for.
     """
-    names = {genome.optimizer, *optimizers}
-    found: Mapping[str, tuple[object, str]] = {
+    names = [genome.optimizer, *optimizers]
+    decays = any(name in space.weight_decay for name in names)
+    has_two_layers = len(genome.activations) > 1
+    found: dict[str, tuple[object, str]] = {
         "activation": (genome.activations, "no layer whose activation may be exchanged"),
-        "activations": (len(genome.activations) > 1, "no two such layers"),
-        "momentum": (names & {*space.momentum}, "no optimizer with a momentum"),
-        "weight_decay": (names & {*space.weight_decay}, "no optimizer that decays weights"),
+        "activations": (has_two_layers, "no two such layers"),
+        "weight_decay": (decays, "no optimizer that decays weights"),
         "dropout": (genome.dropout, "no Dropout layer of its own"),
         "noise": (genome.noise, "no GaussianNoise layer of its own"),
-        "loss": (space.losses, "not one single loss of Keras' that has a family"),
         "label_smoothing": (space.label_smoothing, "not one single loss with label smoothing"),
     }
-    reasons = {
-        gene: f"the network has {text}" for gene, (exists, text) in found.items() if not exists
-    }
+    reasons = {}
+    for gene, (exists, text) in found.items():
+        if not exists:
+            reasons[gene] = f"the network has {text}"
     if genome.learning_rate is None:
         reasons["learning_rate"] = "the network's learning rate schedule is kept"
     return reasons

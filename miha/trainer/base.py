@@ -26,7 +26,7 @@ from miha.trainer.genes.noise import Noise
 from miha.trainer.genes.optimizers import inner
 from miha.trainer.live_network import LiveNetwork
 from miha.trainer.protocol import Way
-from miha.trainer.transitions import fresh as transitions
+from miha.trainer.transitions.fresh import FreshValues
 
 Kind = Literal["train", "test"]
 """Which of Keras' steps: `train_step` or `test_step`."""
@@ -80,7 +80,7 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         settings: Settings,
         metrics: dict[str, Mode | None],
         exporter: Exporter,
-        fresh: transitions.FreshValues,
+        fresh: FreshValues,
         fingerprint: dict[str, str],
         mirror: Exporter | None = None,
     ) -> None:

@@ -23,7 +23,7 @@ class Exporter:
         network: A plain copy of the user's network; the exporter changes it.
         slots: The activation slots of ``network`` that may mutate.
         noise: Where its noise may mutate: places among those that add noise, and their names.
-        loss: Its loss, where that may mutate.
+        loss: Its loss, where the label smoothing may mutate.
         custom_objects: Classes and functions that Keras does not know by itself.
     """
 
@@ -92,8 +92,7 @@ class Exporter:
 
     def _express(self, snapshot: Snapshot, genome: Genome) -> None:
         optimizer = self._optimizers.use(snapshot.optimizer)
-        numbers = {"momentum": genome.momentum, "weight_decay": genome.weight_decay}
-        self._optimizers.choose(numbers)
+        self._optimizers.choose_weight_decay(genome.weight_decay)
         assign(self._network.variables, snapshot.variables)
         assign(optimizer.variables, snapshot.slots)
 
@@ -108,7 +107,10 @@ class Exporter:
             for name, amount in amounts:
                 self._noise[name].put(amount)
         if self._loss is not None:
-            self._mutated_loss = self._loss.changed(genome)
+            smoothing = genome.label_smoothing
+            self._mutated_loss = None
+            if smoothing is not None and smoothing != self._loss.label_smoothing:
+                self._mutated_loss = self._loss.make(smoothing)
 
     def _compile_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {}

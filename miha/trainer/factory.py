@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -17,11 +17,11 @@ from miha.data.feed import to_tensor
 from miha.data.stream import Stream
 from miha.errors import ArgumentError, first_line
 from miha.records import Mode
-from miha.space import OF_THE_LOSS, SearchSpace, Space, batch_size_bounds, values_of
+from miha.space import SearchSpace, Space, batch_size_bounds, values_of
 from miha.trainer.base import KerasTrainer, Settings
 from miha.trainer.exporter import Exporter
 from miha.trainer.genes.activations import Slot, check_activations
-from miha.trainer.genes.losses import LossSlot, losses_for, smoothings_for
+from miha.trainer.genes.losses import LossSlot
 from miha.trainer.genes.mutable import choose_noise, choose_slots
 from miha.trainer.genes.noise import Noise
 from miha.trainer.genes.optimizers import Optimizers, check_names
@@ -82,7 +82,7 @@ def make_trainer(
         shuffle: Whether samples are shuffled.
         evaluate_training: Whether to evaluate on the training data where ``validation`` is None.
         seed: Decides the weights of a network that is not built yet.
-        genes: Those of `OF_THE_LOSS` that shall be able to mutate; the others always are.
+        genes: Genes that are asked for: the label smoothing mutates only where it is one of them.
         slots_named: Names of the activation slots that may change, instead of the user's choice
             of layers.
         with_mirror: Whether callbacks of Keras will want a network to look at.
@@ -109,7 +109,7 @@ def make_trainer(
     parts = _parts(copied.live, chosen, genes)
     sizes = _Sizes(batch_size, training.samples, multiple)
     space = _for_batches(space, training)
-    resolved = _resolve(space, copied.live.network, parts, sizes, genes)
+    resolved = _resolve(space, copied.live.network, parts, sizes)
 
     evaluation, prefix = _evaluation(training, validation, evaluate_training)
     plain = copied.plain
@@ -313,11 +313,10 @@ class _Parts(NamedTuple):
 
 
 def _parts(survey: Survey, chosen: _Chosen, genes: Collection[str]) -> _Parts:
-    wants_loss = any(gene in OF_THE_LOSS for gene in genes)
     return _Parts(
         slots=survey.slots_at(chosen.slots),
         noise=survey.noise_at(chosen.noise),
-        loss=survey.loss if wants_loss else None,
+        loss=survey.loss if "label_smoothing" in genes else None,
     )
 
 
@@ -347,51 +346,37 @@ def _resolve(
     live: Model,
     parts: _Parts,
     sizes: _Sizes,
-    genes: Collection[str],
 ) -> Space:
     """Return what each gene of this network may become."""
     optimizers = Optimizers(live)
     names = [optimizers.own_name]
     names += [name.lower() for name in space.optimizers]
     rates = {}
-    begins = {}
+    decays = {}
     for name in dict.fromkeys(names):
         rates[name] = optimizers.learning_rate(name, space.learning_rate)
-        begins[name] = optimizers.beginning(name)
+        first = optimizers.first_weight_decay(name)
+        if first is not None:
+            decays[name] = values_of(first, space.weight_decay)
 
     slots = {}
     for slot in parts.slots:
         slots[slot.name] = tuple(slot.branches(space.activations))
 
-    # Those of the loss are there only where somebody asks for them.
-    wants_loss = "loss" in genes
-    wants_smoothing = "label_smoothing" in genes
+    smoothings: tuple[float, ...] = ()
+    if parts.loss is not None:
+        smoothings = values_of(parts.loss.label_smoothing, space.label_smoothing)
     return Space(
         optimizers=rates,
         slots=slots,
         batch_size=batch_size_bounds(space.batch_size, *sizes),
         learning_rate=space.learning_rate,
-        momentum=_numbers("momentum", begins, space.momentum),
-        weight_decay=_numbers("weight_decay", begins, space.weight_decay),
+        weight_decay=decays,
         dropout=_amounts("dropout", parts.noise, space.dropout),
         noise=_amounts("noise", parts.noise, space.noise),
-        losses=losses_for(parts.loss, space) if wants_loss else (),
-        label_smoothing=smoothings_for(parts.loss, space) if wants_smoothing else (),
+        label_smoothing=smoothings,
         batch_multiple=sizes.multiple,
     )
-
-
-def _numbers(
-    gene: str,
-    begins: Mapping[str, Mapping[str, float]],
-    others: Sequence[float],
-) -> dict[str, tuple[float, ...]]:
-    """Return the values of a number for each optimizer that has one."""
-    found = {}
-    for name, numbers in begins.items():
-        if gene in numbers:
-            found[name] = values_of(numbers[gene], others)
-    return found
 
 
 def _amounts(

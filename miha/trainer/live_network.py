@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, product
+from itertools import chain
 from typing import Any, ClassVar
 
 import keras
@@ -14,16 +14,16 @@ from miha.errors import TrainerError
 from miha.records import Genome, Snapshot, Transition
 from miha.space import Space
 from miha.trainer.genes.activations import ActivationSwitch, Slot
-from miha.trainer.genes.losses import LossSlot, Variant
+from miha.trainer.genes.losses import LossSlot, LossSwitch
 from miha.trainer.genes.noise import Noise
 from miha.trainer.genes.optimizers import Optimizers, name_of, short_decimal
 from miha.trainer.genes.switches import Switch, SwitchedNumber
 from miha.trainer.network.copies import values
-from miha.trainer.transitions import fresh as transitions
 from miha.trainer.transitions.blended import Blend
 from miha.trainer.transitions.folded import exchange, unfoldable
+from miha.trainer.transitions.fresh import FreshValues, restart
 
-_OPTIONAL = ("momentum", "weight_decay", "loss", "label_smoothing")
+_OPTIONAL = ("weight_decay", "label_smoothing")
 """Genes that a genome may leave to the network."""
 
 
@@ -34,13 +34,13 @@ class LiveNetwork(abc.ABC):
         network: The live network; it is changed.
         slots: The activation slots of ``network`` that may mutate.
         noise: Its layers whose noise may mutate.
-        loss: Its loss, where that may mutate.
+        loss: Its loss, where the label smoothing may mutate.
         space: What each gene may become.
         fresh: Draws the first values of a restart.
     """
 
     number: ClassVar[type[SwitchedNumber] | None] = SwitchedNumber
-    """What stands for an optimizer's numbers in a compiled step; None where none is compiled."""
+    """What stands for the weight decay in a compiled step; None where none is compiled."""
 
     _batch_size: int
     """That of the genome; a trainer uses it."""
@@ -52,7 +52,7 @@ class LiveNetwork(abc.ABC):
         noise: Sequence[Noise],
         loss: LossSlot | None,
         space: Space,
-        fresh: transitions.FreshValues,
+        fresh: FreshValues,
     ) -> None:
         self.space = space
         self._fresh = fresh
@@ -76,18 +76,18 @@ class LiveNetwork(abc.ABC):
             choice = place.install(amounts[place.name])
             self._noise[place.name] = choice
 
-        self._own_loss = loss
-        self._loss = None
+        self._loss: LossSwitch | None = None
         if loss is not None:
-            variants = _variants(loss, space)
-            self._loss = loss.install(variants)
+            self._loss = loss.install(space.label_smoothing)
 
-        self._numbers: dict[str, SwitchedNumber] = {}
-        if self.number is not None:
-            self._numbers = _numbers(space, self.number)
-        self._optimizers = Optimizers(network, numbers=self._numbers)
+        self._weight_decay: SwitchedNumber | None = None
+        decays = set(chain.from_iterable(space.weight_decay.values()))
+        if self.number is not None and decays:
+            # It serves all optimizers: one of them trains at a time.
+            self._weight_decay = self.number(sorted(decays))
+        self._optimizers = Optimizers(network, weight_decay=self._weight_decay)
         self._optimizers.use(self._optimizers.own_name)
-        self._optimizers.choose({})
+        self._optimizers.choose_weight_decay(None)
 
     @property
     @abc.abstractmethod
@@ -102,12 +102,6 @@ class LiveNetwork(abc.ABC):
         if not self._optimizers.scheduled:
             rate = short_decimal(optimizer.learning_rate)
 
-        loss: str | None = None
-        smoothing: float | None = None
-        if self._loss is not None:
-            loss, smoothing = self._loss.chosen
-
-        numbers = self._optimizers.numbers
         return Genome(
             optimizer=name_of(optimizer),
             learning_rate=rate,
@@ -115,10 +109,8 @@ class LiveNetwork(abc.ABC):
             activations=_chosen(self._switches, self._switches),
             dropout=_chosen(self._noise, self.space.dropout),
             noise=_chosen(self._noise, self.space.noise),
-            momentum=numbers.get("momentum"),
-            weight_decay=numbers.get("weight_decay"),
-            loss=loss if self.space.losses else None,
-            label_smoothing=smoothing if self.space.label_smoothing else None,
+            weight_decay=self._optimizers.weight_decay,
+            label_smoothing=None if self._loss is None else self._loss.chosen,
         )
 
     @property
@@ -127,7 +119,8 @@ class LiveNetwork(abc.ABC):
         choices: list[Switch] = []
         choices += self._switches.values()
         choices += self._noise.values()
-        choices += self._numbers.values()
+        if self._weight_decay is not None:
+            choices.append(self._weight_decay)
         choices += self._blend.choices
         if self._loss is not None:
             choices.append(self._loss)
@@ -160,11 +153,9 @@ class LiveNetwork(abc.ABC):
         self._blend.end()
         if transition == "keep_function":
             self._keep_function(dict(genome.activations))
-        elif transition in ("restart", "perturb"):
+        elif transition == "restart":
             rng = rng or np.random.default_rng()
-            fresh = self._fresh.draw(rng)
-            change = getattr(transitions, transition)
-            change(self._network, fresh)
+            restart(self._network, self._fresh.draw(rng))
             self._optimizers.start_fresh(genome.optimizer, carries=False)
 
         self._set_genes(genome)
@@ -183,15 +174,15 @@ class LiveNetwork(abc.ABC):
             self._optimizers.start_fresh(genome.optimizer)
         if genome.learning_rate is not None:
             self._network.optimizer.learning_rate = genome.learning_rate
-        numbers = {"momentum": genome.momentum, "weight_decay": genome.weight_decay}
-        self._optimizers.choose(numbers)
+        self._optimizers.choose_weight_decay(genome.weight_decay)
 
         for amounts in (genome.dropout, genome.noise):
             for layer, amount in amounts:
                 self._noise[layer].choose(amount)
-        if self._own_loss is not None and self._loss is not None:
-            variant = self._own_loss.variant_of(genome)
-            self._loss.choose(variant)
+        if self._loss is not None:
+            own = self._loss.options[0]
+            smoothing = genome.label_smoothing
+            self._loss.choose(own if smoothing is None else smoothing)
         for slot, activation in genome.activations:
             self._switches[slot].choose(activation)
         self._batch_size = genome.batch_size
@@ -231,22 +222,3 @@ def assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
 
 def _chosen(choices: Mapping[str, Switch], names: Iterable[str]) -> Any:
     return tuple((name, choices[name].chosen) for name in names)
-
-
-def _variants(loss: LossSlot, space: Space) -> list[Variant]:
-    """Return the losses that may be trained; the network's own is the first."""
-    name, smoothing = loss.variant
-    names = space.losses or (name,)
-    smoothings = space.label_smoothing or (smoothing,)
-    return list(product(names, smoothings))
-
-
-def _numbers(space: Space, kind: type[SwitchedNumber]) -> dict[str, SwitchedNumber]:
-    """Return what holds the numbers of all optimizers: one of them trains at a time."""
-    numbers: dict[str, SwitchedNumber] = {}
-    for gene in ("momentum", "weight_decay"):
-        of_optimizers = getattr(space, gene).values()
-        options = set(chain.from_iterable(of_optimizers))
-        if options:
-            numbers[gene] = kind(sorted(options))
-    return numbers

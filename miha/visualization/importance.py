@@ -103,8 +103,8 @@ def gene_importance(result: Result, seed: int = 0) -> dict[str, float]:
 def _filled(done: Sequence[Any]) -> optuna.Study:
     """Return a study in which every trial has every hyperparameter: fANOVA leaves out others.
 
-    A number that a trial does not have (the momentum of an optimizer without one) lies below all
-    others, as in the figure of parallel coordinates.
+    A number that a trial does not have (the weight decay of an optimizer without one) lies below
+    all others, as in the figure of parallel coordinates.
     """
     optuna = need("optuna", "optuna")
     scale = GainScale.of(trial.value for trial in done)

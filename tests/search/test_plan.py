@@ -41,7 +41,7 @@ def genes(names, genome, space, has_validation=True, rebatches=True):
     return [mutation.gene for mutation in found]
 
 
-def test_by_default_what_the_network_has_mutates_but_loss_and_momentum():
+def test_by_default_what_the_network_has_mutates_but_label_smoothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert genes(None, GENOME, SPACE) == [
@@ -59,18 +59,16 @@ def test_without_validation_data_nothing_mutates_that_always_pleases_the_trainin
 
 
 def test_what_is_asked_for_mutates_without_validation_data_too():
-    names = ["dropout", "loss", "label_smoothing"]
-    assert genes(names, RICH, RICH_SPACE, has_validation=False) == names
+    wishes = ["dropout", "label_smoothing"]
+    assert genes(wishes, RICH, RICH_SPACE, has_validation=False) == wishes
 
 
 @pytest.mark.parametrize(
     ("gene", "text"),
     [
-        ("momentum", "no optimizer with a momentum"),
         ("weight_decay", "no optimizer that decays weights"),
         ("dropout", "no Dropout layer"),
         ("noise", "no GaussianNoise layer"),
-        ("loss", "not one single loss"),
         ("label_smoothing", "not one single loss with label smoothing"),
     ],
 )
@@ -80,10 +78,10 @@ def test_a_gene_that_is_asked_for_and_lacks_is_warned_of(gene, text):
 
 
 def test_a_number_that_only_another_optimizer_has_mutates_where_optimizers_do():
-    genome = RICH.replace(optimizer="adagrad", momentum=None, weight_decay=None)
-    assert "momentum" in genes(["optimizer", "momentum"], genome, RICH_SPACE)
-    with pytest.warns(MihaWarning, match="no mutation of momentum"):
-        assert genes(["batch_size", "momentum"], genome, RICH_SPACE) == ["batch_size"]
+    genome = RICH.replace(optimizer="adagrad", weight_decay=None)
+    assert "weight_decay" in genes(["optimizer", "weight_decay"], genome, RICH_SPACE)
+    with pytest.warns(MihaWarning, match="no mutation of weight_decay"):
+        assert genes(["batch_size", "weight_decay"], genome, RICH_SPACE) == ["batch_size"]
 
 
 def test_batches_that_stay_as_they_are_have_no_mutation():
@@ -103,18 +101,11 @@ def test_a_network_without_activations_is_told_of_by_default():
     assert found == ["optimizer", "batch_size", "learning_rate"]
 
 
-@pytest.mark.parametrize(
-    ("gene", "values"),
-    [
-        ("loss", {"losses": ["huber"]}),
-        ("label_smoothing", {"label_smoothing": [0.3]}),
-    ],
-)
-def test_values_of_a_gene_that_does_not_mutate_are_warned_of(gene, values):
-    space = SearchSpace(**values)
-    with pytest.warns(MihaWarning, match=f"has no effect: '{gene}' mutates only where"):
+def test_values_of_a_gene_that_does_not_mutate_are_warned_of():
+    space = SearchSpace(label_smoothing=[0.3])
+    with pytest.warns(MihaWarning, match="has no effect: 'label_smoothing' mutates only where"):
         warn_of_unused(None, space)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_unused(resolve([gene]), space)
-        warn_of_unused(None, SearchSpace(label_smoothing=[0.0, 0.05, 0.1, 0.2], momentum=[0.1]))
+        warn_of_unused(resolve(["label_smoothing"]), space)
+        warn_of_unused(None, SearchSpace(label_smoothing=[0.0, 0.05, 0.1, 0.2], dropout=[0.1]))

@@ -53,11 +53,9 @@ from miha.trainer.protocol import Trained
 GENOME = Genome("sgd", 0.005, 4, (("hidden", "relu"), ("last", "tanh")))
 RICH = GENOME.replace(
     optimizer="adamw",
-    momentum=0.9,
     weight_decay=0.004,
     dropout=(("drop", 0.5), ("drop_1", 0.2)),
     noise=(("noise", 0.1),),
-    loss="mean_squared_error",
     label_smoothing=0.0,
 )
 """A genome with every gene."""
@@ -71,11 +69,9 @@ SPACE = Space(
 RICH_SPACE = replace(
     SPACE,
     optimizers={"sgd": 0.005, "adamw": 0.001, "lion": 0.0005, "adagrad": 0.01},
-    momentum={"adamw": (0.9, 0.5, 0.99), "lion": (0.9, 0.5, 0.99), "sgd": (0.8, 0.5)},
-    weight_decay={"adamw": (0.004, 0.0, 0.1)},
+    weight_decay={"adamw": (0.004, 0.0, 0.1), "lion": (0.01, 0.0)},
     dropout={"drop": (0.5, 0.0, 0.3), "drop_1": (0.2, 0.0)},
     noise={"noise": (0.1, 0.0, 0.3)},
-    losses=("mean_squared_error", "huber"),
     label_smoothing=(0.0, 0.1),
 )
 SAMPLES = np.random.default_rng(7).normal(size=16)

@@ -122,7 +122,7 @@ def restored():
     found = {}
     held = {"snapshot": before, "archive": trainer.recall(trainer.export(before, genome))}
     for name, snapshot in held.items():
-        trainer.express(genome.replace(optimizer="sgd", learning_rate=0.01, momentum=None))
+        trainer.express(genome.replace(optimizer="sgd", learning_rate=0.01))
         train(trainer, epochs=1)
         trainer.restore(snapshot)
         trainer.express(genome)

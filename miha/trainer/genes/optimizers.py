@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -32,18 +32,6 @@ CARRIED = (
 )
 """What a user sets beside the class: every other optimizer gets it too."""
 
-MOMENTUM = {
-    "sgd": "momentum",
-    "rmsprop": "momentum",
-    "adam": "beta_1",
-    "adamw": "beta_1",
-    "nadam": "beta_1",
-    "adamax": "beta_1",
-    "lamb": "beta_1",
-    "lion": "beta_1",
-}
-"""The attribute of each class of Keras' that is its momentum."""
-
 EXTRA = {"sgd": {"momentum": 0.9}}
 """What an optimizer has beyond its Keras defaults: without momentum SGD is rarely used."""
 
@@ -62,9 +50,6 @@ Sources: M. Zeiler, "ADADELTA" (2012), whose rule has no other factor; PyTorch's
 
 Bounds = tuple[float, float]
 """The smallest value and the largest."""
-
-Numbers = dict[str, float]
-"""Momentum and weight decay, by the name of the gene."""
 
 
 def name_of(optimizer: Any) -> str:
@@ -107,19 +92,18 @@ class Optimizers:
         model: A built and compiled network. Its optimizer keeps all the user's settings; the
             others get what the user set beside the class.
         custom_objects: Classes and functions that Keras does not know by itself.
-        numbers: Where momentum and weight decay are chosen at run time, by the name of the gene;
-            None to set them as plain numbers.
+        weight_decay: Where the weight decay is chosen at run time; None to set a plain number.
     """
 
     def __init__(
         self,
         model: Model,
         custom_objects: dict[str, Any] | None = None,
-        numbers: Mapping[str, SwitchedNumber] | None = None,
+        weight_decay: SwitchedNumber | None = None,
     ) -> None:
         self._model = model
         self._custom_objects = custom_objects or {}
-        self._numbers = numbers or {}
+        self._weight_decay = weight_decay
         self._own = model.optimizer
         # Now: a number that is chosen at run time has no configuration.
         self._own_config = inner(self._own).get_config()
@@ -128,7 +112,7 @@ class Optimizers:
         self.scheduled = has_schedule(self._own)
         self._made: dict[str, Any] = {}
         self._first_state: dict[str, list[np.ndarray]] = {}
-        self._begins: dict[str, Numbers] = {}
+        self._first_decay: dict[str, float | None] = {}
 
     def learning_rate(self, name: str, bounds: Bounds) -> float | None:
         """Return the learning rate that an optimizer begins with; None under a schedule.
@@ -150,57 +134,45 @@ class Optimizers:
         low, high = bounds
         return min(max(short_decimal(default), low), high)
 
-    def beginning(self, name: str) -> Numbers:
-        """Return the momentum and the weight decay that an optimizer begins with, where it has any.
+    def first_weight_decay(self, name: str) -> float | None:
+        """Return the weight decay that an optimizer begins with; None where it has none.
 
-        A momentum of 0 is none: Keras makes no slots for it. Optimizers of other makers have none,
-        nor have those of weights that are not in single precision.
+        Optimizers of other makers have none, nor have those of weights that are not in single
+        precision.
         """
         is_user_code = name == self.own_name
         optimizer = inner(self._own if is_user_code else self._make(name))
         types = {weight.dtype for weight in self._model.trainable_variables}
         if not _is_of_keras(optimizer) or types - {"float32"}:
-            return {}
+            return None
 
         config = self._own_config if is_user_code else optimizer.get_config()
-        found = {}
-        for gene, attribute in _attributes(name).items():
-            value = config.get(attribute)
-            is_none = value is None or (gene == "momentum" and not value)
-            if not is_none:
-                found[gene] = float(value)
-        return found
+        value = config.get("weight_decay")
+        return None if value is None else float(value)
 
     @property
-    def numbers(self) -> Numbers:
-        """The momentum and the weight decay of the network's optimizer, where it has any."""
-        found = {}
-        for gene, attribute in self._attributes().items():
-            value = self._values()[attribute]
-            is_switched = isinstance(value, SwitchedNumber)
-            found[gene] = value.chosen if is_switched else value
-        return found
+    def weight_decay(self) -> float | None:
+        """The weight decay of the network's optimizer; None where it has none."""
+        if self._first_decay[name_of(self._model.optimizer)] is None:
+            return None
+        value = self._values()["weight_decay"]
+        chosen: float = value.chosen if isinstance(value, SwitchedNumber) else value
+        return chosen
 
-    def choose(self, numbers: Mapping[str, float | None]) -> None:
-        """Give the network's optimizer other numbers; None is what it begins with."""
-        begins = self._begins[name_of(self._model.optimizer)]
+    def choose_weight_decay(self, wish: float | None) -> None:
+        """Give the network's optimizer another weight decay; None is what it begins with."""
+        first = self._first_decay[name_of(self._model.optimizer)]
+        if first is None:
+            return
+        value = first if wish is None else wish
+
+        # On PyTorch and in archives, nothing is compiled: the number itself stands there.
         values = self._values()
-        for gene, attribute in self._attributes().items():
-            wish = numbers.get(gene)
-            if wish is None:
-                wish = begins[gene]
-
-            # On PyTorch and in archives, nothing is compiled: the number itself stands there.
-            if isinstance(values[attribute], SwitchedNumber):
-                values[attribute].choose(wish)
-            else:
-                values[attribute] = wish
-
-    def _attributes(self) -> dict[str, str]:
-        """Return the attribute of each number that the network's optimizer has, by its gene."""
-        name = name_of(self._model.optimizer)
-        attributes = _attributes(name)
-        return {gene: attributes[gene] for gene in self._begins[name]}
+        switch = values["weight_decay"]
+        if isinstance(switch, SwitchedNumber):
+            switch.choose(value)
+        else:
+            values["weight_decay"] = value
 
     def _values(self) -> dict[str, Any]:
         """Return the attributes of the network's optimizer, past Keras' tracking."""
@@ -215,20 +187,17 @@ class Optimizers:
         return self._made[name]
 
     def _add(self, name: str) -> None:
-        """Make an optimizer for the first time, with switches in the place of its numbers."""
+        """Make an optimizer for the first time, with a switch in the place of its weight decay."""
         is_user_code = name == self.own_name
         optimizer = self._own if is_user_code else self._make(name)
-        begins = self.beginning(name)
-        self._begins[name] = begins
+        first_decay = self.first_weight_decay(name)
+        self._first_decay[name] = first_decay
         self._made[name] = self._built(optimizer)
         self._first_state[name] = self._fresh_state(optimizer)
 
-        # Past Keras' tracking, which would archive the switches as state of the optimizer.
-        attributes = _attributes(name)
-        values = vars(inner(optimizer))
-        for gene in begins:
-            if gene in self._numbers:
-                values[attributes[gene]] = self._numbers[gene]
+        if first_decay is not None and self._weight_decay is not None:
+            # Past Keras' tracking, which would archive the switch as state of the optimizer.
+            vars(inner(optimizer))["weight_decay"] = self._weight_decay
 
     def start_fresh(self, name: str, carries: bool = True) -> Any:
         """Make an optimizer the network's, with the state that a new one has.
@@ -305,14 +274,6 @@ class Optimizers:
         outer = dict(self._outer_config)
         outer.pop("inner_optimizer", None)
         return type(self._own)(optimizer, **outer)
-
-
-def _attributes(name: str) -> dict[str, str]:
-    """Return the attribute for each gene that an optimizer may have."""
-    attributes = {"weight_decay": "weight_decay"}
-    if name in MOMENTUM:
-        attributes = {"momentum": MOMENTUM[name], **attributes}
-    return attributes
 
 
 def _small(values: np.ndarray) -> np.ndarray:

@@ -37,31 +37,13 @@ class Switch:
 
 
 class SwitchedNumber(Switch):
-    """A number of an optimizer, chosen at run time: it stands where Keras expects a float.
-
-    Keras computes ``1 - beta_1`` of a float in double precision, and would do so of a tensor in
-    single precision, with other bits. So the results of all options stand in a table, too.
-    """
+    """A number of an optimizer, chosen at run time: it stands where Keras expects a float."""
 
     def __jax_array__(self) -> Any:
         """Return the number as JAX reads it."""
-        return self.look_up(self.options)
+        return self.look_up()
 
-    def __sub__(self, other: float) -> Any:
-        return self.look_up([option - other for option in self.options])
-
-    def __rsub__(self, other: float) -> Any:
-        return self.look_up([other - option for option in self.options])
-
-    def __mul__(self, other: Any) -> Any:
-        return self.look_up(self.options) * other
-
-    __rmul__ = __mul__
-
-    def __gt__(self, other: float) -> bool:
-        return bool(min(self.options) > other)
-
-    def look_up(self, values: list[float]) -> Any:
-        """Return the value at the place of the chosen option, in single precision."""
-        table = keras.ops.convert_to_tensor(values, "float32")
+    def look_up(self) -> Any:
+        """Return the chosen number in single precision."""
+        table = keras.ops.convert_to_tensor(self.options, "float32")
         return keras.ops.take(table, self.index)

@@ -18,7 +18,7 @@ class GraphNumber(SwitchedNumber):
 
     def __init__(self, options: Sequence[float]) -> None:
         super().__init__(options)
-        self._found: dict[tuple[Any, ...], Any] = {}
+        self._found: dict[Any, Any] = {}
 
     def __tf_tensor__(
         self,
@@ -26,20 +26,20 @@ class GraphNumber(SwitchedNumber):
         name: str | None = None,
     ) -> Any:
         """Return the number as TensorFlow wants it."""
-        tensor = self.look_up(self.options)
+        tensor = self.look_up()
         return tensor if dtype is None else tf.cast(tensor, dtype)
 
-    def look_up(self, values: list[float]) -> Any:
+    def look_up(self) -> Any:
         """See `SwitchedNumber`."""
         if tf.executing_eagerly():
-            return self._gather(values)
-        key = (tf.compat.v1.get_default_graph(), *values)
-        if key not in self._found:
-            self._found[key] = self._gather(values)
-        return self._found[key]
+            return self._gather()
+        graph = tf.compat.v1.get_default_graph()
+        if graph not in self._found:
+            self._found[graph] = self._gather()
+        return self._found[graph]
 
-    def _gather(self, values: list[float]) -> Any:
-        table = tf.constant(values, tf.float32)
+    def _gather(self) -> Any:
+        table = tf.constant(self.options, tf.float32)
         return tf.gather(table, self.index.value)
 
 

@@ -101,14 +101,14 @@ class TensorFlowTrainer(KerasTrainer):
             return None
         if self._streams:
             return "the data is streamed"
-        layers = self._flat_layers(network)
+        layers = flat_layers(self._network)
         if not all(layer.supports_jit for layer in layers):
             return "a layer of the network does not support it (`supports_jit=False`)"
         return self._slow()
 
     def _slow(self) -> str | None:
         """Return what XLA takes too long to compile; None where there is no such thing."""
-        layers = self._flat_layers(network)
+        layers = flat_layers(self._network)
         slow = [layer.name for layer in layers if isinstance(layer, CONVOLUTIONS)]
         if not slow or tf.config.list_physical_devices("GPU"):
             return None

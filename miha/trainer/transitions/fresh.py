@@ -1,4 +1,4 @@
-"""Values that a clone does not inherit as they are: fresh ones, and shrunk ones with noise."""
+"""Fresh values, which a restart does not inherit from its parent."""
 
 from __future__ import annotations
 
@@ -9,18 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 from keras import Model
-from keras.ops import convert_to_numpy
 
 from miha.trainer.network.copies import Arrays, random_state, values
 from miha.trainer.network.keras_internals import flat_layers
-
-SHRINK = 0.5
-PERTURB = 0.1
-"""Shares of the old and of the fresh weights in a perturbed network.
-
-Source: J. Ash and R. Adams, "On Warm-Starting Neural Network Training" (2020), which call it
-shrink and perturb.
-"""
 
 
 class FreshValues:
@@ -69,12 +60,3 @@ def restart(network: Model, fresh: Sequence[np.ndarray]) -> None:
     for variable, value in zip(network.variables, fresh, strict=True):
         if id(variable) in learned:
             variable.assign(value)
-
-
-def perturb(network: Model, fresh: Sequence[np.ndarray]) -> None:
-    """Shrink a network's weights and add fresh ones as noise; statistics stay as they are."""
-    learned = {id(weight) for weight in network.trainable_variables}
-    for variable, value in zip(network.variables, fresh, strict=True):
-        if id(variable) in learned:
-            old = convert_to_numpy(variable)
-            variable.assign(SHRINK * old + PERTURB * value)

@@ -1,15 +1,14 @@
-"""The loss: when it may mutate, and what into."""
+"""The loss: when its label smoothing may mutate, and what is kept then."""
 
 from __future__ import annotations
 
 import keras
 import pytest
 from contract import make_contract_trainer, spoilt, train
-from genes import BOTH, one_hot, regression
+from genes import ON_REQUEST, one_hot, regression
 from networks import branched, branched_data, dense, images
 
-from miha import ArgumentError
-from miha.trainer.genes.losses import find_loss
+from miha.trainer.genes.losses import CLASSES, find_loss
 
 
 def classifier(loss):
@@ -24,54 +23,58 @@ def slot_of(loss):
     return find_loss(model)
 
 
+def assert_no_smoothing(trainer):
+    assert (trainer.genome.label_smoothing, trainer.space.label_smoothing) == (None, ())
+
+
 def test_a_network_with_several_losses_keeps_them():
-    trainer = make_contract_trainer(branched(), branched_data(), genes=BOTH)
-    assert (trainer.genome.loss, trainer.space.losses) == (None, ())
+    trainer = make_contract_trainer(branched(), branched_data(), genes=ON_REQUEST)
+    assert_no_smoothing(trainer)
     train(trainer, 1)
 
 
-@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "hinge", spoilt])
-def test_a_loss_without_a_family_is_kept(loss):
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "hinge", "mse", spoilt])
+def test_a_loss_without_label_smoothing_is_kept(loss):
     model = classifier(loss)
     data = images() if isinstance(loss, str) and loss.startswith("sparse") else one_hot()
-    trainer = make_contract_trainer(model, data, genes=BOTH)
-    assert (trainer.space.losses, trainer.space.label_smoothing) == ((), ())
+    assert_no_smoothing(make_contract_trainer(model, data, genes=ON_REQUEST))
 
 
-def test_a_loss_stays_where_nobody_asks_for_another():
-    trainer = make_contract_trainer(classifier("categorical_crossentropy"), one_hot())
-    assert (trainer.space.losses, trainer.space.label_smoothing) == ((), ())
+def test_a_loss_stays_where_nobody_asks_for_another_smoothing():
+    assert_no_smoothing(make_contract_trainer(classifier("categorical_crossentropy"), one_hot()))
 
 
-@pytest.mark.parametrize("gene", BOTH)
-def test_each_gene_of_the_loss_can_be_asked_for_alone(gene):
-    model = classifier("categorical_crossentropy")
-    trainer = make_contract_trainer(model, one_hot(), genes=(gene,))
-    assert (trainer.genome.loss is None) == (gene != "loss")
-    assert (trainer.genome.label_smoothing is None) == (gene == "loss")
+def test_a_genome_that_leaves_the_smoothing_open_has_the_users_own():
+    model = classifier(keras.losses.CategoricalCrossentropy(label_smoothing=0.2))
+    trainer = make_contract_trainer(model, one_hot(), genes=ON_REQUEST)
+    own = trainer.genome
+    trainer.express(own.replace(label_smoothing=0.1))
+    trainer.express(own.replace(label_smoothing=None))
+    assert trainer.genome == own
+    assert own.label_smoothing == 0.2
 
 
-def test_what_the_user_set_is_carried_over_within_the_family():
-    own = keras.losses.CategoricalCrossentropy(
-        from_logits=True, label_smoothing=0.2, axis=-1, reduction="sum"
-    )
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_loss_that_was_given_by_its_name_has_no_smoothing_at_first(name):
+    slot = slot_of(name)
+    assert (slot.name, slot.label_smoothing) == (name, 0.0)
+    assert slot.make(0.0) is slot.own
+    assert isinstance(slot.make(0.1), CLASSES[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("categorical_crossentropy", {"from_logits": True, "axis": -1}),
+        ("categorical_focal_crossentropy", {"alpha": 0.4, "gamma": 1.5}),
+        ("binary_crossentropy", {"from_logits": True}),
+        ("binary_focal_crossentropy", {"apply_class_balancing": True, "alpha": 0.4, "gamma": 1.5}),
+    ],
+)
+def test_what_the_user_set_is_kept_with_another_smoothing(name, settings):
+    own = CLASSES[name](**settings, label_smoothing=0.2, reduction="sum")
     slot = slot_of(own)
-    assert (slot.variant, slot.make(slot.variant)) == (("categorical_crossentropy", 0.2), own)
-    config = slot.make(("categorical_focal_crossentropy", 0.1)).get_config()
-    assert (config["from_logits"], config["reduction"]) == (True, "sum")
-    assert config["label_smoothing"] == 0.1
-    smoother = slot.make(("categorical_crossentropy", 0.0)).get_config()
-    assert (smoother["from_logits"], smoother["label_smoothing"]) == (True, 0.0)
-
-
-def test_losses_may_be_named_as_keras_does():
-    trainer = make_contract_trainer(
-        regression("mae"), one_hot(), genes=BOTH, losses=["MSE", "Huber"]
-    )
-    assert trainer.space.losses == ("mean_absolute_error", "mean_squared_error", "huber")
-
-
-@pytest.mark.parametrize("name", ["categorical_crossentropy", "loss of mine"])
-def test_losses_of_another_family_are_refused_by_name(name):
-    with pytest.raises(ArgumentError, match=f"`losses` must be of the family.*{name}"):
-        make_contract_trainer(regression("mse"), one_hot(), genes=BOTH, losses=["mae", name])
+    assert slot.label_smoothing == 0.2
+    assert slot.make(0.2) is own
+    changed = own.get_config() | {"label_smoothing": 0.1}
+    assert slot.make(0.1).get_config() == changed

@@ -106,7 +106,7 @@ def test_a_new_optimizer_starts_fresh_in_every_clone():
     trainer = make_contract_trainer(dense(), images(), batch_size=24)
     trainer.train(1, rng(0), rng(1), lambda epoch: None)
     start = trainer.snapshot()
-    genomes = genomes_of(trainer, optimizer="adagrad", momentum=None)[:2]
+    genomes = genomes_of(trainer, optimizer="adagrad")[:2]
     for (mine, _), (theirs, values) in zip(
         alone(trainer, genomes, start, 1), together(trainer, genomes, start, 1), strict=True
     ):
