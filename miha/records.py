@@ -426,11 +426,7 @@ class TrainingRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the journal and the archive say of the training."""
-        values: dict[str, Any] = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name != "pruned"
-        }
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         values["change"] = self.change.to_json()
         values["genome"] = self.genome.to_dict()
         values["epochs"] = [{**epoch.logs, "seconds": epoch.seconds} for epoch in self.epochs]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from miha.callbacks import Callback
 from miha.errors import MihaError
 from miha.records import TrainingRecord
-from miha.results.reader import began, load_run
+from miha.results.reader import start_time, load_run
 from miha.results.trials import RunView, TrainingView, flat, is_number
 from miha.storage.folder import RunFolder
 from miha.utils.optional import need
@@ -100,7 +100,7 @@ def to_mlflow(
         )
     log = _Log(tracking_uri, experiment)
     description = RunFolder(result.run_dir).description()
-    start = began(result)
+    start = start_time(result)
     parent = log.find_or_make(result, description, start)
     there = log.there(parent)
     for number, trial in enumerate(view.trials):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from miha.errors import MihaError
-from miha.results.reader import began
+from miha.results.reader import start_time
 from miha.results.trials import WIDE, RunView, TrainingView, is_number
 from miha.utils.json_values import plain
 from miha.utils.optional import need
@@ -66,7 +66,7 @@ def to_optuna(
     there = {(t.user_attrs.get("cycle"), t.user_attrs.get("clone")) for t in study.trials}
     settled = [clone for clone in view.clones if clone.is_settled]
     new = [clone for clone in settled if (clone.cycle, clone.clone) not in there]
-    start = began(result)
+    start = start_time(result)
     study.add_trials([_trial(package, view, clone, distributions, target, start) for clone in new])
     return study
 

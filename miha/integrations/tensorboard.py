@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from miha.callbacks import Callback
 from miha.records import TrainingRecord
-from miha.results.reader import began, load_run
+from miha.results.reader import start_time, load_run
 from miha.results.trials import RunView, TrainingView, is_number
 from miha.storage.disk import on_disk
 from miha.utils.optional import need
@@ -73,7 +73,7 @@ def to_tensorboard(result: Result, path: str | Path | None = None) -> Path:
         MissingPackageError: TensorBoard is not installed.
     """
     folder = Path(path) if path is not None else result.run_dir / NAME
-    view, start = RunView.of(result), began(result)
+    view, start = RunView.of(result), start_time(result)
     for number, trial in enumerate(view.trials):
         if trial.is_clone and trial.is_settled:
             place = folder / f"cycle_{trial.cycle:03d}" / f"clone_{trial.clone}"
