@@ -13,9 +13,10 @@ from paths import ROOT
 from miha.errors import MihaWarning
 from miha.mutations import resolve
 from miha.records import Genome
-from miha.results.reader import load_run
+from miha.results.reader import load_run, start_time
 from miha.results.result import Result
 from miha.space import Space
+from miha.storage.journal import Journal
 from miha.storage.logbook import Logbook
 
 OLD_RUNS = ROOT / "tests/fixtures/run_0_3_0"
@@ -45,6 +46,24 @@ def grown(result: Result, cycles: int) -> Result:
     trainings = [record.replace(cycle=n) for n in range(1, cycles + 1) for record in cycle]
     winners = {n: log.winners[1] for n in range(1, cycles + 1)}
     return replace(result, log=Logbook([first, *trainings, last], winners, True))
+
+
+def at(result: Result, lines: int) -> Result:
+    """Return the run as it was when its journal had so many lines."""
+    path = result.run_dir / "journal.jsonl"
+    whole = path.read_bytes()
+    Journal(path).cut(lines)
+    early = load_run(result.run_dir)
+    path.write_bytes(whole)
+    return early
+
+
+def slowed(result: Result) -> tuple[Result, float]:
+    """Return a run whose epochs took two seconds each, and when it began."""
+    for number, record in enumerate(result.log.trainings):
+        epochs = tuple(replace(epoch, seconds=2.0) for epoch in record.epochs)
+        result.log.trainings[number] = record.replace(epochs=epochs)
+    return result, start_time(result)
 
 
 class Joining(FakeTrainer):
