@@ -78,7 +78,8 @@ class Following(Callback):
     def on_resume(self, trainings: Sequence[TrainingRecord]) -> None:
         """Count the epochs that are done already."""
         view = RunView.of(load_run(self._run_dir))
-        self._epoch = sum(len(trial.logs) for trial in view.main_line)
+        epochs = [len(trial.logs) for trial in view.main_line]
+        self._epoch = sum(epochs)
 
     def on_training_begin(self, task: Task) -> None:
         """Stop, where that was asked for; else begin an epoch of the network itself."""
@@ -95,6 +96,7 @@ class Following(Callback):
         """End an epoch of the network itself, and begin its next one."""
         if task.phase == "clone":
             return
+        # Only now, since an epoch is one compiled program.
         self._mirror.show(self._trainer.snapshot(), task.genome)
         self._end_epoch(epoch.logs)
         self._epochs_left -= 1
@@ -103,19 +105,21 @@ class Following(Callback):
 
     def on_training_end(self, network: Network) -> None:
         """Remember a clone that may be selected; show what the network itself has become."""
-        if network.snapshot is None:
+        values = network.snapshot
+        if values is None:
             return
         if network.record.is_clone:
-            self._values[str(network.record.archive)] = network.snapshot
+            self._values[str(network.record.archive)] = values
         else:
-            self._mirror.show(network.snapshot, network.genome)
+            self._mirror.show(values, network.genome)
 
     def on_cycle_end(
         self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
     ) -> None:
         """Call the epochs of the selected clone: they belong to the main line now."""
         if winner is not None:
-            self._mirror.show(self._values_of(winner), winner.genome)
+            values = self._values_of(winner)
+            self._mirror.show(values, winner.genome)
             # A child of two clones has no epochs: it continues the fitter one.
             parents = [clone for clone in clones if clone.archive == winner.parent]
             for clone in [*parents, winner]:

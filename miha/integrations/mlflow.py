@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from miha.callbacks import Callback
@@ -31,6 +33,9 @@ _TRIAL = "miha.trial."
 
 Metric = tuple[str, float, int, float]
 """Name, value, step, and when: seconds since 1970."""
+
+Values = Mapping[str, Any]
+Tags = Mapping[str, str]
 
 
 class MLflow(Callback):
@@ -66,7 +71,8 @@ class MLflow(Callback):
         self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
     ) -> None:
         """Log what is new."""
-        to_mlflow(load_run(self._run_dir), self._uri, self._experiment, artifacts=False)
+        result = load_run(self._run_dir)
+        to_mlflow(result, self._uri, self._experiment, artifacts=False)
 
     def on_run_end(self, result: Result) -> None:
         """Log the rest, and the archives."""
@@ -106,14 +112,19 @@ def to_mlflow(
     parent = log.find(result) or log.make(result, start)
     known = log.known_trials(parent)
     for number, trial in enumerate(view.trials):
+        # What is said of a clone may change until its cycle has selected.
+        if not trial.is_settled:
+            continue
         begin = start + trial.after
-        main = f"main-{number}"
-        clone = f"clone-{number}"
-        if trial.is_on_main_line and trial.is_settled and trial.logs and main not in known:
-            log.write(parent, metrics=_metrics(trial, begin), tags={_TRIAL + main: "1"})
-        if trial.is_clone and trial.is_settled and clone not in known:
-            child = _log_clone(log, trial, view.monitor, parent, begin)
-            log.write(parent, tags={_TRIAL + clone: child})
+        main_tag = f"{_TRIAL}main-{number}"
+        clone_tag = f"{_TRIAL}clone-{number}"
+        if trial.is_on_main_line and trial.logs and main_tag not in known:
+            metrics = _metrics(trial, begin)
+            log.write(parent, metrics=metrics, tags={main_tag: "1"})
+        if trial.is_clone and clone_tag not in known:
+            child = log.make_nested(parent, trial, begin)
+            _log_clone(log, child, trial, view.monitor, begin)
+            log.write(parent, tags={clone_tag: child})
 
     if result.state == "finished":
         last = view.trials[-1]
@@ -123,15 +134,8 @@ def to_mlflow(
     return parent
 
 
-def _log_clone(log: _Log, clone: TrainingView, monitor: str, parent: str, begin: float) -> str:
-    """Log a clone as a nested run; return its id."""
-    tags = {
-        "miha.gene": clone.gene,
-        "miha.change": clone.change,
-        "miha.selected": str(clone.selected).lower(),
-        "miha.pruned": str(clone.pruned).lower(),
-    }
-    child = log.make_nested(parent, clone.name, tags, begin)
+def _log_clone(log: _Log, run: str, clone: TrainingView, monitor: str, begin: float) -> None:
+    """Log a clone in its own run."""
     end = begin + clone.seconds
     metrics = _metrics(clone, begin)
     measured = {"fitness": clone.fitness, "gain": clone.gain}
@@ -142,20 +146,23 @@ def _log_clone(log: _Log, clone: TrainingView, monitor: str, parent: str, begin:
         if value is not None and math.isfinite(value):
             metrics.append((name, value, clone.end, end))
 
-    log.write(child, metrics=metrics, params=clone.genes)
-    log.end(child, end, has_failed=clone.failure is not None)
-    return child
+    log.write(run, metrics=metrics, params=clone.genes)
+    log.end(run, end, clone.failure)
 
 
 def _metrics(trial: TrainingView, begin: float) -> list[Metric]:
     """Return what was logged after each epoch of a training that began at some time."""
     found: list[Metric] = []
+    epoch = trial.start
     time = begin
-    for epoch, log in enumerate(trial.logs, start=trial.start + 1):
+    for log in trial.logs:
+        epoch += 1
         time += log["seconds"]
         for name, value in log.items():
+            # A logged value may be a vector, which MLflow does not take.
             if is_number(value) and math.isfinite(value):
-                found.append((name, float(value), epoch, time))
+                metric = (name, float(value), epoch, time)
+                found.append(metric)
     return found
 
 
@@ -188,7 +195,9 @@ class _Log:
         """Return the id of the run's run; None where there is none."""
         quoted = _key(result).replace("'", "\\'")
         found = self._client.search_runs([self._experiment], f"tags.`{_RUN}` = '{quoted}'")
-        return str(found[0].info.run_id) if found else None
+        if not found:
+            return None
+        return str(found[0].info.run_id)
 
     def make(self, result: Result, start: float) -> str:
         """Return the id of a new run, with the arguments and the first hyperparameters."""
@@ -203,44 +212,52 @@ class _Log:
         description = RunFolder(result.run_dir).description()
         params = flat(description["arguments"])
         params["seed"] = description.get("seed")
-        for name, value in flat(description.get("genome", {})).items():
+        genes = flat(description.get("genome", {}))
+        for name, value in genes.items():
             params[f"start.{name}"] = value
         self.write(run, params=params)
         return run
 
-    def make_nested(self, parent: str, name: str, tags: Mapping[str, str], start: float) -> str:
-        """Return the id of a new nested run."""
-        place = {"mlflow.parentRunId": parent, "mlflow.runName": name}
-        return self._create({**tags, **place}, start)
+    def make_nested(self, parent: str, clone: TrainingView, start: float) -> str:
+        """Return the id of a new nested run for a clone."""
+        tags = {
+            "mlflow.parentRunId": parent,
+            "mlflow.runName": clone.name,
+            "miha.gene": clone.gene,
+            "miha.change": clone.change,
+            "miha.selected": str(clone.selected).lower(),
+            "miha.pruned": str(clone.pruned).lower(),
+        }
+        return self._create(tags, start)
 
     def known_trials(self, run: str) -> set[str]:
-        """Return which trainings are logged already."""
+        """Return the tags of the trainings that are logged already."""
         tags = self._client.get_run(run).data.tags
-        return {name.removeprefix(_TRIAL) for name in tags if name.startswith(_TRIAL)}
+        return {name for name in tags if name.startswith(_TRIAL)}
 
     def write(
         self,
         run: str,
         metrics: Sequence[Metric] = (),
-        params: Mapping[str, Any] | None = None,
-        tags: Mapping[str, str] | None = None,
+        params: Values = MappingProxyType({}),
+        tags: Tags = MappingProxyType({}),
     ) -> None:
         """Write values into a run, as many at once as MLflow takes."""
         kinds = self._entities
-        values: dict[str, list[Any]] = {"metrics": [], "params": [], "tags": []}
-        for name, number, step, time in metrics:
-            metric = kinds.Metric(_name(name), number, _milliseconds(time), step)
-            values["metrics"].append(metric)
-        for name, value in (params or {}).items():
-            values["params"].append(kinds.Param(_name(name), str(value)[:LONGEST]))
-        for name, text in (tags or {}).items():
-            values["tags"].append(kinds.RunTag(name, text))
+        for items in _batches(metrics, BATCH["metrics"]):
+            batch = []
+            for name, value, step, time in items:
+                metric = kinds.Metric(_name(name), value, _milliseconds(time), step)
+                batch.append(metric)
+            self._client.log_batch(run, metrics=batch)
 
-        while any(values.values()):
-            batch = {kind: items[: BATCH[kind]] for kind, items in values.items()}
-            self._client.log_batch(run, **batch)
-            for kind, items in values.items():
-                values[kind] = items[BATCH[kind] :]
+        for items in _batches([*params.items()], BATCH["params"]):
+            texts = [(_name(name), str(value)[:LONGEST]) for name, value in items]
+            self._client.log_batch(run, params=[kinds.Param(*text) for text in texts])
+
+        # Last, since a tag says that all of a training is there.
+        for items in _batches([*tags.items()], BATCH["tags"]):
+            self._client.log_batch(run, tags=[kinds.RunTag(*tag) for tag in items])
 
     def write_archives(self, run: str, result: Result) -> None:
         """Log the last and the best network's archives, where they are there."""
@@ -249,13 +266,14 @@ class _Log:
             if path.exists():
                 self._client.log_artifact(run, str(path), "networks")
 
-    def end(self, run: str, time: float, has_failed: bool = False) -> None:
+    def end(self, run: str, time: float, failure: str | None = None) -> None:
         """Say that a run has ended."""
-        status = "FAILED" if has_failed else "FINISHED"
+        status = "FINISHED" if failure is None else "FAILED"
         self._client.set_terminated(run, status, _milliseconds(time))
 
-    def _create(self, tags: Mapping[str, str], start: float) -> str:
-        run = self._client.create_run(self._experiment, _milliseconds(start), tags)
+    def _create(self, tags: Tags, start: float) -> str:
+        time = _milliseconds(start)
+        run = self._client.create_run(self._experiment, time, tags)
         return str(run.info.run_id)
 
 
@@ -271,5 +289,9 @@ def _milliseconds(seconds: float) -> int:
 
 def _name(name: str) -> str:
     """Return a name as MLflow takes it."""
-    letters = [letter if letter.isalnum() or letter in "_-. /" else "_" for letter in name]
-    return "".join(letters)
+    return re.sub(r"[^\w\-. /]", "_", name)
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from miha.results.result import Result
 
 Target = Literal["value", "fitness", "gain"]
+Values = Mapping[str, Any]
 
 _RUN = "miha:run"
 """The user attribute of a study that says which run it is of."""
@@ -69,10 +70,12 @@ def to_optuna(
         package.delete_study(study_name=study.study_name, storage=study._storage)
         study = _open_study(package, result, storage, study.study_name, target)
 
-    trials = _Trials(package.trial, view, distributions, target, start_time(result))
-    known = {_place(trial.user_attrs) for trial in study.trials}
+    start = start_time(result)
+    trials = _Trials(package.trial, view, distributions, target, start)
+    known = [trial.user_attrs for trial in study.trials]
+    places = {(attributes.get("cycle"), attributes.get("clone")) for attributes in known}
     for clone in view.clones:
-        is_new = (clone.cycle, clone.clone) not in known
+        is_new = (clone.cycle, clone.clone) not in places
         if clone.is_settled and is_new and trials.can_have(clone):
             study.add_trial(trials.make(clone))
     return study
@@ -133,10 +136,6 @@ def _check_own(study: optuna.Study) -> None:
         )
 
 
-def _place(attributes: Mapping[str, Any]) -> tuple[Any, Any]:
-    return attributes.get("cycle"), attributes.get("clone")
-
-
 class _Trials:
     """Makes trials of clones.
 
@@ -152,7 +151,7 @@ class _Trials:
         self,
         trial: Any,
         view: RunView,
-        distributions: Mapping[str, Any],
+        distributions: Values,
         target: Target,
         start: float,
     ) -> None:
@@ -195,13 +194,16 @@ class _Trials:
         """Return the monitored values, each by the epochs of the main line before it."""
         values = clone.curve(self._view.monitor)
         steps = enumerate(values, start=clone.start + 1)
+        # Optuna takes no NaN, which an epoch that diverged has.
         return {step: value for step, value in steps if not math.isnan(value)}
 
 
 def _attributes(clone: TrainingView) -> dict[str, Any]:
-    found: dict[str, Any] = plain({name: getattr(clone, name) for name in _ATTRIBUTES})
+    values = {name: getattr(clone, name) for name in _ATTRIBUTES}
     if clone.failure:
-        found["failure"] = clone.failure
+        values["failure"] = clone.failure
+    # A fitness of minus infinity is text: JSON has no such number.
+    found: dict[str, Any] = plain(values)
     return found
 
 
@@ -209,9 +211,10 @@ def _known_genes(trial: TrainingView) -> dict[str, Any]:
     """Return the hyperparameters that a training has, as Optuna can hold them."""
     genes: dict[str, Any] = {}
     for name, value in trial.genes.items():
-        is_plain = isinstance(value, (bool, int, float, str))
-        if value is not None:
-            genes[name] = value if is_plain else str(value)
+        if isinstance(value, (bool, int, float, str)):
+            genes[name] = value
+        elif value is not None:
+            genes[name] = str(value)
     return genes
 
 
@@ -237,7 +240,7 @@ def _distribution(kinds: Any, values: Sequence[Any]) -> Any:
     return kind(low, high, log=is_wide)
 
 
-def _are_known(trials: Sequence[Any], distributions: Mapping[str, Any]) -> bool:
+def _are_known(trials: Sequence[Any], distributions: Values) -> bool:
     """Return whether a study's trials have the same distributions."""
     for trial in trials:
         for name, distribution in trial.distributions.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
 NAME = "tensorboard"
 
-Event = dict[str, Any]
-"""The fields of an event of TensorBoard's; ``after``: seconds since the file's first one."""
+_FILE = "events.out.tfevents.{:06d}.miha"
+"""TensorBoard reads the files of a folder in the order of their names."""
+
+Values = Mapping[str, Any]
+Events = Iterator[dict[str, Any]]
+"""The fields of TensorBoard's events; ``after``: seconds since the file's first one."""
 
 
 class TensorBoard(Callback):
@@ -74,7 +78,9 @@ def to_tensorboard(result: Result, path: str | Path | None = None) -> Path:
         StorageError: It cannot be written.
         MissingPackageError: TensorBoard is not installed.
     """
-    folder = Path(path) if path is not None else result.run_dir / NAME
+    folder = result.run_dir / NAME
+    if path is not None:
+        folder = Path(path)
     view = RunView.of(result)
     start = start_time(result)
     for number, trial in enumerate(view.trials):
@@ -83,28 +89,28 @@ def to_tensorboard(result: Result, path: str | Path | None = None) -> Path:
         time = start + trial.after
         if trial.is_clone:
             place = folder / f"cycle_{trial.cycle:03d}" / f"clone_{trial.clone}"
-            _write(place, 0, _clone_events(trial, view.monitor), time)
+            events = _clone_events(trial, view.monitor)
+            _write(place / _FILE.format(0), events, time)
         if trial.is_on_main_line:
-            _write(folder / "main_line", number, _main_line_events(trial), time)
+            place = folder / "main_line"
+            _write(place / _FILE.format(number), _main_line_events(trial), time)
     return folder
 
 
-def _write(folder: Path, number: int, events: Iterable[Event], time: float) -> None:
-    """Write a file of events, unless it is there: TensorBoard reads those of a folder in order."""
-    file = folder / f"events.out.tfevents.{number:06d}.miha"
+def _write(file: Path, events: Events, time: float) -> None:
+    """Write a file of events that begins at some time, unless it is there."""
     if file.exists():
         return
     data = _encoded(events, time)
     with on_disk(file, len(data)):
-        folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         # No name that TensorBoard would read.
-        part = folder / "writing.part"
+        part = file.with_name("writing.part")
         part.write_bytes(data)
         os.replace(part, file)
 
 
-def _encoded(events: Iterable[Event], time: float) -> bytes:
-    """Return the bytes of a file of events that begins at some time."""
+def _encoded(events: Events, time: float) -> bytes:
     records = need("tensorboard.summary.writer.record_writer", NAME)
     make_event = _event_type()
     buffer = io.BytesIO()
@@ -118,13 +124,13 @@ def _encoded(events: Iterable[Event], time: float) -> bytes:
     return buffer.getvalue()
 
 
-def _main_line_events(trial: TrainingView) -> Iterator[Event]:
+def _main_line_events(trial: TrainingView) -> Events:
     """Yield an event for each epoch, with the hyperparameters that are numbers."""
-    genes = {f"genome/{name}": value for name, value in trial.genes.items()}
-    yield from _epoch_events(trial, _numbers(genes))
+    genes = trial.genes.items()
+    yield from _epoch_events(trial, {f"genome/{name}": value for name, value in genes})
 
 
-def _clone_events(clone: TrainingView, monitor: str) -> Iterator[Event]:
+def _clone_events(clone: TrainingView, monitor: str) -> Events:
     """Yield the events of a clone: its hyperparameters, its epochs, and how it ended."""
     data = need("tensorboard.plugins.hparams.plugin_data_pb2", NAME)
     start = data.SessionStartInfo(group_name=clone.name)
@@ -136,12 +142,16 @@ def _clone_events(clone: TrainingView, monitor: str) -> Iterator[Event]:
     yield {"summary": _plugin_summary("_hparams_/session_start_info", session_start_info=start)}
 
     yield from _epoch_events(clone, {})
-    ends = {"fitness": clone.fitness, "gain": clone.gain, "selected": float(clone.selected)}
+    ends = {
+        "fitness": clone.fitness,
+        "gain": clone.gain,
+        "selected": float(clone.selected),
+    }
     if not clone.logs:
         # A child of two clones is evaluated, and has no epoch that would log its value.
         ends[monitor] = clone.value
-    finite = {name: v for name, v in _numbers(ends).items() if math.isfinite(v)}
-    yield {"step": clone.end, "after": clone.seconds, "summary": _summary(finite)}
+    summary = _summary(ends, finite=True)
+    yield {"step": clone.end, "after": clone.seconds, "summary": summary}
 
     api = need("tensorboard.plugins.hparams.api_pb2", NAME)
     status = api.STATUS_FAILURE if clone.failure else api.STATUS_SUCCESS
@@ -149,22 +159,25 @@ def _clone_events(clone: TrainingView, monitor: str) -> Iterator[Event]:
     yield {"summary": _plugin_summary("_hparams_/session_end_info", session_end_info=end)}
 
 
-def _epoch_events(trial: TrainingView, more: Mapping[str, float]) -> Iterator[Event]:
+def _epoch_events(trial: TrainingView, more: Values) -> Events:
     """Yield an event for each epoch of a training, with more values in each."""
+    epoch = trial.start
     after = 0.0
-    for epoch, log in enumerate(trial.logs, start=trial.start + 1):
+    for log in trial.logs:
+        epoch += 1
         after += log["seconds"]
-        yield {"step": epoch, "after": after, "summary": _summary(_numbers(log) | dict(more))}
+        summary = _summary({**log, **more})
+        yield {"step": epoch, "after": after, "summary": summary}
 
 
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if is_number(value)}
-
-
-def _summary(values: Mapping[str, float]) -> Any:
-    """Return a summary of scalars."""
+def _summary(values: Values, finite: bool = False) -> Any:
+    """Return a summary of those values that are numbers, or finite numbers."""
     summaries = need("tensorboard.compat.proto.summary_pb2", NAME)
-    scalars = [summaries.Summary.Value(tag=n, simple_value=v) for n, v in values.items()]
+    scalars = []
+    for name, value in values.items():
+        if is_number(value) and (math.isfinite(value) or not finite):
+            scalar = summaries.Summary.Value(tag=name, simple_value=value)
+            scalars.append(scalar)
     return summaries.Summary(value=scalars)
 
 
@@ -174,7 +187,11 @@ def _plugin_summary(tag: str, **content: Any) -> Any:
     metadata = need("tensorboard.plugins.hparams.metadata", NAME)
     summaries = need("tensorboard.compat.proto.summary_pb2", NAME)
     described = metadata.create_summary_metadata(data.HParamsPluginData(**content))
-    value = summaries.Summary.Value(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)
+    value = summaries.Summary.Value(
+        tag=tag,
+        metadata=described,
+        tensor=metadata.NULL_TENSOR,
+    )
     return summaries.Summary(value=[value])
 
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from miha.trainer.protocol import Trainer
 
 
+Watch = Callable[[Segment, tuple[Epoch, ...]], None]
+"""Called after each segment, with its epochs."""
+
+
 @dataclass(frozen=True)
 class Replayed:
     """A network that has followed a schedule of hyperparameters.
@@ -131,7 +135,7 @@ def follow(
     trainer: Trainer,
     schedule: HyperparameterSchedule,
     seed: int,
-    on_segment: Callable[[Segment, tuple[Epoch, ...]], None],
+    on_segment: Watch,
 ) -> list[tuple[int, Epoch]]:
     """Train the live network along a schedule.
 
@@ -161,13 +165,15 @@ def follow(
                 "finite. It goes on from the values before it."
             )
             trainer.restore(values)
-        trained += [(number, epoch) for epoch in epochs]
+        for epoch in epochs:
+            trained.append((number, epoch))
         on_segment(segment, epochs)
     return trained
 
 
 def _check_sizes(sizes: list[int], training: Any) -> None:
     """Raise unless the training data can be put into batches of these sizes."""
+    # A source of ready batches has one size.
     own = training.batch_size
     if not training.rebatches and set(sizes) != {own}:
         raise ArgumentError(
@@ -190,15 +196,22 @@ def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
         schedule: What shall be followed.
         own: The network's own optimizer.
     """
-    genomes = [segment.genome for segment in schedule.segments]
-    optimizers = [genome.optimizer for genome in genomes if genome.optimizer != own]
-    decays = [genome.weight_decay for genome in genomes]
-    smoothings = [genome.label_smoothing for genome in genomes]
+    optimizers: list[str] = []
     activations: list[str] = []
+    weight_decay: list[float] = []
     dropout: list[float] = []
     noise: list[float] = []
-    for genome in genomes:
+    label_smoothing: list[float] = []
+    for segment in schedule.segments:
+        genome = segment.genome
+        # What the network has from the first, Keras may have no name for.
+        if genome.optimizer != own:
+            optimizers.append(genome.optimizer)
         activations += [name for _, name in genome.activations if name != OWN]
+        if genome.weight_decay is not None:
+            weight_decay.append(genome.weight_decay)
+        if genome.label_smoothing is not None:
+            label_smoothing.append(genome.label_smoothing)
         dropout += [rate for _, rate in genome.dropout]
         noise += [stddev for _, stddev in genome.noise]
 
@@ -206,10 +219,10 @@ def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
     return SearchSpace(
         optimizers=optimizers or OPTIMIZERS,
         activations=activations or ACTIVATIONS,
-        weight_decay=[decay for decay in decays if decay is not None] or (0.0,),
+        weight_decay=weight_decay or (0.0,),
         dropout=dropout or (0.0,),
         noise=noise or (0.0,),
-        label_smoothing=[value for value in smoothings if value is not None] or (0.0,),
+        label_smoothing=label_smoothing or (0.0,),
     )
 
 
@@ -238,8 +251,9 @@ def _broken_rules(trainer: Trainer, genome: Genome) -> Iterator[str]:
         yield f"an optimizer of {list(space.optimizers)}"
 
     slots = list(space.slots)
-    has_slots = [slot for slot, _ in genome.activations] == slots
-    if not has_slots or any(name not in space.slots[slot] for slot, name in genome.activations):
+    wanted = dict(genome.activations)
+    is_allowed = all(name in space.slots.get(slot, ()) for slot, name in wanted.items())
+    if list(wanted) != slots or not is_allowed:
         yield f"activations for {slots}, of those that these layers may hold"
     if genome.batch_size % space.batch_multiple:
         yield (
