@@ -58,12 +58,20 @@ class Following(Callback):
         self._run_dir = Path()
         # By their archives. The run holds the values that it may need, this holds none.
         self._values: weakref.WeakValueDictionary[str, Snapshot] = weakref.WeakValueDictionary()
-        self._restart_counts()
+        self._epoch = 0
+        self._epochs_left = 0
+        self._last_logs: dict[str, Any] = {}
+        self._is_stopped = False
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Begin as `fit` does."""
         self._run_dir = Path(run_dir)
-        self._restart_counts()
+        # The same callback may follow several runs, one after another.
+        self._epoch = 0
+        self._epochs_left = 0
+        self._last_logs = {}
+        self._is_stopped = False
+        self._values.clear()
         epochs_of_cycles = schedule.c * (schedule.n + schedule.k)
         self._list = keras.callbacks.CallbackList(
             self._guests,
@@ -129,13 +137,6 @@ class Following(Callback):
     def on_run_end(self, result: Result) -> None:
         """End as `fit` does."""
         self._list.on_train_end(self._last_logs)
-
-    def _restart_counts(self) -> None:
-        self._epoch = 0
-        self._epochs_left = 0
-        self._last_logs: dict[str, Any] = {}
-        self._is_stopped = False
-        self._values.clear()
 
     def _call_epochs(self, clone: TrainingRecord) -> None:
         for epoch in clone.epochs:

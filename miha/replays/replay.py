@@ -253,7 +253,7 @@ def _broken_rules(trainer: Trainer, genome: Genome) -> Iterator[str]:
     slots = list(space.slots)
     wanted = dict(genome.activations)
     is_allowed = all(name in space.slots.get(slot, ()) for slot, name in wanted.items())
-    if list(wanted) != slots or not is_allowed:
+    if [slot for slot, _ in genome.activations] != slots or not is_allowed:
         yield f"activations for {slots}, of those that these layers may hold"
     if genome.batch_size % space.batch_multiple:
         yield (

@@ -75,12 +75,12 @@ def duration(seconds: float) -> str:
 def _progress(result: Result, view: RunView, description: Mapping[str, Any]) -> str:
     cycles = description["arguments"].get("schedule", {}).get("c")
     of_cycles = "" if cycles is None else f" of {cycles}"
-    epochs = sum(len(trial.logs) for trial in view.trials)
-    seconds = sum(trial.seconds for trial in view.trials)
+    epochs = [len(trial.logs) for trial in view.trials]
+    seconds = [trial.seconds for trial in view.trials]
     text = (
         f"The run is {result.state}: {view.cycles_done}{of_cycles} cycles and "
-        f"{len(view.trials)} trainings, {epochs} epochs, "
-        f"which took {duration(seconds)} of training."
+        f"{len(view.trials)} trainings, {sum(epochs)} epochs, "
+        f"which took {duration(sum(seconds))} of training."
     )
     if result.stopped is None:
         return text
@@ -156,6 +156,7 @@ def _course(view: RunView) -> str:
         returns = _times(len(view.returns))
         sentences.append(f"{returns} the run went back to its best network.")
 
+    # A pruned clone has not failed: it only stopped early.
     pruned = sum(clone.pruned for clone in view.clones)
     if pruned:
         verb = "was" if pruned == 1 else "were"
