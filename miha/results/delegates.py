@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-def _call(module: str, function: str, *args: Any, **kwargs: Any) -> Any:
-    return getattr(import_module(f"miha.{module}"), function)(*args, **kwargs)
-
-
 class Delegates:
     """What a `Result` can be shown as; each method imports what it needs when it is called."""
 
@@ -84,3 +80,10 @@ class Delegates:
     def _repr_html_(self) -> str:
         text: str = _call("report.notebook", "as_html", self)
         return text
+
+
+def _call(module: str, function: str, *args: Any) -> Any:
+    """Call a function of a room above this one."""
+    # No import statement: it would make a circle, which a newcomer has to untangle.
+    room = import_module(f"miha.{module}")
+    return getattr(room, function)(*args)
