@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from miha.results.result import Result
 
 
-def join_keras_callbacks(callbacks: Sequence[Any], trainer: Trainer) -> list[Callback]:
+def join_keras_callbacks(
+    callbacks: Sequence[Any],
+    trainer: Trainer,
+) -> list[Callback]:
     """Return the callbacks of a run, those of Keras together as one at the place of the first."""
     guests = [callback for callback in callbacks if is_keras_callback(callback)]
     mirror = trainer.mirror if guests else None
@@ -51,7 +54,12 @@ class Following(Callback):
         mirror: What they look at.
     """
 
-    def __init__(self, callbacks: Sequence[Any], trainer: Trainer, mirror: Mirror) -> None:
+    def __init__(
+        self,
+        callbacks: Sequence[Any],
+        trainer: Trainer,
+        mirror: Mirror,
+    ) -> None:
         self._guests = callbacks
         self._trainer = trainer
         self._mirror = mirror
@@ -63,7 +71,11 @@ class Following(Callback):
         self._last_logs: dict[str, Any] = {}
         self._is_stopped = False
 
-    def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
+    def on_run_begin(
+        self,
+        schedule: Schedule,
+        run_dir: str,
+    ) -> None:
         """Begin as `fit` does."""
         self._run_dir = Path(run_dir)
         # The same callback may follow several runs, one after another.
@@ -100,7 +112,11 @@ class Following(Callback):
             self._epochs_left = task.epochs
             self._list.on_epoch_begin(self._epoch)
 
-    def on_epoch_end(self, task: Task, epoch: Epoch) -> None:
+    def on_epoch_end(
+        self,
+        task: Task,
+        epoch: Epoch,
+    ) -> None:
         """End an epoch of the network itself, and begin its next one."""
         if task.phase == "clone":
             return
@@ -122,7 +138,10 @@ class Following(Callback):
             self._mirror.show(values, network.genome)
 
     def on_cycle_end(
-        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+        self,
+        cycle: int,
+        clones: Sequence[TrainingRecord],
+        winner: TrainingRecord | None,
     ) -> None:
         """Call the epochs of the selected clone: they belong to the main line now."""
         if winner is not None:
@@ -143,7 +162,10 @@ class Following(Callback):
             self._list.on_epoch_begin(self._epoch)
             self._end_epoch(epoch.logs)
 
-    def _end_epoch(self, logs: Mapping[str, Any]) -> None:
+    def _end_epoch(
+        self,
+        logs: Mapping[str, Any],
+    ) -> None:
         self._last_logs = dict(logs)
         self._list.on_epoch_end(self._epoch, self._last_logs)
         self._epoch += 1

@@ -62,13 +62,20 @@ class MLflow(Callback):
         self._artifacts = artifacts
         self._run_dir = ""
 
-    def on_run_begin(self, schedule: Any, run_dir: str) -> None:
+    def on_run_begin(
+        self,
+        schedule: Any,
+        run_dir: str,
+    ) -> None:
         """Remember where the run is; raise before it trains where MLflow cannot be reached."""
         self._run_dir = run_dir
         _Log(self._uri, self._experiment)
 
     def on_cycle_end(
-        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+        self,
+        cycle: int,
+        clones: Sequence[TrainingRecord],
+        winner: TrainingRecord | None,
     ) -> None:
         """Log what is new."""
         result = load_run(self._run_dir)
@@ -134,7 +141,13 @@ def to_mlflow(
     return parent
 
 
-def _log_clone(log: _Log, run: str, clone: TrainingView, monitor: str, begin: float) -> None:
+def _log_clone(
+    log: _Log,
+    run: str,
+    clone: TrainingView,
+    monitor: str,
+    begin: float,
+) -> None:
     """Log a clone in its own run."""
     end = begin + clone.seconds
     metrics = _metrics(clone, begin)
@@ -150,7 +163,10 @@ def _log_clone(log: _Log, run: str, clone: TrainingView, monitor: str, begin: fl
     log.end(run, end, clone.failure)
 
 
-def _metrics(trial: TrainingView, begin: float) -> list[Metric]:
+def _metrics(
+    trial: TrainingView,
+    begin: float,
+) -> list[Metric]:
     """Return what was logged after each epoch of a training that began at some time."""
     found: list[Metric] = []
     epoch = trial.start
@@ -174,7 +190,11 @@ class _Log:
         experiment: Its name.
     """
 
-    def __init__(self, tracking_uri: str | None, experiment: str) -> None:
+    def __init__(
+        self,
+        tracking_uri: str | None,
+        experiment: str,
+    ) -> None:
         self._entities = need("mlflow.entities", "mlflow")
         package = need("mlflow", "mlflow")
         try:
@@ -199,7 +219,11 @@ class _Log:
             return None
         return str(found[0].info.run_id)
 
-    def make(self, result: Result, start: float) -> str:
+    def make(
+        self,
+        result: Result,
+        start: float,
+    ) -> str:
         """Return the id of a new run, with the arguments and the first hyperparameters."""
         folder = result.run_dir.absolute()
         tags = {
@@ -218,7 +242,12 @@ class _Log:
         self.write(run, params=params)
         return run
 
-    def make_nested(self, parent: str, clone: TrainingView, start: float) -> str:
+    def make_nested(
+        self,
+        parent: str,
+        clone: TrainingView,
+        start: float,
+    ) -> str:
         """Return the id of a new nested run for a clone."""
         tags = {
             "mlflow.parentRunId": parent,
@@ -259,19 +288,32 @@ class _Log:
         for items in _batches([*tags.items()], BATCH["tags"]):
             self._client.log_batch(run, tags=[kinds.RunTag(*tag) for tag in items])
 
-    def write_archives(self, run: str, result: Result) -> None:
+    def write_archives(
+        self,
+        run: str,
+        result: Result,
+    ) -> None:
         """Log the last and the best network's archives, where they are there."""
         for archive in sorted(set(result.archives)):
             path = result.run_dir / archive
             if path.exists():
                 self._client.log_artifact(run, str(path), "networks")
 
-    def end(self, run: str, time: float, failure: str | None = None) -> None:
+    def end(
+        self,
+        run: str,
+        time: float,
+        failure: str | None = None,
+    ) -> None:
         """Say that a run has ended."""
         status = "FINISHED" if failure is None else "FAILED"
         self._client.set_terminated(run, status, _milliseconds(time))
 
-    def _create(self, tags: Tags, start: float) -> str:
+    def _create(
+        self,
+        tags: Tags,
+        start: float,
+    ) -> str:
         time = _milliseconds(start)
         run = self._client.create_run(self._experiment, time, tags)
         return str(run.info.run_id)
@@ -292,6 +334,9 @@ def _name(name: str) -> str:
     return re.sub(r"[^\w\-. /]", "_", name)
 
 
-def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+def _batches(
+    items: Sequence[Any],
+    size: int,
+) -> Iterator[Sequence[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -31,7 +31,10 @@ _ATTRIBUTES = ("cycle", "clone", "change", "gene", "fitness", "gain", "selected"
 
 
 def to_optuna(
-    result: Result, storage: Any = None, study_name: str | None = None, target: Target = "value"
+    result: Result,
+    storage: Any = None,
+    study_name: str | None = None,
+    target: Target = "value",
 ) -> optuna.Study:
     """Return a run as an Optuna study whose trials are the clones.
 
@@ -100,7 +103,11 @@ class quiet:
 
 
 def _open_study(
-    package: Any, result: Result, storage: Any, name: str | None, target: Target
+    package: Any,
+    result: Result,
+    storage: Any,
+    name: str | None,
+    target: Target,
 ) -> optuna.Study:
     """Return the study of a run, a new one where there is none."""
     folder = result.run_dir.absolute()
@@ -184,13 +191,20 @@ class _Trials:
         trial.datetime_complete = start + datetime.timedelta(seconds=clone.seconds)
         return trial
 
-    def _state(self, clone: TrainingView, has_value: bool) -> Any:
+    def _state(
+        self,
+        clone: TrainingView,
+        has_value: bool,
+    ) -> Any:
         states = self._package.TrialState
         if not has_value:
             return states.FAIL
         return states.PRUNED if clone.pruned else states.COMPLETE
 
-    def _intermediate_values(self, clone: TrainingView) -> dict[int, float]:
+    def _intermediate_values(
+        self,
+        clone: TrainingView,
+    ) -> dict[int, float]:
         """Return the monitored values, each by the epochs of the main line before it."""
         values = clone.curve(self._view.monitor)
         steps = enumerate(values, start=clone.start + 1)
@@ -218,7 +232,10 @@ def _known_genes(trial: TrainingView) -> dict[str, Any]:
     return genes
 
 
-def _distributions(kinds: Any, view: RunView) -> dict[str, Any]:
+def _distributions(
+    kinds: Any,
+    view: RunView,
+) -> dict[str, Any]:
     """Return what each hyperparameter may be: what the run had."""
     values: dict[str, list[Any]] = {}
     for trial in view.trials:
@@ -227,7 +244,10 @@ def _distributions(kinds: Any, view: RunView) -> dict[str, Any]:
     return {name: _distribution(kinds, found) for name, found in values.items()}
 
 
-def _distribution(kinds: Any, values: Sequence[Any]) -> Any:
+def _distribution(
+    kinds: Any,
+    values: Sequence[Any],
+) -> Any:
     """Return the narrowest distribution that has some values."""
     if not all(is_number(value) for value in values):
         choices = sorted(set(values), key=str)
@@ -240,7 +260,10 @@ def _distribution(kinds: Any, values: Sequence[Any]) -> Any:
     return kind(low, high, log=is_wide)
 
 
-def _are_known(trials: Sequence[Any], distributions: Values) -> bool:
+def _are_known(
+    trials: Sequence[Any],
+    distributions: Values,
+) -> bool:
     """Return whether a study's trials have the same distributions."""
     for trial in trials:
         for name, distribution in trial.distributions.items():

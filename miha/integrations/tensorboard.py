@@ -41,17 +41,27 @@ class TensorBoard(Callback):
         path: The folder; by default ``tensorboard`` in the run's folder.
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path | None = None,
+    ) -> None:
         _event_type()
         self._path = path
         self._run_dir: str | None = None
 
-    def on_run_begin(self, schedule: Any, run_dir: str) -> None:
+    def on_run_begin(
+        self,
+        schedule: Any,
+        run_dir: str,
+    ) -> None:
         """Remember where the run is."""
         self._run_dir = run_dir
 
     def on_cycle_end(
-        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+        self,
+        cycle: int,
+        clones: Sequence[TrainingRecord],
+        winner: TrainingRecord | None,
     ) -> None:
         """Write what is new."""
         if self._run_dir is not None:
@@ -62,7 +72,10 @@ class TensorBoard(Callback):
         to_tensorboard(result, self._path)
 
 
-def to_tensorboard(result: Result, path: str | Path | None = None) -> Path:
+def to_tensorboard(
+    result: Result,
+    path: str | Path | None = None,
+) -> Path:
     """Write a run for TensorBoard; called again, as the run grows, it adds the cycles that are new.
 
     The steps of clones go on from those of the main line, so that curves lie over each other.
@@ -97,7 +110,11 @@ def to_tensorboard(result: Result, path: str | Path | None = None) -> Path:
     return folder
 
 
-def _write(file: Path, events: Events, time: float) -> None:
+def _write(
+    file: Path,
+    events: Events,
+    time: float,
+) -> None:
     """Write a file of events that begins at some time, unless it is there."""
     if file.exists():
         return
@@ -170,7 +187,10 @@ def _epoch_events(trial: TrainingView, more: Values) -> Events:
         yield {"step": epoch, "after": after, "summary": summary}
 
 
-def _summary(values: Values, finite: bool = False) -> Any:
+def _summary(
+    values: Values,
+    finite: bool = False,
+) -> Any:
     """Return a summary of those values that are numbers, or finite numbers."""
     summaries = need("tensorboard.compat.proto.summary_pb2", NAME)
     scalars = []

@@ -36,7 +36,11 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
         ArgumentError: There is no such schedule; with ``strict``, `fit` cannot follow it.
     """
 
-    def __init__(self, schedule: HyperparameterSchedule | str | Path, strict: bool = False) -> None:
+    def __init__(
+        self,
+        schedule: HyperparameterSchedule | str | Path,
+        strict: bool = False,
+    ) -> None:
         super().__init__()
         self.schedule = as_schedule(schedule)
         self.strict = strict
@@ -55,7 +59,10 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
         [(size, _)] = epochs.most_common(1)
         return size
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_begin(
+        self,
+        logs: Mapping[str, Any] | None = None,
+    ) -> None:
         """Say what `fit` cannot follow."""
         reasons = [*self._reasons()]
         if not reasons:
@@ -68,7 +75,11 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
             )
         warn(f"A plain fit does not follow all of the schedule: {text}. miha.replay does.")
 
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_begin(
+        self,
+        epoch: int,
+        logs: Mapping[str, Any] | None = None,
+    ) -> None:
         """Set the learning rate of an epoch."""
         segment, first = self._at(epoch)
         factor = 1.0
@@ -76,13 +87,20 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
             factor = cosine(segment.epochs)[epoch - first]
         self._set_rate(segment, factor)
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_end(
+        self,
+        epoch: int,
+        logs: Mapping[str, Any] | None = None,
+    ) -> None:
         """After an annealed segment, the learning rate is what it was before."""
         segment, first = self._at(epoch)
         if segment.anneal and epoch == first + segment.epochs - 1:
             self._set_rate(segment, 1.0)
 
-    def _at(self, epoch: int) -> tuple[Segment, int]:
+    def _at(
+        self,
+        epoch: int,
+    ) -> tuple[Segment, int]:
         """Return the segment of an epoch and its first one."""
         first = 0
         for segment in self.schedule.segments:
@@ -92,7 +110,11 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
         # Longer than the schedule: on at the last rate, which falls no further.
         return Segment(1, self.schedule.genome), epoch
 
-    def _set_rate(self, segment: Segment, factor: float) -> None:
+    def _set_rate(
+        self,
+        segment: Segment,
+        factor: float,
+    ) -> None:
         optimizer = self.model.optimizer
         rate = segment.genome.learning_rate
         # The rate of another optimizer would be none for this one.
@@ -117,7 +139,9 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
         if has_schedule(self.model.optimizer):
             yield "the network's own schedule decides the learning rate"
 
-    def _wanted(self) -> dict[str, list[Any]]:
+    def _wanted(
+        self,
+    ) -> dict[str, list[Any]]:
         """Return the different values of each gene in the schedule, in order."""
         optimizer = name_of(self.model.optimizer)
         wanted: dict[str, list[Any]] = {}
@@ -129,7 +153,10 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
         return wanted
 
 
-def _values_of_segment(segment: Segment, optimizer: str) -> dict[str, Any]:
+def _values_of_segment(
+    segment: Segment,
+    optimizer: str,
+) -> dict[str, Any]:
     """Return a genome's values by name, those of single layers as ``"gene of layer"``.
 
     Args:
@@ -151,7 +178,9 @@ def _values_of_segment(segment: Segment, optimizer: str) -> dict[str, Any]:
     return values
 
 
-def _values_of_network(model: keras.Model) -> dict[str, Any]:
+def _values_of_network(
+    model: keras.Model,
+) -> dict[str, Any]:
     """Return what a network has, by the same names, as far as that is known."""
     values = {
         "optimizer": name_of(model.optimizer),

@@ -171,7 +171,10 @@ def follow(
     return trained
 
 
-def _check_sizes(sizes: list[int], training: Any) -> None:
+def _check_sizes(
+    sizes: list[int],
+    training: Any,
+) -> None:
     """Raise unless the training data can be put into batches of these sizes."""
     # A source of ready batches has one size.
     own = training.batch_size
@@ -237,7 +240,10 @@ def _check(trainer: Trainer, schedule: HyperparameterSchedule) -> None:
             )
 
 
-def _broken_rules(trainer: Trainer, genome: Genome) -> Iterator[str]:
+def _broken_rules(
+    trainer: Trainer,
+    genome: Genome,
+) -> Iterator[str]:
     """Yield what a genome must have, and has not, so that a network can have it."""
     own = trainer.genome
     space = trainer.space
@@ -274,7 +280,10 @@ def _places(genome: Genome, gene: str) -> Any:
     return value is not None
 
 
-def _quiet(segment: Segment, epochs: tuple[Epoch, ...]) -> None:
+def _quiet(
+    segment: Segment,
+    epochs: tuple[Epoch, ...],
+) -> None:
     """Show nothing."""
 
 
@@ -289,7 +298,11 @@ class _Lines:
         self._done = 0
         self._total = total
 
-    def __call__(self, segment: Segment, epochs: tuple[Epoch, ...]) -> None:
+    def __call__(
+        self,
+        segment: Segment,
+        epochs: tuple[Epoch, ...],
+    ) -> None:
         """Say how a segment went."""
         from rich.console import Console
 

@@ -54,7 +54,11 @@ class Segment:
         return {**asdict(self), "genome": self.genome.to_dict()}
 
     @classmethod
-    def of(cls, record: TrainingRecord, anneal: bool) -> Segment:
+    def of(
+        cls,
+        record: TrainingRecord,
+        anneal: bool,
+    ) -> Segment:
         """Return the segment that a training of a run was.
 
         Args:
@@ -93,7 +97,11 @@ class HyperparameterSchedule:
 
     @classmethod
     def along(
-        cls, records: Sequence[TrainingRecord], last: TrainingRecord, anneal: bool, seed: int
+        cls,
+        records: Sequence[TrainingRecord],
+        last: TrainingRecord,
+        anneal: bool,
+        seed: int,
     ) -> HyperparameterSchedule:
         """Return the schedule of the main line that led to a network.
 
@@ -138,7 +146,10 @@ class HyperparameterSchedule:
         return {"format": FORMAT, "seed": self.seed, "segments": segments}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> HyperparameterSchedule:
+    def from_dict(
+        cls,
+        values: Mapping[str, Any],
+    ) -> HyperparameterSchedule:
         """Rebuild the schedule that `to_dict` described.
 
         Raises:

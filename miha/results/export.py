@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 Format = Literal["keras", "onnx", "tf_saved_model"]
 
 
-def export(folder: Path, name: str, target: Path, trust: bool = False) -> Path:
+def export(
+    folder: Path,
+    name: str,
+    target: Path,
+    trust: bool = False,
+) -> Path:
     """Write one of a run's networks.
 
     Args:
@@ -94,7 +99,11 @@ def _format_of(target: Path) -> Format:
     )
 
 
-def _write(model: keras.Model, path: Path, kind: Format) -> None:
+def _write(
+    model: keras.Model,
+    path: Path,
+    kind: Format,
+) -> None:
     try:
         if kind == "keras":
             model.save(path)

@@ -16,7 +16,9 @@ from miha.storage.logbook import Logbook
 
 
 def load_run(
-    path: str | Path, custom_objects: dict[str, Any] | None = None, safe_mode: bool = True
+    path: str | Path,
+    custom_objects: dict[str, Any] | None = None,
+    safe_mode: bool = True,
 ) -> Result:
     """Read a run that is finished, running or interrupted; nothing is changed.
 

@@ -38,7 +38,10 @@ def summarize(result: Result) -> list[str]:
     return [text for text in paragraphs if text]
 
 
-def starting_genes(view: RunView, description: Mapping[str, Any]) -> Genes:
+def starting_genes(
+    view: RunView,
+    description: Mapping[str, Any],
+) -> Genes:
     """Return the hyperparameters that a run began with."""
     first: Genes = {}
     if view.trials:
@@ -72,7 +75,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours"
 
 
-def _progress(result: Result, view: RunView, description: Mapping[str, Any]) -> str:
+def _progress(
+    result: Result,
+    view: RunView,
+    description: Mapping[str, Any],
+) -> str:
     cycles = description["arguments"].get("schedule", {}).get("c")
     of_cycles = "" if cycles is None else f" of {cycles}"
     epochs = [len(trial.logs) for trial in view.trials]
@@ -88,7 +95,10 @@ def _progress(result: Result, view: RunView, description: Mapping[str, Any]) -> 
     return f"{text} Why it ended before its last cycle: {reason}."
 
 
-def _ends(view: RunView, description: Mapping[str, Any]) -> str:
+def _ends(
+    view: RunView,
+    description: Mapping[str, Any],
+) -> str:
     """Return what the run started from, and what its network is now."""
     own = [trial for trial in view.trials if not trial.is_clone]
     last = view.resulting
@@ -115,7 +125,10 @@ def _ends(view: RunView, description: Mapping[str, Any]) -> str:
     return f"{text}, and {verb} {what} ({_value(view, last)})."
 
 
-def _genes(genes: Mapping[str, Any], changed: set[str]) -> str:
+def _genes(
+    genes: Mapping[str, Any],
+    changed: set[str],
+) -> str:
     """Return hyperparameters in words: those that changed first, those of layers last."""
     ranked = sorted(genes, key=lambda name: (name not in changed, "." in name))
     shown = [f"{name} {short(genes[name])}" for name in ranked[:MOST_GENES]]

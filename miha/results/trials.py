@@ -86,7 +86,9 @@ class TrainingView:
         return flat(self.record.genome.to_dict())
 
     @cached_property
-    def logs(self) -> list[dict[str, Any]]:
+    def logs(
+        self,
+    ) -> list[dict[str, Any]]:
         """What was logged after each of its epochs, seconds among it."""
         epochs = self.record.epochs
         return [{**epoch.logs, "seconds": epoch.seconds} for epoch in epochs]
@@ -201,7 +203,10 @@ def _bases(records: Records) -> list[int | None]:
     return bases
 
 
-def _genes(records: Records, bases: Bases) -> list[str]:
+def _genes(
+    records: Records,
+    bases: Bases,
+) -> list[str]:
     """Return what kind of mutation made each training."""
     genes: list[str] = []
     for record, base in zip(records, bases, strict=True):
@@ -213,7 +218,10 @@ def _genes(records: Records, bases: Bases) -> list[str]:
     return genes
 
 
-def _selected_with_bases(log: Logbook, bases: Bases) -> set[int]:
+def _selected_with_bases(
+    log: Logbook,
+    bases: Bases,
+) -> set[int]:
     """Return the places of the selected clones, and of those that they continue."""
     found: set[int] = set()
     for number, record in enumerate(log.trainings):
@@ -224,7 +232,11 @@ def _selected_with_bases(log: Logbook, bases: Bases) -> set[int]:
     return found
 
 
-def _gains(records: Records, bases: Bases, genes: Sequence[str]) -> dict[int, float]:
+def _gains(
+    records: Records,
+    bases: Bases,
+    genes: Sequence[str],
+) -> dict[int, float]:
     """Return by how much each clone was fitter than the control that trained beside it."""
     gains: dict[int, float] = {}
     for members in _beside(records, bases):
@@ -237,7 +249,10 @@ def _gains(records: Records, bases: Bases, genes: Sequence[str]) -> dict[int, fl
     return gains
 
 
-def _beside(records: Records, bases: Bases) -> list[list[int]]:
+def _beside(
+    records: Records,
+    bases: Bases,
+) -> list[list[int]]:
     """Return the places of the clones that trained beside each other and have a fitness."""
     depths: list[int] = []
     groups: dict[tuple[int | None, int], list[int]] = defaultdict(list)
@@ -288,7 +303,9 @@ class RunView:
         return [trial for trial in self.trials if trial.is_on_main_line]
 
     @cached_property
-    def cycles(self) -> dict[int, list[TrainingView]]:
+    def cycles(
+        self,
+    ) -> dict[int, list[TrainingView]]:
         """The clones of each cycle."""
         cycles: dict[int, list[TrainingView]] = {}
         for clone in self.clones:
@@ -389,7 +406,10 @@ class RunView:
         return best
 
 
-def flat(genome: Mapping[str, Any], prefix: str = "") -> Genes:
+def flat(
+    genome: Mapping[str, Any],
+    prefix: str = "",
+) -> Genes:
     """Return the hyperparameters of a genome by name, those within others as ``"outer.inner"``."""
     genes: Genes = {}
     for name, value in genome.items():

@@ -100,7 +100,10 @@ def possible_mutations(
     return tuple(mutation for mutation in mutations if mutation.gene not in reasons)
 
 
-def warn_of_unused(wanted: Sequence[Mutation] | None, space: SearchSpace) -> None:
+def warn_of_unused(
+    wanted: Sequence[Mutation] | None,
+    space: SearchSpace,
+) -> None:
     """Warn where the space lists values of the label smoothing, and that does not mutate.
 
     Args:

@@ -55,7 +55,10 @@ def limited(
     return [task if task.change.is_restart else replace(task, limits=limits) for task in tasks]
 
 
-def saved_epochs(clones: Iterable[TrainingRecord], n: int) -> int:
+def saved_epochs(
+    clones: Iterable[TrainingRecord],
+    n: int,
+) -> int:
     """Return the epochs that pruned clones have left to the winner.
 
     Args:

@@ -57,7 +57,9 @@ def select(
     return _beyond_margin(competing[0], control, values, plan)
 
 
-def rank(clones: Sequence[TrainingRecord]) -> list[TrainingRecord]:
+def rank(
+    clones: Sequence[TrainingRecord],
+) -> list[TrainingRecord]:
     """Return the clones that have not lost, the fittest first; of equals, the lower number."""
     alive = [clone for clone in clones if not clone.has_lost]
     by_number = sorted(alive, key=lambda clone: clone.clone or 0)
@@ -75,7 +77,9 @@ def find_restart(clones: Sequence[TrainingRecord]) -> TrainingRecord | None:
     return next((clone for clone in clones if clone.change.is_restart), None)
 
 
-def contenders(clones: Sequence[TrainingRecord]) -> list[TrainingRecord]:
+def contenders(
+    clones: Sequence[TrainingRecord],
+) -> list[TrainingRecord]:
     """Return the clones that can still win: control, restart and the two fittest mutants."""
     special = [find_control(clones), find_restart(clones)]
     found = [clone for clone in special if clone is not None]
@@ -96,7 +100,10 @@ def _beyond_margin(
     return fittest if lead > margin(values, plan) else control
 
 
-def margin(values: Sequence[float], plan: Plan) -> float:
+def margin(
+    values: Sequence[float],
+    plan: Plan,
+) -> float:
     """Return by how much a clone must be better than the control.
 
     Args:
@@ -152,7 +159,10 @@ def will_overtake(
     return reached + epochs_left * pace > len(values) + epochs_left
 
 
-def has_not_improved(values: Sequence[float], mode: Mode) -> bool:
+def has_not_improved(
+    values: Sequence[float],
+    mode: Mode,
+) -> bool:
     """Return whether a network is worse than it was after its first epoch, or has diverged."""
     first = next(filter(math.isfinite, values), None)
     if first is None:

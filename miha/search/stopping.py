@@ -43,7 +43,10 @@ def has_reached_target(plan: Plan, log: Logbook) -> bool:
     return as_loss(best.value, plan.mode) <= as_loss(target, plan.mode)
 
 
-def _target_reason(plan: Plan, log: Logbook) -> str | None:
+def _target_reason(
+    plan: Plan,
+    log: Logbook,
+) -> str | None:
     best = log.best(plan.mode)
     if best is None:
         return None
@@ -104,5 +107,8 @@ def _seconds_per_epoch(log: Logbook, record: TrainingRecord) -> float:
     return float(median(epoch.seconds for epoch in record.epochs))
 
 
-def _by_archive(log: Logbook, archive: str | None) -> TrainingRecord:
+def _by_archive(
+    log: Logbook,
+    archive: str | None,
+) -> TrainingRecord:
     return next(record for record in log.trainings if record.archive == archive)

@@ -52,7 +52,10 @@ class TorchTrainer(KerasTrainer):
         return 0
 
     @classmethod
-    def foreign_state(cls, network: keras.Model) -> list[str]:
+    def foreign_state(
+        cls,
+        network: keras.Model,
+    ) -> list[str]:
         """See `KerasTrainer`; Keras neither reads nor archives the buffers of PyTorch's modules."""
         found: list[str] = []
         for layer in flat_layers(network):
@@ -82,7 +85,10 @@ class TorchTrainer(KerasTrainer):
         with torch.random.fork_rng():
             return super().train(epochs, order, noise, on_epoch, rates)
 
-    def _reseed(self, noise: np.random.Generator) -> None:
+    def _reseed(
+        self,
+        noise: np.random.Generator,
+    ) -> None:
         super()._reseed(noise)
         # A Dropout without a seed of its own draws from PyTorch's generator.
         torch.manual_seed(noise.integers(2**31 - 1))

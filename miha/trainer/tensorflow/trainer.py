@@ -132,7 +132,10 @@ class TensorFlowTrainer(KerasTrainer):
         return False
 
     @classmethod
-    def foreign_state(cls, network: keras.Model) -> list[str]:
+    def foreign_state(
+        cls,
+        network: keras.Model,
+    ) -> list[str]:
         """See `KerasTrainer`; Keras neither knows nor archives TensorFlow's own variables."""
         found: list[str] = []
         for layer in flat_layers(network):
@@ -167,7 +170,10 @@ class TensorFlowTrainer(KerasTrainer):
             "xla compilation": max(first - xla, 0.0),
         }
 
-    def _measure(self, order: np.ndarray) -> tuple[float, float]:
+    def _measure(
+        self,
+        order: np.ndarray,
+    ) -> tuple[float, float]:
         """Return the seconds of steps the first time, with their compilation, and later."""
         seconds: list[float] = []
         for _ in range(4):
@@ -289,7 +295,10 @@ class TensorFlowTrainer(KerasTrainer):
             jit_compile=self._is_jit,
         )
 
-    def _spec(self, kind: Kind) -> list[tf.TensorSpec]:
+    def _spec(
+        self,
+        kind: Kind,
+    ) -> list[tf.TensorSpec]:
         """Return what the data of that kind may look like; the longer a stream, the wider."""
         arrays = loops.leaves(self._sources[kind])
         found = [loops.spec_of(array, None) for array in arrays]
