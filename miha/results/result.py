@@ -103,7 +103,8 @@ class Result(Delegates):
         """One row for each clone.
 
         Cycle, clone, change, fitness, selected, archive, gene, value (the monitored one), parent
-        (the archive it came from), failure (the last line of why it failed).
+        (the archive it came from), mate (a child's second parent), failure (the last line of why
+        it failed), pruned.
         """
         return self.log.lineage
 

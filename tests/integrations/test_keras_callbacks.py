@@ -12,7 +12,7 @@ from fakes import run as run_loop
 from networks import dense, images
 from runs import Joining, crossed
 
-from miha import MIHA, Search, load_run
+from miha import MIHA, Search, SearchSpace, load_run
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError
 from miha.integrations.keras_callbacks import Following, join_keras_callbacks
@@ -23,6 +23,8 @@ from miha.storage.journal import Journal
 SHORT = {"m": 2, "n": 2, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
 # Without rests the epochs of the main line are known.
 SHORT["search"] = Search(rest=False)
+# Few values, for tracing takes its time.
+SHORT["space"] = SearchSpace(optimizers=["adam", "sgd"], activations=["relu", "elu", "tanh"])
 MAIN_LINE = 2 * 2 + 2 * (2 + 1)
 
 

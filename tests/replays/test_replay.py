@@ -13,7 +13,16 @@ from networks import convolutional, dense, images
 from schedules import ALL, DATA, RATES, SLOTS, assert_same
 
 import miha
-from miha import MIHA, ArgumentError, Genome, HyperparameterSchedule, Search, Segment, replay
+from miha import (
+    MIHA,
+    ArgumentError,
+    Genome,
+    HyperparameterSchedule,
+    Search,
+    SearchSpace,
+    Segment,
+    replay,
+)
 from miha.replays.replay import _check_sizes
 
 
@@ -39,6 +48,8 @@ def test_a_replay_with_the_seed_of_the_run_is_the_network_of_the_run(tmp_path):
         c=4,
         pop_size=4,
         search=Search(restarts=0),
+        # Few values, for tracing takes its time.
+        space=SearchSpace(optimizers=["adam", "sgd"], activations=["relu", "elu", "tanh"]),
         seed=3,
         verbose=0,
         logs=tmp_path / "run",
