@@ -91,10 +91,17 @@ def test_the_same_run_goes_on_even_where_others_are_replaced(folder):
     assert len(trainer.trainings) == 10 - 4
 
 
-def test_replacing_that_dies_at_any_moment_can_be_done_again(folder, tmp_path):
+@pytest.fixture
+def replaced(tmp_path):
+    """The story of the run that replaces the one in `folder`."""
     run(make_loop(tmp_path / "expected", seed=1))
-    for at in range(1000):
-        path = tmp_path / f"{at}"
+    return story(tmp_path / "expected")
+
+
+def check_replacing(folder, replaced, step):
+    """Check that replacing a run can be done again, at whichever operation it died."""
+    for at in range(0, 1000, step):
+        path = folder.parent / f"{at}"
         shutil.copytree(folder, path)
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch, at)
@@ -103,10 +110,19 @@ def test_replacing_that_dies_at_any_moment_can_be_done_again(folder, tmp_path):
             except Crash:
                 disk.dead = True
         run(make_loop(path, seed=1, overwrite=True))
-        assert story(path) == story(tmp_path / "expected")
+        assert story(path) == replaced
         if len(disk.operations) <= at:
             break
     assert at > 10
+
+
+def test_replacing_that_dies_can_be_done_again(folder, replaced):
+    check_replacing(folder, replaced, 4)
+
+
+@pytest.mark.slow
+def test_replacing_that_dies_at_any_moment_can_be_done_again(folder, replaced):
+    check_replacing(folder, replaced, 1)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', "[" * 100_000])

@@ -196,8 +196,8 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.dictionaries(st.text(), json_values)))
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.dictionaries(st.text(), json_values, max_size=5), max_size=5))
 def test_whatever_json_can_hold_is_read_as_it_was(path, entries):
     path.unlink(missing_ok=True)
     finite = [
