@@ -33,6 +33,7 @@ def describe_run(
     trainer: Trainer,
 ) -> dict[str, Any]:
     """Return what `run.json` says of a run: arguments, seed, versions, device, fingerprint."""
+    # Byte code stands apart: it is compared between equal versions of Python only.
     fingerprint = dict(trainer.fingerprint)
     code = _code(plan) | {"network": fingerprint.pop("code", None)}
     versions = {"python": platform.python_version()}
@@ -142,6 +143,7 @@ def _advice(folder: RunFolder, differences: list[str]) -> str:
 def _name(fitness: Callable[..., Any]) -> Any:
     """Return what a user calls a fitness; what it does is told by its code."""
     if not is_user_code(fitness):
+        # One of MIHA's own is described whole, with its settings.
         return plain(fitness)
     return getattr(fitness, "__qualname__", type(fitness).__qualname__)
 

@@ -120,6 +120,7 @@ class RunFolder:
     def write_description(self, description: Mapping[str, Any]) -> None:
         """Write `run.json`, with a checksum of all that it says."""
         values = plain(description)
+        # Sorted: the checksum is that of the text, and must not depend on an order.
         signed = {**values, "sha256": _checksum(values)}
         text = json.dumps(signed, indent=2, sort_keys=True)
         write_whole(self.path / "run.json", (text + "\n").encode())
@@ -206,6 +207,7 @@ class RunFolder:
         """Return whether a run was killed here before it had begun."""
         if not self.path.is_dir():
             return False
+        # Hidden files are the operating system's, and the lock.
         for file in self.path.iterdir():
             is_hidden = file.name.startswith(".")
             if not is_hidden and file.name not in _SKELETON:
