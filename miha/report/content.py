@@ -39,7 +39,7 @@ FIGURES: Mapping[str, tuple[Plot, str]] = {
     "lineage": (
         figures.plot_lineage,
         "A column is a cycle, the fittest clone on top. Below, by how much each winner was "
-        "fitter than the unchanged clone.",
+        "fitter than the control.",
     ),
     "schedule": (figures.plot_schedule, "What the network's hyperparameters were, by epoch."),
     "gains": (
@@ -173,7 +173,7 @@ def _row(clone: TrainingView, genes: list[str], archive: Values) -> list[Any]:
         clone.cycle,
         clone.clone,
         clone.change,
-        "unchanged" if clone.gene == NO_GENE else clone.gene,
+        "control" if clone.gene == NO_GENE else clone.gene,
         finite(clone.value),
         finite(clone.fitness),
         finite(clone.gain),
@@ -181,7 +181,7 @@ def _row(clone: TrainingView, genes: list[str], archive: Values) -> list[Any]:
         archive,
         *[_cell(clone.genes.get(name)) for name in genes],
         round(clone.seconds, 3),
-        clone.failure or "",
+        "pruned" if clone.pruned else clone.failure or "",
     ]
 
 

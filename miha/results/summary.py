@@ -132,7 +132,7 @@ def _course(view: RunView) -> str:
         said.append(f"What changed the course most: {'; '.join(told)}.")
     if view.clones:
         unchanged = len(won) - len(turns)
-        said.append(f"In {unchanged} of {len(view.cycles)} cycles the unchanged clone won.")
+        said.append(f"In {unchanged} of {len(view.cycles)} cycles the control won.")
     if view.rests:
         said.append(f"{_times(len(view.rests))} the network trained alone for a whole cycle.")
     if view.returns:

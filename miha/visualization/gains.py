@@ -42,8 +42,8 @@ DRAWS = 1000
 def plot_gains(result: Result) -> go.Figure:
     """Plot how much each kind of mutation gained, and each value that a mutation brought.
 
-    The gain of a clone is its fitness less that of its cycle's unchanged clone (less its cycle's
-    mean where there is none). A point is a mutation; a diamond is the median, a bar its 95 %
+    The gain of a clone is its fitness less that of its cycle's control (less its cycle's mean
+    where there is none). A point is a mutation; a diamond is the median, a bar its 95 %
     interval.
 
     Args:
@@ -73,7 +73,7 @@ def plot_gains(result: Result) -> go.Figure:
     value_axis["domain"] = [0, 1 - share - 0.04]
     return figure(
         upper + lower,
-        title=title("Gain in fitness over the unchanged clone"),
+        title=title("Gain in fitness over the control"),
         height=200 + 34 * rows,
         showlegend=False,
         xaxis=_gain_axis(scale),

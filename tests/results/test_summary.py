@@ -24,7 +24,7 @@ def test_the_summary_says_start_end_best_and_what_changed(result):
     assert f"The best val_loss was {result.best_value:.4g}" in words
     won = [c for c in story.clones if c.selected and c.gene != "none"]
     assert won and all(f"{c.change} in cycle {c.cycle} (gain " in words for c in won)
-    assert f"In {3 - len(won)} of 3 cycles the unchanged clone won." in words
+    assert f"In {3 - len(won)} of 3 cycles the control won." in words
 
 
 def test_the_summary_counts_what_failed_and_where_nothing_helped(tmp_path):
