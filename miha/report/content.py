@@ -135,7 +135,11 @@ def _figure(result: Result, name: str) -> Figure:
     return found
 
 
-def _table(view: RunView, folder: Path, links: Path) -> dict[str, Any]:
+def _table(
+    view: RunView,
+    folder: Path,
+    links: Path,
+) -> dict[str, Any]:
     """Return the table of all clones, with a link to each archive that is still there."""
     relative = os.path.relpath(folder.absolute(), links.absolute())
     prefix = "" if relative == "." else f"{relative}/"
@@ -168,7 +172,11 @@ def _table(view: RunView, folder: Path, links: Path) -> dict[str, Any]:
     }
 
 
-def _row(clone: TrainingView, genes: list[str], archive: Values) -> list[Any]:
+def _row(
+    clone: TrainingView,
+    genes: list[str],
+    archive: Values,
+) -> list[Any]:
     return [
         clone.cycle,
         clone.clone,

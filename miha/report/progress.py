@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 UNLIMITED = Budget()
 
 
-def make_progress(verbose: int, monitor: str, budget: Budget = UNLIMITED) -> list[Callback]:
+def make_progress(
+    verbose: int,
+    monitor: str,
+    budget: Budget = UNLIMITED,
+) -> list[Callback]:
     """Return what shows the progress.
 
     Args:

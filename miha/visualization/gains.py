@@ -161,7 +161,11 @@ def group_by_value(view: RunView) -> list[Group]:
     return sorted(by_size[:MOST_VALUES], key=lambda group: group.median)
 
 
-def new_values(kind: str, before: Genes, genes: Genes) -> Iterator[str]:
+def new_values(
+    kind: str,
+    before: Genes,
+    genes: Genes,
+) -> Iterator[str]:
     """Yield a label for each value that a mutation brought."""
     new = {name for name, value in genes.items() if value != before.get(name)}
     words = {name for name in new if not is_number(genes[name])}
@@ -190,7 +194,11 @@ def _label(kind: str, name: str) -> str:
     return kind if family == f"{kind}s" else f"{kind}: {name}"
 
 
-def _panel(view: RunView, groups: list[Group], scale: GainScale) -> list[Trace]:
+def _panel(
+    view: RunView,
+    groups: list[Group],
+    scale: GainScale,
+) -> list[Trace]:
     traces = []
     for row, group in enumerate(groups):
         trace = _clones(view, group, scale)

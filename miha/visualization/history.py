@@ -100,7 +100,11 @@ def _panel_names(view: RunView) -> list[str]:
     return names
 
 
-def _panel(view: RunView, name: str, has_points: bool) -> list[Trace]:
+def _panel(
+    view: RunView,
+    name: str,
+    has_points: bool,
+) -> list[Trace]:
     traces: list[Trace] = []
     for kind, clones in clones_of_kinds(view).items():
         branches = [clone for clone in clones if _has_place(clone) and not clone.selected]
@@ -182,7 +186,11 @@ def _opacity(view: RunView) -> float:
     return max(0.25, min(0.5, share))
 
 
-def _curves(view: RunView, name: str, clones: list[TrainingView]) -> Trace:
+def _curves(
+    view: RunView,
+    name: str,
+    clones: list[TrainingView],
+) -> Trace:
     """Return the curves of clones of one kind, from where they left the main line."""
     x: list[int | None] = []
     y: list[float | None] = []
@@ -270,7 +278,12 @@ def _cycle_borders(view: RunView) -> Axis:
     }
 
 
-def _y_axis(view: RunView, name: str, row: int, rows: int) -> Axis:
+def _y_axis(
+    view: RunView,
+    name: str,
+    row: int,
+    rows: int,
+) -> Axis:
     height = 1 / rows
     top = 1 - (row - 1) * height
     gap = 0.04 if row < rows else 0.0

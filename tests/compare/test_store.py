@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import rivals
 from compared import MIHA, STARTS, run
-from miha.mutations.batch import BatchSizeMutation
+from miha.mutations.optimizers import BatchSizeMutation
 from rivals import START, Crashing, Interrupted, Rival
 
 from miha.compare import Miha, RandomSearch, Strategy, ThenTrain, compare
