@@ -161,7 +161,7 @@ def _course(view: RunView) -> str:
         sentences.append(f"What changed the course most: {'; '.join(named)}.")
     if clones:
         unchanged = len(winners) - len(turns)
-        sentences.append(f"In {unchanged} of {len(view.cycles)} cycles the unchanged clone won.")
+        sentences.append(f"In {unchanged} of {len(view.cycles)} cycles the control won.")
     if view.rests:
         rests = _times(len(view.rests))
         sentences.append(f"{rests} the network trained alone for a whole cycle.")

@@ -28,7 +28,7 @@ def test_the_summary_says_start_end_best_and_what_changed(result):
     assert "It started from optimizer sgd" in words or "started from" in words
     assert f"The best val_loss was {result.best_value:.4g}" in words
     assert won and all(f"{c.change} in cycle {c.cycle} (gain " in words for c in won)
-    assert f"In {3 - len(won)} of 3 cycles the unchanged clone won." in words
+    assert f"In {3 - len(won)} of 3 cycles the control won." in words
     assert "pruned" not in words and "failed" not in words
 
 
@@ -54,14 +54,14 @@ def test_the_summary_counts_what_was_pruned(tmp_path):
 def test_the_summary_names_the_child_of_two_clones(tmp_path):
     words = words_of(crossed(tmp_path))
     assert "the mean of clones" in words and "(gain unknown)" in words
-    assert "In 0 of 2 cycles the unchanged clone won." in words
+    assert "In 0 of 2 cycles the control won." in words
     assert "The best val_loss was 0, after cycle 1, clone 3." in words
 
 
 def test_the_summary_of_an_old_run_names_the_mutation_of_a_clone_of_a_clone():
     words = words_of(old_run("joined"))
     assert "fresh weights: adam" in words
-    assert "In 1 of 3 cycles the unchanged clone won." in words
+    assert "In 1 of 3 cycles the control won." in words
 
 
 def test_the_summary_counts_rests_and_returns(tmp_path):
