@@ -140,12 +140,7 @@ OLD = {
         miha.ActivationMutation(keep_function=False),
         miha.BatchSizeMutation(step=10),
     ],
-    "control": False,
-    "restarts": 0,
-    "margin": 0.0,
-    "rest": False,
-    "backtrack": None,
-    "anneal": False,
+    "search": miha.Search.of_2021(),
 }
 
 
@@ -171,7 +166,7 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "2021": {**OLD, "monitor": "loss"},
     "MIHA": {},
     "by accuracy": {"monitor": "val_accuracy"},
-    "without restarts": {"restarts": 0},
+    "without restarts": {"search": miha.Search(restarts=0)},
     "without kept function": genes(
         miha.ActivationMutation(keep_function=False),
         miha.ActivationsMutation(keep_function=False),
@@ -183,18 +178,18 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "without activations": genes(without=ACTIVATIONS),
     "without kept step": genes(miha.OptimizerMutation(keep_step=False), without=("optimizer",)),
     "without weight decay and dropout": genes(without=("weight_decay", "dropout")),
-    "without a margin": {"margin": 0.0},
-    "twice the margin": {"margin": 2.0},
-    "without rests": {"rest": False},
-    "without backtracking": {"backtrack": None},
-    "with early backtracking": {"backtrack": 0.05},
-    "without annealing": {"anneal": False},
+    "without a margin": {"search": miha.Search(margin=0.0)},
+    "twice the margin": {"search": miha.Search(margin=2.0)},
+    "without rests": {"search": miha.Search(rest=False)},
+    "without backtracking": {"search": miha.Search(backtrack=None)},
+    "with early backtracking": {"search": miha.Search(backtrack=0.05)},
+    "without annealing": {"search": miha.Search(anneal=False)},
     "with recovery": {"fitness": miha.LevelAndSlope(recovery=True)},
     "level only": {"fitness": miha.LevelAndSlope(slope_weight=0.0)},
     "improvement rate": {"fitness": miha.LevelAndSlope(level_weight=0.0)},
     "smoothed curve": {"fitness": level_of_all_epochs},
     "longer cycles": LONGER,
-    "with crossover": {"crossover": True},
+    "with crossover": {"search": miha.Search(crossover=True)},
 }
 
 GOOD = Genome("adam", 0.001, 32, (("all", "relu"),))

@@ -68,7 +68,8 @@ def epochs_of_miha(data: Any, validation: Any, compiler: str | None) -> list[flo
     with tempfile.TemporaryDirectory() as folder:
         result = miha.MIHA(
             build(), *data, validation_data=validation, batch_size=32, m=EPOCHS, c=0,
-            seed=0, verbose=0, logs=Path(folder) / "run", compiler=compiler,
+            seed=0, verbose=0, logs=Path(folder) / "run",
+            execution=miha.Execution(compiler=compiler),
         ).optimize()  # fmt: skip
     seconds = result.history.query("phase == 'initial'")["seconds"]
     return [float(value) for value in seconds]

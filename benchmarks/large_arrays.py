@@ -114,8 +114,8 @@ def train(kind: str, path: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         result = miha.MIHA(
             model, x, y, validation_split=0.02, m=1, n=1, k=1, c=1, pop_size=2, seed=1,
-            mutations=["batch_size"], data_memory=200_000_000, logs=Path(folder) / "run",
-            verbose=0,
+            mutations=["batch_size"], execution=miha.Execution(data_memory=200_000_000),
+            logs=Path(folder) / "run", verbose=0,
         ).optimize()  # fmt: skip
     watch.ended.set()
     about = {"epochs": len(result.history), "changes": [str(c) for c in result.lineage["change"]]}

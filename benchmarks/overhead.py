@@ -59,8 +59,9 @@ def with_miha(
     with tempfile.TemporaryDirectory() as folder:
         run = miha.MIHA(
             build(), *data, validation_data=validation, **vars(schedule),
-            seed=0, logs=Path(folder) / "run", verbose=0, callbacks=callbacks, compiler=compiler,
-            rest=False,  # Every cycle has clones: what they cost is to be seen.
+            seed=0, logs=Path(folder) / "run", verbose=0, callbacks=callbacks,
+            execution=miha.Execution(compiler=compiler),
+            search=miha.Search(rest=False),  # Every cycle has clones: what they cost is to be seen.
         )  # fmt: skip
         for callback in callbacks:
             callback.run = run

@@ -265,7 +265,8 @@ def with_miha(args: argparse.Namespace, data: Any, validation: Any, schedule: Sc
     with tempfile.TemporaryDirectory() as folder:
         miha.MIHA(
             build("dense"), *data, validation_data=validation, **vars(schedule),
-            seed=0, logs=Path(folder) / "run", verbose=0, population=args.population,
+            seed=0, logs=Path(folder) / "run", verbose=0,
+            execution=miha.Execution(population=args.population),
         ).optimize()  # fmt: skip
 
 

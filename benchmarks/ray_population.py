@@ -51,9 +51,9 @@ def train(task: dict) -> dict:
             self.first, self.memory, self.begun, self.ended = 0.0, [], 0.0, 0.0
 
         def on_training_end(self, network: object) -> None:
-            if network.task.phase == "initial":
+            if network.record.phase == "initial":
                 self.begun = time.perf_counter()
-            elif network.task.phase == "clone":
+            elif network.record.phase == "clone":
                 self.ended = time.perf_counter()
 
         def on_epoch_end(self, task: object, epoch: object) -> None:
@@ -78,9 +78,12 @@ def train(task: dict) -> dict:
             *(model, x, y),
             validation_data=(x[:256], y[:256]),
             **{"m": 1, "n": task["n"], "k": 1, "c": task["c"], "pop_size": task["pop_size"]},
-            **{"restarts": 0, "rest": False, "margin": 0.0, "seed": 0, "verbose": 0},
             mutations=task["mutations"],
-            executor=miha.RayExecutor(workers=workers) if workers else "local",
+            search=miha.Search(restarts=0, rest=False, margin=0.0),
+            execution=miha.Execution(
+                executor=miha.RayExecutor(workers=workers) if workers else "local"
+            ),
+            **{"seed": 0, "verbose": 0},
             logs=Path(folder) / "run",
             callbacks=[watch],
         ).optimize()

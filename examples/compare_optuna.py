@@ -15,7 +15,7 @@ import argparse
 import keras
 import numpy as np
 
-from miha import Genome, SearchSpace
+from miha import Execution, Genome, SearchSpace
 from miha.compare import CATALOGUE, Miha, compare
 
 SPACE = SearchSpace(layers=["hidden"], learning_rate=(1e-4, 1e-1), batch_size=(8, 256))
@@ -24,7 +24,7 @@ STARTS = {
     "poor": Genome("sgd", 0.01, 128, (("hidden", "sigmoid"),)),
     "random": None,  # Another one for each seed: a user does not know theirs.
 }
-XLA = {"miha-xla": Miha("MIHA, compiled by XLA", options={"compiler": "xla"})}
+XLA = {"miha-xla": Miha("MIHA, compiled by XLA", options={"execution": Execution(compiler="xla")})}
 
 
 def build(genome: Genome) -> keras.Model:

@@ -54,7 +54,7 @@ result = miha.MIHA(
     c=args.cycles,
     pop_size=8,
     seed=0,
-    executor="local" if args.local else ray,
+    execution=miha.Execution(executor="local" if args.local else ray),
     logs=args.logs,
     verbose=2,
 ).optimize()

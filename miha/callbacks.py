@@ -40,7 +40,10 @@ class Callback:
         """Called after each training, with the trained network."""
 
     def on_cycle_end(
-        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+        self,
+        cycle: int,
+        clones: Sequence[TrainingRecord],
+        winner: TrainingRecord | None,
     ) -> None:
         """Called when a cycle's winner is known.
 
@@ -61,7 +64,11 @@ class Callback:
         """Called last, however the run ended; what it raises is raised when all are closed."""
 
 
-def notify(callbacks: Sequence[Callback], hook: Callable[..., None], *args: Any) -> None:
+def notify(
+    callbacks: Sequence[Callback],
+    hook: Callable[..., None],
+    *args: Any,
+) -> None:
     """Call one hook of every callback, in order.
 
     Args:

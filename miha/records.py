@@ -40,7 +40,20 @@ def as_loss(value: float, mode: Mode) -> float:
     return value if mode == "min" else -value
 
 
-def is_better(value: float, other: float, mode: Mode) -> bool:
+def gain(
+    value: float,
+    base: float,
+    mode: Mode,
+) -> float:
+    """Return by how much a value is better than another; negative where it is worse."""
+    return as_loss(base, mode) - as_loss(value, mode)
+
+
+def is_better(
+    value: float,
+    other: float,
+    mode: Mode,
+) -> bool:
     """Return whether a value is better than another; one that is not finite never is."""
     if not isfinite(value):
         return False
@@ -129,7 +142,9 @@ _PAIRS: dict[str, Callable[[Any], Any]] = {"activations": str, "dropout": float,
 
 
 def _with(
-    pairs: tuple[tuple[str, Any], ...], place: str, value: Any
+    pairs: tuple[tuple[str, Any], ...],
+    place: str,
+    value: Any,
 ) -> tuple[tuple[str, Any], ...]:
     return tuple((p, value if p == place else v) for p, v in pairs)
 
@@ -252,7 +267,8 @@ class Schedule:
 
     def epochs_of(self, phase: Phase) -> int:
         """Return the epochs of one training."""
-        return {"initial": self.m, "clone": self.n, "winner": self.k, "final": self.m}[phase]
+        epochs = {"initial": self.m, "clone": self.n, "winner": self.k, "final": self.m}
+        return epochs[phase]
 
 
 @dataclass(frozen=True)
@@ -314,6 +330,7 @@ class Limits:
             number: Which epoch of the clone, from 0.
             epoch: What it logged.
         """
+        # The control may have trained fewer epochs: it says nothing of later ones.
         if number >= len(self.values):
             return False
         return is_better(self.values[number], epoch.value(self.monitor), self.mode)
@@ -425,6 +442,7 @@ class TrainingRecord:
             # Left out where it says nothing: journals then are as version 0.3.0 wrote them.
             if field.name != "pruned" or self.pruned
         }
+        # Nested records are not plain values yet.
         values["change"] = self.change.to_json()
         values["genome"] = self.genome.to_dict()
         values["epochs"] = [{**epoch.logs, "seconds": epoch.seconds} for epoch in self.epochs]
@@ -459,7 +477,9 @@ class TrainingRecord:
         )
 
 
-def _epochs(rows: Iterable[Mapping[str, Any]]) -> Iterable[Epoch]:
+def _epochs(
+    rows: Iterable[Mapping[str, Any]],
+) -> Iterable[Epoch]:
     for row in rows:
         logs = dict(numbers(row))
         seconds = logs.pop("seconds")

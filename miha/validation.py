@@ -10,7 +10,11 @@ from typing import Any
 from miha.errors import ArgumentError
 
 
-def check_integer(name: str, value: Any, low: int) -> int:
+def check_integer(
+    name: str,
+    value: Any,
+    low: int,
+) -> int:
     """Return an integer of at least ``low``.
 
     Raises:
@@ -38,7 +42,11 @@ def check_number(name: str, value: Any) -> float:
     return float(value)
 
 
-def check_positive(name: str, value: Any, zero: bool = False) -> float:
+def check_positive(
+    name: str,
+    value: Any,
+    zero: bool = False,
+) -> float:
     """Return a positive number; with ``zero``, 0 will do.
 
     Raises:
@@ -69,7 +77,11 @@ def check_share(name: str, value: Any) -> float | None:
     return float(value)
 
 
-def check_one_of(name: str, value: Any, choices: Sequence[Any]) -> None:
+def check_one_of(
+    name: str,
+    value: Any,
+    choices: Sequence[Any],
+) -> None:
     """Raise unless a value is one of a few.
 
     Raises:
@@ -81,7 +93,11 @@ def check_one_of(name: str, value: Any, choices: Sequence[Any]) -> None:
         )
 
 
-def check_batch_size(name: str, value: Any, samples: int) -> int:
+def check_batch_size(
+    name: str,
+    value: Any,
+    samples: int,
+) -> int:
     """Return a batch size that fits the data.
 
     Raises:
@@ -96,7 +112,12 @@ def check_batch_size(name: str, value: Any, samples: int) -> int:
     return int(value)
 
 
-def choose_batch_size(value: Any, own: int | None, rebatches: bool, samples: int) -> int:
+def choose_batch_size(
+    value: Any,
+    own: int | None,
+    rebatches: bool,
+    samples: int,
+) -> int:
     """Return the batch size to begin with.
 
     Args:
@@ -113,7 +134,11 @@ def choose_batch_size(value: Any, own: int | None, rebatches: bool, samples: int
     return check_batch_size("batch_size", 32 if value is None else value, samples)
 
 
-def check_policy(name: str, value: Any, kind: type) -> None:
+def check_policy(
+    name: str,
+    value: Any,
+    kind: type,
+) -> None:
     """Raise unless an argument is an object of its class.
 
     Raises:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter
+import math
 
 import pytest
-from fakes import FakeTrainer, make_loop, make_network, run
+from fakes import GENOME, FakeTrainer, make_loop, make_plan, make_record, run
 
 from miha.callbacks import Callback, notify
-from miha.errors import MihaError
-from miha.records import Epoch
+from miha.errors import MihaError, MihaWarning, RunStopped
+from miha.records import Epoch, Network
+from miha.run.trainings import make_task
 
 HOOKS = [name for name, _ in inspect.getmembers(Callback, inspect.isfunction)]
 
@@ -26,9 +27,9 @@ class Recorder(Callback):
         self.calls.append(("epoch", task.archive))
 
     def on_training_end(self, network):
-        self.calls.append(("end", network.task.archive))
+        self.calls.append(("end", network.record.archive))
 
-    def on_cycle_end(self, cycle, clones):
+    def on_cycle_end(self, cycle, clones, winner):
         self.calls.append(("cycle", cycle))
 
 
@@ -37,8 +38,10 @@ class Broken(Callback):
         raise IndexError("out of paper")
 
 
-def epoch_of(network):
-    return network.task, network.epochs[0]
+def task_and_epoch():
+    record = make_record()
+    task = make_task(make_plan(), "clone", GENOME, 1, 0)
+    return task, record.epochs[0]
 
 
 def test_there_is_a_hook_for_each_moment_of_a_run():
@@ -70,16 +73,16 @@ def test_every_callback_is_called_in_order_with_the_same_things():
         def __init__(self, name):
             self.name = name
 
-        def on_cycle_end(self, cycle, clones):
-            calls.append((self.name, cycle, clones))
+        def on_cycle_end(self, cycle, clones, winner):
+            calls.append((self.name, cycle, clones, winner))
 
-    clones = [{"selected": True}]
-    notify([Listener("a"), Listener("b")], Callback.on_cycle_end, 3, clones)
-    assert calls == [("a", 3, clones), ("b", 3, clones)]
+    clones = [make_record(clone=0), make_record(clone=1)]
+    notify([Listener("a"), Listener("b")], Callback.on_cycle_end, 3, clones, clones[1])
+    assert calls == [("a", 3, clones, clones[1]), ("b", 3, clones, clones[1])]
 
 
 def test_a_callback_that_raises_is_named_with_its_hook():
-    task, epoch = epoch_of(make_network())
+    task, epoch = task_and_epoch()
     with pytest.raises(MihaError, match=r"Broken\.on_epoch_end raised IndexError") as caught:
         notify([Broken()], Callback.on_epoch_end, task, epoch)
     assert isinstance(caught.value.__cause__, IndexError)
@@ -88,7 +91,7 @@ def test_a_callback_that_raises_is_named_with_its_hook():
 def test_callbacks_after_one_that_raises_are_not_called():
     recorder = Recorder()
     with pytest.raises(MihaError):
-        notify([recorder, Broken(), recorder], Callback.on_epoch_end, *epoch_of(make_network()))
+        notify([recorder, Broken(), recorder], Callback.on_epoch_end, *task_and_epoch())
     assert recorder.calls == [("epoch", "population/1_0_model.zip")]
 
 
@@ -99,6 +102,17 @@ def test_an_interruption_in_a_callback_is_not_wrapped():
 
     with pytest.raises(KeyboardInterrupt):
         notify([Stops()], Callback.close)
+
+
+def test_a_callback_that_stops_the_run_is_no_error(tmp_path):
+    class Stops(Callback):
+        def on_cycle_end(self, cycle, clones, winner):
+            raise RunStopped("enough")
+
+    loop = make_loop(tmp_path, callbacks=[Stops()])
+    with pytest.raises(RunStopped, match="enough"):
+        run(loop)
+    assert len(loop.log.winners) == 1
 
 
 def test_the_hooks_follow_the_run(tmp_path):
@@ -132,18 +146,45 @@ def test_a_callback_sees_each_epoch_as_the_history_has_it(tmp_path):
     assert seen == list(loop.log.history[["phase", "val_loss", "seconds"]].itertuples(index=False))
 
 
-def test_a_callback_sees_each_cycle_as_the_lineage_has_it(tmp_path):
+def test_a_callback_sees_each_cycle_as_the_log_has_it(tmp_path):
     seen = []
 
     class Listener(Callback):
-        def on_cycle_end(self, cycle, clones):
-            assert Counter(row["selected"] for row in clones) == {True: 1, False: 2}
-            assert {row["cycle"] for row in clones} == {cycle}
-            seen.extend(clones)
+        def on_cycle_end(self, cycle, clones, winner):
+            seen.append((cycle, clones, winner))
 
     loop = make_loop(tmp_path, callbacks=[Listener()])
     run(loop)
-    assert seen == loop.log.lineage.to_dict("records")
+    assert [cycle for cycle, _, _ in seen] == [1, 2]
+    for cycle, clones, winner in seen:
+        assert clones == loop.log.clones(cycle)
+        assert [clone for clone in clones if loop.log.is_selected(clone)] == [winner]
+
+
+def test_a_cycle_in_which_all_failed_has_no_winner(tmp_path):
+    winners = []
+
+    class Listener(Callback):
+        def on_cycle_end(self, cycle, clones, winner):
+            winners.append(winner)
+
+    trainer = FakeTrainer(script={i: {"loss": math.nan} for i in (1, 2, 3)})
+    with pytest.warns(MihaWarning, match="Every clone of cycle 1 has failed"):
+        run(make_loop(tmp_path, trainer, c=1, callbacks=[Listener()]))
+    assert winners == [None]
+
+
+def test_a_training_ends_with_its_record_and_its_values(tmp_path):
+    seen = []
+
+    class Listener(Callback):
+        def on_training_end(self, network):
+            assert isinstance(network, Network) and network.snapshot is not None
+            seen.append(network.record)
+
+    loop = make_loop(tmp_path, callbacks=[Listener()])
+    run(loop)
+    assert seen == loop.log.trainings
 
 
 def test_callbacks_change_nothing_of_the_run(tmp_path):

@@ -63,7 +63,7 @@ def test_a_loop_runs_where_no_log_has_been_opened(tmp_path):
 from pathlib import Path
 from fakes import make_loop
 loop = make_loop(Path({str(tmp_path)!r}), c=0)
-loop.run(loop.trainer.genome)
+loop.run(loop.trainer.genome, loop.start)
 """
     assert imported(code) == set()
 

@@ -7,9 +7,20 @@ import math
 from dataclasses import FrozenInstanceError
 
 import pytest
-from fakes import GENOME, RICH, make_network
+from fakes import GENOME, RICH, make_network, make_record
 
-from miha.records import Change, Curve, Genome, Schedule
+from miha.records import (
+    UNCHANGED,
+    Change,
+    Curve,
+    Epoch,
+    Genome,
+    Schedule,
+    TrainingRecord,
+    as_loss,
+    is_better,
+)
+from miha.utils.json_values import plain
 
 
 def test_a_genome_survives_the_way_through_json():
@@ -85,13 +96,48 @@ def test_equal_genomes_are_one_member_of_a_set():
 
 def test_a_change_names_gene_and_text():
     change = Change("batch_size", "batch size 32 -> 64")
-    told = {
+    values = {
         "gene": "batch_size",
         "text": "batch size 32 -> 64",
         "transition": "inherit",
         "mate": None,
     }
-    assert change.to_dict() == told
+    assert change.to_json() == values
+    assert Change.from_json(values) == change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        UNCHANGED,
+        Change("restart", "fresh weights", "restart"),
+        Change("crossover", "the mean", "inherit", "population/1_1_model.zip"),
+        Change("activation", "relu -> gelu", "keep_function"),
+    ],
+)
+def test_a_change_survives_json(change):
+    assert Change.from_json(json.loads(json.dumps(change.to_json()))) == change
+
+
+def test_a_change_of_an_earlier_version_has_fewer_fields():
+    assert Change.from_json({"gene": "none", "text": "unchanged"}) == UNCHANGED
+
+
+@pytest.mark.parametrize(
+    ("gene", "kind"),
+    [
+        ("none", "unchanged"),
+        ("restart", "restart"),
+        ("crossover", "crossover"),
+        ("soup", "crossover"),  # Its name in version 0.3.0.
+        ("batch_size", "mutation"),
+        ("a_gene_of_mine", "mutation"),
+    ],
+)
+def test_a_change_knows_its_kind(gene, kind):
+    change = Change(gene, "some words")
+    assert change.kind == kind
+    assert (change.is_control, change.is_restart) == (gene == "none", gene == "restart")
 
 
 @pytest.mark.parametrize(
@@ -124,15 +170,94 @@ def test_a_curve_ends_with_its_last_value():
     assert Curve(9.0, (3.0, 2.0, 1.0)).last == 1.0
 
 
-def test_a_network_has_the_genome_of_its_task():
+@pytest.mark.parametrize(
+    ("value", "other", "expected"),
+    [
+        (1.0, 2.0, True),
+        (2.0, 1.0, False),
+        (1.0, 1.0, False),
+        (1.0, math.nan, True),
+        (1.0, -math.inf, True),
+        (math.nan, 1.0, False),
+        (-math.inf, 1.0, False),
+        (math.nan, math.nan, False),
+    ],
+)
+def test_a_value_is_better_where_it_is_smaller_or_the_only_finite_one(value, other, expected):
+    assert is_better(value, other, "min") is expected
+    assert is_better(-value, -other, "max") is expected
+
+
+def test_a_loss_is_better_small():
+    assert (as_loss(2.0, "min"), as_loss(2.0, "max")) == (2.0, -2.0)
+
+
+@pytest.mark.parametrize(
+    ("logs", "value"),
+    [
+        ({"loss": 1.0, "val_loss": 0.5}, 0.5),
+        ({"val_loss": 0.5}, 0.5),
+        ({"loss": math.nan, "val_loss": 0.5}, math.nan),
+        ({"loss": math.inf, "val_loss": 0.5}, math.nan),
+    ],
+)
+def test_an_epoch_whose_loss_is_not_finite_has_no_value(logs, value):
+    assert Epoch(logs, 0.1).value("val_loss") == pytest.approx(value, nan_ok=True)
+
+
+def test_an_epoch_has_no_value_that_was_not_logged():
+    with pytest.raises(KeyError, match="val_f1"):
+        Epoch({"loss": 1.0}, 0.1).value("val_f1")
+
+
+def test_the_epochs_left_are_those_that_the_network_itself_still_trains():
+    schedule = Schedule(m=10, n=3, k=2, c=4, pop_size=5)
+    assert [schedule.epochs_left(cycle) for cycle in (1, 3, 4)] == [2 + 15 + 10, 2 + 5 + 10, 12]
+    assert schedule.epochs_of_cycle == 17
+    phases = ("initial", "clone", "winner", "final")
+    assert [schedule.epochs_of(phase) for phase in phases] == [10, 3, 2, 10]
+
+
+def test_a_record_counts_the_epochs_of_its_ancestors():
+    assert make_record(values=(0.5, 0.25), age=7).age == 7
+    assert make_record(values=(0.5, 0.25), age=7).first_epoch == 6
+    assert make_record(age=7).replace(epochs=()).age == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"fitness": 0.5}, False),
+        ({"fitness": None}, True),
+        ({"fitness": -math.inf}, True),
+        ({"fitness": math.nan}, True),
+        ({"fitness": 0.5, "pruned": True}, True),
+    ],
+)
+def test_a_clone_has_lost_where_it_failed_diverged_or_was_pruned(changes, expected):
+    assert make_record(**changes).has_lost is expected
+
+
+def test_the_seconds_of_a_training_are_those_of_its_epochs_where_none_were_noted():
+    assert make_record(seconds=3.0).wall_seconds == 3.0
+    assert make_record(seconds=0.0).wall_seconds == 0.0
+    assert make_record().wall_seconds == pytest.approx(0.2)
+
+
+def test_a_record_has_the_monitored_value_of_each_epoch():
+    assert make_record(values=(0.5, 0.25)).values("val_loss") == [0.5, 0.25]
+    assert make_record(values=(0.5, 0.25)).values("loss") == [1.0, 0.5]
+
+
+def test_a_network_has_the_genome_of_its_record():
     assert make_network().genome is GENOME
 
 
-def test_a_network_describes_itself_in_plain_values():
-    network = make_network(fitness=0.5)
-    description = network.describe()
-    assert json.loads(json.dumps(description)) == description
-    assert description == {
+def test_a_record_is_plain_values_in_json():
+    record = make_record(fitness=0.5)
+    values = record.to_json()
+    assert json.loads(json.dumps(values)) == values
+    assert values == {
         "phase": "clone",
         "cycle": 1,
         "clone": 0,
@@ -147,8 +272,51 @@ def test_a_network_describes_itself_in_plain_values():
         "failure": None,
         "seconds": None,
         "restored": None,
+        "pruned": False,
         "epochs": [
             {"loss": 1.0, "val_loss": 0.5, "seconds": 0.1},
             {"loss": 0.5, "val_loss": 0.25, "seconds": 0.1},
         ],
     }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"pruned": True, "fitness": -0.5},
+        {"genome": RICH, "change": Change("crossover", "the mean", mate="a.zip")},
+        {"archive": None, "failure": "MemoryError", "start": None, "fitness": -math.inf},
+        {"phase": "final", "cycle": None, "clone": None, "restored": "model/model_1.zip"},
+        {"epochs": (), "seconds": 1.5},
+        {"value": math.inf, "fitness": -math.inf, "failure": "diverged"},
+    ],
+    ids=str,
+)
+def test_a_record_survives_the_way_through_the_journal(changes):
+    record = make_record().replace(**changes)
+    text = json.dumps(plain(record.to_json()), allow_nan=False)
+    assert TrainingRecord.from_json(json.loads(text)) == record
+
+
+def test_a_record_of_values_that_are_no_numbers_survives_the_journal():
+    record = make_record(values=(math.nan,)).replace(start=None)
+    again = TrainingRecord.from_json(json.loads(json.dumps(plain(record.to_json()))))
+    assert math.isnan(again.value) and math.isnan(again.epochs[0].logs["val_loss"])
+    assert again.replace(value=0.0, epochs=()) == record.replace(value=0.0, epochs=())
+
+
+def test_a_record_of_version_0_3_0_knows_no_pruning_and_one_before_had_two_parents():
+    values = make_record().to_json()
+    for name in ("pruned", "seconds", "restored", "start"):
+        del values[name]
+    assert TrainingRecord.from_json(values) == make_record().replace(start=None)
+    both = values | {"parent": ["a.zip", "b.zip"]}
+    assert TrainingRecord.from_json(both).parent == "a.zip"
+
+
+def test_a_record_must_have_what_every_record_has():
+    values = make_record().to_json()
+    del values["genome"]
+    with pytest.raises(KeyError, match="genome"):
+        TrainingRecord.from_json(values)

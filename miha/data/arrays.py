@@ -74,11 +74,17 @@ class Data:
                 block = array[start : start + AT_ONCE]
                 sha.update(block.tobytes())
 
-    def map(self, function: Callable[[Any], Any]) -> Data:
+    def map(
+        self,
+        function: Callable[[Any], Any],
+    ) -> Data:
         """Apply a function to every array."""
         return Data(*(map_arrays(function, part) for part in self.parts))
 
-    def take(self, part: slice | np.ndarray) -> Data:
+    def take(
+        self,
+        part: slice | np.ndarray,
+    ) -> Data:
         """Return some of the samples."""
         return self.map(lambda array: array[part])
 
@@ -138,7 +144,10 @@ def _checked(name: str, given: Data) -> Data:
     return data
 
 
-def map_arrays(function: Callable[[Any], Any], structure: Any) -> Any:
+def map_arrays(
+    function: Callable[[Any], Any],
+    structure: Any,
+) -> Any:
     """Apply a function to every array of a structure; lists become tuples, as in `fit`."""
     if isinstance(structure, dict):
         return {key: map_arrays(function, value) for key, value in structure.items()}
@@ -149,7 +158,11 @@ def map_arrays(function: Callable[[Any], Any], structure: Any) -> Any:
     return function(structure)
 
 
-def digest_shape(sha: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+def digest_shape(
+    sha: Any,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+) -> None:
     """Update a checksum with an array's type and shape."""
     sha.update(f"{dtype}{shape}".encode())
 
@@ -204,7 +217,10 @@ def check_finite(name: str, data: Data) -> None:
         )
 
 
-def weigh_classes(data: Data, class_weight: Mapping[int, float]) -> Data:
+def weigh_classes(
+    data: Data,
+    class_weight: Mapping[int, float],
+) -> Data:
     """Return the data with the weight of each sample's class.
 
     Raises:
@@ -245,7 +261,9 @@ def _is_weight(value: Any) -> bool:
     return isinstance(value, Real) and isfinite(value)
 
 
-def unpack_validation(validation_data: Any) -> tuple[Any, Any, Any]:
+def unpack_validation(
+    validation_data: Any,
+) -> tuple[Any, Any, Any]:
     """Return inputs, targets and weights of what a user gave to validate on.
 
     Raises:

@@ -28,7 +28,11 @@ class Batches:
         ArgumentError: `make` is no function, or `length` no integer of at least 1.
     """
 
-    def __init__(self, make: Callable[..., Iterable[Any]], length: int) -> None:
+    def __init__(
+        self,
+        make: Callable[..., Iterable[Any]],
+        length: int,
+    ) -> None:
         if not callable(make):
             raise ArgumentError(
                 "`make` must be a function that returns a new iterable of batches. "

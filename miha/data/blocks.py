@@ -49,11 +49,16 @@ def same_shapes(first: Data, second: Data) -> bool:
     return _sample_shapes(first) == _sample_shapes(second)
 
 
-def _sample_shapes(data: Data) -> list[tuple[Any, ...]]:
+def _sample_shapes(
+    data: Data,
+) -> list[tuple[Any, ...]]:
     return [(array.shape[1:], array.dtype) for array in data.arrays]
 
 
-def is_same(first: Sequence[Data], second: Sequence[Data]) -> bool:
+def is_same(
+    first: Sequence[Data],
+    second: Sequence[Data],
+) -> bool:
     """Return whether two lists of blocks hold the same values."""
     ours = [array for block in first for array in block.arrays]
     theirs = [array for block in second for array in block.arrays]
@@ -77,13 +82,18 @@ def joined(blocks: Sequence[Data]) -> Data:
     return Data(*keras.tree.map_structure(_concatenated, *parts))
 
 
-def _concatenated(*arrays: np.ndarray | None) -> np.ndarray | None:
+def _concatenated(
+    *arrays: np.ndarray | None,
+) -> np.ndarray | None:
     # Targets and weights need not be there.
     given = [array for array in arrays if array is not None]
     return np.concatenate(given) if given else None
 
 
-def cut(blocks: Iterable[Data], size: int) -> Iterator[Data]:
+def cut(
+    blocks: Iterable[Data],
+    size: int,
+) -> Iterator[Data]:
     """Yield the same samples in blocks of another size; the last one may be smaller."""
     waiting: list[Data] = []
     count = 0
@@ -103,7 +113,11 @@ def cut(blocks: Iterable[Data], size: int) -> Iterator[Data]:
         yield joined(waiting)
 
 
-def shuffled(blocks: Iterable[Data], capacity: int, rng: np.random.Generator) -> Iterator[Data]:
+def shuffled(
+    blocks: Iterable[Data],
+    capacity: int,
+    rng: np.random.Generator,
+) -> Iterator[Data]:
     """Yield samples in another order, drawn from a buffer as they come.
 
     If the buffer holds all samples, the order is that of `rng.permutation`, as for arrays.
@@ -137,7 +151,10 @@ def shuffled(blocks: Iterable[Data], capacity: int, rng: np.random.Generator) ->
         yield buffer.take(order[start : start + size])
 
 
-def _first_blocks(blocks: Iterator[Data], capacity: int) -> list[Data]:
+def _first_blocks(
+    blocks: Iterator[Data],
+    capacity: int,
+) -> list[Data]:
     found: list[Data] = []
     count = 0
     for block in blocks:
@@ -154,7 +171,10 @@ def _writable(blocks: Sequence[Data]) -> Data:
     return joined([empty, *blocks])
 
 
-def grouped(batches: Iterable[Data], steps: int) -> Iterator[Part]:
+def grouped(
+    batches: Iterable[Data],
+    steps: int,
+) -> Iterator[Part]:
     """Yield batches in parts of equal batches, of which the last one may be smaller."""
     group: list[Data] = []
     for batch in batches:
@@ -167,13 +187,19 @@ def grouped(batches: Iterable[Data], steps: int) -> Iterator[Part]:
         yield _part(group, steps)
 
 
-def _belongs_to(group: Sequence[Data], batch: Data) -> bool:
+def _belongs_to(
+    group: Sequence[Data],
+    batch: Data,
+) -> bool:
     first = group[0]
     # Only the last batch of a part may be smaller.
     are_equal = first.samples == group[-1].samples
     return are_equal and first.samples >= batch.samples and same_shapes(first, batch)
 
 
-def _part(group: Sequence[Data], steps: int) -> Part:
+def _part(
+    group: Sequence[Data],
+    steps: int,
+) -> Part:
     size = group[0].samples
     return Part(joined(group), size, size * steps)

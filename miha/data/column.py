@@ -57,7 +57,10 @@ class Column:
         values = math.prod(self.shape[1:])
         return values * int(self.dtype.itemsize)
 
-    def take(self, places: np.ndarray) -> np.ndarray:
+    def take(
+        self,
+        places: np.ndarray,
+    ) -> np.ndarray:
         """Return some samples.
 
         Args:
@@ -75,7 +78,10 @@ class Column:
                 self._map.madvise(mmap.MADV_DONTNEED)
         return taken
 
-    def _readable(self, places: np.ndarray) -> Iterator[np.ndarray]:
+    def _readable(
+        self,
+        places: np.ndarray,
+    ) -> Iterator[np.ndarray]:
         """Yield places of so many samples that their pages together are not too many."""
         step = len(places)
         if self._map is not None:
@@ -127,7 +133,9 @@ def _mapped(values: Any) -> Any:
     return np.memmap(file.filename, values.dtype, "r", offset, values.shape)
 
 
-def _memmap(values: Any) -> np.memmap[Any, Any] | None:
+def _memmap(
+    values: Any,
+) -> np.memmap[Any, Any] | None:
     """Return the memory-mapped array that an array is a view of, if it is one."""
     while isinstance(values, np.ndarray):
         if isinstance(values, np.memmap):

@@ -65,13 +65,21 @@ class Dataset(Iterated):
             self.batch_size = None
             self.samples = length
 
-    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
+    def _batches(
+        self,
+        size: int | None,
+        seed: int,
+        shuffle: bool,
+    ) -> Iterator[Data]:
         dataset = self._dataset if size is None else self._dataset.rebatch(size)
         for batch in dataset.as_numpy_iterator():
             yield as_data(self.name, batch)
 
 
-def _check_kind(name: str, leaves: list[Any]) -> None:
+def _check_kind(
+    name: str,
+    leaves: list[Any],
+) -> None:
     odd = [leaf for leaf in leaves if not _is_numeric(leaf)]
     if odd:
         raise ArgumentError(
@@ -90,11 +98,16 @@ def _leaves(spec: Any) -> list[Any]:
     return list(tf.nest.flatten(spec))
 
 
-def _shape(leaf: tf.TensorSpec) -> list[int | None]:
+def _shape(
+    leaf: tf.TensorSpec,
+) -> list[int | None]:
     return [None] if leaf.shape.rank is None else list(leaf.shape)
 
 
-def _is_batched(spec: Any, network: keras.Model) -> bool:
+def _is_batched(
+    spec: Any,
+    network: keras.Model,
+) -> bool:
     """Return whether the first axis of all that a dataset gives counts samples."""
     x, _, _ = keras.utils.unpack_x_y_sample_weight(spec)
     inputs = getattr(network, "inputs", None) or ()
@@ -111,7 +124,10 @@ def _is_batched(spec: Any, network: keras.Model) -> bool:
     return len(sizes) == 1 and 0 not in sizes
 
 
-def _count(name: str, dataset: tf.data.Dataset) -> int:
+def _count(
+    name: str,
+    dataset: tf.data.Dataset,
+) -> int:
     """Return how many elements a dataset has."""
     length = int(dataset.cardinality())
     if length == tf.data.INFINITE_CARDINALITY:

@@ -67,7 +67,9 @@ def fed(
     return prefetched(ready) if stream.is_threaded else ready
 
 
-def prefetched(items: Iterator[Item]) -> Generator[Item, None, None]:
+def prefetched(
+    items: Iterator[Item],
+) -> Generator[Item, None, None]:
     """Yield items that a thread gets ahead; the thread ends when this is closed or exhausted.
 
     Args:
@@ -88,7 +90,10 @@ def prefetched(items: Iterator[Item]) -> Generator[Item, None, None]:
             close()
 
 
-def _to_device(parts: Iterator[Part], is_padded: bool) -> Generator[Fed, None, None]:
+def _to_device(
+    parts: Iterator[Part],
+    is_padded: bool,
+) -> Generator[Fed, None, None]:
     # The variable of a loop would keep a part in memory while the next one is read.
     yield from map(partial(_part_to_device, is_padded=is_padded), parts)
 
@@ -130,7 +135,10 @@ def to_tensor(array: np.ndarray) -> Any:
     return tf.convert_to_tensor(array)
 
 
-def first_inputs(data: Data | Stream, batch_size: int) -> Any:
+def first_inputs(
+    data: Data | Stream,
+    batch_size: int,
+) -> Any:
     """Return inputs of the first samples, on which an exchanged activation is fitted.
 
     They are the same of a stream as of arrays in memory.
@@ -152,7 +160,11 @@ def how_many(x: Any) -> int:
     return max(LEAST, min(MOST, count))
 
 
-def _read_first(stream: Stream, batch_size: int, count: int) -> Any:
+def _read_first(
+    stream: Stream,
+    batch_size: int,
+    count: int,
+) -> Any:
     """Return inputs of so many samples; of fewer where others have another shape."""
     found: list[Data] = []
     parts = stream.for_evaluation().parts(batch_size, None, False)

@@ -25,7 +25,12 @@ class Indexed(Stream):
         places: Which of their samples belong to it; None: all.
     """
 
-    def __init__(self, name: str, columns: Data, places: range | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        columns: Data,
+        places: range | None = None,
+    ) -> None:
         check_lengths(name, columns)
         self.name = name
         self._columns = columns
@@ -33,7 +38,13 @@ class Indexed(Stream):
         self.samples = len(self._places)
 
     @classmethod
-    def of(cls, name: str, x: Any, y: Any, sample_weight: Any) -> Indexed:
+    def of(
+        cls,
+        name: str,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+    ) -> Indexed:
         """Return the arrays that a user gave, checked but for their values."""
         columns = Data(x, y, sample_weight).map(Column)
         return cls(name, columns.with_spread_weights())
@@ -42,16 +53,22 @@ class Indexed(Stream):
     def nbytes(self) -> int:
         """Bytes of all samples, as they are trained on."""
         columns: list[Any] = self._columns.arrays
-        size = sum(int(column.sample_bytes) for column in columns)
-        return self.samples * size
+        sample_bytes: int = sum(column.sample_bytes for column in columns)
+        return self.samples * sample_bytes
 
-    def split(self, border: int) -> tuple[Indexed, Indexed]:
+    def split(
+        self,
+        border: int,
+    ) -> tuple[Indexed, Indexed]:
         """Return the samples before and after a border."""
-        parts = self._places[:border], self._places[border:]
-        before, after = (Indexed(self.name, self._columns, part) for part in parts)
+        before = Indexed(self.name, self._columns, self._places[:border])
+        after = Indexed(self.name, self._columns, self._places[border:])
         return before, after
 
-    def weighed(self, class_weight: Mapping[int, float]) -> Indexed:
+    def weighed(
+        self,
+        class_weight: Mapping[int, float],
+    ) -> Indexed:
         """Return the samples with the weights of their classes, as they are for arrays."""
         blocks = [weigh_classes(block, class_weight) for block in self._targets()]
         found = [block.sample_weight for block in blocks]
@@ -94,7 +111,10 @@ class Indexed(Stream):
             taken = y.take(places)
             yield Data(taken, taken, weights)
 
-    def _runs(self, column: Column) -> Iterator[np.ndarray]:
+    def _runs(
+        self,
+        column: Column,
+    ) -> Iterator[np.ndarray]:
         """Yield the places of all samples, some at a time."""
         step = max(READ_BYTES // column.sample_bytes, 1)
         for start in range(0, self.samples, step):
@@ -104,7 +124,12 @@ class Indexed(Stream):
         places = order + self._places.start
         return self._columns.map(lambda column: column.take(places))
 
-    def _parts(self, batch_size: int, order: Order, shuffle: bool) -> Iterator[Part]:
+    def _parts(
+        self,
+        batch_size: int,
+        order: Order,
+        shuffle: bool,
+    ) -> Iterator[Part]:
         samples = np.arange(self.samples)
         if order is not None and shuffle:
             samples = order.permutation(samples)

@@ -67,7 +67,12 @@ class Iterated(Stream):
         self._warn()
 
     @abc.abstractmethod
-    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
+    def _batches(
+        self,
+        size: int | None,
+        seed: int,
+        shuffle: bool,
+    ) -> Iterator[Data]:
         """Yield the batches of an epoch.
 
         Args:
@@ -102,7 +107,12 @@ class Iterated(Stream):
                 "or give `miha.Batches(function, length)`, whose function takes a seed."
             )
 
-    def _parts(self, batch_size: int, order: Order, shuffle: bool) -> Iterator[Part]:
+    def _parts(
+        self,
+        batch_size: int,
+        order: Order,
+        shuffle: bool,
+    ) -> Iterator[Part]:
         first = self._first[0]
         if self.rebatches:
             size = batch_size * self._steps(batch_size, first)
@@ -113,7 +123,12 @@ class Iterated(Stream):
             batches = self._batches(None, seed_of(order), should_shuffle)
             yield from grouped(batches, self._steps(first.samples, first))
 
-    def _blocks(self, size: int, order: Order, shuffle: bool) -> Iterator[Data]:
+    def _blocks(
+        self,
+        size: int,
+        order: Order,
+        shuffle: bool,
+    ) -> Iterator[Data]:
         """Return the samples of an epoch, shuffled where the source does not do it."""
         blocks = self._batches(size, seed_of(order), shuffle)
         if order is None or not shuffle or not self.repeats or self.draws_order:
@@ -136,7 +151,12 @@ class Iterable(Iterated):
         ArgumentError: It can be iterated once only, or has no length, or a batch is wrong.
     """
 
-    def __init__(self, name: str, source: Any, class_weight: ClassWeight = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: Any,
+        class_weight: ClassWeight = None,
+    ) -> None:
         self.kind = f"a {type(source).__name__}"
         self.draws_order = isinstance(source, Batches) and source.takes_seed
         self._source = source
@@ -159,7 +179,12 @@ class Iterable(Iterated):
             return self._source.begin(seed)
         return iter(self._source)
 
-    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
+    def _batches(
+        self,
+        size: int | None,
+        seed: int,
+        shuffle: bool,
+    ) -> Iterator[Data]:
         # An iterable may give more batches than its length says.
         batches = islice(self._begin(seed), len(self._source))
         for batch in batches:

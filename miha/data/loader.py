@@ -37,7 +37,10 @@ class Loader(Iterated):
     kind = "a DataLoader"
 
     def __init__(
-        self, name: str, loader: DataLoader[Any], class_weight: ClassWeight = None
+        self,
+        name: str,
+        loader: DataLoader[Any],
+        class_weight: ClassWeight = None,
     ) -> None:
         self._loader = loader
         is_iterable = isinstance(loader.dataset, IterableDataset)
@@ -51,7 +54,12 @@ class Loader(Iterated):
         has_workers = self._is_map and loader.num_workers > 0
         self.is_threaded = has_workers or keras.backend.backend() != "torch"
 
-    def _parts(self, batch_size: int, order: Order, shuffle: bool) -> Iterator[Part]:
+    def _parts(
+        self,
+        batch_size: int,
+        order: Order,
+        shuffle: bool,
+    ) -> Iterator[Part]:
         if not self._is_map:
             yield from super()._parts(batch_size, order, shuffle)
             return
@@ -61,7 +69,11 @@ class Loader(Iterated):
         steps = self._steps(batch_size, self._first[0])
         yield from grouped(self._read(loader, seed), steps)
 
-    def _indices(self, order: Order, shuffle: bool) -> list[int]:
+    def _indices(
+        self,
+        order: Order,
+        shuffle: bool,
+    ) -> list[int]:
         """Return the places of the samples of an epoch."""
         sampler = self._loader.sampler
         is_plain = isinstance(sampler, (RandomSampler, SequentialSampler))
@@ -83,10 +95,19 @@ class Loader(Iterated):
             batches = list(islice(loader, LOOKED_AT))
         return [as_data(self.name, batch) for batch in batches]
 
-    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
+    def _batches(
+        self,
+        size: int | None,
+        seed: int,
+        shuffle: bool,
+    ) -> Iterator[Data]:
         yield from self._read(self._loader, seed)
 
-    def _read(self, loader: DataLoader[Any], seed: int) -> Iterator[Data]:
+    def _read(
+        self,
+        loader: DataLoader[Any],
+        seed: int,
+    ) -> Iterator[Data]:
         """Yield batches; what a dataset draws is drawn from a seed.
 
         On PyTorch, that is the seed of the training, which its Dropout draws from as well.
@@ -98,7 +119,10 @@ class Loader(Iterated):
                 yield as_data(self.name, batch)
 
 
-def _length(name: str, loader: DataLoader[Any]) -> int:
+def _length(
+    name: str,
+    loader: DataLoader[Any],
+) -> int:
     try:
         return len(loader)
     except TypeError as error:

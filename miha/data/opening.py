@@ -66,7 +66,10 @@ def open_data(
 
 
 def stream_of(
-    name: str, value: Any, network: keras.Model, class_weight: ClassWeight = None
+    name: str,
+    value: Any,
+    network: keras.Model,
+    class_weight: ClassWeight = None,
 ) -> Stream | None:
     """Return what gives batches as a stream, and None for arrays.
 
@@ -91,7 +94,11 @@ def stream_of(
     return None
 
 
-def _is_of(value: Any, name: str, package: str) -> bool:
+def _is_of(
+    value: Any,
+    name: str,
+    package: str,
+) -> bool:
     """Return whether something is of a class, without importing the class's package."""
     for kind in type(value).__mro__:
         root, *_ = kind.__module__.split(".")

@@ -80,7 +80,12 @@ class PyDataset(Iterated):
         own = getattr(type(self._dataset), hook)
         return own is not getattr(keras.utils.PyDataset, hook)
 
-    def _batches(self, size: int | None, seed: int, shuffle: bool) -> Iterator[Data]:
+    def _batches(
+        self,
+        size: int | None,
+        seed: int,
+        shuffle: bool,
+    ) -> Iterator[Data]:
         dataset = self._dataset
         if self._calls_hooks:
             dataset.on_epoch_begin()
@@ -96,7 +101,11 @@ class PyDataset(Iterated):
 class _Ordered(keras.utils.PyDataset):  # type: ignore[misc]
     """The batches of another dataset in a given order."""
 
-    def __init__(self, dataset: keras.utils.PyDataset, places: np.ndarray) -> None:
+    def __init__(
+        self,
+        dataset: keras.utils.PyDataset,
+        places: np.ndarray,
+    ) -> None:
         super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
         self._dataset = dataset
         self._places = places
@@ -110,7 +119,10 @@ class _Ordered(keras.utils.PyDataset):  # type: ignore[misc]
         return self._dataset[place]
 
 
-def _read(dataset: keras.utils.PyDataset, places: np.ndarray) -> Iterator[Any]:
+def _read(
+    dataset: keras.utils.PyDataset,
+    places: np.ndarray,
+) -> Iterator[Any]:
     """Yield batches in order; several workers read them where the dataset asks for it."""
     ordered = _Ordered(dataset, places)
     workers = dataset.workers

@@ -81,14 +81,24 @@ class Stream(abc.ABC):
         """
 
     @abc.abstractmethod
-    def _parts(self, batch_size: int, order: Order, shuffle: bool) -> Iterator[Part]:
+    def _parts(
+        self,
+        batch_size: int,
+        order: Order,
+        shuffle: bool,
+    ) -> Iterator[Part]:
         """Yield the parts of an epoch; see `parts`."""
 
     def for_evaluation(self) -> Stream:
         """Return the same samples, as they are read to evaluate on training data."""
         return self
 
-    def parts(self, batch_size: int, order: Order, shuffle: bool) -> Generator[Part, None, None]:
+    def parts(
+        self,
+        batch_size: int,
+        order: Order,
+        shuffle: bool,
+    ) -> Generator[Part, None, None]:
         """Yield the parts of an epoch.
 
         Args:
@@ -126,7 +136,11 @@ class Stream(abc.ABC):
             return data
         return weigh_classes(data, self.class_weight)
 
-    def _steps(self, batch_size: int, few: Data) -> int:
+    def _steps(
+        self,
+        batch_size: int,
+        few: Data,
+    ) -> int:
         """Return how many steps to read at once, by the size of a few samples."""
         step_bytes = int(bytes_of_sample(few) * batch_size)
         most = PART_BYTES // max(step_bytes, 1)

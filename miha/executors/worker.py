@@ -66,7 +66,7 @@ class Worker:
 
 def signature(trainer: Trainer) -> dict[str, Any]:
     """Return what two trainers of one network and the same data have in common."""
-    described = {
+    described: dict[str, Any] = {
         "genome": trainer.genome.to_dict(),
         "space": asdict(trainer.space),
         "settings": trainer.settings,
@@ -85,7 +85,7 @@ def signature(trainer: Trainer) -> dict[str, Any]:
 
 def differences(found: Signature, wanted: Signature) -> list[str]:
     """Name the parts in which two signatures differ."""
-    names = []
+    names: list[str] = []
     for name, value in wanted.items():
         if found.get(name) != value:
             names.append(name)

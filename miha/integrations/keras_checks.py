@@ -1,7 +1,8 @@
-"""Which of Keras' own callbacks a run can call; Keras is not imported to tell."""
+"""Which of Keras' own callbacks a run can call; Keras is not imported for that."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from miha.errors import ArgumentError
@@ -32,16 +33,13 @@ REFUSED = {
 """Classes of Keras that make no sense in a run, why, and what to do instead."""
 
 FREQUENCIES = ("save_freq", "update_freq", "log_freq")
-"""Attributes that tell how often a callback acts: a number of batches, or else by epochs, in which
-case its batch hooks do nothing."""
+"""Attributes that say how often a callback acts: after a number of batches, or else by epochs. By
+epochs, its batch hooks do nothing."""
 
 
 def is_keras_callback(callback: Any) -> bool:
-    """Tell whether an object is a `keras.callbacks.Callback`."""
-    return any(
-        base.__name__ == "Callback" and base.__module__.split(".")[0] == "keras"
-        for base in type(callback).__mro__
-    )
+    """Return whether an object is a `keras.callbacks.Callback`."""
+    return "Callback" in _keras_classes(callback)
 
 
 def check_keras_callback(callback: Any) -> None:
@@ -50,28 +48,37 @@ def check_keras_callback(callback: Any) -> None:
     Raises:
         ArgumentError: It cannot.
     """
-    for base in type(callback).__mro__:
-        if base.__module__.split(".")[0] == "keras" and base.__name__ in REFUSED:
+    for name in _keras_classes(callback):
+        if name in REFUSED:
             raise ArgumentError(
-                f"`callbacks` of Keras must only watch. Received: {base.__name__}: "
-                f"{REFUSED[base.__name__]}."
+                f"`callbacks` of Keras must only watch. Received: {name}: {REFUSED[name]}."
             )
-    often = {name: getattr(callback, name) for name in FREQUENCIES if hasattr(callback, name)}
-    for name, value in often.items():
+
+    kind = type(callback).__name__
+    frequencies = [name for name in FREQUENCIES if hasattr(callback, name)]
+    for name in frequencies:
+        value = getattr(callback, name)
         if value == "batch" or isinstance(value, int):
             raise ArgumentError(
                 "`callbacks` of Keras must act by epochs, since an epoch is one compiled program. "
-                f"Received: {type(callback).__name__} with {name}={value!r}. Set {name}='epoch'."
+                f"Received: {kind} with {name}={value!r}. Set {name}='epoch'."
             )
+
     hooks = [name for name in BATCH_HOOKS if _is_overridden(callback, name)]
-    if hooks and not often:
-        warn(
-            f"The epochs of a run are compiled: {', '.join(hooks)} of "
-            f"{type(callback).__name__} will not be called."
-        )
+    if hooks and not frequencies:
+        warn(f"The epochs of a run are compiled: {', '.join(hooks)} of {kind} will not be called.")
+
+
+def _keras_classes(callback: Any) -> Iterator[str]:
+    """Yield the names of the classes of Keras that an object is of."""
+    for base in type(callback).__mro__:
+        package = base.__module__.split(".")[0]
+        if package == "keras":
+            yield base.__name__
 
 
 def _is_overridden(callback: Any, name: str) -> bool:
-    """Tell whether a hook does something: Keras marks its own, which do not."""
+    """Return whether a hook does something."""
     hook = getattr(callback, name, None)
+    # Keras marks its own hooks, which do nothing.
     return hook is not None and not getattr(hook, "_is_default", False)

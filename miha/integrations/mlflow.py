@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from miha.callbacks import Callback
 from miha.errors import MihaError
 from miha.records import TrainingRecord
-from miha.results.reader import began, load_run
+from miha.results.reader import load_run, start_time
 from miha.results.trials import RunView, TrainingView, flat, is_number
 from miha.storage.folder import RunFolder
 from miha.utils.optional import need
@@ -26,10 +28,14 @@ BATCH = {"metrics": 1000, "params": 100, "tags": 100}
 LONGEST = 500
 """Characters of a parameter's value."""
 
-_RUN, _TRIAL = "miha.run", "miha.trial"
+_RUN = "miha.run"
+_TRIAL = "miha.trial."
 
 Metric = tuple[str, float, int, float]
 """Name, value, step, and when: seconds since 1970."""
+
+Values = Mapping[str, Any]
+Tags = Mapping[str, str]
 
 
 class MLflow(Callback):
@@ -51,20 +57,29 @@ class MLflow(Callback):
         artifacts: bool = True,
     ) -> None:
         need("mlflow", "mlflow")
-        self._uri, self._experiment = tracking_uri, experiment
+        self._uri = tracking_uri
+        self._experiment = experiment
         self._artifacts = artifacts
         self._run_dir = ""
 
-    def on_run_begin(self, schedule: Any, run_dir: str) -> None:
+    def on_run_begin(
+        self,
+        schedule: Any,
+        run_dir: str,
+    ) -> None:
         """Remember where the run is; raise before it trains where MLflow cannot be reached."""
         self._run_dir = run_dir
         _Log(self._uri, self._experiment)
 
     def on_cycle_end(
-        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+        self,
+        cycle: int,
+        clones: Sequence[TrainingRecord],
+        winner: TrainingRecord | None,
     ) -> None:
         """Log what is new."""
-        to_mlflow(load_run(self._run_dir), self._uri, self._experiment, artifacts=False)
+        result = load_run(self._run_dir)
+        to_mlflow(result, self._uri, self._experiment, artifacts=False)
 
     def on_run_end(self, result: Result) -> None:
         """Log the rest, and the archives."""
@@ -98,46 +113,72 @@ def to_mlflow(
             "A run must have finished its first training to be logged. "
             f"Received: {str(result.run_dir)!r}, which has not. Wait for it."
         )
+
     log = _Log(tracking_uri, experiment)
-    description = RunFolder(result.run_dir).description()
-    start = began(result)
-    parent = log.find_or_make(result, description, start)
-    there = log.there(parent)
+    start = start_time(result)
+    parent = log.find(result) or log.make(result, start)
+    known = log.known_trials(parent)
     for number, trial in enumerate(view.trials):
-        if trial.is_settled and (trial.is_clone or trial.logs):
-            _log_trial(log, trial, number, parent, there, start)
+        # What is said of a clone may change until its cycle has selected.
+        if not trial.is_settled:
+            continue
+        begin = start + trial.after
+        main_tag = f"{_TRIAL}main-{number}"
+        clone_tag = f"{_TRIAL}clone-{number}"
+        if trial.is_on_main_line and trial.logs and main_tag not in known:
+            metrics = _metrics(trial, begin)
+            log.write(parent, metrics=metrics, tags={main_tag: "1"})
+        if trial.is_clone and clone_tag not in known:
+            child = log.make_nested(parent, trial, begin)
+            _log_clone(log, child, trial, view.monitor, begin)
+            log.write(parent, tags={clone_tag: child})
+
     if result.state == "finished":
         last = view.trials[-1]
-        log.finish(parent, result if artifacts else None, start + last.after + last.seconds)
+        if artifacts:
+            log.write_archives(parent, result)
+        log.end(parent, start + last.after + last.seconds)
     return parent
 
 
-def _log_trial(
-    log: _Log, trial: TrainingView, number: int, parent: str, there: Mapping[str, str], start: float
+def _log_clone(
+    log: _Log,
+    run: str,
+    clone: TrainingView,
+    monitor: str,
+    begin: float,
 ) -> None:
-    """Log a clone as a nested run, and what is on the main line in the run itself."""
-    begin = start + trial.after
-    if trial.is_on_main_line and f"main-{number}" not in there:
-        log.write(parent, metrics=_metrics(trial, begin), tags={f"{_TRIAL}.main-{number}": "1"})
-    if trial.is_clone and f"clone-{number}" not in there:
-        values = {"fitness": trial.fitness, "gain": trial.gain}
-        finite = {n: v for n, v in values.items() if v is not None and math.isfinite(v)}
-        tags = {"miha.gene": trial.gene, "miha.change": trial.change}
-        tags["miha.selected"] = str(trial.selected).lower()
-        child, end = log.make(parent, trial.name, tags, begin), begin + trial.seconds
-        ends = [(name, value, trial.end, end) for name, value in finite.items()]
-        log.write(child, metrics=[*_metrics(trial, begin), *ends], params=trial.genes)
-        log.end(child, end, failed=trial.failure is not None)
-        log.write(parent, tags={f"{_TRIAL}.clone-{number}": child})
+    """Log a clone in its own run."""
+    end = begin + clone.seconds
+    metrics = _metrics(clone, begin)
+    measured = {"fitness": clone.fitness, "gain": clone.gain}
+    if not clone.logs:
+        # A child of two clones is evaluated, and has no epoch that would log its value.
+        measured[monitor] = clone.value
+    for name, value in measured.items():
+        if value is not None and math.isfinite(value):
+            metrics.append((name, value, clone.end, end))
+
+    log.write(run, metrics=metrics, params=clone.genes)
+    log.end(run, end, clone.failure)
 
 
-def _metrics(trial: TrainingView, begin: float) -> list[Metric]:
+def _metrics(
+    trial: TrainingView,
+    begin: float,
+) -> list[Metric]:
     """Return what was logged after each epoch of a training that began at some time."""
     found: list[Metric] = []
-    for epoch, log in enumerate(trial.logs, start=trial.start + 1):
-        begin += log.get("seconds", 0.0)
-        values = {n: float(v) for n, v in log.items() if is_number(v) and math.isfinite(v)}
-        found += [(name, value, epoch, begin) for name, value in values.items()]
+    epoch = trial.start
+    time = begin
+    for log in trial.logs:
+        epoch += 1
+        time += log["seconds"]
+        for name, value in log.items():
+            # A logged value may be a vector, which MLflow does not take.
+            if is_number(value) and math.isfinite(value):
+                metric = (name, float(value), epoch, time)
+                found.append(metric)
     return found
 
 
@@ -149,7 +190,11 @@ class _Log:
         experiment: Its name.
     """
 
-    def __init__(self, tracking_uri: str | None, experiment: str) -> None:
+    def __init__(
+        self,
+        tracking_uri: str | None,
+        experiment: str,
+    ) -> None:
         self._entities = need("mlflow.entities", "mlflow")
         package = need("mlflow", "mlflow")
         try:
@@ -161,78 +206,137 @@ class _Log:
                 f"Received: {tracking_uri!r}: {str(error)[:LONGEST]} Use a file such as "
                 "'sqlite:///mlflow.db', or the address of a server of MLflow's."
             ) from error
-        self._experiment = found.experiment_id if found else None
-        if self._experiment is None:
+        if found is None:
             self._experiment = self._client.create_experiment(experiment)
+        else:
+            self._experiment = found.experiment_id
 
-    def find_or_make(self, result: Result, description: Mapping[str, Any], start: float) -> str:
-        """Return the id of the run's run, which is made where it is not there."""
-        # The same run of the same folder; one that has replaced it began at another time.
-        key = f"{result.run_dir.absolute()} {description.get('started')}"
-        quoted = key.replace("'", "\\'")
+    def find(self, result: Result) -> str | None:
+        """Return the id of the run's run; None where there is none."""
+        quoted = _key(result).replace("'", "\\'")
         found = self._client.search_runs([self._experiment], f"tags.`{_RUN}` = '{quoted}'")
-        if found:
-            return str(found[0].info.run_id)
-        name = result.run_dir.absolute().name
-        tags = {_RUN: key, "mlflow.runName": name, "miha.folder": str(result.run_dir.absolute())}
-        made = self._client.create_run(self._experiment, _time(start), tags).info.run_id
-        told = {**flat(description["arguments"]), "seed": description.get("seed")}
-        genes = {f"start.{n}": v for n, v in flat(description.get("genome", {})).items()}
-        self.write(made, params={**told, **genes})
-        return str(made)
+        if not found:
+            return None
+        return str(found[0].info.run_id)
 
-    def there(self, parent: str) -> dict[str, str]:
-        """Return which trainings are logged already."""
-        tags = self._client.get_run(parent).data.tags
-        return {n.removeprefix(f"{_TRIAL}."): v for n, v in tags.items() if n.startswith(_TRIAL)}
+    def make(
+        self,
+        result: Result,
+        start: float,
+    ) -> str:
+        """Return the id of a new run, with the arguments and the first hyperparameters."""
+        folder = result.run_dir.absolute()
+        tags = {
+            _RUN: _key(result),
+            "mlflow.runName": folder.name,
+            "miha.folder": str(folder),
+        }
+        run = self._create(tags, start)
 
-    def make(self, parent: str, name: str, tags: Mapping[str, str], start: float) -> str:
-        """Return the id of a new nested run."""
-        told = {**tags, "mlflow.parentRunId": parent, "mlflow.runName": name}
-        return str(self._client.create_run(self._experiment, _time(start), told).info.run_id)
+        description = RunFolder(result.run_dir).description()
+        params = flat(description["arguments"])
+        params["seed"] = description.get("seed")
+        genes = flat(description.get("genome", {}))
+        for name, value in genes.items():
+            params[f"start.{name}"] = value
+        self.write(run, params=params)
+        return run
+
+    def make_nested(
+        self,
+        parent: str,
+        clone: TrainingView,
+        start: float,
+    ) -> str:
+        """Return the id of a new nested run for a clone."""
+        tags = {
+            "mlflow.parentRunId": parent,
+            "mlflow.runName": clone.name,
+            "miha.gene": clone.gene,
+            "miha.change": clone.change,
+            "miha.selected": str(clone.selected).lower(),
+            "miha.pruned": str(clone.pruned).lower(),
+        }
+        return self._create(tags, start)
+
+    def known_trials(self, run: str) -> set[str]:
+        """Return the tags of the trainings that are logged already."""
+        tags = self._client.get_run(run).data.tags
+        return {name for name in tags if name.startswith(_TRIAL)}
 
     def write(
         self,
         run: str,
         metrics: Sequence[Metric] = (),
-        params: Mapping[str, Any] | None = None,
-        tags: Mapping[str, str] | None = None,
+        params: Values = MappingProxyType({}),
+        tags: Tags = MappingProxyType({}),
     ) -> None:
         """Write values into a run, as many at once as MLflow takes."""
         kinds = self._entities
-        values: dict[str, list[Any]] = {
-            "metrics": [kinds.Metric(_name(n), v, _time(t), step) for n, v, step, t in metrics],
-            "params": [kinds.Param(_name(n), _text(v)) for n, v in (params or {}).items()],
-            "tags": [kinds.RunTag(name, value) for name, value in (tags or {}).items()],
-        }
-        while any(values.values()):
-            batch = {kind: items[: BATCH[kind]] for kind, items in values.items()}
-            values = {kind: items[BATCH[kind] :] for kind, items in values.items()}
-            self._client.log_batch(run, **batch)
+        for items in _batches(metrics, BATCH["metrics"]):
+            batch = []
+            for name, value, step, time in items:
+                metric = kinds.Metric(_name(name), value, _milliseconds(time), step)
+                batch.append(metric)
+            self._client.log_batch(run, metrics=batch)
 
-    def end(self, run: str, time: float, failed: bool = False) -> None:
-        """Say that a run has ended."""
-        self._client.set_terminated(run, "FAILED" if failed else "FINISHED", _time(time))
+        for items in _batches([*params.items()], BATCH["params"]):
+            texts = [(_name(name), str(value)[:LONGEST]) for name, value in items]
+            self._client.log_batch(run, params=[kinds.Param(*text) for text in texts])
 
-    def finish(self, run: str, result: Result | None, time: float) -> None:
-        """Log the archives that are there, and say that the run has ended."""
-        archives = set(result.archives) if result is not None else set()
-        for archive in sorted(archives):
-            path = result.run_dir / archive if result is not None else None
-            if path is not None and path.exists():
+        # Last, since a tag says that all of a training is there.
+        for items in _batches([*tags.items()], BATCH["tags"]):
+            self._client.log_batch(run, tags=[kinds.RunTag(*tag) for tag in items])
+
+    def write_archives(
+        self,
+        run: str,
+        result: Result,
+    ) -> None:
+        """Log the last and the best network's archives, where they are there."""
+        for archive in sorted(set(result.archives)):
+            path = result.run_dir / archive
+            if path.exists():
                 self._client.log_artifact(run, str(path), "networks")
-        self.end(run, time)
+
+    def end(
+        self,
+        run: str,
+        time: float,
+        failure: str | None = None,
+    ) -> None:
+        """Say that a run has ended."""
+        status = "FINISHED" if failure is None else "FAILED"
+        self._client.set_terminated(run, status, _milliseconds(time))
+
+    def _create(
+        self,
+        tags: Tags,
+        start: float,
+    ) -> str:
+        time = _milliseconds(start)
+        run = self._client.create_run(self._experiment, time, tags)
+        return str(run.info.run_id)
 
 
-def _time(seconds: float) -> int:
-    """Return a time as MLflow has it."""
+def _key(result: Result) -> str:
+    """Return what tells a run from one that has replaced it: that one began at another time."""
+    started = RunFolder(result.run_dir).description().get("started")
+    return f"{result.run_dir.absolute()} {started}"
+
+
+def _milliseconds(seconds: float) -> int:
     return int(1000 * seconds)
 
 
 def _name(name: str) -> str:
     """Return a name as MLflow takes it."""
-    return "".join(letter if letter.isalnum() or letter in "_-. /" else "_" for letter in name)
+    return re.sub(r"[^\w\-. /]", "_", name)
 
 
-def _text(value: Any) -> str:
-    return str(value)[:LONGEST]
+def _batches(
+    items: Sequence[Any],
+    size: int,
+) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -10,13 +10,13 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.callbacks import Callback
 from miha.records import TrainingRecord
-from miha.results.reader import began, load_run
+from miha.results.reader import load_run, start_time
 from miha.results.trials import RunView, TrainingView, is_number
 from miha.storage.disk import on_disk
 from miha.utils.optional import need
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from miha.results.result import Result
 
 NAME = "tensorboard"
-_EVENTS = "events.out.tfevents"
+
+_FILE = "events.out.tfevents.{:06d}.miha"
+"""TensorBoard reads the files of a folder in the order of their names."""
+
+Values = Mapping[str, Any]
+Events = Iterator[dict[str, Any]]
+"""The fields of TensorBoard's events; ``after``: seconds since the file's first one."""
 
 
 class TensorBoard(Callback):
@@ -35,17 +41,27 @@ class TensorBoard(Callback):
         path: The folder; by default ``tensorboard`` in the run's folder.
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
-        need("tensorboard.compat.proto.event_pb2", "tensorboard")
+    def __init__(
+        self,
+        path: str | Path | None = None,
+    ) -> None:
+        _event_type()
         self._path = path
         self._run_dir: str | None = None
 
-    def on_run_begin(self, schedule: Any, run_dir: str) -> None:
+    def on_run_begin(
+        self,
+        schedule: Any,
+        run_dir: str,
+    ) -> None:
         """Remember where the run is."""
         self._run_dir = run_dir
 
     def on_cycle_end(
-        self, cycle: int, clones: Sequence[TrainingRecord], winner: TrainingRecord | None
+        self,
+        cycle: int,
+        clones: Sequence[TrainingRecord],
+        winner: TrainingRecord | None,
     ) -> None:
         """Write what is new."""
         if self._run_dir is not None:
@@ -56,7 +72,10 @@ class TensorBoard(Callback):
         to_tensorboard(result, self._path)
 
 
-def to_tensorboard(result: Result, path: str | Path | None = None) -> Path:
+def to_tensorboard(
+    result: Result,
+    path: str | Path | None = None,
+) -> Path:
     """Write a run for TensorBoard; called again, as the run grows, it adds the cycles that are new.
 
     The steps of clones go on from those of the main line, so that curves lie over each other.
@@ -72,102 +91,130 @@ def to_tensorboard(result: Result, path: str | Path | None = None) -> Path:
         StorageError: It cannot be written.
         MissingPackageError: TensorBoard is not installed.
     """
-    folder = Path(path) if path is not None else result.run_dir / NAME
-    view, start = RunView.of(result), began(result)
+    folder = result.run_dir / NAME
+    if path is not None:
+        folder = Path(path)
+    view = RunView.of(result)
+    start = start_time(result)
     for number, trial in enumerate(view.trials):
-        if trial.is_clone and trial.is_settled:
+        if not trial.is_settled:
+            continue
+        time = start + trial.after
+        if trial.is_clone:
             place = folder / f"cycle_{trial.cycle:03d}" / f"clone_{trial.clone}"
-            _write(place / "000000", lambda trial=trial: _clone(trial), start + trial.after)
+            events = _clone_events(trial, view.monitor)
+            _write(place / _FILE.format(0), events, time)
         if trial.is_on_main_line:
-            place = folder / "main_line" / f"{number:06d}"
-            _write(place, lambda trial=trial: _scalars(trial, _genes(trial)), start + trial.after)
+            place = folder / "main_line"
+            _write(place / _FILE.format(number), _main_line_events(trial), time)
     return folder
 
 
-def _write(place: Path, events: Any, time: float) -> None:
-    """Write a file of events, unless it is there: TensorBoard reads those of a folder in order."""
-    file = place.with_name(f"{_EVENTS}.{place.name}.miha")
+def _write(
+    file: Path,
+    events: Events,
+    time: float,
+) -> None:
+    """Write a file of events that begins at some time, unless it is there."""
     if file.exists():
         return
-    data = _encoded(events(), time)
+    data = _encoded(events, time)
     with on_disk(file, len(data)):
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name("writing.part")  # No name that TensorBoard would read.
+        # No name that TensorBoard would read.
+        part = file.with_name("writing.part")
         part.write_bytes(data)
         os.replace(part, file)
 
 
-def _encoded(events: Iterable[Mapping[str, Any]], time: float) -> bytes:
-    records = need("tensorboard.summary.writer.record_writer", "tensorboard")
-    event = need("tensorboard.compat.proto.event_pb2", "tensorboard").Event
+def _encoded(events: Events, time: float) -> bytes:
+    records = need("tensorboard.summary.writer.record_writer", NAME)
+    make_event = _event_type()
     buffer = io.BytesIO()
     writer = records.RecordWriter(buffer)
-    writer.write(event(wall_time=time, file_version="brain.Event:2").SerializeToString())
+    first = make_event(wall_time=time, file_version="brain.Event:2")
+    writer.write(first.SerializeToString())
     for fields in events:
-        after = fields.get("after", 0.0)
-        kept = {name: value for name, value in fields.items() if name != "after"}
-        writer.write(event(wall_time=time + after, **kept).SerializeToString())
+        after = fields.pop("after", 0.0)
+        event = make_event(wall_time=time + after, **fields)
+        writer.write(event.SerializeToString())
     return buffer.getvalue()
 
 
-def _scalars(trial: TrainingView, more: Mapping[str, float]) -> Iterator[dict[str, Any]]:
-    """Yield an event for each epoch of a training.
-
-    Args:
-        trial: The training.
-        more: Values to add to each.
-    """
-    summaries = need("tensorboard.compat.proto.summary_pb2", "tensorboard")
-    after = 0.0
-    for epoch, log in enumerate(trial.logs, start=trial.start + 1):
-        after += log.get("seconds", 0.0)
-        logged = {name: value for name, value in log.items() if is_number(value)} | dict(more)
-        values = [summaries.Summary.Value(tag=n, simple_value=v) for n, v in logged.items()]
-        yield {"step": epoch, "after": after, "summary": summaries.Summary(value=values)}
+def _main_line_events(trial: TrainingView) -> Events:
+    """Yield an event for each epoch, with the hyperparameters that are numbers."""
+    genes = trial.genes.items()
+    yield from _epoch_events(trial, {f"genome/{name}": value for name, value in genes})
 
 
-def _genes(trial: TrainingView) -> dict[str, float]:
-    return {f"genome/{name}": value for name, value in trial.genes.items() if is_number(value)}
-
-
-def _clone(trial: TrainingView) -> Iterator[dict[str, Any]]:
+def _clone_events(clone: TrainingView, monitor: str) -> Events:
     """Yield the events of a clone: its hyperparameters, its epochs, and how it ended."""
-    data, api = _hparams()
-    start = data.SessionStartInfo(group_name=trial.name)
-    for name, value in trial.genes.items():
-        _set(start.hparams[name], value)
-    yield {"summary": _plugin("_hparams_/session_start_info", session_start_info=start)}
-    yield from _scalars(trial, {})
-    ends = {"fitness": trial.fitness, "gain": trial.gain, "selected": float(trial.selected)}
-    summaries = need("tensorboard.compat.proto.summary_pb2", "tensorboard")
-    known = {n: v for n, v in ends.items() if v is not None and math.isfinite(v)}
-    values = [summaries.Summary.Value(tag=n, simple_value=v) for n, v in known.items()]
-    yield {"step": trial.end, "after": trial.seconds, "summary": summaries.Summary(value=values)}
-    status = api.STATUS_FAILURE if trial.failure else api.STATUS_SUCCESS
+    data = need("tensorboard.plugins.hparams.plugin_data_pb2", NAME)
+    start = data.SessionStartInfo(group_name=clone.name)
+    for name, value in clone.genes.items():
+        if is_number(value):
+            start.hparams[name].number_value = value
+        else:
+            start.hparams[name].string_value = "–" if value is None else str(value)
+    yield {"summary": _plugin_summary("_hparams_/session_start_info", session_start_info=start)}
+
+    yield from _epoch_events(clone, {})
+    ends = {
+        "fitness": clone.fitness,
+        "gain": clone.gain,
+        "selected": float(clone.selected),
+    }
+    if not clone.logs:
+        # A child of two clones is evaluated, and has no epoch that would log its value.
+        ends[monitor] = clone.value
+    summary = _summary(ends, finite=True)
+    yield {"step": clone.end, "after": clone.seconds, "summary": summary}
+
+    api = need("tensorboard.plugins.hparams.api_pb2", NAME)
+    status = api.STATUS_FAILURE if clone.failure else api.STATUS_SUCCESS
     end = data.SessionEndInfo(status=status)
-    yield {"summary": _plugin("_hparams_/session_end_info", session_end_info=end)}
+    yield {"summary": _plugin_summary("_hparams_/session_end_info", session_end_info=end)}
 
 
-def _set(field: Any, value: Any) -> None:
-    if isinstance(value, bool) or value is None or not is_number(value):
-        field.string_value = "–" if value is None else str(value)
-    else:
-        field.number_value = value
+def _epoch_events(trial: TrainingView, more: Values) -> Events:
+    """Yield an event for each epoch of a training, with more values in each."""
+    epoch = trial.start
+    after = 0.0
+    for log in trial.logs:
+        epoch += 1
+        after += log["seconds"]
+        summary = _summary({**log, **more})
+        yield {"step": epoch, "after": after, "summary": summary}
 
 
-def _hparams() -> tuple[Any, Any]:
-    plugin = "tensorboard.plugins.hparams"
-    return (
-        need(f"{plugin}.plugin_data_pb2", "tensorboard"),
-        need(f"{plugin}.api_pb2", "tensorboard"),
-    )
+def _summary(
+    values: Values,
+    finite: bool = False,
+) -> Any:
+    """Return a summary of those values that are numbers, or finite numbers."""
+    summaries = need("tensorboard.compat.proto.summary_pb2", NAME)
+    scalars = []
+    for name, value in values.items():
+        if is_number(value) and (math.isfinite(value) or not finite):
+            scalar = summaries.Summary.Value(tag=name, simple_value=value)
+            scalars.append(scalar)
+    return summaries.Summary(value=scalars)
 
 
-def _plugin(tag: str, **content: Any) -> Any:
+def _plugin_summary(tag: str, **content: Any) -> Any:
     """Return a summary that TensorBoard's plugin for hyperparameters reads."""
-    data, _ = _hparams()
-    metadata = need("tensorboard.plugins.hparams.metadata", "tensorboard")
-    summaries = need("tensorboard.compat.proto.summary_pb2", "tensorboard")
-    told = metadata.create_summary_metadata(data.HParamsPluginData(**content))
-    value = summaries.Summary.Value(tag=tag, metadata=told, tensor=metadata.NULL_TENSOR)
+    data = need("tensorboard.plugins.hparams.plugin_data_pb2", NAME)
+    metadata = need("tensorboard.plugins.hparams.metadata", NAME)
+    summaries = need("tensorboard.compat.proto.summary_pb2", NAME)
+    described = metadata.create_summary_metadata(data.HParamsPluginData(**content))
+    value = summaries.Summary.Value(
+        tag=tag,
+        metadata=described,
+        tensor=metadata.NULL_TENSOR,
+    )
     return summaries.Summary(value=[value])
+
+
+def _event_type() -> Any:
+    """Return the class of TensorBoard's events."""
+    return need("tensorboard.compat.proto.event_pb2", NAME).Event

@@ -45,7 +45,12 @@ class Mutation(ABC):
         return {"class": type(self).__name__, **vars(self)}
 
     @abstractmethod
-    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: Generator,
+    ) -> Genome | None:
         """Return a genome that differs in this gene, or None where nothing can change.
 
         Args:
@@ -55,14 +60,21 @@ class Mutation(ABC):
         """
 
 
-def draw_one(values: Sequence[Any], rng: Generator) -> Any:
+def draw_one(
+    values: Sequence[Any],
+    rng: Generator,
+) -> Any:
     """Draw one of some values; None where there are none."""
     if not values:
         return None
-    return values[rng.integers(len(values))]
+    return values[int(rng.integers(len(values)))]
 
 
-def draw_other(values: Sequence[Any], current: Any, rng: Generator) -> Any:
+def draw_other(
+    values: Sequence[Any],
+    current: Any,
+    rng: Generator,
+) -> Any:
     """Draw a value other than the current one; None where there is no other."""
     others = [value for value in values if value != current]
     return draw_one(others, rng)

@@ -43,7 +43,9 @@ FRESH_WEIGHTS = "fresh weights"
 """What a mutation whose transition is ``"restart"`` changes, whatever the genome."""
 
 
-def resolve(mutations: Sequence[str | Mutation]) -> tuple[Mutation, ...]:
+def resolve(
+    mutations: Sequence[str | Mutation],
+) -> tuple[Mutation, ...]:
     """Turn names into mutations.
 
     Args:
@@ -148,7 +150,11 @@ def distinct_mutants(
     return mutants
 
 
-def systematic(shares: np.ndarray, count: int, rng: Generator) -> list[int]:
+def systematic(
+    shares: np.ndarray,
+    count: int,
+    rng: Generator,
+) -> list[int]:
     """Draw operators: each as often as its share says, but for less than one.
 
     Source: J. Carpenter, P. Clifford and P. Fearnhead, "Improved particle filter for nonlinear
@@ -176,7 +182,11 @@ def _shares(mutations: Sequence[Mutation]) -> np.ndarray:
     return np.asarray(weights / weights.sum())
 
 
-def _order(mutations: Sequence[Mutation], rng: Generator, first: int | None) -> list[int]:
+def _order(
+    mutations: Sequence[Mutation],
+    rng: Generator,
+    first: int | None,
+) -> list[int]:
     """Return the order in which operators are tried, until one can change something."""
     count = len(mutations)
     # Drawn also where the first is given: what follows draws the same numbers then.

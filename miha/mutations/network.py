@@ -23,11 +23,20 @@ class ActivationMutation(Mutation):
 
     gene = "activation"
 
-    def __init__(self, keep_function: bool = True, weight: float = 0.5) -> None:
+    def __init__(
+        self,
+        keep_function: bool = True,
+        weight: float = 0.5,
+    ) -> None:
         super().__init__(weight)
         self.transition = "keep_function" if keep_function else "inherit"
 
-    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: Generator,
+    ) -> Genome | None:
         """Return a genome with another activation in one slot; see `Mutation.mutate`."""
         drawn = _draw_in_one_place(genome.activations, space.slots, rng)
         return None if drawn is None else genome.with_activation(*drawn)
@@ -38,7 +47,12 @@ class ActivationsMutation(ActivationMutation):
 
     gene = "activations"
 
-    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: Generator,
+    ) -> Genome | None:
         """Return a genome with another activation in several slots; see `Mutation.mutate`."""
         if len(space.slots) < 2:
             return None
@@ -48,7 +62,11 @@ class ActivationsMutation(ActivationMutation):
         return draw_other(children, genome, rng)  # type: ignore[no-any-return]
 
 
-def with_activations(genome: Genome, space: Space, name: str) -> Genome:
+def with_activations(
+    genome: Genome,
+    space: Space,
+    name: str,
+) -> Genome:
     """Return a genome whose slots hold one activation, those that cannot aside."""
     pairs = []
     for slot, current in genome.activations:
@@ -62,7 +80,12 @@ class DropoutMutation(Mutation):
 
     gene = "dropout"
 
-    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: Generator,
+    ) -> Genome | None:
         """Return a genome with another rate in one layer; see `Mutation.mutate`."""
         drawn = _draw_in_one_place(genome.dropout, space.dropout, rng)
         return None if drawn is None else genome.with_dropout(*drawn)
@@ -73,7 +96,12 @@ class NoiseMutation(Mutation):
 
     gene = "noise"
 
-    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: Generator,
+    ) -> Genome | None:
         """Return a genome with another noise in one layer; see `Mutation.mutate`."""
         drawn = _draw_in_one_place(genome.noise, space.noise, rng)
         return None if drawn is None else genome.with_noise(*drawn)
@@ -87,7 +115,12 @@ class LabelSmoothingMutation(Mutation):
 
     gene = "label_smoothing"
 
-    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: Generator,
+    ) -> Genome | None:
         """Return a genome with another label smoothing; see `Mutation.mutate`."""
         value = draw_other(space.label_smoothing, genome.label_smoothing, rng)
         return None if value is None else genome.replace(label_smoothing=value)

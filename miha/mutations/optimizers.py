@@ -28,11 +28,20 @@ class OptimizerMutation(Mutation):
 
     gene = "optimizer"
 
-    def __init__(self, keep_step: bool = True, weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        keep_step: bool = True,
+        weight: float = 1.0,
+    ) -> None:
         super().__init__(weight)
         self.keep_step = keep_step
 
-    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: Generator,
+    ) -> Genome | None:
         """Return a genome with another optimizer; see `Mutation.mutate`."""
         name = draw_other(list(space.optimizers), genome.optimizer, rng)
         if name is None:
@@ -58,7 +67,12 @@ class LearningRateMutation(Mutation):
     def __init__(self, weight: float = 2.0) -> None:
         super().__init__(weight)
 
-    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: Generator,
+    ) -> Genome | None:
         """Return a genome with another learning rate; see `Mutation.mutate`."""
         rate = genome.learning_rate
         if rate is None:
@@ -82,7 +96,12 @@ class WeightDecayMutation(Mutation):
 
     gene = "weight_decay"
 
-    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: Generator,
+    ) -> Genome | None:
         """Return a genome with another weight decay; see `Mutation.mutate`."""
         values = space.weight_decay.get(genome.optimizer, ())
         value = draw_other(values, genome.weight_decay, rng)
@@ -99,7 +118,11 @@ class BatchSizeMutation(Mutation):
 
     gene = "batch_size"
 
-    def __init__(self, step: int | None = None, weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        step: int | None = None,
+        weight: float = 1.0,
+    ) -> None:
         super().__init__(weight)
         if step is not None and (not isinstance(step, int) or step < 1):
             raise ArgumentError(
@@ -108,7 +131,12 @@ class BatchSizeMutation(Mutation):
             )
         self.step = step
 
-    def mutate(self, genome: Genome, space: Space, rng: Generator) -> Genome | None:
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: Generator,
+    ) -> Genome | None:
         """Return a genome with a larger or smaller batch size; see `Mutation.mutate`."""
         size = genome.batch_size
         if self.step is None:

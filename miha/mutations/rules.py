@@ -17,7 +17,11 @@ Pairs = Sequence[tuple[str, Any]]
 """Places of a network, and what each holds."""
 
 
-def completed(genome: Genome, child: Genome, space: Space) -> Genome:
+def completed(
+    genome: Genome,
+    child: Genome,
+    space: Space,
+) -> Genome:
     """Give a new optimizer its own weight decay, where that of the parent stood."""
     name = child.optimizer
     if name == genome.optimizer or name not in space.optimizers:
@@ -28,7 +32,11 @@ def completed(genome: Genome, child: Genome, space: Space) -> Genome:
     return space.with_optimizer(child, name).replace(**changes)
 
 
-def broken_rule(genome: Genome, child: Genome, space: Space) -> str | None:
+def broken_rule(
+    genome: Genome,
+    child: Genome,
+    space: Space,
+) -> str | None:
     """Return the rule that a mutated genome breaks, if any."""
     for rules in (_training_rules(genome, child, space), _place_rules(child, space)):
         for rule, is_kept in rules:
@@ -37,7 +45,11 @@ def broken_rule(genome: Genome, child: Genome, space: Space) -> str | None:
     return None
 
 
-def _training_rules(genome: Genome, child: Genome, space: Space) -> Iterator[Rule]:
+def _training_rules(
+    genome: Genome,
+    child: Genome,
+    space: Space,
+) -> Iterator[Rule]:
     """Yield the rules of the optimizer, its numbers, the batch size and the loss."""
     name = child.optimizer
     yield f"an optimizer of {list(space.optimizers)}", name in space.optimizers
@@ -62,13 +74,20 @@ def _training_rules(genome: Genome, child: Genome, space: Space) -> Iterator[Rul
     yield _value_rule("label_smoothing", child.label_smoothing, space.label_smoothing)
 
 
-def _value_rule(gene: str, value: Any, values: Sequence[Any]) -> Rule:
+def _value_rule(
+    gene: str,
+    value: Any,
+    values: Sequence[Any],
+) -> Rule:
     # A gene that the network lacks is None.
     allowed = list(values) or [None]
     return f"a {gene} of {allowed} with this optimizer and loss", value in allowed
 
 
-def _place_rules(child: Genome, space: Space) -> Iterator[Rule]:
+def _place_rules(
+    child: Genome,
+    space: Space,
+) -> Iterator[Rule]:
     """Yield the rules of the genes that a network has in several places."""
     slots = child.activations
     yield "the slots of its parent", _places(slots) == list(space.slots)
@@ -87,7 +106,10 @@ def _places(pairs: Pairs) -> list[str]:
     return [place for place, _ in pairs]
 
 
-def _may_hold(pairs: Pairs, space: Mapping[str, Sequence[Any]]) -> bool:
+def _may_hold(
+    pairs: Pairs,
+    space: Mapping[str, Sequence[Any]],
+) -> bool:
     return all(value in space.get(place, ()) for place, value in pairs)
 
 
@@ -100,7 +122,10 @@ def describe(parent: Genome, child: Genome) -> str:
     return ", ".join(parts)
 
 
-def _optimizer_changes(parent: Genome, child: Genome) -> Iterator[str]:
+def _optimizer_changes(
+    parent: Genome,
+    child: Genome,
+) -> Iterator[str]:
     if child.optimizer != parent.optimizer:
         rate = "" if child.learning_rate is None else f" at {child.learning_rate:g}"
         yield f"{parent.optimizer} -> {child.optimizer}{rate}"
@@ -113,14 +138,20 @@ def _optimizer_changes(parent: Genome, child: Genome) -> Iterator[str]:
             yield f"{name.replace('_', ' ')} {before:g} -> {after:g}"
 
 
-def _number_changes(parent: Genome, child: Genome) -> Iterator[str]:
+def _number_changes(
+    parent: Genome,
+    child: Genome,
+) -> Iterator[str]:
     if child.batch_size != parent.batch_size:
         yield f"batch size {parent.batch_size} -> {child.batch_size}"
     if child.label_smoothing != parent.label_smoothing:
         yield f"label smoothing {parent.label_smoothing:g} -> {child.label_smoothing:g}"
 
 
-def _place_changes(before: Pairs, after: Pairs) -> Iterator[str]:
+def _place_changes(
+    before: Pairs,
+    after: Pairs,
+) -> Iterator[str]:
     for (place, old), (_, new) in zip(before, after, strict=True):
         if old != new:
             is_name = isinstance(old, str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import keras
 
 from miha.errors import ArgumentError
 from miha.executors.training import cosine
-from miha.records import Genome
 from miha.replays.schedule import HyperparameterSchedule, Segment, as_schedule
 from miha.trainer.genes.activations import find_slots
 from miha.trainer.genes.noise import find_noise
@@ -36,7 +36,11 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
         ArgumentError: There is no such schedule; with ``strict``, `fit` cannot follow it.
     """
 
-    def __init__(self, schedule: HyperparameterSchedule | str | Path, strict: bool = False) -> None:
+    def __init__(
+        self,
+        schedule: HyperparameterSchedule | str | Path,
+        strict: bool = False,
+    ) -> None:
         super().__init__()
         self.schedule = as_schedule(schedule)
         self.strict = strict
@@ -49,40 +53,55 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
     @property
     def batch_size(self) -> int:
         """The batch size of most of its epochs: what to give `fit`."""
-        epochs: dict[int, int] = {}
+        epochs: Counter[int] = Counter()
         for segment in self.schedule.segments:
-            size = segment.genome.batch_size
-            epochs[size] = epochs.get(size, 0) + segment.epochs
-        return max(epochs, key=lambda size: epochs[size])
+            epochs[segment.genome.batch_size] += segment.epochs
+        [(size, _)] = epochs.most_common(1)
+        return size
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_begin(
+        self,
+        logs: Mapping[str, Any] | None = None,
+    ) -> None:
         """Say what `fit` cannot follow."""
-        reasons = list(self._beyond_fit())
-        if has_schedule(self.model.optimizer):
-            reasons.append("the network's own schedule decides the learning rate")
-        if reasons and self.strict:
+        reasons = [*self._reasons()]
+        if not reasons:
+            return
+        text = "; ".join(reasons)
+        if self.strict:
             raise ArgumentError(
-                "A plain `fit` must be able to follow the schedule. "
-                f"Received: {'; '.join(reasons)}. Use miha.replay, which follows all of it, or "
-                "strict=False."
+                f"A plain `fit` must be able to follow the schedule. Received: {text}. "
+                "Use miha.replay, which follows all of it, or strict=False."
             )
-        if reasons:
-            text = f"A plain fit does not follow all of the schedule: {'; '.join(reasons)}."
-            warn(f"{text} miha.replay does.")
+        warn(f"A plain fit does not follow all of the schedule: {text}. miha.replay does.")
 
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_begin(
+        self,
+        epoch: int,
+        logs: Mapping[str, Any] | None = None,
+    ) -> None:
         """Set the learning rate of an epoch."""
         segment, first = self._at(epoch)
-        self._set(segment, cosine(segment.epochs)[epoch - first] if segment.anneal else 1.0)
+        factor = 1.0
+        if segment.anneal:
+            factor = cosine(segment.epochs)[epoch - first]
+        self._set_rate(segment, factor)
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_end(
+        self,
+        epoch: int,
+        logs: Mapping[str, Any] | None = None,
+    ) -> None:
         """After an annealed segment, the learning rate is what it was before."""
         segment, first = self._at(epoch)
         if segment.anneal and epoch == first + segment.epochs - 1:
-            self._set(segment, 1.0)
+            self._set_rate(segment, 1.0)
 
-    def _at(self, epoch: int) -> tuple[Segment, int]:
-        """Return the segment of an epoch and its first one; behind the end, the last."""
+    def _at(
+        self,
+        epoch: int,
+    ) -> tuple[Segment, int]:
+        """Return the segment of an epoch and its first one."""
         first = 0
         for segment in self.schedule.segments:
             if epoch < first + segment.epochs:
@@ -91,58 +110,84 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
         # Longer than the schedule: on at the last rate, which falls no further.
         return Segment(1, self.schedule.genome), epoch
 
-    def _set(self, segment: Segment, factor: float) -> None:
-        rate, optimizer = segment.genome.learning_rate, self.model.optimizer
-        is_ours = segment.genome.optimizer == name_of(optimizer)
-        if rate is not None and is_ours and not has_schedule(optimizer):
+    def _set_rate(
+        self,
+        segment: Segment,
+        factor: float,
+    ) -> None:
+        optimizer = self.model.optimizer
+        rate = segment.genome.learning_rate
+        # The rate of another optimizer would be none for this one.
+        is_same = segment.genome.optimizer == name_of(optimizer)
+        if rate is not None and is_same and not has_schedule(optimizer):
             optimizer.learning_rate = rate * factor
 
-    def _beyond_fit(self) -> Iterator[str]:
+    def _reasons(self) -> Iterator[str]:
         """Yield in words what `fit` cannot follow, gene by gene."""
+        has = _values_of_network(self.model)
+        for name, values in self._wanted().items():
+            # A layer that the network lacks has nothing; other genes may be anything there.
+            own = has.get(name, "nothing" if " of " in name else None)
+            is_own = own is None or own == values[0]
+            if len(values) > 1 or not is_own:
+                text = f"{name} is {', then '.join(map(str, values))}"
+                yield text if own is None else f"{text}, where the network has {own}"
+
+        epochs = self.params.get("epochs")
+        if epochs != self.epochs:
+            yield f"it has {self.epochs} epochs, and fit {epochs}"
+        if has_schedule(self.model.optimizer):
+            yield "the network's own schedule decides the learning rate"
+
+    def _wanted(
+        self,
+    ) -> dict[str, list[Any]]:
+        """Return the different values of each gene in the schedule, in order."""
+        optimizer = name_of(self.model.optimizer)
         wanted: dict[str, list[Any]] = {}
         for segment in self.schedule.segments:
-            for gene, value in _flat(segment.genome, name_of(self.model.optimizer)).items():
-                wanted.setdefault(gene, []).append(value)
-        held = _held(self.model)
-        for gene, values in wanted.items():
-            yield from _told(gene, values, held.get(gene, "nothing" if " of " in gene else None))
-        if self.params.get("epochs") != self.epochs:
-            yield f"it has {self.epochs} epochs, and fit {self.params.get('epochs')}"
+            for name, value in _values_of_segment(segment, optimizer).items():
+                values = wanted.setdefault(name, [])
+                if value not in values:
+                    values.append(value)
+        return wanted
 
 
-def _flat(genome: Genome, optimizer: str) -> dict[str, Any]:
-    """Return a genome's values by name, those of single layers by gene and layer.
+def _values_of_segment(
+    segment: Segment,
+    optimizer: str,
+) -> dict[str, Any]:
+    """Return a genome's values by name, those of single layers as ``"gene of layer"``.
 
-    What belongs to another optimizer than the network's is left out, and a learning rate that can
-    be set.
+    Args:
+        segment: Has the genome.
+        optimizer: The network's own.
     """
-    values = genome.to_dict()
+    values: dict[str, Any] = {}
+    for gene, value in segment.genome.to_dict().items():
+        if isinstance(value, dict):
+            for layer, held in value.items():
+                values[f"{gene} of {layer}"] = held
+        else:
+            values[gene] = value
+    # A learning rate can be set, and the decay of another optimizer is none of the network's.
     if values["learning_rate"] is not None:
         del values["learning_rate"]
-    if genome.optimizer != optimizer:
-        values = {gene: value for gene, value in values.items() if gene not in _OF_OPTIMIZER}
-    places = {gene: held for gene, held in values.items() if isinstance(held, dict)}
-    flat = {gene: value for gene, value in values.items() if gene not in places}
-    for gene, held in places.items():
-        flat |= {f"{gene} of {layer}": value for layer, value in held.items()}
-    return flat
+    if segment.genome.optimizer != optimizer:
+        values.pop("weight_decay", None)
+    return values
 
 
-def _held(model: keras.Model) -> dict[str, Any]:
-    """Return what a network holds, by the names of `_flat`, as far as it can be told."""
-    optimizer, name = inner(model.optimizer), name_of(model.optimizer)
-    held = {"optimizer": name, "weight_decay": getattr(optimizer, "weight_decay", None)}
-    slots = find_slots(model, with_outputs=False)
-    held |= {f"activations of {slot.name}": slot.own_name for slot in slots}
-    return held | {f"{noise.gene} of {noise.name}": noise.amount for noise in find_noise(model)}
-
-
-_OF_OPTIMIZER = ("weight_decay",)
-
-
-def _told(name: str, wanted: list[Any], held: Any) -> Iterator[str]:
-    """Yield what a gene is to be, unless that is one value, and the one that is held."""
-    values = list(dict.fromkeys(wanted))
-    if len(values) > 1 or (held is not None and held != values[0]):
-        has = "" if held is None else f", where the network has {held}"
-        yield f"{name} is {', then '.join(map(str, values))}{has}"
+def _values_of_network(
+    model: keras.Model,
+) -> dict[str, Any]:
+    """Return what a network has, by the same names, as far as that is known."""
+    values = {
+        "optimizer": name_of(model.optimizer),
+        "weight_decay": getattr(inner(model.optimizer), "weight_decay", None),
+    }
+    for slot in find_slots(model, with_outputs=False):
+        values[f"activations of {slot.name}"] = slot.own_name
+    for noise in find_noise(model):
+        values[f"{noise.gene} of {noise.name}"] = noise.amount
+    return values

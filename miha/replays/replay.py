@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from miha.trainer.protocol import Trainer
+
+
+Watch = Callable[[Segment, tuple[Epoch, ...]], None]
+"""Called after each segment, with its epochs."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,10 @@ class Replayed:
         """One row for each epoch: segment, epoch, what `fit` logs, seconds; both count from 1."""
         import pandas as pd
 
-        rows = [
-            {"segment": number, "epoch": epoch, **trained.logs, "seconds": trained.seconds}
-            for epoch, (number, trained) in enumerate(self._epochs, 1)
-        ]
+        rows = []
+        for epoch, (number, trained) in enumerate(self._epochs, 1):
+            place = {"segment": number, "epoch": epoch}
+            rows.append({**place, **trained.logs, "seconds": trained.seconds})
         return pd.DataFrame(rows)
 
 
@@ -71,9 +75,10 @@ def replay(
 
     Optimizer, learning rate, batch size and activations change where they changed in the run, and
     by the same transition: an activation that kept the network's function there does so here.
-    Where the run's way began with a clone of fresh weights, it begins here with the network's own.
+    Where the main line of the run began with a restart, it begins here with the network's own
+    weights. Where it went through a child of two clones, it follows the fitter one.
     With ``seed=schedule.seed``, the same first weights and the same data, the network becomes the
-    run's own, bit for bit on the same machine and versions, unless it began with such a clone.
+    run's own, bit for bit on the same machine and versions, unless there was one of these.
 
     Args:
         model: The compiled network, with the layers that the schedule names. It is not touched.
@@ -95,38 +100,42 @@ def replay(
     Raises:
         ArgumentError: An argument, the data, or the network beside the schedule breaks a rule.
     """
-    schedule = as_schedule(schedule)
-    seed = draw_seed() if seed is None else check_integer("seed", seed, 0)
+    # Imported late: they load Keras and its backend, which takes seconds.
     from miha.data.opening import open_data
     from miha.trainer import factory
     from miha.trainer.genes.optimizers import name_of
 
+    schedule = as_schedule(schedule)
+    seed = draw_seed() if seed is None else check_integer("seed", seed, 0)
     sources = open_data(model, x, y, sample_weight, class_weight, validation_data, validation_split)
     sizes = [segment.genome.batch_size for segment in schedule.segments]
     _check_sizes(sizes, sources[0])
-    evaluated = sizes[0] if validation_batch_size is None else validation_batch_size
+    if validation_batch_size is None:
+        validation_batch_size = sizes[0]
+
     trainer = factory.make_trainer(
         model,
         *sources,
         batch_size=sizes[0],
-        validation_batch_size=check_integer("validation_batch_size", evaluated, 1),
+        validation_batch_size=check_integer("validation_batch_size", validation_batch_size, 1),
         space=_space(schedule, name_of(getattr(model, "optimizer", None))),
         shuffle=shuffle,
         evaluate_training=False,
         seed=seed,
-        genes=[] if schedule.genome.label_smoothing is None else ["label_smoothing"],
+        genes=_genes_on_request(schedule.genome),
         slots_named=[slot for slot, _ in schedule.genome.activations],
     )
-    epochs = follow(trainer, schedule, seed, _Lines(schedule.epochs) if verbose else _quiet)
-    trained = trainer.load(trainer.export(trainer.snapshot(), trainer.genome))
-    return Replayed(trained, trainer.genome, seed, epochs)
+    on_segment = _Lines(schedule.epochs) if verbose else _quiet
+    epochs = follow(trainer, schedule, seed, on_segment)
+    archive = trainer.export(trainer.snapshot(), trainer.genome)
+    return Replayed(trainer.load(archive), trainer.genome, seed, epochs)
 
 
 def follow(
     trainer: Trainer,
     schedule: HyperparameterSchedule,
     seed: int,
-    on_segment: Callable[[Segment, tuple[Epoch, ...]], None],
+    on_segment: Watch,
 ) -> list[tuple[int, Epoch]]:
     """Train the live network along a schedule.
 
@@ -149,16 +158,25 @@ def follow(
     for number, segment in enumerate(schedule.segments, 1):
         values = trainer.snapshot()
         epochs = train_on(trainer, segment.task, seed, segment.anneal, lambda epoch: None)
-        if not math.isfinite(epochs[-1].logs.get("loss", 0.0)):
-            _warn_of_divergence(number, segment)
+        loss = epochs[-1].logs.get("loss", 0.0)
+        if not math.isfinite(loss):
+            warn(
+                f"The network diverged in segment {number} ({segment.genome}): its loss is not "
+                "finite. It goes on from the values before it."
+            )
             trainer.restore(values)
-        trained += [(number, epoch) for epoch in epochs]
+        for epoch in epochs:
+            trained.append((number, epoch))
         on_segment(segment, epochs)
     return trained
 
 
-def _check_sizes(sizes: list[int], training: Any) -> None:
+def _check_sizes(
+    sizes: list[int],
+    training: Any,
+) -> None:
     """Raise unless the training data can be put into batches of these sizes."""
+    # A source of ready batches has one size.
     own = training.batch_size
     if not training.rebatches and set(sizes) != {own}:
         raise ArgumentError(
@@ -169,46 +187,85 @@ def _check_sizes(sizes: list[int], training: Any) -> None:
     check_batch_size("batch_size", max(sizes), training.samples)
 
 
+def _genes_on_request(genome: Genome) -> list[str]:
+    """Return the genes that a network has only where they are asked for."""
+    return [] if genome.label_smoothing is None else ["label_smoothing"]
+
+
 def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
-    """Return what the schedule needs of each gene."""
-    genomes = [segment.genome for segment in schedule.segments]
-    optimizers = [genome.optimizer for genome in genomes if genome.optimizer != own]
-    names = [name for genome in genomes for _, name in genome.activations if name != OWN]
-    smoothings = [g.label_smoothing for g in genomes if g.label_smoothing is not None]
+    """Return what the schedule needs of each gene.
+
+    Args:
+        schedule: What shall be followed.
+        own: The network's own optimizer.
+    """
+    optimizers: list[str] = []
+    activations: list[str] = []
+    weight_decay: list[float] = []
+    dropout: list[float] = []
+    noise: list[float] = []
+    label_smoothing: list[float] = []
+    for segment in schedule.segments:
+        genome = segment.genome
+        # What the network has from the first, Keras may have no name for.
+        if genome.optimizer != own:
+            optimizers.append(genome.optimizer)
+        activations += [name for _, name in genome.activations if name != OWN]
+        if genome.weight_decay is not None:
+            weight_decay.append(genome.weight_decay)
+        if genome.label_smoothing is not None:
+            label_smoothing.append(genome.label_smoothing)
+        dropout += [rate for _, rate in genome.dropout]
+        noise += [stddev for _, stddev in genome.noise]
+
+    # A list must not be empty, even of a gene that the network lacks.
     return SearchSpace(
         optimizers=optimizers or OPTIMIZERS,
-        activations=names or ACTIVATIONS,
-        weight_decay=[g.weight_decay for g in genomes if g.weight_decay is not None] or (0.0,),
-        dropout=[rate for genome in genomes for _, rate in genome.dropout] or (0.0,),
-        noise=[stddev for genome in genomes for _, stddev in genome.noise] or (0.0,),
-        label_smoothing=smoothings or (0.0,),
+        activations=activations or ACTIVATIONS,
+        weight_decay=weight_decay or (0.0,),
+        dropout=dropout or (0.0,),
+        noise=noise or (0.0,),
+        label_smoothing=label_smoothing or (0.0,),
     )
 
 
 def _check(trainer: Trainer, schedule: HyperparameterSchedule) -> None:
-    """Raise unless the network can hold every genome of a schedule."""
-    own, space = trainer.genome, trainer.space
-    for genome in (segment.genome for segment in schedule.segments):
-        missing = [gene for gene in _BY_NETWORK if _places(own, gene) != _places(genome, gene)]
-        rules = {
-            "a learning rate where the network's is no schedule, and none where it is": (
-                (genome.learning_rate is None) == (own.learning_rate is None)
-            ),
-            f"{missing} as the network has": not missing,
-            f"an optimizer of {list(space.optimizers)}": genome.optimizer in space.optimizers,
-            f"activations for {list(space.slots)}, of those that these layers may hold": (
-                [slot for slot, _ in genome.activations] == list(space.slots)
-                and all(name in space.slots[slot] for slot, name in genome.activations)
-            ),
-            f"batch sizes that are multiples of {space.batch_multiple}, the number of devices that "
-            "a batch is shared out to": genome.batch_size % space.batch_multiple == 0,
-        }
-        broken = next((rule for rule, is_kept in rules.items() if not is_kept), None)
-        if broken is not None:
+    """Raise unless the network can have every genome of a schedule."""
+    for segment in schedule.segments:
+        genome = segment.genome
+        for rule in _broken_rules(trainer, genome):
             raise ArgumentError(
-                f"The schedule must have {broken}. Received: {genome}. "
+                f"The schedule must have {rule}. Received: {genome}. "
                 "Build and compile the network as it was in the run that the schedule is of."
             )
+
+
+def _broken_rules(
+    trainer: Trainer,
+    genome: Genome,
+) -> Iterator[str]:
+    """Yield what a genome must have, and has not, so that a network can have it."""
+    own = trainer.genome
+    space = trainer.space
+    if (genome.learning_rate is None) != (own.learning_rate is None):
+        yield "a learning rate where the network's is no schedule, and none where it is"
+
+    missing = [gene for gene in _BY_NETWORK if _places(own, gene) != _places(genome, gene)]
+    if missing:
+        yield f"{missing} as the network has"
+    if genome.optimizer not in space.optimizers:
+        yield f"an optimizer of {list(space.optimizers)}"
+
+    slots = list(space.slots)
+    wanted = dict(genome.activations)
+    is_allowed = all(name in space.slots.get(slot, ()) for slot, name in wanted.items())
+    if [slot for slot, _ in genome.activations] != slots or not is_allowed:
+        yield f"activations for {slots}, of those that these layers may hold"
+    if genome.batch_size % space.batch_multiple:
+        yield (
+            f"batch sizes that are multiples of {space.batch_multiple}, the number of devices that "
+            "a batch is shared out to"
+        )
 
 
 _BY_NETWORK = ("dropout", "noise", "label_smoothing")
@@ -217,18 +274,16 @@ _BY_NETWORK = ("dropout", "noise", "label_smoothing")
 
 def _places(genome: Genome, gene: str) -> Any:
     """Return where a genome has a gene: names of layers, or whether it has it."""
-    held = getattr(genome, gene)
-    return [name for name, _ in held] if isinstance(held, tuple) else held is not None
+    value = getattr(genome, gene)
+    if isinstance(value, tuple):
+        return [layer for layer, _ in value]
+    return value is not None
 
 
-def _warn_of_divergence(number: int, segment: Segment) -> None:
-    warn(
-        f"The network diverged in segment {number} ({segment.genome}): its loss is not finite. "
-        "It goes on from the values before it."
-    )
-
-
-def _quiet(segment: Segment, epochs: tuple[Epoch, ...]) -> None:
+def _quiet(
+    segment: Segment,
+    epochs: tuple[Epoch, ...],
+) -> None:
     """Show nothing."""
 
 
@@ -240,14 +295,20 @@ class _Lines:
     """
 
     def __init__(self, total: int) -> None:
-        self._done, self._total = 0, total
+        self._done = 0
+        self._total = total
 
-    def __call__(self, segment: Segment, epochs: tuple[Epoch, ...]) -> None:
+    def __call__(
+        self,
+        segment: Segment,
+        epochs: tuple[Epoch, ...],
+    ) -> None:
         """Say how a segment went."""
         from rich.console import Console
 
         self._done += segment.epochs
         logs = epochs[-1].logs
-        shown = ", ".join(f"{n} {logs[n]:.4g}" for n in ("loss", "val_loss") if n in logs)
+        names = [name for name in ("loss", "val_loss") if name in logs]
+        shown = ", ".join(f"{name} {logs[name]:.4g}" for name in names)
         text = f"[{self._done}/{self._total}] {segment.genome}: {shown}"
         Console(highlight=False, soft_wrap=True).print(text, markup=False)

@@ -13,7 +13,7 @@ from miha.errors import ArgumentError
 from miha.records import Change, Genome, Phase, Task, TrainingRecord, Transition
 from miha.search.ancestry import main_line
 from miha.storage.disk import write_whole
-from miha.validation import check_integer
+from miha.validation import check_integer, check_one_of
 
 FORMAT = 1
 
@@ -43,7 +43,9 @@ class Segment:
     @property
     def task(self) -> Task:
         """The training that follows it; fresh weights are those of the network at hand."""
-        transition: Transition = "inherit" if self.transition == "restart" else self.transition
+        transition = self.transition
+        if transition == "restart":
+            transition = "inherit"
         change = Change("replay", str(self.genome), transition)
         return Task(self.phase, self.cycle, self.clone, self.epochs, self.genome, change, "")
 
@@ -52,7 +54,11 @@ class Segment:
         return {**asdict(self), "genome": self.genome.to_dict()}
 
     @classmethod
-    def of(cls, record: TrainingRecord, anneal: bool) -> Segment:
+    def of(
+        cls,
+        record: TrainingRecord,
+        anneal: bool,
+    ) -> Segment:
         """Return the segment that a training of a run was.
 
         Args:
@@ -91,14 +97,18 @@ class HyperparameterSchedule:
 
     @classmethod
     def along(
-        cls, records: Sequence[TrainingRecord], last: TrainingRecord, anneal: bool, seed: int
+        cls,
+        records: Sequence[TrainingRecord],
+        last: TrainingRecord,
+        anneal: bool,
+        seed: int,
     ) -> HyperparameterSchedule:
         """Return the schedule of the main line that led to a network.
 
         The main line is that of the weights: it goes from parent to parent. What was given up by
         backtracking, and what diverged, is no part of it. It begins where the weights do: with the
-        run, or with the last restart. A child of two clones is followed as a change of the fitter
-        one: averaging is not a matter of hyperparameters.
+        run, or with the last restart. Of the parents of a child, the fitter one is followed: a
+        mean of weights is no hyperparameter.
 
         Args:
             records: The run's trainings.
@@ -106,8 +116,12 @@ class HyperparameterSchedule:
             anneal: Whether the run anneals its last training.
             seed: The run's.
         """
-        trained = [r for r in main_line(records, last) if r.epochs and r.failure is None]
-        return cls(tuple(Segment.of(record, anneal) for record in trained), seed)
+        segments = []
+        for record in main_line(records, last):
+            # A child of two clones has no epochs, as the end of a run that reached its target.
+            if record.epochs and record.failure is None:
+                segments.append(Segment.of(record, anneal))
+        return cls(tuple(segments), seed)
 
     @property
     def epochs(self) -> int:
@@ -120,9 +134,11 @@ class HyperparameterSchedule:
         return self.segments[-1].genome
 
     def __str__(self) -> str:
-        return "\n".join(
-            f"{s.epochs} epochs: {s.genome}{', annealed' * s.anneal}" for s in self.segments
-        )
+        lines = []
+        for segment in self.segments:
+            ending = ", annealed" if segment.anneal else ""
+            lines.append(f"{segment.epochs} epochs: {segment.genome}{ending}")
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
@@ -130,7 +146,10 @@ class HyperparameterSchedule:
         return {"format": FORMAT, "seed": self.seed, "segments": segments}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> HyperparameterSchedule:
+    def from_dict(
+        cls,
+        values: Mapping[str, Any],
+    ) -> HyperparameterSchedule:
         """Rebuild the schedule that `to_dict` described.
 
         Raises:
@@ -139,9 +158,10 @@ class HyperparameterSchedule:
         try:
             if values["format"] != FORMAT:
                 raise ValueError(f"format {values['format']!r} is not {FORMAT}")
-            return cls(
-                tuple(map(_segment, values.get("segments") or values["stretches"])), values["seed"]
-            )
+            # What version 0.3.0 wrote has another name for the segments.
+            name = "segments" if "segments" in values else "stretches"
+            segments = [_read_segment(segment) for segment in values[name]]
+            return cls(tuple(segments), values["seed"])
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ArgumentError(
                 "A schedule of hyperparameters must be as `save` or `to_dict` wrote it. "
@@ -158,7 +178,8 @@ class HyperparameterSchedule:
         Raises:
             StorageError: It cannot be written.
         """
-        write_whole(Path(path), (json.dumps(self.to_dict(), indent=2) + "\n").encode())
+        text = json.dumps(self.to_dict(), indent=2)
+        write_whole(Path(path), f"{text}\n".encode())
 
     @classmethod
     def load(cls, path: str | Path) -> HyperparameterSchedule:
@@ -196,18 +217,24 @@ def as_schedule(schedule: Any) -> HyperparameterSchedule:
     return schedule
 
 
-def _segment(values: Mapping[str, Any]) -> Segment:
+def _read_segment(values: Mapping[str, Any]) -> Segment:
     """Return a segment whose values may be anybody's.
 
     Raises:
         ValueError: One is not what it must be.
     """
-    for name, choices in (("phase", get_args(Phase)), ("transition", get_args(Transition))):
-        if values[name] not in choices:
-            raise ValueError(f"{name} {values[name]!r} is none of {list(choices)}")
-    for name, low in (("epochs", 1), ("cycle", 1), ("clone", 0)):
-        if values[name] is not None or name == "epochs":
+    check_one_of("phase", values["phase"], get_args(Phase))
+    check_one_of("transition", values["transition"], get_args(Transition))
+    check_integer("epochs", values["epochs"], 1)
+    for name, low in (("cycle", 1), ("clone", 0)):
+        if values[name] is not None:
             check_integer(name, values[name], low)
-    rest = ("epochs", "phase", "cycle", "clone", "transition")
-    genome = read_genome({"genome": values["genome"]})
-    return Segment(genome=genome, anneal=bool(values["anneal"]), **{n: values[n] for n in rest})
+    return Segment(
+        epochs=values["epochs"],
+        genome=read_genome({"genome": values["genome"]}),
+        phase=values["phase"],
+        cycle=values["cycle"],
+        clone=values["clone"],
+        transition=values["transition"],
+        anneal=bool(values["anneal"]),
+    )

@@ -39,7 +39,7 @@ FIGURES: Mapping[str, tuple[Plot, str]] = {
     "lineage": (
         figures.plot_lineage,
         "A column is a cycle, the fittest clone on top. Below, by how much each winner was "
-        "fitter than the unchanged clone.",
+        "fitter than the control.",
     ),
     "schedule": (figures.plot_schedule, "What the network's hyperparameters were, by epoch."),
     "gains": (
@@ -135,7 +135,11 @@ def _figure(result: Result, name: str) -> Figure:
     return found
 
 
-def _table(view: RunView, folder: Path, links: Path) -> dict[str, Any]:
+def _table(
+    view: RunView,
+    folder: Path,
+    links: Path,
+) -> dict[str, Any]:
     """Return the table of all clones, with a link to each archive that is still there."""
     relative = os.path.relpath(folder.absolute(), links.absolute())
     prefix = "" if relative == "." else f"{relative}/"
@@ -168,12 +172,16 @@ def _table(view: RunView, folder: Path, links: Path) -> dict[str, Any]:
     }
 
 
-def _row(clone: TrainingView, genes: list[str], archive: Values) -> list[Any]:
+def _row(
+    clone: TrainingView,
+    genes: list[str],
+    archive: Values,
+) -> list[Any]:
     return [
         clone.cycle,
         clone.clone,
         clone.change,
-        "unchanged" if clone.gene == NO_GENE else clone.gene,
+        "control" if clone.gene == NO_GENE else clone.gene,
         finite(clone.value),
         finite(clone.fitness),
         finite(clone.gain),
@@ -181,7 +189,7 @@ def _row(clone: TrainingView, genes: list[str], archive: Values) -> list[Any]:
         archive,
         *[_cell(clone.genes.get(name)) for name in genes],
         round(clone.seconds, 3),
-        clone.failure or "",
+        "pruned" if clone.pruned else clone.failure or "",
     ]
 
 

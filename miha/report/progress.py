@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 UNLIMITED = Budget()
 
 
-def make_progress(verbose: int, monitor: str, budget: Budget = UNLIMITED) -> list[Callback]:
+def make_progress(
+    verbose: int,
+    monitor: str,
+    budget: Budget = UNLIMITED,
+) -> list[Callback]:
     """Return what shows the progress.
 
     Args:
@@ -237,4 +241,5 @@ def winner_line(cycle: int, winner: TrainingRecord | None) -> str:
     if winner is None:
         return f"Cycle {cycle}: every clone has failed; the network goes on unchanged"
     fitness = "" if winner.fitness is None else f" (fitness {winner.fitness:.4g})"
-    return f"Cycle {cycle}: {winner.change.text} wins{fitness}"
+    name = "the control" if winner.change.is_control else winner.change.text
+    return f"Cycle {cycle}: {name} wins{fitness}"

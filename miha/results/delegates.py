@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-def _call(module: str, function: str, *args: Any, **kwargs: Any) -> Any:
-    return getattr(import_module(f"miha.{module}"), function)(*args, **kwargs)
-
-
 class Delegates:
     """What a `Result` can be shown as; each method imports what it needs when it is called."""
 
@@ -39,19 +35,31 @@ class Delegates:
         """Plot what the mutations gained; see `miha.visualization.plot_gains`."""
         return _call("visualization", "plot_gains", self)
 
-    def plot_parallel_coordinate(self, genes: Sequence[str] | None = None) -> go.Figure:
+    def plot_parallel_coordinate(
+        self,
+        genes: Sequence[str] | None = None,
+    ) -> go.Figure:
         """Plot every clone as a line; see `miha.visualization.plot_parallel_coordinate`."""
         return _call("visualization", "plot_parallel_coordinate", self, genes)
 
-    def plot_pairs(self, genes: Sequence[str] | None = None) -> go.Figure:
+    def plot_pairs(
+        self,
+        genes: Sequence[str] | None = None,
+    ) -> go.Figure:
         """Plot two hyperparameters; see `miha.visualization.plot_pairs`."""
         return _call("visualization", "plot_pairs", self, genes)
 
-    def plot_importance(self, seed: int = 0) -> go.Figure:
+    def plot_importance(
+        self,
+        seed: int = 0,
+    ) -> go.Figure:
         """Plot which hyperparameters matter; see `miha.visualization.plot_importance`."""
         return _call("visualization", "plot_importance", self, seed)
 
-    def report(self, path: str | Path | None = None) -> Path:
+    def report(
+        self,
+        path: str | Path | None = None,
+    ) -> Path:
         """Write one self-contained HTML page of the run.
 
         Args:
@@ -76,7 +84,10 @@ class Delegates:
         """Return the run as an Optuna study; see `miha.integrations.optuna.to_optuna`."""
         return _call("integrations.optuna", "to_optuna", self, storage, study_name, target)
 
-    def to_tensorboard(self, path: str | Path | None = None) -> Path:
+    def to_tensorboard(
+        self,
+        path: str | Path | None = None,
+    ) -> Path:
         """Write the run for TensorBoard; see `miha.integrations.tensorboard.to_tensorboard`."""
         written: Path = _call("integrations.tensorboard", "to_tensorboard", self, path)
         return written
@@ -84,3 +95,14 @@ class Delegates:
     def _repr_html_(self) -> str:
         text: str = _call("report.notebook", "as_html", self)
         return text
+
+
+def _call(
+    module: str,
+    function: str,
+    *args: Any,
+) -> Any:
+    """Call a function of a room above this one."""
+    # No import statement: it would make a circle, which a newcomer has to untangle.
+    room = import_module(f"miha.{module}")
+    return getattr(room, function)(*args)

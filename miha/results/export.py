@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from miha.archive.archive import load
 from miha.errors import MihaError
 from miha.results.reader import load_run
 from miha.results.result import Result
 from miha.storage.disk import placed
+from miha.storage.folder import START
 from miha.utils.optional import need
 
 if TYPE_CHECKING:
     import keras
 
+Format = Literal["keras", "onnx", "tf_saved_model"]
 
-def export(folder: Path, name: str, target: Path, trust: bool = False) -> Path:
+
+def export(
+    folder: Path,
+    name: str,
+    target: Path,
+    trust: bool = False,
+) -> Path:
     """Write one of a run's networks.
 
     Args:
@@ -37,58 +44,72 @@ def export(folder: Path, name: str, target: Path, trust: bool = False) -> Path:
         StorageError: It cannot be written.
         MissingPackageError: A package that the format needs is not installed.
     """
-    archive = _archive(load_run(folder), name)
-    write = _writer(target)
+    archive = _find_archive(load_run(folder), name)
+    kind = _format_of(target)
     if target.exists():
         raise MihaError(
             f"`--to` must name something new. Received: {str(target)!r}, which is there. "
             "Delete it, or choose another name."
         )
     model, _ = load(folder / archive, safe_mode=not trust)
-    with placed(target), tempfile.TemporaryDirectory(dir=target.parent, prefix=".miha-") as part:
-        written = Path(part) / target.name
-        _write(write, model, written)
-        os.replace(written, target)  # Whole, or not at all.
+    with placed(target):
+        folder_beside = tempfile.TemporaryDirectory(dir=target.parent, prefix=".miha-")
+        with folder_beside as part:
+            written = Path(part) / target.name
+            _write(model, written, kind)
+            # Moved in one step, so that a half-written network is never found.
+            os.replace(written, target)
     return target
 
 
-def _archive(result: Result, name: str) -> str:
+def _find_archive(result: Result, name: str) -> str:
     """Return the archive that a name means."""
     if name in ("best", "last"):
         last, best = result.archives
         return best if name == "best" else last
-    known = [record.archive for record in result.log.trainings if record.archive is not None]
-    for archive in ["model/model_start.zip", *known]:
-        if name in (archive, Path(archive).name, Path(archive).stem):
+
+    archives = [record.archive for record in result.log.trainings]
+    known = [archive for archive in archives if archive is not None]
+    for archive in [START, *known]:
+        path = Path(archive)
+        if name in (archive, path.name, path.stem):
             return archive
-    shown = [Path(archive).stem for archive in known if archive.startswith("model/")]
+
+    own = [archive for archive in known if archive.startswith("model/")]
+    shown = [Path(archive).stem for archive in own]
     raise MihaError(
         f"`--model` must be 'best', 'last' or the name of an archive, such as {shown[-5:]} or "
         f"'1_0_model' for clone 0 of cycle 1. Received: {name!r}. Choose one of those."
     )
 
 
-def _writer(target: Path) -> Callable[[keras.Model, Path], Any]:
-    """Return how to write a file or folder of that name."""
+def _format_of(target: Path) -> Format:
+    """Return the format that a name asks for; what it needs must be installed."""
     if target.suffix == ".keras":
-        return lambda model, path: model.save(path)
+        return "keras"
     if target.suffix == ".onnx":
         need("onnx", "onnx")
         need("tf2onnx", "onnx")
-        return lambda model, path: _called(model).export(path, format="onnx", verbose=False)
+        return "onnx"
     if target.suffix in ("", ".savedmodel"):
-        return lambda model, path: _called(model).export(
-            path, format="tf_saved_model", verbose=False
-        )
+        return "tf_saved_model"
     raise MihaError(
         "`--to` must end in .keras or .onnx, or be a folder without an ending for TensorFlow's "
         f"SavedModel. Received: {str(target)!r}. Choose one of those."
     )
 
 
-def _write(write: Callable[[Any, Path], Any], model: Any, path: Path) -> None:
+def _write(
+    model: keras.Model,
+    path: Path,
+    kind: Format,
+) -> None:
     try:
-        write(model, path)
+        if kind == "keras":
+            model.save(path)
+        else:
+            _call_on_zeros(model)
+            model.export(path, format=kind, verbose=False)
     except Exception as error:
         raise MihaError(
             f"Keras must be able to export the network. Received: {path.name!r}: {error} "
@@ -96,18 +117,19 @@ def _write(write: Callable[[Any, Path], Any], model: Any, path: Path) -> None:
         ) from error
 
 
-def _called(model: Any) -> Any:
-    """Return a network after it has been called on zeros: Keras exports no other."""
+def _call_on_zeros(model: keras.Model) -> None:
+    """Call a network once: Keras exports no other."""
     import keras
 
     if isinstance(model, keras.Sequential):
         model(_zeros(model.inputs[0]))
     elif getattr(model, "inputs", None):
         model(keras.tree.map_structure(_zeros, model.input))
-    return model
 
 
 def _zeros(tensor: Any) -> Any:
     import keras
 
-    return keras.ops.zeros([size or 1 for size in tensor.shape], tensor.dtype)
+    # The size of a batch is None, and so may be others.
+    shape = [size or 1 for size in tensor.shape]
+    return keras.ops.zeros(shape, tensor.dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ from miha.storage.logbook import Logbook
 
 
 def load_run(
-    path: str | Path, custom_objects: dict[str, Any] | None = None, safe_mode: bool = True
+    path: str | Path,
+    custom_objects: dict[str, Any] | None = None,
+    safe_mode: bool = True,
 ) -> Result:
     """Read a run that is finished, running or interrupted; nothing is changed.
 
@@ -39,25 +40,29 @@ def load_run(
     # Asked before the journal is read: a run that ends meanwhile is called running, not stopped.
     is_running = is_locked(folder.path)
     log = Logbook.of(Journal(folder.path / "journal.jsonl").read())
-    unfinished = "running" if is_running else "interrupted"
+
+    state = "running" if is_running else "interrupted"
+    if log.is_finished:
+        state = "finished"
+
+    def load_network(archive: Path) -> Any:
+        network, _ = load(archive, custom_objects, safe_mode)
+        return network
+
     return Result(
         monitor=arguments["monitor"],
         run_dir=folder.path,
-        state="finished" if log.is_finished else unfinished,
+        state=state,
         log=log,
         mode=arguments["mode"],
-        _load=partial(_load, custom_objects=custom_objects, safe_mode=safe_mode),
+        _load=load_network,
     )
 
 
-def _load(path: Path, custom_objects: dict[str, Any] | None, safe_mode: bool) -> Any:
-    return load(path, custom_objects, safe_mode)[0]
-
-
-def began(result: Result) -> float:
+def start_time(result: Result) -> float:
     """Return when a run began, in seconds since 1970; 0 where that is unknown.
 
-    A training began as many seconds later as the run had trained before it: what lies between
+    A training began as many seconds later as the run had trained before it. What lies between
     the trainings, and between the processes of a run that was interrupted, is not counted.
     """
     try:

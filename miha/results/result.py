@@ -62,12 +62,17 @@ class Result(Delegates):
     @property
     def schedule(self) -> HyperparameterSchedule:
         """The hyperparameters that led to `model`, segment by segment; `miha.replay` follows it."""
-        about = RunFolder(self.run_dir).description()
+        last = self._resulting
+        description = RunFolder(self.run_dir).description()
+        arguments = description["arguments"]
         # Runs of version 0.3.0 have their switches beside the other arguments.
-        arguments = about["arguments"]
-        has_annealing = bool(arguments.get("search", arguments).get("anneal", False))
-        records = self.log.trainings
-        return HyperparameterSchedule.along(records, self._resulting, has_annealing, about["seed"])
+        switches = arguments.get("search", arguments)
+        return HyperparameterSchedule.along(
+            records=self.log.trainings,
+            last=last,
+            anneal=bool(switches.get("anneal", False)),
+            seed=description["seed"],
+        )
 
     @cached_property
     def best_model(self) -> keras.Model:
@@ -98,7 +103,8 @@ class Result(Delegates):
         """One row for each clone.
 
         Cycle, clone, change, fitness, selected, archive, gene, value (the monitored one), parent
-        (the archive it came from), failure (the last line of why it failed).
+        (the archive it came from), mate (a child's second parent), failure (the last line of why
+        it failed), pruned.
         """
         return self.log.lineage
 
@@ -106,8 +112,8 @@ class Result(Delegates):
         """Load both networks now, while their archives are there; return this result.
 
         Raises:
-            ArchiveError: The last network's is damaged or gone; for the best one's, a warning
-                will do.
+            ArchiveError: The last network's archive is damaged or gone. Of the best one's,
+                there is a warning.
         """
         _ = self.model
         try:
@@ -119,9 +125,10 @@ class Result(Delegates):
     @property
     def archives(self) -> tuple[str, str]:
         """Names of the archives of the last and of the best network, relative to the folder."""
-        last = str(self._last.archive)
-        is_restored = self._resulting is not self._last
-        return last, last if is_restored else str(self._best.archive)
+        last = self._last
+        # A restored network is the best one, and its archive is the last one, too.
+        best = self._best if self._resulting is last else last
+        return str(last.archive), str(best.archive)
 
     @property
     def _last(self) -> TrainingRecord:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from miha.results.trials import NO_GENE, RunView, TrainingView, flat, is_number
+from miha.results.trials import NO_GENE, Genes, RunView, TrainingView, flat
 from miha.storage.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -28,23 +28,35 @@ def summarize(result: Result) -> list[str]:
     Returns:
         Plain text, a paragraph each; what a page shows must be escaped.
     """
-    view, description = RunView.of(result), RunFolder(result.run_dir).description()
+    view = RunView.of(result)
+    description = RunFolder(result.run_dir).description()
     paragraphs = [_progress(result, view, description)]
     if view.trials:
-        paragraphs += [_ends(view, description), *_best(result, view), _course(view)]
+        paragraphs.append(_ends(view, description))
+        paragraphs.append(_best(view))
+        paragraphs.append(_course(view))
     return [text for text in paragraphs if text]
 
 
-def starting_genes(view: RunView, description: Mapping[str, Any]) -> dict[str, Any]:
+def starting_genes(
+    view: RunView,
+    description: Mapping[str, Any],
+) -> Genes:
     """Return the hyperparameters that a run began with."""
-    first = dict(view.trials[0].genes) if view.trials else {}
-    found = flat(description.get("genome") or {}) or first
-    return {name: found[name] for name in [*first, *found] if name in found}  # In their order.
+    first: Genes = {}
+    if view.trials:
+        first = dict(view.trials[0].genes)
+    described = flat(description.get("genome") or {}) or first
+    # In the order of the trainings, as in every table.
+    names = [name for name in first if name in described]
+    return {name: described[name] for name in names} | described
 
 
-def last_genes(view: RunView) -> dict[str, Any]:
+def last_genes(view: RunView) -> Genes:
     """Return the hyperparameters of the network that a run has now."""
-    return dict(view.resulting.genes) if view.resulting is not None else {}
+    if view.resulting is None:
+        return {}
+    return dict(view.resulting.genes)
 
 
 def short(value: Any) -> str:
@@ -58,93 +70,121 @@ def duration(seconds: float) -> str:
     """Return a time in words."""
     if seconds < 120:
         return f"{seconds:.3g} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"
 
 
-def _progress(result: Result, view: RunView, description: Mapping[str, Any]) -> str:
+def _progress(
+    result: Result,
+    view: RunView,
+    description: Mapping[str, Any],
+) -> str:
     cycles = description["arguments"].get("schedule", {}).get("c")
-    of = "" if cycles is None else f" of {cycles}"
-    epochs = sum(len(trial.logs) for trial in view.trials)
-    time = duration(sum(trial.seconds for trial in view.trials))
-    stopped = (
-        ""
-        if result.stopped is None
-        else f" Why it ended before its last cycle: {_said(result.stopped)}"
+    of_cycles = "" if cycles is None else f" of {cycles}"
+    epochs = [len(trial.logs) for trial in view.trials]
+    seconds = [trial.seconds for trial in view.trials]
+    text = (
+        f"The run is {result.state}: {view.cycles_done}{of_cycles} cycles and "
+        f"{len(view.trials)} trainings, {sum(epochs)} epochs, "
+        f"which took {duration(sum(seconds))} of training."
     )
-    return (
-        f"The run is {result.state}: {view.cycles_done}{of} cycles and {len(view.trials)} "
-        f"trainings, {epochs} epochs, which took {time} of training.{stopped}"
-    )
+    if result.stopped is None:
+        return text
+    reason = result.stopped.removesuffix(".")
+    return f"{text} Why it ended before its last cycle: {reason}."
 
 
-def _said(reason: str) -> str:
-    return reason if reason.endswith(".") else f"{reason}."
-
-
-def _ends(view: RunView, description: Mapping[str, Any]) -> str:
-    start, end = starting_genes(view, description), last_genes(view)
+def _ends(
+    view: RunView,
+    description: Mapping[str, Any],
+) -> str:
+    """Return what the run started from, and what its network is now."""
     own = [trial for trial in view.trials if not trial.is_clone]
-    changed = {name for name in {*start, *end} if start.get(name) != end.get(name)}
-    if not own or view.resulting is None:
+    last = view.resulting
+    if not own or last is None:
         return ""
-    told = f"It started from {_genes(start, changed)} ({_value(view, own[0])})"
+
+    start = starting_genes(view, description)
+    end = last_genes(view)
+    names = {*start, *end}
+    changed = {name for name in names if start.get(name) != end.get(name)}
+    text = (
+        f"It started from {_genes(start, changed)} ({_value(view, own[0])}) "
+        f"after its first {len(own[0].logs)} epochs"
+    )
     if len(own) == 1:
-        return f"{told} after its first {len(own[0].logs)} epochs."
+        return f"{text}."
+
     verb = "ended with" if own[-1].phase == "final" else "now has"
-    restored = (
-        "" if view.resulting is own[-1] else f"its best network, that of {view.resulting.name}: "
-    )
-    what = _genes(end, changed) if changed else "the same hyperparameters"
-    return (
-        f"{told} after its first {len(own[0].logs)} epochs, and {verb} {restored}{what} "
-        f"({_value(view, view.resulting)})."
-    )
+    what = "the same hyperparameters"
+    if changed:
+        what = _genes(end, changed)
+    if last is not own[-1]:
+        what = f"its best network, that of {last.name}: {what}"
+    return f"{text}, and {verb} {what} ({_value(view, last)})."
 
 
-def _genes(genes: Mapping[str, Any], changed: set[str]) -> str:
-    """Return hyperparameters in words: those of the whole network, then those that changed."""
+def _genes(
+    genes: Mapping[str, Any],
+    changed: set[str],
+) -> str:
+    """Return hyperparameters in words: those that changed first, those of layers last."""
     ranked = sorted(genes, key=lambda name: (name not in changed, "." in name))
     shown = [f"{name} {short(genes[name])}" for name in ranked[:MOST_GENES]]
-    more = len(genes) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    text = ", ".join(shown)
+    left_out = len(genes) - len(shown)
+    return f"{text} and {left_out} more" if left_out else text
 
 
 def _value(view: RunView, trial: TrainingView) -> str:
     return f"{view.monitor} {trial.value:.4g}"
 
 
-def _best(result: Result, view: RunView) -> list[str]:
+def _best(view: RunView) -> str:
     best = view.best
     if best is None:
-        return []
-    return [f"The best {view.monitor} was {best.value:.4g}, after {best.name}."]
+        return ""
+    return f"The best {view.monitor} was {best.value:.4g}, after {best.name}."
 
 
 def _course(view: RunView) -> str:
-    """Say which mutations were selected, and what they gained; and where none was."""
-    won = list(view.winners.values())
-    turns = [clone for clone in won if clone.gene != NO_GENE]
-    failed = sum(clone.fitness == -math.inf for clone in view.clones)
-    ranked = sorted(turns, key=lambda clone: -(clone.gain or 0.0))[:MOST_TURNS]
-    told = [f"{c.change} in cycle {c.cycle} ({_gain(c)})" for c in ranked]
-    said = []
-    if told:
-        said.append(f"What changed the course most: {'; '.join(told)}.")
-    if view.clones:
-        unchanged = len(won) - len(turns)
-        said.append(f"In {unchanged} of {len(view.cycles)} cycles the unchanged clone won.")
+    """Return which mutations won and what they gained, and where nothing did."""
+    winners = list(view.winners.values())
+    turns = [winner for winner in winners if winner.gene != NO_GENE]
+    clones = len(view.clones)
+    sentences = []
+    if turns:
+        # The sort is stable: of equal gains, the first one comes first.
+        ranked = sorted(turns, key=lambda clone: -(clone.gain or 0.0))
+        named = [_turn(clone) for clone in ranked[:MOST_TURNS]]
+        sentences.append(f"What changed the course most: {'; '.join(named)}.")
+    if clones:
+        unchanged = len(winners) - len(turns)
+        sentences.append(f"In {unchanged} of {len(view.cycles)} cycles the control won.")
     if view.rests:
-        said.append(f"{_times(len(view.rests))} the network trained alone for a whole cycle.")
+        rests = _times(len(view.rests))
+        sentences.append(f"{rests} the network trained alone for a whole cycle.")
     if view.returns:
-        said.append(f"{_times(len(view.returns))} the run went back to its best network.")
+        returns = _times(len(view.returns))
+        sentences.append(f"{returns} the run went back to its best network.")
+
+    # A pruned clone has not failed: it only stopped early.
+    pruned = sum(clone.pruned for clone in view.clones)
+    if pruned:
+        verb = "was" if pruned == 1 else "were"
+        sentences.append(f"{pruned} of {clones} clones {verb} pruned.")
+    failed = sum(clone.fitness == -math.inf for clone in view.clones)
     if failed:
-        said.append(f"{failed} of {len(view.clones)} clones failed.")
-    return " ".join(said)
+        sentences.append(f"{failed} of {clones} clones failed.")
+    return " ".join(sentences)
 
 
 def _times(count: int) -> str:
     return {1: "Once", 2: "Twice"}.get(count, f"{count} times")
 
 
-def _gain(clone: TrainingView) -> str:
-    return "gain unknown" if not is_number(clone.gain) else f"gain {clone.gain:+.3g}"
+def _turn(clone: TrainingView) -> str:
+    # The child of two clones was not trained, so that it has no fitness to compare.
+    gain = "unknown" if clone.gain is None else f"{clone.gain:+.3g}"
+    return f"{clone.change} in cycle {clone.cycle} (gain {gain})"

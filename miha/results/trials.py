@@ -19,6 +19,10 @@ WIDE = 10.0
 NO_GENE = "none"
 """The gene of a change that changes nothing: the control's."""
 
+Records = Sequence[TrainingRecord]
+Bases = Sequence[int | None]
+Genes = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class TrainingView:
@@ -26,16 +30,18 @@ class TrainingView:
 
     Attributes:
         record: What the journal says of it.
+        gene: What kind of mutation made it; ``"none"`` where nothing was changed.
         start: Epochs of the main line before it.
         after: Seconds of training in the run before it.
         gain: By how much a clone was fitter than the control of its cycle, or, where there is
-            none, than the mean of its cycle. None where that is unknown.
+            none, than the mean of its cycle. None where it has no fitness.
         selected: Whether it is the clone that its cycle selected.
         is_on_main_line: Whether the network itself has gone this way.
         is_settled: Whether its cycle has selected: nothing that is said of it here changes then.
     """
 
     record: TrainingRecord
+    gene: str
     start: int
     after: float
     gain: float | None
@@ -70,24 +76,22 @@ class TrainingView:
         return tuple(name for name in names if name is not None)
 
     @property
-    def gene(self) -> str:
-        """What kind of mutation made it; ``"none"`` where nothing was changed."""
-        return self.record.change.gene
-
-    @property
     def change(self) -> str:
         """What was changed, in words."""
         return self.record.change.text
 
     @cached_property
-    def genes(self) -> dict[str, Any]:
+    def genes(self) -> Genes:
         """Every hyperparameter by name; those of layers as ``"activations.dense"``."""
         return flat(self.record.genome.to_dict())
 
     @cached_property
-    def logs(self) -> list[dict[str, Any]]:
+    def logs(
+        self,
+    ) -> list[dict[str, Any]]:
         """What was logged after each of its epochs, seconds among it."""
-        return [{**epoch.logs, "seconds": epoch.seconds} for epoch in self.record.epochs]
+        epochs = self.record.epochs
+        return [{**epoch.logs, "seconds": epoch.seconds} for epoch in epochs]
 
     @property
     def value(self) -> float:
@@ -96,7 +100,7 @@ class TrainingView:
 
     @property
     def fitness(self) -> float | None:
-        """A clone's; minus infinity where it has failed, None where it has none."""
+        """A clone's; minus infinity where it has failed, None where it was not trained."""
         return self.record.fitness
 
     @property
@@ -122,7 +126,8 @@ class TrainingView:
     @property
     def seconds(self) -> float:
         """Wall time of its epochs."""
-        return float(sum(epoch.seconds for epoch in self.record.epochs))
+        times = [epoch.seconds for epoch in self.record.epochs]
+        return float(sum(times))
 
     @property
     def name(self) -> str:
@@ -135,85 +140,130 @@ class TrainingView:
 
     def curve(self, name: str) -> list[float]:
         """Return a logged value after each epoch; NaN where it is no number."""
-        return [as_number(epoch.logs.get(name)) for epoch in self.record.epochs]
+        values = [epoch.logs.get(name) for epoch in self.record.epochs]
+        return [as_number(value) for value in values]
 
 
 def trials(log: Logbook) -> Iterator[TrainingView]:
     """Yield every training of a run, placed on the main line."""
-    depths = _depths(log.trainings)
-    gains = _gains(log.trainings, depths)
-    selected = _selected_with_ancestors(log)
-    ends: dict[str | None, int] = {}
+    records = log.trainings
+    bases = _bases(records)
+    genes = _genes(records, bases)
+    gains = _gains(records, bases, genes)
+    selected = _selected_with_bases(log, bases)
+
+    ends: list[int] = []
     starts: dict[int | None, int] = {}
     main_line_end = 0
     seconds = 0.0
-    for number, record in enumerate(log.trainings):
-        is_own = not record.is_clone
-        begin = starts.setdefault(record.cycle, main_line_end) if not is_own else main_line_end
-        # A child of two clones, and in old runs others, goes on from a clone of its cycle.
-        start = ends[record.parent] if depths[number] else begin
+    for number, record in enumerate(records):
+        base = bases[number]
+        if base is not None:
+            start = ends[base]
+        elif record.is_clone:
+            start = starts.setdefault(record.cycle, main_line_end)
+        else:
+            start = main_line_end
+
         view = TrainingView(
             record=record,
+            gene=genes[number],
             start=start,
             after=seconds,
             gain=gains.get(number),
             selected=log.is_selected(record),
-            is_on_main_line=is_own or number in selected,
-            is_settled=is_own or record.cycle in log.winners,
+            is_on_main_line=not record.is_clone or number in selected,
+            is_settled=not record.is_clone or record.cycle in log.winners,
         )
         yield view
+
         seconds += view.seconds
-        ends[record.archive] = view.end
-        if is_own or view.selected:
+        ends.append(view.end)
+        if view.selected or not record.is_clone:
             main_line_end = max(main_line_end, view.end)
 
 
-def _depths(records: Sequence[TrainingRecord]) -> list[int]:
-    """Return how many clones of its cycle each clone has gone on from: none, mostly."""
-    depths: list[int] = []
-    of_archive: dict[str, tuple[int | None, int]] = {}
-    for record in records:
-        cycle, depth = of_archive.get(record.parent or "", (None, -1))
-        is_of_clone = record.is_clone and depth >= 0 and cycle == record.cycle
-        depths.append(depth + 1 if is_of_clone else 0)
-        if record.is_clone and record.archive is not None:
-            of_archive[record.archive] = (record.cycle, depths[-1])
-    return depths
+def _bases(records: Records) -> list[int | None]:
+    """Return the place of the clone whose epochs each clone continues.
 
-
-def _selected_with_ancestors(log: Logbook) -> set[int]:
-    """Return the places of the selected clones, and of the clones that they have gone on from."""
+    A child of two clones continues the fitter one; in runs of version 0.3.0, others did too.
+    """
+    bases: list[int | None] = []
     places: dict[str | None, int] = {}
-    for number, record in enumerate(log.trainings):
+    for number, record in enumerate(records):
+        base = None
+        if record.is_clone:
+            base = places.get(record.parent)
+        # The network that a cycle begins with may be an older clone, after backtracking.
+        if base is not None and records[base].cycle != record.cycle:
+            base = None
+        bases.append(base)
         if record.is_clone and record.archive is not None:
             places[record.archive] = number
+    return bases
+
+
+def _genes(
+    records: Records,
+    bases: Bases,
+) -> list[str]:
+    """Return what kind of mutation made each training."""
+    genes: list[str] = []
+    for record, base in zip(records, bases, strict=True):
+        gene = record.change.gene
+        # In 0.3.0 a clone that continued a mutated one was recorded as unchanged.
+        if base is not None and record.change.is_control:
+            gene = genes[base]
+        genes.append(gene)
+    return genes
+
+
+def _selected_with_bases(
+    log: Logbook,
+    bases: Bases,
+) -> set[int]:
+    """Return the places of the selected clones, and of those that they continue."""
     found: set[int] = set()
     for number, record in enumerate(log.trainings):
-        here: int | None = number if log.is_selected(record) else None
-        while here is not None and here not in found:
-            found.add(here)
-            parent = places.get(log.trainings[here].parent)
-            is_of_cycle = parent is not None and log.trainings[parent].cycle == record.cycle
-            here = parent if is_of_cycle else None
+        place = number if log.is_selected(record) else None
+        while place is not None:
+            found.add(place)
+            place = bases[place]
     return found
 
 
-def _gains(records: Sequence[TrainingRecord], depths: Sequence[int]) -> dict[int, float]:
+def _gains(
+    records: Records,
+    bases: Bases,
+    genes: Sequence[str],
+) -> dict[int, float]:
     """Return by how much each clone was fitter than the control that trained beside it."""
+    gains: dict[int, float] = {}
+    for members in _beside(records, bases):
+        controls = [number for number in members if genes[number] == NO_GENE]
+        fitness = {number: records[number].fitness or 0.0 for number in members}
+        compared = [fitness[number] for number in controls or members]
+        level = sum(compared) / len(compared)
+        for number in members:
+            gains[number] = fitness[number] - level
+    return gains
+
+
+def _beside(
+    records: Records,
+    bases: Bases,
+) -> list[list[int]]:
+    """Return the places of the clones that trained beside each other and have a fitness."""
+    depths: list[int] = []
     groups: dict[tuple[int | None, int], list[int]] = defaultdict(list)
     for number, record in enumerate(records):
-        is_fit = record.fitness is not None and math.isfinite(record.fitness)
-        if record.is_clone and is_fit:
-            groups[record.cycle, depths[number]].append(number)
-
-    gains: dict[int, float] = {}
-    for members in groups.values():
-        fitness = {number: float(records[number].fitness or 0.0) for number in members}
-        controls = [fitness[n] for n in members if records[n].change.is_control]
-        compared = controls or list(fitness.values())
-        base = sum(compared) / len(compared)
-        gains |= {number: value - base for number, value in fitness.items()}
-    return gains
+        base = bases[number]
+        depth = 0 if base is None else depths[base] + 1
+        depths.append(depth)
+        fitness = record.fitness
+        if fitness is not None and math.isfinite(fitness):
+            groups[record.cycle, depth].append(number)
+    return list(groups.values())
 
 
 @dataclass(frozen=True)
@@ -236,10 +286,11 @@ class RunView:
     @classmethod
     def of(cls, result: Any) -> RunView:
         """Return the view of a `miha.Result`, whatever its run is doing."""
-        views = tuple(trials(result.log))
-        wanted = result.log.resulting
-        resulting = next((view for view in views if view.record is wanted), None)
-        return cls(result.monitor, result.mode, views, resulting)
+        log = result.log
+        views = tuple(trials(log))
+        # By identity: two records may be equal.
+        resulting = [view for view in views if view.record is log.resulting]
+        return cls(result.monitor, result.mode, views, *resulting)
 
     @cached_property
     def clones(self) -> list[TrainingView]:
@@ -252,12 +303,14 @@ class RunView:
         return [trial for trial in self.trials if trial.is_on_main_line]
 
     @cached_property
-    def cycles(self) -> dict[int, list[TrainingView]]:
+    def cycles(
+        self,
+    ) -> dict[int, list[TrainingView]]:
         """The clones of each cycle."""
-        cycles: dict[int, list[TrainingView]] = defaultdict(list)
+        cycles: dict[int, list[TrainingView]] = {}
         for clone in self.clones:
-            cycles[clone.cycle or 0].append(clone)
-        return dict(cycles)
+            cycles.setdefault(clone.cycle or 0, []).append(clone)
+        return cycles
 
     @cached_property
     def winners(self) -> dict[int | None, TrainingView]:
@@ -268,12 +321,13 @@ class RunView:
     def rests(self) -> list[TrainingView]:
         """The trainings of the cycles in which the network trained alone."""
         own = [trial for trial in self.trials if trial.phase == "winner"]
+        # Elsewhere, it is a clone of the cycle that trains on.
         return [trial for trial in own if trial.cycle not in self.cycles]
 
     @cached_property
     def cycles_done(self) -> int:
         """Cycles that have selected, or rested."""
-        settled = [t.cycle or 0 for t in self.trials if t.cycle is not None and t.is_settled]
+        settled = [trial.cycle or 0 for trial in self.trials if trial.is_settled]
         return max(settled, default=0)
 
     @cached_property
@@ -291,6 +345,7 @@ class RunView:
         found: dict[int, TrainingView] = {}
         for trial in self.trials:
             base = self.parent(trial)
+            # What it went on from lies before the end of the main line.
             if base is not None and base.end < trial.start:
                 found.setdefault(trial.start, base)
         return found
@@ -301,49 +356,62 @@ class RunView:
 
     def parents(self, trial: TrainingView) -> list[TrainingView]:
         """Return the trainings that one came from, as far as they are known: two of a child."""
-        return [self._named[name] for name in trial.parents if name in self._named]
+        known = [self._named.get(name) for name in trial.parents]
+        return [parent for parent in known if parent is not None]
 
     @cached_property
     def _named(self) -> dict[str, TrainingView]:
-        return {trial.archive: trial for trial in self.trials if trial.archive is not None}
+        archived = [trial for trial in self.trials if trial.archive is not None]
+        return {trial.archive or "": trial for trial in archived}
 
     @cached_property
     def mutations(self) -> list[TrainingView]:
         """The clones that were changed."""
-        return [clone for clone in self.clones if not clone.record.change.is_control]
+        return [clone for clone in self.clones if clone.gene != NO_GENE]
 
     @cached_property
     def gene_kinds(self) -> list[str]:
         """The kinds of mutation that were tried, in alphabetic order."""
-        return sorted({clone.gene for clone in self.clones} - {NO_GENE})
+        kinds = {clone.gene for clone in self.mutations}
+        return sorted(kinds)
 
     @cached_property
     def gene_names(self) -> list[str]:
         """The hyperparameters, in the order of the genome."""
-        return list(dict.fromkeys(name for trial in self.trials for name in trial.genes))
+        names: Genes = {}
+        for trial in self.trials:
+            names |= trial.genes
+        return list(names)
 
     @cached_property
     def varied(self) -> list[str]:
         """The hyperparameters that were not the same in all clones."""
-        return [name for name in self.gene_names if len(self._values(name)) > 1]
+        return [name for name in self.gene_names if self._is_varied(name)]
 
-    def _values(self, name: str) -> set[tuple[str, str]]:
+    def _is_varied(self, name: str) -> bool:
         values = [clone.genes.get(name) for clone in self.clones]
-        return {(type(value).__name__, str(value)) for value in values}
+        # With their types: 1 and True are equal, and a list cannot be in a set.
+        different = {(type(value), str(value)) for value in values}
+        return len(different) > 1
 
     @property
     def best(self) -> TrainingView | None:
         """The training with the best monitored value, the first of equals."""
         best: TrainingView | None = None
+        best_value = math.nan
         for trial in self.trials:
-            if is_better(trial.value, math.nan if best is None else best.value, self.mode):
+            if is_better(trial.value, best_value, self.mode):
                 best = trial
+                best_value = trial.value
         return best
 
 
-def flat(genome: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(
+    genome: Mapping[str, Any],
+    prefix: str = "",
+) -> Genes:
     """Return the hyperparameters of a genome by name, those within others as ``"outer.inner"``."""
-    genes: dict[str, Any] = {}
+    genes: Genes = {}
     for name, value in genome.items():
         if isinstance(value, Mapping):
             genes |= flat(value, f"{prefix}{name}.")

@@ -16,7 +16,12 @@ from miha.storage.folder import Keep
 from miha.validation import check_one_of
 
 
-def check_choices(keep: Any, mode: Any, verbose: Any, callbacks: Sequence[Any]) -> None:
+def check_choices(
+    keep: Any,
+    mode: Any,
+    verbose: Any,
+    callbacks: Sequence[Any],
+) -> None:
     """Raise unless the arguments that choose one of a few things do.
 
     Raises:
@@ -54,7 +59,10 @@ def check_search(space: Any, fitness: Any) -> None:
 
 
 def check_mutations(
-    mutations: Sequence[Mutation], genome: Genome, space: Space, schedule: Schedule
+    mutations: Sequence[Mutation],
+    genome: Genome,
+    space: Space,
+    schedule: Schedule,
 ) -> None:
     """Raise unless there is something to mutate.
 
@@ -85,7 +93,11 @@ def check_ruler(monitor: str, space: Space) -> None:
         )
 
 
-def resolve_monitor(name: str, mode: str, metrics: Mapping[str, Mode | None]) -> tuple[str, Mode]:
+def resolve_monitor(
+    name: str,
+    mode: str,
+    metrics: Mapping[str, Mode | None],
+) -> tuple[str, Mode]:
     """Find the value to monitor and the direction in which it is better.
 
     Args:

@@ -28,8 +28,12 @@ LONGEST_VALUE = 60
 """Characters of a value that a message quotes."""
 
 
-def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
+def describe_run(
+    plan: Plan,
+    trainer: Trainer,
+) -> dict[str, Any]:
     """Return what `run.json` says of a run: arguments, seed, versions, device, fingerprint."""
+    # Byte code stands apart: it is compared between equal versions of Python only.
     fingerprint = dict(trainer.fingerprint)
     code = _code(plan) | {"network": fingerprint.pop("code", None)}
     versions = {"python": platform.python_version()}
@@ -60,7 +64,10 @@ def describe_run(plan: Plan, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def check_same(folder: RunFolder, description: Mapping[str, Any]) -> None:
+def check_same(
+    folder: RunFolder,
+    description: Mapping[str, Any],
+) -> None:
     """Raise unless the run in a folder is the one described.
 
     Raises:
@@ -90,7 +97,10 @@ def check_same(folder: RunFolder, description: Mapping[str, Any]) -> None:
         )
 
 
-def warn_of_circumstances(folder: RunFolder, description: Mapping[str, Any]) -> None:
+def warn_of_circumstances(
+    folder: RunFolder,
+    description: Mapping[str, Any],
+) -> None:
     """Warn where the run in a folder was begun with other versions or on another device."""
     found = folder.description()
     differences = _differences(found, _as_read(description), CIRCUMSTANCES)
@@ -133,6 +143,7 @@ def _advice(folder: RunFolder, differences: list[str]) -> str:
 def _name(fitness: Callable[..., Any]) -> Any:
     """Return what a user calls a fitness; what it does is told by its code."""
     if not is_user_code(fitness):
+        # One of MIHA's own is described whole, with its settings.
         return plain(fitness)
     return getattr(fitness, "__qualname__", type(fitness).__qualname__)
 
@@ -157,7 +168,11 @@ def _differences(
     return differences
 
 
-def _compare(found: Any, wanted: Any, name: str) -> Iterator[str]:
+def _compare(
+    found: Any,
+    wanted: Any,
+    name: str,
+) -> Iterator[str]:
     """Yield in words what differs between two structures."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in dict.fromkeys([*found, *wanted]):

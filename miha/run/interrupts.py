@@ -13,7 +13,9 @@ from miha.storage.text_log import log_warning
 
 
 @contextlib.contextmanager
-def resumable(progress: Callable[[], str]) -> Iterator[None]:
+def resumable(
+    progress: Callable[[], str],
+) -> Iterator[None]:
     """Say in one line how a run that is stopped from outside goes on.
 
     SIGTERM ends the process in order meanwhile, with the exit status that a shell expects,

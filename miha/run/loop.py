@@ -70,11 +70,17 @@ class Loop:
         else:
             clones = self._train_population(parent, cycle)
             winner = self._select_winner(clones, parent, cycle)
+            self._free_all_but(winner)
             saved = pruning.saved_epochs(clones, schedule.n)
             network = self.trainings.train_winner(winner, cycle, schedule.k + saved)
+        best = self._free_all_but(network)
+        return network_to_go_on_from(network, best, self.plan)
+
+    def _free_all_but(self, network: TrainingRecord) -> TrainingRecord:
+        """Free all values but a network's and those of the main line's best; return the best."""
         best = self.trainings.log.best_of_main_line(self.plan.mode) or network
         self.trainings.recorder.keep_values([network, best])
-        return network_to_go_on_from(network, best, self.plan)
+        return best
 
     def _rests(self, cycle: int) -> bool:
         """Return whether the network trains alone in a cycle."""
@@ -83,7 +89,11 @@ class Loop:
         log = self.trainings.log
         return is_rest(cycle, worthwhile_cycles(log, self.plan.schedule, self.plan.mode))
 
-    def _train_population(self, parent: TrainingRecord, cycle: int) -> list[TrainingRecord]:
+    def _train_population(
+        self,
+        parent: TrainingRecord,
+        cycle: int,
+    ) -> list[TrainingRecord]:
         """Train pop_size clones of the network, each with one mutated hyperparameter."""
         records = self.trainings.log.trainings
         drawn = draw_population(self.plan, parent.genome, self.space, cycle, records)
@@ -96,7 +106,10 @@ class Loop:
         return clones + self._train_clones(pruning.limited(tasks[1:], limits), parent, clones)
 
     def _train_clones(
-        self, tasks: Sequence[Task], parent: TrainingRecord, before: Sequence[TrainingRecord] = ()
+        self,
+        tasks: Sequence[Task],
+        parent: TrainingRecord,
+        before: Sequence[TrainingRecord] = (),
     ) -> list[TrainingRecord]:
         """Train clones, and keep the values of those that can still win."""
         clones = [*before]

@@ -52,6 +52,7 @@ class Recorder:
         Raises:
             JournalError: The journal has another training in its place.
         """
+        # A resumed run trains in the same order: the next training has the next place.
         record = self.past.find(len(self.log.trainings), task)
         if record is not None:
             self.log.add(record)
@@ -83,17 +84,24 @@ class Recorder:
     def keep_values(self, records: Iterable[TrainingRecord]) -> None:
         """Free the values of all networks but some: memory does not grow with the population."""
         names = {record.archive for record in records}
-        self._values = {name: held for name, held in self._values.items() if name in names}
+        for name in [*self._values]:
+            if name not in names:
+                del self._values[name]
 
     def start_with(self, archive: str, values: Snapshot) -> None:
         """Take the values of the network that the run begins with."""
         self._values[archive] = values
 
-    def select(self, cycle: int, winner: TrainingRecord | None) -> bool:
+    def select(
+        self,
+        cycle: int,
+        winner: TrainingRecord | None,
+    ) -> bool:
         """Journal a cycle's winner, None if all clones lost; return whether that is new."""
         entry = self.log.select(cycle, None if winner is None else winner.clone)
         if cycle in self.past.winners:
             return False
+        # The writer's thread must not read what this one appends to.
         log = self.log.copy()
         self._writer.submit(lambda: self._journal.append(entry))
         self._writer.submit(lambda: write_tables(log, self.folder.path))

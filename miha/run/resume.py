@@ -16,7 +16,11 @@ from miha.utils.warn import warn
 from miha.validation import check_integer
 
 
-def choose_seed(seed: int | None, folder: RunFolder, overwrite: bool) -> int:
+def choose_seed(
+    seed: int | None,
+    folder: RunFolder,
+    overwrite: bool,
+) -> int:
     """Return the user's seed, else that of the run that goes on, else a new one.
 
     Args:
@@ -95,7 +99,11 @@ def _find(
     return log
 
 
-def _usable(folder: RunFolder, journal: Journal, arguments: Mapping[str, Any]) -> Sequence[Entry]:
+def _usable(
+    folder: RunFolder,
+    journal: Journal,
+    arguments: Mapping[str, Any],
+) -> Sequence[Entry]:
     """Return the entries that a run can go on from: its archives are there and whole."""
     entries = _without_failed_cycles(journal)
     while entries and entries[-1]["event"] != "end":
@@ -137,7 +145,10 @@ def _last_networks(entries: Sequence[Entry]) -> list[int]:
     return numbers
 
 
-def _best_networks(entries: Sequence[Entry], arguments: Mapping[str, Any]) -> list[int]:
+def _best_networks(
+    entries: Sequence[Entry],
+    arguments: Mapping[str, Any],
+) -> list[int]:
     """Return where the networks are that the run may return to."""
     log = Logbook.of(entries)
     mode = arguments["mode"]

@@ -134,7 +134,11 @@ class Session:
         recorder.end()
         return self._finish(recorder.folder, recorder.log)
 
-    def _loop(self, recorder: Recorder, pool: WorkerPool | None) -> Loop:
+    def _loop(
+        self,
+        recorder: Recorder,
+        pool: WorkerPool | None,
+    ) -> Loop:
         ways = Ways.from_dict(self._description)
         # A run may go on with another backend, which cannot compile as this one can.
         if ways.xla_from is not None and self._trainer.compiler == "graph":
@@ -188,7 +192,12 @@ class Session:
         say(f"Ends with {result.genome}; best {result.monitor} {result.best_value:.5g}")
         return result
 
-    def _result(self, folder: RunFolder, log: Logbook, state: str) -> Result:
+    def _result(
+        self,
+        folder: RunFolder,
+        log: Logbook,
+        state: str,
+    ) -> Result:
         def load(path: Path) -> Any:
             return self._trainer.load(read(path)[1])
 

@@ -69,7 +69,12 @@ class Trainings:
         values = self.recorder.values(parent)
         return self._record(self.training.run(task, parent, values), began)
 
-    def train_winner(self, winner: TrainingRecord, cycle: int, epochs: int) -> TrainingRecord:
+    def train_winner(
+        self,
+        winner: TrainingRecord,
+        cycle: int,
+        epochs: int,
+    ) -> TrainingRecord:
         """Train the winner of a cycle on, or the network alone."""
         task = make_task(self.plan, "winner", winner.genome, cycle)
         return self.train(replace(task, epochs=epochs), winner)
@@ -78,6 +83,7 @@ class Trainings:
         self, executor: PopulationExecutor, tasks: Sequence[Task], parent: TrainingRecord
     ) -> Iterator[TrainingRecord]:
         """Yield the clones of a cycle: first those that are recorded, then trained ones."""
+        # A population is recorded in the order of its numbers: what is missing is at its end.
         done = 0
         for task in tasks:
             record = self.recorder.recall(task)
@@ -93,7 +99,11 @@ class Trainings:
             yield self._record(network, began)
             began = time.perf_counter()
 
-    def clone_tasks(self, drawn: Sequence[tuple[Genome, Change]], cycle: int) -> list[Task]:
+    def clone_tasks(
+        self,
+        drawn: Sequence[tuple[Genome, Change]],
+        cycle: int,
+    ) -> list[Task]:
         """Return the trainings of a population."""
         return [
             make_task(self.plan, "clone", genome, cycle, number, change)
@@ -119,7 +129,11 @@ class Trainings:
         values = mean(self.recorder.values(fitter), self.recorder.values(other))
         return self._record(self.training.evaluate(task, fitter, values), began)
 
-    def select(self, cycle: int, winner: TrainingRecord | None) -> None:
+    def select(
+        self,
+        cycle: int,
+        winner: TrainingRecord | None,
+    ) -> None:
         """Record which clone of a cycle was selected, None if all have lost."""
         is_new = self.recorder.select(cycle, winner)
         if not is_new:
@@ -188,7 +202,11 @@ def first_task(plan: Plan, genome: Genome) -> Task:
     return make_task(plan, "initial", genome)
 
 
-def last_task(plan: Plan, genome: Genome, has_reached_target: bool) -> Task:
+def last_task(
+    plan: Plan,
+    genome: Genome,
+    has_reached_target: bool,
+) -> Task:
     """Return the run's last training: m epochs, or none where the target is reached."""
     task = make_task(plan, "final", genome)
     return replace(task, epochs=0) if has_reached_target else task

@@ -51,7 +51,12 @@ class Request:
         if self.compiler not in (None, "auto", trainer.compiler):
             self._check_way("compiler", cast(Way, self.compiler), trainer)
 
-    def _check_way(self, name: str, way: Way, trainer: Trainer) -> None:
+    def _check_way(
+        self,
+        name: str,
+        way: Way,
+        trainer: Trainer,
+    ) -> None:
         obstacle = trainer.obstacle(way)
         if obstacle:
             cure = "Leave it out."
@@ -163,7 +168,11 @@ def decide(
     return description | _choose(request, trainer, pop_size).describe()
 
 
-def _choose(request: Request, trainer: Trainer, pop_size: int) -> Ways:
+def _choose(
+    request: Request,
+    trainer: Trainer,
+    pop_size: int,
+) -> Ways:
     """Choose how a new run goes, by a measurement where the user leaves that open."""
     clones_at_once, seconds = _population(request.population, trainer, pop_size)
     compiler, xla_from, more_seconds = _compiler(request.compiler, trainer)
@@ -193,7 +202,10 @@ def _clones_at_once(trainer: PopulationTrainer, pop_size: int) -> int:
     return number
 
 
-def _faster(trainer: PopulationTrainer, pop_size: int) -> tuple[int, dict[str, float]]:
+def _faster(
+    trainer: PopulationTrainer,
+    pop_size: int,
+) -> tuple[int, dict[str, float]]:
     """Measure which way a population trains faster."""
     number = trainer.clones_at_once(pop_size)
     together = min(number, pop_size)
@@ -211,7 +223,8 @@ def _faster(trainer: PopulationTrainer, pop_size: int) -> tuple[int, dict[str, f
 
 
 def _compiler(
-    wanted: Compiler | None, trainer: Trainer
+    wanted: Compiler | None,
+    trainer: Trainer,
 ) -> tuple[str, int | None, dict[str, float]]:
     """Return what compiles trainings of how many epochs, and what was measured."""
     own = trainer.compiler

@@ -37,7 +37,7 @@ def choose_schedule(
     m fill the total. The total is never exceeded. Of all schedules that fit, the one is taken
     that leaves the fewest epochs over and is nearest to the default's shares: one tenth of the
     epochs in the two ends, at least four cycles, n = k = 3. With ``epochs=200`` that is the
-    default. Where m, n, k and pop_size are given, c is cut to what the total has room for.
+    default. A c that is given is cut only where the total has no room for so many cycles.
 
     Args:
         epochs: All epochs that the run may train, at least 2; None: what the letters make.
@@ -68,7 +68,10 @@ def choose_schedule(
     return _fitting(check_integer("epochs", epochs, 2), given)
 
 
-def _fitting(epochs: int, given: dict[str, int | None]) -> Schedule:
+def _fitting(
+    epochs: int,
+    given: dict[str, int | None],
+) -> Schedule:
     """Return the best schedule of at most so many epochs."""
     m = given["m"]
     ends = 2 * (1 if m is None else m)
@@ -77,10 +80,15 @@ def _fitting(epochs: int, given: dict[str, int | None]) -> Schedule:
             f"`epochs` must be at least 2 m = {ends}: the first and the last training. "
             f"Received: epochs={epochs}. Raise it, or lower m."
         )
-    return min(_candidates(epochs, given), key=lambda schedule: _distance(schedule, epochs))
+    wanted = given["c"]
+    candidates = _candidates(epochs, given)
+    return min(candidates, key=lambda schedule: _distance(schedule, epochs, wanted))
 
 
-def _candidates(epochs: int, given: dict[str, int | None]) -> Iterator[Schedule]:
+def _candidates(
+    epochs: int,
+    given: dict[str, int | None],
+) -> Iterator[Schedule]:
     """Yield every schedule that keeps what is given and fits the total."""
     lengths = (3, 2, 1)
     all_n = lengths if given["n"] is None else (given["n"],)
@@ -99,9 +107,14 @@ def _candidates(epochs: int, given: dict[str, int | None]) -> Iterator[Schedule]
             yield Schedule(m, n, k, c, pop_size)
 
 
-def _distance(schedule: Schedule, epochs: int) -> tuple[bool, int, float]:
+def _distance(
+    schedule: Schedule,
+    epochs: int,
+    wanted: int | None,
+) -> tuple[bool, int, int, float]:
     """Return how far a schedule is from what is wanted; the smallest is taken."""
     has_no_cycle = schedule.c == 0
+    cut_cycles = 0 if wanted is None else wanted - schedule.c
     left_over = epochs - schedule.epochs
     share = 2 * schedule.m / schedule.epochs
     missing_cycles = max(0, FEWEST_CYCLES - schedule.c)
@@ -110,10 +123,14 @@ def _distance(schedule: Schedule, epochs: int) -> tuple[bool, int, float]:
     oddity = far_off + 0.1 * missing_cycles
     # Longer trials tell more, but a share of the ends that is far off costs more.
     oddity += 0.04 * (DEFAULT.n - schedule.n) + 0.03 * (DEFAULT.k - schedule.k)
-    return has_no_cycle, left_over, oddity
+    return has_no_cycle, cut_cycles, left_over, oddity
 
 
-def announcement(schedule: Schedule, folder: str, budget: Budget) -> str:
+def announcement(
+    schedule: Schedule,
+    folder: str,
+    budget: Budget,
+) -> str:
     """Say how many epochs there will be, or at most, before the first.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from miha.mutations import describe
-from miha.records import Change, Genome, Snapshot, TrainingRecord, as_loss
+from miha.records import Change, Genome, Snapshot, TrainingRecord, gain
 from miha.search.plan import Plan
 from miha.search.selection import margin, rank
 
@@ -20,7 +20,9 @@ _PLACES = ("activations", "dropout", "noise")
 """Genes that have a value for each of several places."""
 
 
-def parents_of_child(clones: Sequence[TrainingRecord]) -> tuple[TrainingRecord, ...]:
+def parents_of_child(
+    clones: Sequence[TrainingRecord],
+) -> tuple[TrainingRecord, ...]:
     """Return the two clones that are joined, the fitter one first; none where that makes no sense.
 
     Weights have a useful mean only between networks of one origin and of the same activations:
@@ -31,6 +33,7 @@ def parents_of_child(clones: Sequence[TrainingRecord]) -> tuple[TrainingRecord, 
     Args:
         clones: The population.
     """
+    # A restart's weights have another origin.
     ranked = [clone for clone in rank(clones) if not clone.change.is_restart]
     if len(ranked) < 2:
         return ()
@@ -57,7 +60,11 @@ def child_of(
     return genome, Change("crossover", text, "inherit", other.archive)
 
 
-def joined(fitter: Genome, other: Genome, parent: Genome) -> Genome:
+def joined(
+    fitter: Genome,
+    other: Genome,
+    parent: Genome,
+) -> Genome:
     """Return a genome with both clones' changes; where they contradict, the fitter one's.
 
     Args:
@@ -65,7 +72,9 @@ def joined(fitter: Genome, other: Genome, parent: Genome) -> Genome:
         other: The second fittest's.
         parent: The one that both were made of.
     """
-    first, second, before = vars(fitter), vars(other), vars(parent)
+    first = vars(fitter)
+    second = vars(other)
+    before = vars(parent)
     genes = dict(first)
     for name in _PLACES:
         genes[name] = _joined_places(first[name], second[name], before[name])
@@ -77,12 +86,20 @@ def joined(fitter: Genome, other: Genome, parent: Genome) -> Genome:
         genes |= {name: second[name] for name in _OPTIMIZER}
 
     single = [name for name in first if name not in (*_PLACES, *_OPTIMIZER)]
-    for name in [*single, *(_OPTIMIZER if is_same else ())]:
-        genes[name] = second[name] if first[name] == before[name] else first[name]
+    if is_same:
+        single += _OPTIMIZER
+    for name in single:
+        is_changed = first[name] != before[name]
+        genes[name] = first[name] if is_changed else second[name]
     return Genome(**genes)
 
 
-def wins(child: TrainingRecord, winner: TrainingRecord, past: Sequence[float], plan: Plan) -> bool:
+def wins(
+    child: TrainingRecord,
+    winner: TrainingRecord,
+    past: Sequence[float],
+    plan: Plan,
+) -> bool:
     """Return whether a child is better than the winner by the margin.
 
     Args:
@@ -93,8 +110,8 @@ def wins(child: TrainingRecord, winner: TrainingRecord, past: Sequence[float], p
     """
     if not isfinite(child.value):
         return False
-    gain = as_loss(winner.value, plan.mode) - as_loss(child.value, plan.mode)
-    return gain > margin(past, plan)
+    lead = gain(child.value, winner.value, plan.mode)
+    return lead > margin(past, plan)
 
 
 def mean(fitter: Snapshot, other: Snapshot) -> Snapshot:
@@ -104,12 +121,20 @@ def mean(fitter: Snapshot, other: Snapshot) -> Snapshot:
     return Snapshot(variables, fitter.optimizer, fitter.slots)
 
 
-def _mean(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _mean(
+    first: np.ndarray,
+    second: np.ndarray,
+) -> np.ndarray:
+    # Counters and seed states have no mean.
     if not np.issubdtype(first.dtype, np.floating):
         return first
     return np.asarray((first + second) / 2, first.dtype)
 
 
-def _joined_places(first: Any, second: Any, before: Any) -> tuple[tuple[str, Any], ...]:
+def _joined_places(
+    first: Any,
+    second: Any,
+    before: Any,
+) -> tuple[tuple[str, Any], ...]:
     triples = zip(first, second, before, strict=True)
     return tuple(theirs if ours == old else ours for ours, theirs, old in triples)

@@ -57,7 +57,10 @@ class Plan:
         children = self.schedule.c if self.search.crossover else 0
         return self.schedule.trainings + children
 
-    def values(self, records: Sequence[TrainingRecord]) -> list[float]:
+    def values(
+        self,
+        records: Sequence[TrainingRecord],
+    ) -> list[float]:
         """Return the monitored value after each epoch of some trainings."""
         return [value for record in records for value in record.values(self.monitor)]
 
@@ -97,7 +100,10 @@ def possible_mutations(
     return tuple(mutation for mutation in mutations if mutation.gene not in reasons)
 
 
-def warn_of_unused(wanted: Sequence[Mutation] | None, space: SearchSpace) -> None:
+def warn_of_unused(
+    wanted: Sequence[Mutation] | None,
+    space: SearchSpace,
+) -> None:
     """Warn where the space lists values of the label smoothing, and that does not mutate.
 
     Args:
@@ -119,7 +125,11 @@ def default_names(has_validation: bool) -> list[str]:
     return [name for name in MUTATIONS if name not in left_out]
 
 
-def _reasons(genome: Genome, space: Space, optimizers: Sequence[str]) -> dict[str, str]:
+def _reasons(
+    genome: Genome,
+    space: Space,
+    optimizers: Sequence[str],
+) -> dict[str, str]:
     """Return why the network does not allow a gene, for each that it does not.
 
     Args:

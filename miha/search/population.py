@@ -19,7 +19,11 @@ MEMORY = 5
 
 
 def draw_population(
-    plan: Plan, genome: Genome, space: Space, cycle: int, records: Sequence[TrainingRecord]
+    plan: Plan,
+    genome: Genome,
+    space: Space,
+    cycle: int,
+    records: Sequence[TrainingRecord],
 ) -> list[Clone]:
     """Draw genome and change of each clone of a cycle, the control first.
 
@@ -46,7 +50,11 @@ def draw_population(
     return controls + mutants
 
 
-def recently_lost(records: Sequence[TrainingRecord], parent: Genome, cycle: int) -> set[Genome]:
+def recently_lost(
+    records: Sequence[TrainingRecord],
+    parent: Genome,
+    cycle: int,
+) -> set[Genome]:
     """Return the genomes that were made of the parent's genome lately, and have lost.
 
     While the genome stays the same, the same change would lose again, or tell little: a small

@@ -17,7 +17,11 @@ SHARE = 0.1
 """And where the gap is at least this share of the control's value."""
 
 
-def limits(control: TrainingRecord | None, past: Sequence[float], plan: Plan) -> Limits | None:
+def limits(
+    control: TrainingRecord | None,
+    past: Sequence[float],
+    plan: Plan,
+) -> Limits | None:
     """Return where the mutants of a population are pruned.
 
     Args:
@@ -32,18 +36,29 @@ def limits(control: TrainingRecord | None, past: Sequence[float], plan: Plan) ->
     if control is None or not isfinite(control.value):
         return None
     values = control.values(plan.monitor)
-    spread = NOISES * noise([*past, *values][-WINDOW:])
+    recent = [*past, *values][-WINDOW:]
+    spread = NOISES * noise(recent)
+    # Worse is larger for a loss, smaller for an accuracy.
     sign = 1 if plan.mode == "min" else -1
-    worst = [value + sign * max(spread, SHARE * abs(value)) for value in values]
+    worst: list[float] = []
+    for value in values:
+        gap = max(spread, SHARE * abs(value))
+        worst.append(value + sign * gap)
     return Limits(plan.monitor, plan.mode, tuple(worst))
 
 
-def limited(tasks: Iterable[Task], limits: Limits | None) -> list[Task]:
+def limited(
+    tasks: Iterable[Task],
+    limits: Limits | None,
+) -> list[Task]:
     """Return trainings with limits, those of restarts without: they are behind at first."""
     return [task if task.change.is_restart else replace(task, limits=limits) for task in tasks]
 
 
-def saved_epochs(clones: Iterable[TrainingRecord], n: int) -> int:
+def saved_epochs(
+    clones: Iterable[TrainingRecord],
+    n: int,
+) -> int:
     """Return the epochs that pruned clones have left to the winner.
 
     Args:

@@ -24,7 +24,11 @@ RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish")
 BATCH_SIZES = (32, 16, 64)
 
 
-def has_restart(cycle: int, search: Search, mutants: int) -> bool:
+def has_restart(
+    cycle: int,
+    search: Search,
+    mutants: int,
+) -> bool:
     """Return whether the last clone of a cycle is a restart.
 
     Args:
@@ -36,7 +40,10 @@ def has_restart(cycle: int, search: Search, mutants: int) -> bool:
 
 
 def draw_restart(
-    parent: Genome, space: Space, cycle: int, rng: np.random.Generator
+    parent: Genome,
+    space: Space,
+    cycle: int,
+    rng: np.random.Generator,
 ) -> tuple[Genome, Change]:
     """Draw the genome of a restart: an adaptive optimizer, one rectifier for all layers.
 
@@ -54,6 +61,7 @@ def draw_restart(
     names = dict.fromkeys(name for names in space.slots.values() for name in names)
     activations = _known(RECTIFIERS, names) or list(names) or [""]
 
+    # The first of each list is a textbook's.
     child = _restarted(parent, space, optimizers[0], batch_sizes[0], activations[0])
     if cycle > 1 or child == parent:
         optimizer = _drawn(optimizers, rng)
@@ -68,19 +76,30 @@ def _batch_sizes(space: Space) -> list[int]:
     return [size for size in fitting if size % space.batch_multiple == 0]
 
 
-def _known(wanted: Sequence[str], allowed: Iterable[str]) -> list[str]:
+def _known(
+    wanted: Sequence[str],
+    allowed: Iterable[str],
+) -> list[str]:
     allowed = set(allowed)
     return [value for value in wanted if value in allowed]
 
 
-def _drawn(values: Sequence[Any], rng: np.random.Generator) -> Any:
+def _drawn(
+    values: Sequence[Any],
+    rng: np.random.Generator,
+) -> Any:
     return values[int(rng.integers(len(values)))]
 
 
 def _restarted(
-    parent: Genome, space: Space, optimizer: str, batch_size: int, activation: str
+    parent: Genome,
+    space: Space,
+    optimizer: str,
+    batch_size: int,
+    activation: str,
 ) -> Genome:
-    child = space.with_optimizer(parent, optimizer).replace(batch_size=batch_size)
+    child = space.with_optimizer(parent, optimizer)
+    child = child.replace(batch_size=batch_size)
     if optimizer in ADAPTIVE and child.learning_rate is not None:
         low, high = space.learning_rate
         child = child.replace(learning_rate=min(max(RATE, low), high))

@@ -6,12 +6,15 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from miha.records import Mode, Schedule, TrainingRecord, as_loss
+from miha.records import Mode, Schedule, TrainingRecord, gain
 from miha.search.selection import CAUTION, find_control
 from miha.storage.logbook import Logbook
 
 
-def is_rest(cycle: int, was_worthwhile: Mapping[int, bool]) -> bool:
+def is_rest(
+    cycle: int,
+    was_worthwhile: Mapping[int, bool],
+) -> bool:
     """Return whether a cycle trains the network alone, for all the epochs of its population.
 
     After a population that was not worthwhile, the next cycle is a rest; after a second one
@@ -22,6 +25,7 @@ def is_rest(cycle: int, was_worthwhile: Mapping[int, bool]) -> bool:
         cycle: 1 to c.
         was_worthwhile: For each earlier cycle that had a population.
     """
+    # Counted from the first cycle on: a run that was resumed comes to the same answer.
     failures_in_a_row = 0
     rests_left = 0
     for earlier in range(1, cycle):
@@ -35,7 +39,11 @@ def is_rest(cycle: int, was_worthwhile: Mapping[int, bool]) -> bool:
     return rests_left > 0
 
 
-def worthwhile_cycles(log: Logbook, schedule: Schedule, mode: Mode) -> dict[int, bool]:
+def worthwhile_cycles(
+    log: Logbook,
+    schedule: Schedule,
+    mode: Mode,
+) -> dict[int, bool]:
     """Return, for each cycle that had a population, whether that was worth its epochs.
 
     Args:
@@ -54,7 +62,10 @@ def worthwhile_cycles(log: Logbook, schedule: Schedule, mode: Mode) -> dict[int,
 
 
 def is_worthwhile(
-    clones: Sequence[TrainingRecord], number: int | None, epochs_left: int, mode: Mode
+    clones: Sequence[TrainingRecord],
+    number: int | None,
+    epochs_left: int,
+    mode: Mode,
 ) -> bool:
     """Return whether a population was worth its epochs.
 
@@ -72,20 +83,25 @@ def is_worthwhile(
     if winner is None or winner.change.is_control:
         return False
     control = find_control(clones)
-    if control is None or winner.change.is_restart or not math.isfinite(control.value):
+    if winner.change.is_restart:
+        return True
+    # Without a control, nobody knows what the network alone would have gained.
+    if control is None or not math.isfinite(control.value):
         return True
 
-    gain = as_loss(control.value, mode) - as_loss(winner.value, mode)
-    # A child of two clones is evaluated, not trained: its gain is that of their trial.
-    gain_per_epoch = gain / (len(winner.epochs) or len(control.epochs))
-    other_epochs = sum(len(clone.epochs) for clone in clones) - len(control.epochs)
+    # A child of two clones is evaluated, not trained: its lead is that of their trial.
+    trained = len(winner.epochs) or len(control.epochs)
+    lead_per_epoch = gain(winner.value, control.value, mode) / trained
+    promised = lead_per_epoch * epochs_left / CAUTION
+
+    all_epochs = sum(len(clone.epochs) for clone in clones)
+    other_epochs = all_epochs - len(control.epochs)
     forgone = other_epochs * _pace(control, mode)
-    return gain_per_epoch * epochs_left / CAUTION > max(0.0, forgone)
+    return promised > max(0.0, forgone)
 
 
 def _pace(control: TrainingRecord, mode: Mode) -> float:
     """Return how much a control has gained an epoch; where that is unknown, nothing."""
     if control.start is None or not control.epochs:
         return 0.0
-    gain = as_loss(control.start, mode) - as_loss(control.value, mode)
-    return gain / len(control.epochs)
+    return gain(control.value, control.start, mode) / len(control.epochs)

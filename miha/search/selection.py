@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from miha.records import Mode, TrainingRecord, as_loss, is_better
+from miha.records import Mode, TrainingRecord, as_loss, gain, is_better
 from miha.search.plan import Plan
 
 WINDOW = 8
@@ -18,7 +18,10 @@ CAUTION = 2.0
 
 
 def select(
-    clones: Sequence[TrainingRecord], plan: Plan, past: Sequence[float], cycle: int
+    clones: Sequence[TrainingRecord],
+    plan: Plan,
+    past: Sequence[float],
+    cycle: int,
 ) -> TrainingRecord | None:
     """Select the clone that wins a cycle.
 
@@ -44,6 +47,7 @@ def select(
     if control is None or not others:
         return ranked[0] if ranked else None
 
+    # The control is the network itself, n epochs later: its values go on from the network's.
     values = [*past, *control.values(plan.monitor)]
     epochs_left = plan.schedule.epochs_left(cycle)
     if restart in ranked and will_overtake(restart, values, epochs_left, plan):
@@ -53,10 +57,14 @@ def select(
     return _beyond_margin(competing[0], control, values, plan)
 
 
-def rank(clones: Sequence[TrainingRecord]) -> list[TrainingRecord]:
+def rank(
+    clones: Sequence[TrainingRecord],
+) -> list[TrainingRecord]:
     """Return the clones that have not lost, the fittest first; of equals, the lower number."""
     alive = [clone for clone in clones if not clone.has_lost]
-    return sorted(alive, key=lambda clone: (-(clone.fitness or 0.0), clone.clone or 0))
+    by_number = sorted(alive, key=lambda clone: clone.clone or 0)
+    # Sorting keeps the order of equals.
+    return sorted(by_number, key=lambda clone: clone.fitness or 0.0, reverse=True)
 
 
 def find_control(clones: Sequence[TrainingRecord]) -> TrainingRecord | None:
@@ -69,7 +77,9 @@ def find_restart(clones: Sequence[TrainingRecord]) -> TrainingRecord | None:
     return next((clone for clone in clones if clone.change.is_restart), None)
 
 
-def contenders(clones: Sequence[TrainingRecord]) -> list[TrainingRecord]:
+def contenders(
+    clones: Sequence[TrainingRecord],
+) -> list[TrainingRecord]:
     """Return the clones that can still win: control, restart and the two fittest mutants."""
     special = [find_control(clones), find_restart(clones)]
     found = [clone for clone in special if clone is not None]
@@ -78,16 +88,22 @@ def contenders(clones: Sequence[TrainingRecord]) -> list[TrainingRecord]:
 
 
 def _beyond_margin(
-    fittest: TrainingRecord, control: TrainingRecord, values: Sequence[float], plan: Plan
+    fittest: TrainingRecord,
+    control: TrainingRecord,
+    values: Sequence[float],
+    plan: Plan,
 ) -> TrainingRecord:
     """Return the fittest clone, or the control where it is not better by the margin."""
     if not plan.search.margin or not math.isfinite(control.value):
         return fittest
-    gain = as_loss(control.value, plan.mode) - as_loss(fittest.value, plan.mode)
-    return fittest if gain > margin(values, plan) else control
+    lead = gain(fittest.value, control.value, plan.mode)
+    return fittest if lead > margin(values, plan) else control
 
 
-def margin(values: Sequence[float], plan: Plan) -> float:
+def margin(
+    values: Sequence[float],
+    plan: Plan,
+) -> float:
     """Return by how much a clone must be better than the control.
 
     Args:
@@ -115,7 +131,10 @@ def noise(values: Sequence[float]) -> float:
 
 
 def will_overtake(
-    restart: TrainingRecord, values: Sequence[float], epochs_left: int, plan: Plan
+    restart: TrainingRecord,
+    values: Sequence[float],
+    epochs_left: int,
+    plan: Plan,
 ) -> bool:
     """Return whether a restart is expected to overtake the network in the epochs left.
 
@@ -131,16 +150,19 @@ def will_overtake(
         plan: What the run does.
     """
     wanted = as_loss(restart.value, plan.mode)
-    reached = next(
-        (age for age, value in enumerate(values, 1) if as_loss(value, plan.mode) <= wanted), None
-    )
-    if reached is None:
+    as_good = [as_loss(value, plan.mode) <= wanted for value in values]
+    if True not in as_good:
         return True
+    # The age at which the network was first as good as the restart is now.
+    reached = as_good.index(True) + 1
     pace = reached / len(restart.epochs) / CAUTION
     return reached + epochs_left * pace > len(values) + epochs_left
 
 
-def has_not_improved(values: Sequence[float], mode: Mode) -> bool:
+def has_not_improved(
+    values: Sequence[float],
+    mode: Mode,
+) -> bool:
     """Return whether a network is worse than it was after its first epoch, or has diverged."""
     first = next(filter(math.isfinite, values), None)
     if first is None:
@@ -164,6 +186,7 @@ def network_to_go_on_from(
     share = plan.search.backtrack
     if share is None or not is_better(best.value, network.value, plan.mode):
         return network
-    gap = as_loss(network.value, plan.mode) - as_loss(best.value, plan.mode)
-    has_diverged = not math.isfinite(network.value)
-    return best if has_diverged or gap > share * abs(best.value) else network
+    if not math.isfinite(network.value):
+        return best
+    gap = gain(best.value, network.value, plan.mode)
+    return best if gap > share * abs(best.value) else network

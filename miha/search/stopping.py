@@ -13,7 +13,12 @@ from miha.search.plan import Plan
 from miha.storage.logbook import Logbook
 
 
-def stop_reason(plan: Plan, log: Logbook, cycle: int, network: TrainingRecord) -> str | None:
+def stop_reason(
+    plan: Plan,
+    log: Logbook,
+    cycle: int,
+    network: TrainingRecord,
+) -> str | None:
     """Return why a cycle does not begin, as a sentence; None where nothing speaks against it.
 
     Args:
@@ -38,25 +43,38 @@ def has_reached_target(plan: Plan, log: Logbook) -> bool:
     return as_loss(best.value, plan.mode) <= as_loss(target, plan.mode)
 
 
-def _target_reason(plan: Plan, log: Logbook) -> str | None:
+def _target_reason(
+    plan: Plan,
+    log: Logbook,
+) -> str | None:
     best = log.best(plan.mode)
     if best is None:
         return None
     return f"{plan.monitor} {best.value:.5g} has reached target={plan.budget.target:g}."
 
 
-def _patience_reason(plan: Plan, log: Logbook, cycle: int) -> str | None:
+def _patience_reason(
+    plan: Plan,
+    log: Logbook,
+    cycle: int,
+) -> str | None:
     patience = plan.budget.patience
     best = log.best(plan.mode)
     if patience is None or best is None:
         return None
+    # The best may be of the first training, which has no cycle.
     cycles_without = cycle - 1 - (best.cycle or 0)
     if cycles_without < patience:
         return None
     return f"{plan.monitor} has not become better than {best.value:.5g}: patience={patience}."
 
 
-def _seconds_reason(plan: Plan, log: Logbook, cycle: int, network: TrainingRecord) -> str | None:
+def _seconds_reason(
+    plan: Plan,
+    log: Logbook,
+    cycle: int,
+    network: TrainingRecord,
+) -> str | None:
     limit = plan.budget.seconds
     if limit is None:
         return None
@@ -71,6 +89,7 @@ def _seconds_reason(plan: Plan, log: Logbook, cycle: int, network: TrainingRecor
         last_cycle = sum(record.wall_seconds for record in before)
         next_cycle = min(slowdown * last_cycle, max(last_cycle, next_cycle))
 
+    # All processes of the run count: the journal has the seconds of each training.
     used = sum(record.wall_seconds for record in log.trainings)
     if used + next_cycle + last_training <= limit:
         return None
@@ -88,5 +107,8 @@ def _seconds_per_epoch(log: Logbook, record: TrainingRecord) -> float:
     return float(median(epoch.seconds for epoch in record.epochs))
 
 
-def _by_archive(log: Logbook, archive: str | None) -> TrainingRecord:
+def _by_archive(
+    log: Logbook,
+    archive: str | None,
+) -> TrainingRecord:
     return next(record for record in log.trainings if record.archive == archive)

@@ -55,7 +55,10 @@ def sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def on_disk(path: Path, need: int = 0) -> Iterator[None]:
+def on_disk(
+    path: Path,
+    need: int = 0,
+) -> Iterator[None]:
     """Turn what the disk refuses in the block into a clear error.
 
     Args:

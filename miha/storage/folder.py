@@ -41,7 +41,11 @@ _WRITTEN = ("journal.jsonl", "history.csv", "lineage.csv", "run.log", *_ARCHIVES
 """What a run writes beside `run.json`; all else in its folder is somebody else's."""
 
 
-def archive_name(phase: Phase, cycle: int | None, clone: int | None) -> str:
+def archive_name(
+    phase: Phase,
+    cycle: int | None,
+    clone: int | None,
+) -> str:
     """Return the name of the archive that a training writes, relative to the run's folder."""
     names = {
         "initial": "model/model_init.zip",
@@ -116,6 +120,7 @@ class RunFolder:
     def write_description(self, description: Mapping[str, Any]) -> None:
         """Write `run.json`, with a checksum of all that it says."""
         values = plain(description)
+        # Sorted: the checksum is that of the text, and must not depend on an order.
         signed = {**values, "sha256": _checksum(values)}
         text = json.dumps(signed, indent=2, sort_keys=True)
         write_whole(self.path / "run.json", (text + "\n").encode())
@@ -148,7 +153,11 @@ class RunFolder:
         """Write a network's archive, whole or not at all."""
         write_whole(self.path / name, data)
 
-    def keep(self, what: Keep, results: Collection[str]) -> None:
+    def keep(
+        self,
+        what: Keep,
+        results: Collection[str],
+    ) -> None:
         """Delete the archives that shall not stay after the run.
 
         Args:
@@ -183,7 +192,11 @@ class RunFolder:
                 "name another disk in `logs`, or lower c or pop_size."
             )
 
-    def _delete(self, patterns: Iterable[str], kept: Collection[Path] = ()) -> None:
+    def _delete(
+        self,
+        patterns: Iterable[str],
+        kept: Collection[Path] = (),
+    ) -> None:
         for pattern in patterns:
             for file in self.path.glob(pattern):
                 if file not in kept:
@@ -194,6 +207,7 @@ class RunFolder:
         """Return whether a run was killed here before it had begun."""
         if not self.path.is_dir():
             return False
+        # Hidden files are the operating system's, and the lock.
         for file in self.path.iterdir():
             is_hidden = file.name.startswith(".")
             if not is_hidden and file.name not in _SKELETON:

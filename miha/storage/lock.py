@@ -80,7 +80,11 @@ def is_locked(folder: Path) -> bool:
         os.close(descriptor)
 
 
-def _acquire(path: Path, timeout: float, poll_interval: float) -> FileLock:
+def _acquire(
+    path: Path,
+    timeout: float,
+    poll_interval: float,
+) -> FileLock:
     # The package would make a folder that is not there.
     with on_disk(path):
         path.touch(0o644)

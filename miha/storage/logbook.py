@@ -60,7 +60,11 @@ class Logbook:
         self.trainings.append(record)
         return {"event": "training", **record.to_json()}
 
-    def select(self, cycle: int, clone: int | None) -> Entry:
+    def select(
+        self,
+        cycle: int,
+        clone: int | None,
+    ) -> Entry:
         """Note which clone of a cycle was selected, None if all lost; return the entry."""
         self.winners[cycle] = clone
         return {"event": "selection", "cycle": cycle, "clone": clone}
@@ -75,7 +79,11 @@ class Logbook:
         self.is_finished = True
         return {"event": "end"}
 
-    def find(self, number: int, task: Task) -> TrainingRecord | None:
+    def find(
+        self,
+        number: int,
+        task: Task,
+    ) -> TrainingRecord | None:
         """Return the record of a training, if it is finished.
 
         Args:
@@ -117,8 +125,10 @@ class Logbook:
     @property
     def last(self) -> TrainingRecord | None:
         """The last training of the network itself, no clone."""
-        own = (record for record in reversed(self.trainings) if not record.is_clone)
-        return next(own, None)
+        for record in reversed(self.trainings):
+            if not record.is_clone:
+                return record
+        return None
 
     @property
     def resulting(self) -> TrainingRecord | None:
@@ -135,7 +145,8 @@ class Logbook:
 
     def best_of_main_line(self, mode: Mode) -> TrainingRecord | None:
         """Return the best of the network's own trainings and of the selected clones."""
-        return best_of((r for r in self.trainings if not r.is_clone or self.is_selected(r)), mode)
+        main_line = [r for r in self.trainings if not r.is_clone or self.is_selected(r)]
+        return best_of(main_line, mode)
 
     @property
     def history(self) -> pd.DataFrame:
@@ -157,6 +168,7 @@ class Logbook:
 
     def _clones(self) -> list[TrainingRecord]:
         clones = [record for record in self.trainings if record.is_clone]
+        # Journals of version 0.3.0 may have them in the order in which they came.
         return sorted(clones, key=lambda clone: (clone.cycle or 0, clone.clone or 0))
 
     def _lineage_row(self, clone: TrainingRecord) -> dict[str, Any]:
@@ -176,7 +188,10 @@ class Logbook:
         }
 
 
-def best_of(records: Iterable[TrainingRecord], mode: Mode) -> TrainingRecord | None:
+def best_of(
+    records: Iterable[TrainingRecord],
+    mode: Mode,
+) -> TrainingRecord | None:
     """Return the record with the best value, the first of equals; the first if none is finite."""
     records = list(records)
     finite = [record for record in records if isfinite(record.value)]
@@ -220,7 +235,9 @@ def _is_of(task: Task, record: TrainingRecord) -> bool:
     return wanted == (record.phase, record.cycle, record.clone, record.genome)
 
 
-def _epoch_rows(record: TrainingRecord) -> Iterator[dict[str, Any]]:
+def _epoch_rows(
+    record: TrainingRecord,
+) -> Iterator[dict[str, Any]]:
     place = {"phase": record.phase, "cycle": record.cycle, "clone": record.clone}
     for number, epoch in enumerate(record.epochs, record.first_epoch):
         yield {**place, "epoch": number, **epoch.logs, "seconds": epoch.seconds}

@@ -38,7 +38,10 @@ class Writer:
         if error is None:
             self._raise_error()
 
-    def submit(self, job: Callable[[], None]) -> None:
+    def submit(
+        self,
+        job: Callable[[], None],
+    ) -> None:
         """Queue a job.
 
         Raises:

@@ -138,7 +138,10 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         return f"the backend {self.backend!r} of Keras has no such way"
 
     @classmethod
-    def foreign_state(cls, network: keras.Model) -> list[str]:
+    def foreign_state(
+        cls,
+        network: keras.Model,
+    ) -> list[str]:
         """Name what a network learns beside its variables, which no snapshot would hold.
 
         E.g. ``"the buffer running_mean"``.
@@ -223,7 +226,11 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         self._network.optimizer.finalize_variable_values(weights)
         return self.evaluate()
 
-    def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
+    def export(
+        self,
+        snapshot: Snapshot,
+        genome: Genome,
+    ) -> bytes:
         """See `Trainer`."""
         return self._exporter.export(snapshot, genome)
 
@@ -254,7 +261,10 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         few = first_inputs(self._data, self._settings.batch_size)
         return map_arrays(to_tensor, few)
 
-    def _epoch(self, order: np.random.Generator) -> Epoch:
+    def _epoch(
+        self,
+        order: np.random.Generator,
+    ) -> Epoch:
         start = time.perf_counter()
         logs = self._epoch_logs(order, self._staged)
         seconds = time.perf_counter() - start
@@ -276,7 +286,10 @@ class KerasTrainer(LiveNetwork, abc.ABC):
             logs = _numbers_of(steps("train", samples, self._batch_size))
         return logs | self._evaluated(steps)
 
-    def _evaluated(self, steps: Steps) -> dict[str, Any]:
+    def _evaluated(
+        self,
+        steps: Steps,
+    ) -> dict[str, Any]:
         if self._loss is None:
             logs = self._evaluation_logs(steps)
         else:
@@ -286,7 +299,10 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         prefix = self._settings.prefix
         return {prefix + name: value for name, value in logs.items()}
 
-    def _evaluation_logs(self, steps: Steps) -> dict[str, Any]:
+    def _evaluation_logs(
+        self,
+        steps: Steps,
+    ) -> dict[str, Any]:
         batch_size = self._settings.validation_batch_size
         if "test" in self._streams:
             return self._streamed("test", batch_size, None)

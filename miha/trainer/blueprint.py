@@ -59,7 +59,10 @@ class Blueprint:
         training, validation = self._data(model)
         return make_trainer(model, training, validation, **self.arguments)
 
-    def _data(self, model: keras.Model) -> tuple[Source, Source | None]:
+    def _data(
+        self,
+        model: keras.Model,
+    ) -> tuple[Source, Source | None]:
         if self.sources is not None:
             return self.sources
 

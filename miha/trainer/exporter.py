@@ -50,7 +50,11 @@ class Exporter:
         self._compiled_with = network.get_compile_config
         network.get_compile_config = self._compile_config
 
-    def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
+    def export(
+        self,
+        snapshot: Snapshot,
+        genome: Genome,
+    ) -> bytes:
         """Return the Keras v3 archive of a network."""
         with keras.device("cpu"):
             self._express(snapshot, genome)
@@ -61,7 +65,11 @@ class Exporter:
         """The exporter's network, with what it last expressed."""
         return self._network
 
-    def show(self, snapshot: Snapshot, genome: Genome) -> None:
+    def show(
+        self,
+        snapshot: Snapshot,
+        genome: Genome,
+    ) -> None:
         """Give the exporter's network values and hyperparameters."""
         with keras.device("cpu"):
             self._express(snapshot, genome)
@@ -90,7 +98,11 @@ class Exporter:
             slots=values(optimizer.variables),
         )
 
-    def _express(self, snapshot: Snapshot, genome: Genome) -> None:
+    def _express(
+        self,
+        snapshot: Snapshot,
+        genome: Genome,
+    ) -> None:
         optimizer = self._optimizers.use(snapshot.optimizer)
         self._optimizers.choose_weight_decay(genome.weight_decay)
         assign(self._network.variables, snapshot.variables)

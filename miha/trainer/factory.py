@@ -135,7 +135,10 @@ def make_trainer(
         )
 
 
-def _all_metrics(metrics: Metrics, prefix: str | None) -> Metrics:
+def _all_metrics(
+    metrics: Metrics,
+    prefix: str | None,
+) -> Metrics:
     """Return what training and evaluation log; without a prefix there is no evaluation."""
     found = dict(metrics)
     if prefix is not None:
@@ -235,7 +238,10 @@ def _copy(
     return _Copies(built, live, metrics, plain, batch)
 
 
-def _mirror(copied: _Copies, kind: type[KerasTrainer]) -> Survey:
+def _mirror(
+    copied: _Copies,
+    kind: type[KerasTrainer],
+) -> Survey:
     """Return the copy that callbacks of Keras look at; a step builds the metrics they ask for."""
     with keras.device("cpu"):
         mirror = copied.built.copy()
@@ -270,7 +276,10 @@ def _probe(
     return metrics
 
 
-def _mode(network: Model, name: str) -> Mode | None:
+def _mode(
+    network: Model,
+    name: str,
+) -> Mode | None:
     """Return the direction in which a logged value is better, as Keras' callbacks find it."""
     if name.endswith("loss"):
         return "min"
@@ -312,7 +321,11 @@ class _Parts(NamedTuple):
     loss: LossSlot | None
 
 
-def _parts(survey: Survey, chosen: _Chosen, genes: Collection[str]) -> _Parts:
+def _parts(
+    survey: Survey,
+    chosen: _Chosen,
+    genes: Collection[str],
+) -> _Parts:
     return _Parts(
         slots=survey.slots_at(chosen.slots),
         noise=survey.noise_at(chosen.noise),
@@ -320,7 +333,11 @@ def _parts(survey: Survey, chosen: _Chosen, genes: Collection[str]) -> _Parts:
     )
 
 
-def _exporter(survey: Survey, chosen: _Chosen, loss: LossSlot | None) -> Exporter:
+def _exporter(
+    survey: Survey,
+    chosen: _Chosen,
+    loss: LossSlot | None,
+) -> Exporter:
     slots = survey.slots_at(chosen.slots)
     return Exporter(survey.network, slots, chosen.noise, loss, survey.custom_objects)
 

@@ -161,7 +161,10 @@ class LiveNetwork(abc.ABC):
         self._set_genes(genome)
         self._check_expressed(genome)
 
-    def _keep_function(self, wanted: Mapping[str, str]) -> None:
+    def _keep_function(
+        self,
+        wanted: Mapping[str, str],
+    ) -> None:
         """Exchange activations, and fold or blend what they change."""
         old = dict(self.genome.activations)
         few = self._few
@@ -205,7 +208,10 @@ class LiveNetwork(abc.ABC):
                 f"Found: {found}. This is a fault of MIHA or of a custom optimizer."
             )
 
-    def _reseed(self, noise: np.random.Generator) -> None:
+    def _reseed(
+        self,
+        noise: np.random.Generator,
+    ) -> None:
         """Draw new states for the seed generators: the variables that are no weights."""
         weights = {id(weight) for weight in self._network.weights}
         for variable in self._network.variables:
@@ -214,11 +220,17 @@ class LiveNetwork(abc.ABC):
                 variable.assign(np.array([seed, 0]))
 
 
-def assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
+def assign(
+    variables: Sequence[Any],
+    values: Sequence[Any],
+) -> None:
     """Give variables their values, in order."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
-def _chosen(choices: Mapping[str, Switch], names: Iterable[str]) -> Any:
+def _chosen(
+    choices: Mapping[str, Switch],
+    names: Iterable[str],
+) -> Any:
     return tuple((name, choices[name].chosen) for name in names)

@@ -48,7 +48,10 @@ class Programs:
         count: Returns how many times a program has been compiled.
     """
 
-    def __init__(self, count: Callable[[Any], int]) -> None:
+    def __init__(
+        self,
+        count: Callable[[Any], int],
+    ) -> None:
         self._count = count
         self._programs: OrderedDict[Hashable, Any] = OrderedDict()
         self._paces: dict[Hashable, Pace] = {}
@@ -74,7 +77,10 @@ class Programs:
         self._programs.move_to_end(key)
         return self._programs[key]
 
-    def forget(self, is_outdated: Callable[[Any], bool]) -> None:
+    def forget(
+        self,
+        is_outdated: Callable[[Any], bool],
+    ) -> None:
         """Forget the programs whose key is outdated."""
         for key in list(self._programs):
             if is_outdated(key):

@@ -22,7 +22,11 @@ class Mirror(Protocol):
     def network(self) -> Any:
         """The network: the same object all the time."""
 
-    def show(self, snapshot: Snapshot, genome: Genome) -> None:
+    def show(
+        self,
+        snapshot: Snapshot,
+        genome: Genome,
+    ) -> None:
         """Give it the values of a snapshot and the hyperparameters of a genome."""
 
 
@@ -143,7 +147,11 @@ class Trainer(Protocol):
             The values of a new evaluation; empty where nothing was done.
         """
 
-    def export(self, snapshot: Snapshot, genome: Genome) -> bytes:
+    def export(
+        self,
+        snapshot: Snapshot,
+        genome: Genome,
+    ) -> bytes:
         """Return a Keras v3 archive of a plain network; may be called while another trains."""
 
     def recall(self, archive: bytes) -> Snapshot:
@@ -220,7 +228,10 @@ class PopulationTrainer(Trainer, Protocol):
     ) -> bool:
         """Return whether a clone can train in no group: its activations blend for an epoch."""
 
-    def measure(self, clones: int) -> dict[str, float]:
+    def measure(
+        self,
+        clones: int,
+    ) -> dict[str, float]:
         """Take a few steps of one clone and of several; the network has learnt something after.
 
         Returns:

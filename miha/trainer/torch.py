@@ -12,6 +12,7 @@ import torch
 from miha.data.arrays import map_arrays
 from miha.records import Epoch
 from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
+from miha.trainer.network.keras_internals import flat_layers
 from miha.utils.warn import warn
 
 
@@ -51,10 +52,13 @@ class TorchTrainer(KerasTrainer):
         return 0
 
     @classmethod
-    def foreign_state(cls, network: keras.Model) -> list[str]:
+    def foreign_state(
+        cls,
+        network: keras.Model,
+    ) -> list[str]:
         """See `KerasTrainer`; Keras neither reads nor archives the buffers of PyTorch's modules."""
         found: list[str] = []
-        for layer in network._flatten_layers():
+        for layer in flat_layers(network):
             found += [f"the buffer {name}" for name, _ in layer.named_buffers()]
         return found
 
@@ -81,7 +85,10 @@ class TorchTrainer(KerasTrainer):
         with torch.random.fork_rng():
             return super().train(epochs, order, noise, on_epoch, rates)
 
-    def _reseed(self, noise: np.random.Generator) -> None:
+    def _reseed(
+        self,
+        noise: np.random.Generator,
+    ) -> None:
         super()._reseed(noise)
         # A Dropout without a seed of its own draws from PyTorch's generator.
         torch.manual_seed(noise.integers(2**31 - 1))

@@ -14,7 +14,8 @@ Class = TypeVar("Class", bound=type)
 
 
 def explains_keywords(
-    call: str, replaced: Mapping[str, str] | None = None
+    call: str,
+    replaced: Mapping[str, str] | None = None,
 ) -> Callable[[Class], Class]:
     """Return a class decorator that explains unknown keyword arguments of the constructor.
 
@@ -28,7 +29,11 @@ def explains_keywords(
         known = [name for name in inspect.signature(construct).parameters if name != "self"]
 
         @functools.wraps(construct)
-        def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        def checked(
+            self: Any,
+            *args: Any,
+            **kwargs: Any,
+        ) -> None:
             for name in kwargs:
                 if name not in known:
                     raise ArgumentError(_explanation(call, name, known, replaced or {}))
@@ -40,7 +45,12 @@ def explains_keywords(
     return decorate
 
 
-def _explanation(call: str, name: str, known: Iterable[str], replaced: Mapping[str, str]) -> str:
+def _explanation(
+    call: str,
+    name: str,
+    known: Iterable[str],
+    replaced: Mapping[str, str],
+) -> str:
     if name in replaced:
         return (
             f"`{call}` no longer has the argument `{name}`. Received: {name}=... {replaced[name]}"

@@ -42,8 +42,8 @@ DRAWS = 1000
 def plot_gains(result: Result) -> go.Figure:
     """Plot how much each kind of mutation gained, and each value that a mutation brought.
 
-    The gain of a clone is its fitness less that of its cycle's unchanged clone (less its cycle's
-    mean where there is none). A point is a mutation; a diamond is the median, a bar its 95 %
+    The gain of a clone is its fitness less that of its cycle's control (less its cycle's mean
+    where there is none). A point is a mutation; a diamond is the median, a bar its 95 %
     interval.
 
     Args:
@@ -73,7 +73,7 @@ def plot_gains(result: Result) -> go.Figure:
     value_axis["domain"] = [0, 1 - share - 0.04]
     return figure(
         upper + lower,
-        title=title("Gain in fitness over the unchanged clone"),
+        title=title("Gain in fitness over the control"),
         height=200 + 34 * rows,
         showlegend=False,
         xaxis=_gain_axis(scale),
@@ -161,7 +161,11 @@ def group_by_value(view: RunView) -> list[Group]:
     return sorted(by_size[:MOST_VALUES], key=lambda group: group.median)
 
 
-def new_values(kind: str, before: Genes, genes: Genes) -> Iterator[str]:
+def new_values(
+    kind: str,
+    before: Genes,
+    genes: Genes,
+) -> Iterator[str]:
     """Yield a label for each value that a mutation brought."""
     new = {name for name, value in genes.items() if value != before.get(name)}
     words = {name for name in new if not is_number(genes[name])}
@@ -190,7 +194,11 @@ def _label(kind: str, name: str) -> str:
     return kind if family == f"{kind}s" else f"{kind}: {name}"
 
 
-def _panel(view: RunView, groups: list[Group], scale: GainScale) -> list[Trace]:
+def _panel(
+    view: RunView,
+    groups: list[Group],
+    scale: GainScale,
+) -> list[Trace]:
     traces = []
     for row, group in enumerate(groups):
         trace = _clones(view, group, scale)

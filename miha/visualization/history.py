@@ -100,11 +100,14 @@ def _panel_names(view: RunView) -> list[str]:
     return names
 
 
-def _panel(view: RunView, name: str, has_points: bool) -> list[Trace]:
+def _panel(
+    view: RunView,
+    name: str,
+    has_points: bool,
+) -> list[Trace]:
     traces: list[Trace] = []
     for kind, clones in clones_of_kinds(view).items():
-        # A clone that failed in its first epoch has no curve.
-        branches = [clone for clone in clones if clone.logs and not clone.selected]
+        branches = [clone for clone in clones if _has_place(clone) and not clone.selected]
         if not branches:
             continue
         traces.append(_legend_entry(view, kind))
@@ -113,12 +116,17 @@ def _panel(view: RunView, name: str, has_points: bool) -> list[Trace]:
             traces.append(_ends(view, name, branches))
     traces.append(_main_line(view, name))
 
-    selected = [clone for clone in view.mutations if clone.selected and clone.logs]
+    selected = [clone for clone in view.mutations if clone.selected and _has_place(clone)]
     if selected:
         traces.append(_selected(view, name, selected))
     if view.returns:
         traces.append(_returns(view, name))
     return traces
+
+
+def _has_place(clone: TrainingView) -> bool:
+    # One that failed in its first epoch has none. A child of two clones has no epochs, but a value.
+    return bool(clone.logs) or math.isfinite(clone.value)
 
 
 def _main_line(view: RunView, name: str) -> Trace:
@@ -133,7 +141,7 @@ def _main_line(view: RunView, name: str) -> Trace:
         # After a gap, the line continues from the older network that the run went back to.
         if base is not None and x and x[-1] == trial.start:
             x += [None, trial.start]
-            y += [None, _last(base, name)]
+            y += [None, _last(view, base, name)]
             text += ["", about]
         x += range(trial.start + 1, trial.end + 1)
         y += map(finite, trial.curve(name))
@@ -178,14 +186,18 @@ def _opacity(view: RunView) -> float:
     return max(0.25, min(0.5, share))
 
 
-def _curves(view: RunView, name: str, clones: list[TrainingView]) -> Trace:
+def _curves(
+    view: RunView,
+    name: str,
+    clones: list[TrainingView],
+) -> Trace:
     """Return the curves of clones of one kind, from where they left the main line."""
     x: list[int | None] = []
     y: list[float | None] = []
     for clone in clones:
         base = view.parent(clone)
         x += range(clone.start, clone.end + 1)
-        y.append(None if base is None else _last(base, name))
+        y.append(None if base is None else _last(view, base, name))
         y += map(finite, clone.curve(name))
         # A gap, or the line would go on to the next clone.
         x.append(None)
@@ -221,7 +233,7 @@ def _ends(view: RunView, name: str, clones: list[TrainingView]) -> Trace:
 def _points(view: RunView, name: str, clones: list[TrainingView]) -> Trace:
     """Return the ends of clones' curves, which show their mutation under the mouse."""
     x = [clone.end for clone in clones]
-    y = [_last(clone, name) for clone in clones]
+    y = [_last(view, clone, name) for clone in clones]
     text = [describe(view, clone) for clone in clones]
     return points(x, y, text)
 
@@ -246,7 +258,7 @@ def _returns(view: RunView, name: str) -> Trace:
     texts: list[str] = []
     for epoch, base in view.returns.items():
         epochs.append(epoch)
-        values.append(_last(base, name))
+        values.append(_last(view, base, name))
         value = f"{safe(view.monitor)} {number(base.value)}"
         texts.append(f"<b>back to {safe(base.name)}</b><br>{value}")
     trace = points(epochs, values, texts)
@@ -266,7 +278,12 @@ def _cycle_borders(view: RunView) -> Axis:
     }
 
 
-def _y_axis(view: RunView, name: str, row: int, rows: int) -> Axis:
+def _y_axis(
+    view: RunView,
+    name: str,
+    row: int,
+    rows: int,
+) -> Axis:
     height = 1 / rows
     top = 1 - (row - 1) * height
     gap = 0.04 if row < rows else 0.0
@@ -299,8 +316,9 @@ def _finite_values(trials: list[TrainingView], name: str) -> list[float]:
     return values
 
 
-def _last(trial: TrainingView, name: str) -> float | None:
+def _last(view: RunView, trial: TrainingView, name: str) -> float | None:
     """Return a logged value after the last epoch of a training."""
-    if not trial.logs:
-        return None
-    return finite(trial.curve(name)[-1])
+    if trial.logs:
+        return finite(trial.curve(name)[-1])
+    # A child of two clones was evaluated, not trained.
+    return finite(trial.value) if name == view.monitor else None

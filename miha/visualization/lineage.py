@@ -40,7 +40,7 @@ def plot_lineage(result: Result) -> go.Figure:
     A column is a cycle, its clones one below the other, the fittest on top. Lines go from each
     network to the clones made of it, the main line is blue; where the run went back to an older
     network, it passes above. A small blue point is a cycle in which the network trained alone.
-    Below, by how much the winner was fitter than the unchanged clone of its cycle.
+    Below, by how much the winner was fitter than the control of its cycle.
 
     Args:
         result: A run, finished or not.
@@ -221,7 +221,7 @@ def _points(view: RunView, trials: list[TrainingView], places: Places) -> Trace:
 
 
 def _winner_gains(view: RunView, scale: GainScale) -> Trace:
-    """Return a bar for each winner: its gain over the unchanged clone."""
+    """Return a bar for each winner: its gain over the control."""
     bars: Trace = {
         "type": "bar",
         "name": "winner's gain",

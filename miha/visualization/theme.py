@@ -132,7 +132,7 @@ def points(x: Values, y: Values, text: Values) -> Trace:
 
 
 def clones_of_kinds(view: RunView) -> dict[str, list[TrainingView]]:
-    """Return the clones of each kind of mutation that has any, the unchanged ones first."""
+    """Return the clones of each kind of mutation that has any, the controls first."""
     found: dict[str, list[TrainingView]] = {}
     for kind in (NO_GENE, *view.gene_kinds):
         clones = [clone for clone in view.clones if clone.gene == kind]
@@ -143,7 +143,9 @@ def clones_of_kinds(view: RunView) -> dict[str, list[TrainingView]]:
 
 def describe(view: RunView, trial: TrainingView) -> str:
     """Return a training in words, one fact a line."""
-    mark = " (selected)" if trial.selected else ""
+    mark = " (pruned)" if trial.pruned else ""
+    if trial.selected:
+        mark = " (selected)"
     lines = [
         f"<b>{safe(trial.name)}</b>{mark}",
         safe(trial.change) if trial.is_clone else f"{len(trial.logs)} epochs",
@@ -157,7 +159,7 @@ def describe(view: RunView, trial: TrainingView) -> str:
 
 
 def colour(view: RunView, kind: str) -> str:
-    """Return the colour of a kind of mutation; unchanged clones are grey."""
+    """Return the colour of a kind of mutation; controls are grey."""
     if kind not in view.gene_kinds:
         return GREY
     index = view.gene_kinds.index(kind)
@@ -174,7 +176,7 @@ def symbol(view: RunView, kind: str) -> str:
 
 def label(kind: str) -> str:
     """Return what the legend calls a kind of mutation."""
-    return "unchanged" if kind == NO_GENE else safe(kind)
+    return "control" if kind == NO_GENE else safe(kind)
 
 
 def safe(text: Any, longest: int = 200) -> str:

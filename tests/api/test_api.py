@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import zipfile
@@ -24,9 +25,14 @@ from miha import (
     SearchSpace,
     StorageError,
 )
+from miha.storage.journal import Journal
 
 SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
 VALIDATION = images(32, seed=9)
+
+# Built once: `MIHA` does not touch what it is given.
+convolutional = functools.cache(convolutional)
+plain = functools.cache(dense)
 
 
 def run_in(folder, model=None, **changes):
@@ -41,11 +47,20 @@ def finished(tmp_path_factory):
     return run_in(tmp_path_factory.mktemp("runs") / "run").optimize()
 
 
+@pytest.fixture
+def unfinished(finished, tmp_path):
+    """A copy of that run which lacks its last training."""
+    folder = shutil.copytree(finished.run_dir, tmp_path / "run")
+    journal = Journal(folder / "journal.jsonl")
+    journal.cut(len(journal.read()) - 2)
+    return folder
+
+
 def test_the_result_is_a_plain_compiled_keras_network(finished):
-    plain = finished.model.evaluate(*VALIDATION, batch_size=16, verbose=0, return_dict=True)
+    logs = finished.model.evaluate(*VALIDATION, batch_size=16, verbose=0, return_dict=True)
     last = finished.history.iloc[-1]
-    assert plain["loss"] == pytest.approx(last["val_loss"], rel=1e-5)
-    assert plain["accuracy"] == pytest.approx(last["val_accuracy"])
+    assert logs["loss"] == pytest.approx(last["val_loss"], rel=1e-5)
+    assert logs["accuracy"] == pytest.approx(last["val_accuracy"])
     assert type(finished.model.optimizer).__name__.lower() == finished.genome.optimizer
     assert all(type(layer).__module__.startswith("keras.") for layer in finished.model.layers)
 
@@ -136,8 +151,8 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(finished, tmp_path):
 
 
 def test_seed_zero_is_a_seed_and_none_is_recorded(tmp_path):
-    assert run_in(tmp_path / "a", seed=0).seed == 0
-    run = run_in(tmp_path / "b", seed=None, c=0)
+    assert run_in(tmp_path / "a", plain(), seed=0).seed == 0
+    run = run_in(tmp_path / "b", plain(), seed=None, c=0)
     run.optimize()
     assert json.loads((tmp_path / "b/run.json").read_text())["seed"] == run.seed
 
@@ -168,8 +183,8 @@ def _prefers_the_control():
         ("none", set()),
     ],
 )
-def test_keep_says_which_archives_stay_and_the_best_does(tmp_path, keep, left):
-    result = run_in(tmp_path / "run", dense(), keep=keep).optimize()
+def test_keep_says_which_archives_stay_and_the_best_does(unfinished, keep, left):
+    result = run_in(unfinished, keep=keep).optimize()
     found = result.run_dir.rglob("*.zip")
     stays = {path.relative_to(result.run_dir).as_posix() for path in found}
     assert stays == (left | {result.archives[1]} if left else set())
@@ -190,13 +205,14 @@ def test_several_inputs_and_outputs_run_and_any_logged_value_is_monitored(tmp_pa
 
 def test_without_validation_data_the_learning_rate_is_left_alone_unless_asked(tmp_path):
     genes = {}
-    for name, mutations in (("default", None), ("asked", ["learning_rate"])):
+    for name, mutations, pop_size in (("default", None, 8), ("asked", ["learning_rate"], 3)):
         result = run_in(
             tmp_path / name,
-            dense(),
+            plain(),
             validation_data=None,
             mutations=mutations,
-            c=4,
+            c=1,
+            pop_size=pop_size,
             search=Search(restarts=0),
         ).optimize()
         genes[name] = set(result.lineage["gene"])
@@ -256,7 +272,8 @@ def test_an_unbuilt_network_is_built_from_the_data_and_decided_by_the_seed(tmp_p
     for name in ("a", "b"):
         model = keras.Sequential([layers.Flatten(), layers.Dense(4, "relu"), layers.Dense(2)])
         model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        results.append(run_in(tmp_path / name, model).optimize())
+        run = run_in(tmp_path / name, model, c=1, mutations=["batch_size"])
+        results.append(run.optimize())
         assert not model.built
     assert results[0].history["loss"].tolist() == results[1].history["loss"].tolist()
 
@@ -297,18 +314,18 @@ def test_the_output_layer_mutates_when_it_is_named(tmp_path):
     assert result.lineage["change"].str.startswith("out: ").sum() == 4
 
 
-def test_quiet_means_quiet(tmp_path, capfd):
-    run_in(tmp_path / "run", dense(), verbose=0).optimize()
+def test_quiet_means_quiet(unfinished, capfd):
+    run_in(unfinished, verbose=0).optimize()
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_epochs_are_announced_before_the_first(tmp_path, capfd):
+def test_the_epochs_are_announced_before_the_first(unfinished, capfd):
     class FirstEpoch(miha.Callback):
         def on_epoch_end(self, task, epoch):
             seen.append(capfd.readouterr().out)
 
     seen = []
-    run_in(tmp_path / "run", dense(), verbose=1, callbacks=[FirstEpoch()]).optimize()
+    run_in(unfinished, verbose=1, callbacks=[FirstEpoch()]).optimize()
     assert seen[0].startswith("MIHA trains 10 epochs")
 
 
@@ -347,7 +364,7 @@ UNCOMPILED = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.
 )  # fmt: skip
 def test_bad_input_is_refused_before_anything_is_written(tmp_path, changes, message):
     with pytest.raises(ArgumentError) as refused:
-        run_in(tmp_path / "run", **{"model": dense(), **changes})
+        run_in(tmp_path / "run", **{"model": plain(), **changes})
     assert message in str(refused.value)
     assert "Received" in str(refused.value)
     assert not (tmp_path / "run").exists()
@@ -355,7 +372,7 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, changes, mess
 
 def test_data_of_another_shape_than_the_networks_is_refused(tmp_path):
     with pytest.raises(ArgumentError, match="must accept the data"):
-        MIHA(dense(), np.zeros((SAMPLES, 3)), images()[1], logs=tmp_path / "run", **SHORT)
+        MIHA(plain(), np.zeros((SAMPLES, 3)), images()[1], logs=tmp_path / "run", **SHORT)
 
 
 def test_a_network_that_cannot_be_built_from_x_is_refused(tmp_path):
@@ -413,7 +430,7 @@ def test_a_custom_fitness_and_mutation_are_used(tmp_path):
             return genome.replace(learning_rate=genome.learning_rate / 2)
 
     result = run_in(
-        tmp_path / "run", dense(), mutations=[Halve()], fitness=lambda curve: curve.last,
+        tmp_path / "run", plain(), mutations=[Halve()], fitness=lambda curve: curve.last,
         pop_size=2, search=Search(control=False, restarts=0),
     ).optimize()  # fmt: skip
     assert result.genome.learning_rate == pytest.approx(0.001 / 4)
@@ -421,7 +438,7 @@ def test_a_custom_fitness_and_mutation_are_used(tmp_path):
 
 
 def test_a_target_that_is_reached_at_once_ends_the_run_after_its_first_training(tmp_path):
-    search = run_in(tmp_path / "run", budget=Budget(target=1e9), keep="final")
+    search = run_in(tmp_path / "run", plain(), budget=Budget(target=1e9), keep="final")
     assert search.epochs == 2 + 2 * (3 * 1 + 1)
     result = search.optimize()
     assert len(result.history) == 1
@@ -433,14 +450,19 @@ def test_a_target_that_is_reached_at_once_ends_the_run_after_its_first_training(
 
 
 def test_bad_budgets_are_refused_and_good_ones_bound_the_epochs(tmp_path):
-    with pytest.raises(ArgumentError, match="must be at least 2 m = 2"):
-        run_in(tmp_path / "run", epochs=1)
-    assert run_in(tmp_path / "run", epochs=7, budget=Budget(seconds=60)).epochs == 2 + 4
+    with pytest.raises(ArgumentError, match="`epochs` must be an integer >= 2"):
+        run_in(tmp_path / "run", plain(), epochs=1)
+    with pytest.raises(ArgumentError, match="`epochs` must be at least 2 m = 4"):
+        run_in(tmp_path / "run", plain(), epochs=3, m=2)
+    with pytest.raises(ArgumentError, match="`seconds` must be positive"):
+        run_in(tmp_path / "run", plain(), budget=Budget(seconds=0))
+    bounded = run_in(tmp_path / "run", plain(), epochs=7, budget=Budget(seconds=60))
+    assert bounded.epochs == 2 + 4
 
 
 def test_a_run_of_open_end_is_not_refused_for_the_room_that_it_might_need(tmp_path, monkeypatch):
     monkeypatch.setattr("miha.storage.folder.free_bytes", lambda path: 10**7)
     with pytest.raises(StorageError, match="must have room"):
-        run_in(tmp_path / "a", c=10**6).optimize()
+        run_in(tmp_path / "a", plain(), c=10**6).optimize()
     with pytest.warns(MihaWarning, match="may need less, but: .* must have room"):
-        run_in(tmp_path / "b", c=10**6, budget=Budget(target=1e9)).optimize()
+        run_in(tmp_path / "b", plain(), c=10**6, budget=Budget(target=1e9)).optimize()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -36,8 +38,8 @@ def network():
 class Elsewhere:
     """An executor whose workers hold the network that they were sent, and not the run's own."""
 
-    def __init__(self, load_data=None, error=None, seconds=lambda task: 10.0 - task.clone):
-        self.load_data, self.error, self.seconds, self.jobs = load_data, error, seconds, []
+    def __init__(self, load_data=None, error=None, number=2):
+        self.load_data, self.error, self.number, self.jobs = load_data, error, number, []
 
     def check(self):
         pass
@@ -46,7 +48,8 @@ class Elsewhere:
         if self.error:
             raise self.error
         self.jobs.append(job)
-        self.workers = FakeWorkers(2, job, seconds=self.seconds)
+        # The last clone is the first to be ready.
+        self.workers = FakeWorkers(self.number, job, seconds=lambda task: 10.0 - task.clone)
         return self.workers
 
 
@@ -63,10 +66,15 @@ def no_data():
     return images()
 
 
-def search(folder, executor="local"):
+shared_network = functools.cache(network)
+"""Built once: `MIHA` does not touch what it is given."""
+
+
+def search(folder, executor="local", model=None):
     space = SearchSpace(optimizers=["adam"], activations=["relu", "tanh"])
     execution = Execution(executor=executor)
-    return MIHA(network(), **data(), logs=folder, execution=execution, space=space, **RUN)
+    model = model or shared_network()
+    return MIHA(model, **data(), logs=folder, execution=execution, space=space, **RUN)
 
 
 def job_of(search_):
@@ -104,7 +112,7 @@ def test_a_run_whose_clones_train_elsewhere_equals_one_in_this_process(tmp_path,
 
 
 def test_data_that_workers_load_is_not_sent(tmp_path, alone):
-    executor = Elsewhere(load_data=data)
+    executor = Elsewhere(load_data=data, number=1)
     assert_same(search(tmp_path / "run", executor).optimize(), alone)
     assert executor.jobs[0].make_trainer.sources is None
 
@@ -144,7 +152,7 @@ def test_clones_on_workers_do_not_train_in_one_program():
 def test_the_precision_of_the_network_is_that_of_the_workers(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        search_ = search(tmp_path / "run", Elsewhere())
+        search_ = search(tmp_path / "run", Elsewhere(), network())
     finally:
         keras.config.set_dtype_policy("float32")
     job = job_of(search_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 
 import keras
@@ -18,12 +19,18 @@ from miha.storage.journal import Journal
 
 SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
 SHORT["search"] = Search(rest=False)  # Two cycles with a population each.
+SMALL = {"c": 1, "mutations": ["batch_size"]}
+"""For runs of which only the way they go is looked at: each optimizer is compiled by itself."""
+
+
+# Built once: `MIHA` does not touch what it is given.
+plain = functools.cache(dense)
 
 
 def start(folder, model=None, **changes):
     arguments = {**SHORT, "validation_data": images(32, seed=9), "logs": folder, **changes}
     x, y = arguments.pop("data", None) or images()
-    return MIHA(model or dense(), x, y, **arguments)
+    return MIHA(model or plain(), x, y, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +49,14 @@ def finished(tmp_path, whole):
 @pytest.fixture
 def interrupted(finished):
     Journal(finished / "journal.jsonl").cut(4)
+    return finished
+
+
+@pytest.fixture
+def unfinished(finished):
+    """A run that lacks its last training."""
+    journal = Journal(finished / "journal.jsonl")
+    journal.cut(len(journal.read()) - 2)
     return finished
 
 
@@ -123,7 +138,7 @@ def test_an_object_that_was_interrupted_in_a_mutant_goes_on_itself(tmp_path, who
 
 def test_a_run_without_a_named_folder_goes_on_in_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = start(None, callbacks=[Once("population/1_1_model.zip")])
+    run = start(None, **SMALL, callbacks=[Once("population/1_1_model.zip")])
     with pytest.raises(KeyboardInterrupt, match=r"in '.*/logs/\d+-\d+'.*with these `logs`"):
         run.optimize()
     result = run.optimize()
@@ -137,7 +152,7 @@ def test_a_callback_may_go_elsewhere(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    result = start("run", c=1, callbacks=[Wandering()]).optimize()
+    result = start("run", **SMALL, callbacks=[Wandering()]).optimize()
     assert result.run_dir == tmp_path / "run"
 
 
@@ -152,10 +167,10 @@ def test_a_finished_run_whose_best_network_is_gone_still_returns_its_last(tmp_pa
 
 
 def test_without_a_seed_the_runs_own_is_taken(tmp_path):
-    first = start(tmp_path / "run", c=1, seed=None)
+    first = start(tmp_path / "run", **SMALL, seed=None)
     first.optimize()
     Journal(tmp_path / "run/journal.jsonl").cut(3)
-    again = start(tmp_path / "run", c=1, seed=None)
+    again = start(tmp_path / "run", **SMALL, seed=None)
     assert again.seed == first.seed
     again.optimize()
 
@@ -187,26 +202,26 @@ def other_weights():
 )
 def test_a_run_of_another_network_or_data_is_refused_before_it_begins(interrupted, changes, told):
     before = {path: path.read_bytes() for path in interrupted.rglob("*") if path.is_file()}
-    changes = {"model": dense, **changes}
+    changes = {"model": plain, **changes}
     with pytest.raises(RunExistsError, match=told):
         start(interrupted, changes.pop("model")(), **changes)
     assert {p: p.read_bytes() for p in interrupted.rglob("*") if p.is_file()} == before
 
 
 def test_another_run_replaces_it_where_that_is_asked_for(interrupted):
-    result = start(interrupted, c=1, overwrite=True).optimize()
+    result = start(interrupted, **SMALL, overwrite=True).optimize()
     assert len(result.lineage) == 3
 
 
-def test_a_network_of_random_weights_goes_on_with_those_the_run_began_with(interrupted, whole):
+def test_a_network_of_random_weights_goes_on_with_those_the_run_began_with(unfinished, whole):
     keras.utils.set_random_seed(99)
     drawn = keras.models.clone_model(dense())
     drawn.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     with pytest.raises(RunExistsError, match=r"set_random_seed.*model_start\.zip"):
-        start(interrupted, drawn)
-    model, _ = miha.load(interrupted / "model/model_start.zip")
-    start(interrupted, model).optimize()
-    assert story(interrupted) == story(whole)
+        start(unfinished, drawn)
+    model, _ = miha.load(unfinished / "model/model_start.zip")
+    start(unfinished, model).optimize()
+    assert story(unfinished) == story(whole)
 
 
 def test_a_network_that_is_not_built_goes_on_with_the_runs_seed(tmp_path):
@@ -217,17 +232,17 @@ def test_a_network_that_is_not_built_goes_on_with_the_runs_seed(tmp_path):
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         return model
 
-    start(tmp_path / "run", unbuilt(), seed=None).optimize()
+    start(tmp_path / "run", unbuilt(), **SMALL, seed=None).optimize()
     expected = story(tmp_path / "run")
     Journal(tmp_path / "run/journal.jsonl").cut(5)
-    start(tmp_path / "run", unbuilt(), seed=None).optimize()
+    start(tmp_path / "run", unbuilt(), **SMALL, seed=None).optimize()
     assert story(tmp_path / "run") == expected
 
 
 @pytest.mark.parametrize("keep", ["model", "final"])
-def test_a_finished_run_whose_networks_were_kept_in_part_returns_them(tmp_path, keep):
-    first = start(tmp_path / "run", keep=keep).optimize()
-    again = start(tmp_path / "run", keep=keep).optimize()
+def test_a_finished_run_whose_networks_were_kept_in_part_returns_them(unfinished, keep):
+    first = start(unfinished, keep=keep).optimize()
+    again = start(unfinished, keep=keep).optimize()
     assert_same(first.model, again.model)
     assert_same(first.best_model, again.best_model)
 
@@ -286,13 +301,13 @@ class Choosy:
 def test_what_a_users_own_part_raises_names_it_and_leaves_a_run_that_goes_on(
     tmp_path, part, culprit
 ):
-    search_ = Search(restarts=0, rest=False)
+    arguments = {"search": Search(restarts=0, rest=False), "mutations": ["batch_size"]}
     with pytest.raises(MihaError, match=culprit):
-        start(tmp_path / "run", search=search_, **part()).optimize()
+        start(tmp_path / "run", **arguments | part()).optimize()
     assert miha.load_run(tmp_path / "run").state == "interrupted"
     mended = {"mutations": [Wild([None] * 9)]} if "mutations" in part() else part()
     mended |= {"callbacks": []}
-    start(tmp_path / "run", search=search_, **mended).optimize()
+    start(tmp_path / "run", **arguments | mended).optimize()
     assert miha.load_run(tmp_path / "run").state == "finished"
 
 
@@ -326,7 +341,7 @@ def test_a_run_without_room_is_refused_before_anything_is_trained(tmp_path, monk
         start(tmp_path / "run", callbacks=[watching]).optimize()
     assert watching.trained == []
     monkeypatch.undo()
-    start(tmp_path / "run", c=1).optimize()  # Another schedule, as the message advises.
+    start(tmp_path / "run", c=0).optimize()  # Another schedule, as the message advises.
 
 
 def test_the_room_asked_for_is_about_what_is_taken(tmp_path, monkeypatch):

@@ -34,8 +34,7 @@ from miha.compare import (
     compare,
 )
 from miha.compare.configurations import ConfigurationSpace
-from miha.compare.strategies.mutation import NeighbourMutation, Watch, schedule_of
-from miha.errors import ArgumentError
+from miha.compare.strategies.mutation import NeighbourMutation, Watch
 from miha.records import Schedule
 from miha.space import SearchSpace, Space
 
@@ -314,20 +313,6 @@ def test_a_grid_has_every_combination_once_and_one_activation_for_all_layers():
     grid = GridSearch(optimizers=("adam", "sgd"), rates=3).grid(space, 32)
     assert len(set(grid)) == 2 * 3 * 2
     assert {round(g.learning_rate, 6) for g in grid} == {0.001, 0.01, 0.1}
-
-
-@pytest.mark.parametrize("epochs", [2, 4, 8, 14, 15, 20, 37, 60, 90, 176, 200, 1000])
-def test_a_schedule_of_miha_trains_exactly_the_budget(epochs):
-    assert schedule_of(epochs).epochs == epochs
-
-
-def test_the_schedule_of_200_epochs_is_the_default_one():
-    assert schedule_of(200) == Schedule(10, 3, 3, 10, 5)
-
-
-def test_a_budget_without_a_schedule_is_refused():
-    with pytest.raises(ArgumentError, match="even number"):
-        schedule_of(3)
 
 
 def test_a_schedule_of_another_length_is_left_out():

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
-from miha.results.story import Story
+from fakes import FakeTrainer, make_loop
+from fakes import run as run_loop
 from networks import dense, images
+from runs import Joining, crossed
 
-from miha import MIHA, ArgumentError, MihaWarning, load_run
-from miha.callbacks import Callback
+from miha import MIHA, Search, SearchSpace, load_run
+from miha.callbacks import Callback, notify
 from miha.errors import MihaError
+from miha.integrations.keras_callbacks import Following, join_keras_callbacks
+from miha.mutations import resolve
+from miha.results.trials import RunView
+from miha.storage.journal import Journal
 
 SHORT = {"m": 2, "n": 2, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
-SHORT["rest"] = False  # So that the epochs of the main line are known.
+# Without rests the epochs of the main line are known.
+SHORT["search"] = Search(rest=False)
+# Few values, for tracing takes its time.
+SHORT["space"] = SearchSpace(optimizers=["adam", "sgd"], activations=["relu", "elu", "tanh"])
 MAIN_LINE = 2 * 2 + 2 * (2 + 1)
 
 
@@ -61,7 +72,7 @@ def watched(tmp_path_factory):
 
 
 def main_line(result):
-    return [trial for trial in Story.of(result).main_line for _ in trial.logs]
+    return [trial for trial in RunView.of(result).main_line for _ in trial.logs]
 
 
 def test_the_epochs_of_the_main_line_are_called_as_fit_calls_them(watched):
@@ -72,7 +83,7 @@ def test_the_epochs_of_the_main_line_are_called_as_fit_calls_them(watched):
 
 def test_the_logs_are_those_of_the_main_line(watched):
     result, recording, _ = watched
-    told = [log for trial in Story.of(result).main_line for log in trial.logs]
+    told = [log for trial in RunView.of(result).main_line for log in trial.logs]
     expected = [{n: v for n, v in log.items() if n != "seconds"} for log in told]
     assert recording.logs == expected
 
@@ -80,7 +91,7 @@ def test_the_logs_are_those_of_the_main_line(watched):
 def test_the_network_has_the_values_of_the_main_line_after_each_epoch(watched):
     result, recording, _ = watched
     # Of a selected clone the last epoch's: its values are known when it has been selected.
-    for trial in Story.of(result).main_line:
+    for trial in RunView.of(result).main_line:
         own = slice(trial.start + (len(trial.logs) - 1 if trial.is_clone else 0), trial.end)
         told = trial.curve("val_loss")[-len(recording.losses[own]) :]
         np.testing.assert_allclose(recording.losses[own], told, rtol=1e-4)
@@ -88,10 +99,11 @@ def test_the_network_has_the_values_of_the_main_line_after_each_epoch(watched):
 
 def test_the_network_has_the_activations_of_the_main_line(tmp_path):
     recording = Recording()
-    changes = {"mutations": ["activation"], "control": False, "pop_size": 2, "k": 1, "n": 1}
+    changes = {"mutations": ["activation"], "m": 1, "n": 1, "c": 1, "pop_size": 2}
+    changes["search"] = Search(control=False, restarts=0)
     result = start(tmp_path / "run", [recording], **changes).optimize()
     assert {name for _, name in result.genome.activations} != {"relu"}
-    told = [value for t in Story.of(result).main_line for value in t.curve("val_loss")]
+    told = [value for t in RunView.of(result).main_line for value in t.curve("val_loss")]
     np.testing.assert_allclose(recording.losses, told, rtol=1e-4)
 
 
@@ -117,20 +129,6 @@ def test_watching_changes_nothing_of_the_run(watched, tmp_path):
     assert alone.best_value == result.best_value
 
 
-def test_early_stopping_stops_the_run_which_can_go_on_to_the_same_end(watched, tmp_path):
-    whole, _, _ = watched
-    stopping = keras.callbacks.EarlyStopping("val_loss", patience=1, mode="max")
-    stopped = start(tmp_path / "run", [stopping]).optimize()
-    assert stopped.state == load_run(tmp_path / "run").state == "interrupted"
-    assert (len(stopped.lineage), len(stopped.history)) == (0, 2)
-    assert stopped.model.evaluate(*images(32, seed=9), verbose=0)
-    recording = Recording()
-    ended = start(tmp_path / "run", [recording]).optimize()
-    assert ended.state == "finished"
-    assert ended.lineage["value"].tolist() == whole.lineage["value"].tolist()
-    assert [call for call in recording.calls if isinstance(call, int)][0] == 2
-
-
 class Failing(Callback):
     """Ends a run where a cycle's winner is about to train."""
 
@@ -139,88 +137,162 @@ class Failing(Callback):
             raise ValueError("enough")
 
 
-def test_a_run_that_goes_on_counts_the_selected_clone_of_an_earlier_process(tmp_path):
-    with pytest.raises(MihaError, match="enough"):
-        start(tmp_path / "run", [Failing()]).optimize()
+def test_a_run_that_was_stopped_and_interrupted_goes_on_to_the_same_end(watched, tmp_path):
+    whole, _, _ = watched
+    stopping = keras.callbacks.EarlyStopping("val_loss", patience=1, mode="max")
+    stopped = start(tmp_path / "run", [stopping]).optimize()
+    assert stopped.state == load_run(tmp_path / "run").state == "interrupted"
+    assert (len(stopped.lineage), len(stopped.history)) == (0, 2)
+    assert stopped.model.evaluate(*images(32, seed=9), verbose=0)
+
     recording = Recording()
-    start(tmp_path / "run", [recording]).optimize()
-    assert recording.calls[1] == 2 + 2  # Two epochs of the network, two of the clone.
+    with pytest.raises(MihaError, match="enough"):
+        start(tmp_path / "run", [recording, Failing()]).optimize()
+    assert [call for call in recording.calls if isinstance(call, int)][0] == 2
+
+    recording = Recording()
+    ended = start(tmp_path / "run", [recording]).optimize()
+    assert ended.state == "finished"
+    assert ended.lineage["value"].tolist() == whole.lineage["value"].tolist()
+    # Two epochs of the network, and two of the clone that an earlier process selected.
+    assert recording.calls[1] == 2 + 2
     assert recording.calls[-2] == -(MAIN_LINE - 1)
 
 
-@pytest.mark.parametrize(
-    "make, words",
-    [
-        (lambda: keras.callbacks.ReduceLROnPlateau(), "the learning rate is a gene"),
-        (lambda: keras.callbacks.LearningRateScheduler(lambda e, r: r), "LearningRateSchedule"),
-        (lambda: keras.callbacks.BackupAndRestore("nowhere"), "run the same script again"),
-        (lambda: keras.callbacks.TerminateOnNaN(), "not finite"),
-        (lambda: keras.callbacks.ModelCheckpoint("a.keras", save_freq=10), "save_freq='epoch'"),
-        (lambda: keras.callbacks.TensorBoard("a", update_freq=10), "update_freq='epoch'"),
-    ],
-)
-def test_what_a_run_cannot_do_is_refused_with_the_cure(tmp_path, make, words):
-    with pytest.raises(ArgumentError, match=words):
-        start(tmp_path / "run", [make()])
-    assert not (tmp_path / "run").exists()
-
-
-def test_hooks_of_batches_are_warned_of_by_name(tmp_path):
-    class Counting(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            """Count."""
-
-    with pytest.warns(MihaWarning, match="on_train_batch_end of Counting will not be called"):
-        start(tmp_path / "run", [Counting()])
-    by_epochs = Counting()
-    by_epochs.log_freq = None  # As Weights & Biases has it: nothing is warned of.
-    start(tmp_path / "run", [by_epochs])
-
-
-def test_a_race_and_a_crossing_are_called_as_the_main_line_that_they_became(tmp_path, monkeypatch):
-    def read(path):
-        raise AssertionError(f"{path} may not be written yet")
-
-    # Archives are written in the background: what this process has trained is in its memory.
-    monkeypatch.setattr("miha.integrations.keras_callbacks.read", read)
+def test_a_child_of_two_clones_is_looked_at_when_it_wins(tmp_path, monkeypatch):
+    monkeypatch.setattr("miha.search.crossover.wins", lambda *args: True)
     recording = Recording()
-    changes = {"n": 2, "c": 3, "pop_size": 4, "racing": True, "crossover": True, "restarts": 1}
+    changes = {"m": 1, "n": 1, "c": 1, "mutations": ["learning_rate"]}
+    changes["search"] = Search(crossover=True, restarts=0)
     result = start(tmp_path / "run", [recording], **changes).optimize()
-    story = Story.of(result)
-    assert {clone.stage for clone in story.clones} == {0, 1, 2}
-    assert {clone.gene for clone in story.clones} >= {"none", "restart"}
-    told = [log for trial in story.main_line for log in trial.logs]
-    assert recording.logs == [{n: v for n, v in log.items() if n != "seconds"} for log in told]
-    epochs = [call for epoch in range(len(told)) for call in (epoch, -epoch)]
-    assert recording.calls == ["train", *epochs, "end"]
-    # After each training the network that is looked at is the one that was trained.
-    for trial in (t for t in story.main_line if t.selected or not t.is_clone):
-        assert recording.losses[trial.end - 1] == pytest.approx(trial.value, rel=1e-4)
-        assert recording.optimizers[trial.end - 1] == trial.genes["optimizer"]
+    [child] = RunView.of(result).winners.values()
+    assert child.gene == "crossover"
+    assert recording.losses[child.end - 1] == pytest.approx(child.value, rel=1e-4)
 
 
-def test_a_control_that_wins_by_the_margin_is_called_from_memory(tmp_path, monkeypatch):
+class FakeMirror:
+    """What callbacks look at, without Keras: the values that were shown last."""
+
+    def __init__(self):
+        self.network = SimpleNamespace(stop_training=False)
+        self.weight = self.genome = None
+
+    def show(self, snapshot, genome):
+        self.weight = float(snapshot.variables[0][0])
+        self.genome = genome
+
+
+class Noting(keras.callbacks.Callback):
+    """Notes the calls of a run of the fake trainer, and what was shown at each epoch's end."""
+
+    def __init__(self, mirror):
+        super().__init__()
+        self.mirror = mirror
+        self.calls, self.logs, self.weights, self.genomes = [], [], [], []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.calls.append(epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.calls.append(-epoch)
+        self.logs.append(logs)
+        self.weights.append(self.mirror.weight)
+        self.genomes.append(self.mirror.genome)
+
+
+def noted(path, trainer=None, more=(), **changes):
+    """Train a run of the fake trainer, or go on with it; return what a callback noted."""
+    trainer, mirror = trainer or FakeTrainer(), FakeMirror()
+    noting = Noting(mirror)
+    following = Following([noting], trainer, mirror)
+    loop = make_loop(path, trainer, callbacks=[following, *more], **changes)
+    notify([following], Callback.on_run_begin, loop.schedule, str(path))
+    past = loop.recorder.past.trainings
+    if past:
+        notify([following], Callback.on_resume, past)
+    run_loop(loop)
+    return noting
+
+
+def weight_in(path, archive):
+    return FakeTrainer().load((path / archive).read_bytes())["weight"]
+
+
+def assert_follows(noting, path):
+    """Assert that a callback was called for the main line, and saw what it became."""
+    line = RunView.of(load_run(path)).main_line
+    logs = [{n: v for n, v in log.items() if n != "seconds"} for t in line for log in t.logs]
+    assert noting.logs == logs
+    assert noting.calls == [call for epoch in range(len(logs)) for call in (epoch, -epoch)]
+    for trial in line:
+        if trial.logs and (trial.selected or not trial.is_clone):
+            # The last network is rounded when it is finished.
+            rounding = 0.005 if trial.phase == "final" else 0.0
+            weight = weight_in(path, trial.archive)
+            assert noting.weights[trial.end - 1] == pytest.approx(weight, rel=0, abs=rounding)
+            assert noting.genomes[trial.end - 1] == trial.record.genome
+
+
+@pytest.fixture
+def no_archives(monkeypatch):
+    """Archives are written in the background: what this process has trained is in its memory."""
     monkeypatch.setattr(
         "miha.integrations.keras_callbacks.read", lambda path: pytest.fail(str(path))
     )
-    recording = Recording()
-    changes = {"m": 4, "margin": 1e6, "c": 1, "restarts": 0}  # No mutant is better by so much.
-    result = start(tmp_path / "run", [recording], **changes).optimize()
-    [winner] = Story.of(result).won.values()
-    assert winner.gene == "none"
-    assert recording.losses[winner.end - 1] == pytest.approx(winner.value, rel=1e-4)
 
 
-def test_callbacks_of_both_kinds_keep_their_order(tmp_path):
-    calls = []
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"c": 4, "pop_size": 5, "restarts": 2, "rest": True},
+        {"margin": 1e6, "m": 4},
+        {"prune": True, "pop_size": 5, "c": 3},
+        {"crossover": True, "mutations": resolve(["learning_rate"]), "c": 3},
+        {"k": 0},
+        {"backtrack": 0.0, "c": 3},
+    ],
+)
+def test_every_kind_of_run_is_called_as_its_main_line(tmp_path, no_archives, changes):
+    trainer = Joining() if "crossover" in changes else None
+    noting = noted(tmp_path, trainer, **changes)
+    view = RunView.of(load_run(tmp_path))
+    if "margin" in changes:  # No mutant is better by so much.
+        assert {winner.gene for winner in view.winners.values()} == {"none"}
+    if "crossover" in changes:
+        assert {winner.gene for winner in view.winners.values()} == {"crossover"}
+        for child in view.winners.values():
+            assert noting.weights[child.end - 1] == weight_in(tmp_path, child.archive)
+        assert len(noting.logs) == sum(len(trial.logs) for trial in view.main_line)
+    else:
+        assert_follows(noting, tmp_path)
 
-    class Own(Callback):
-        def __init__(self, name):
-            self.name = name
 
-        def on_run_begin(self, schedule, run_dir):
-            calls.append(self.name)
+def test_a_child_of_an_earlier_process_is_read_from_its_archive(tmp_path):
+    crossed(tmp_path)
+    whole = RunView.of(load_run(tmp_path))
+    journal = Journal(tmp_path / "journal.jsonl")
+    # The first training, four clones of cycle 1, and not the selection.
+    journal.cut(5)
+    changes = {"crossover": True, "mutations": resolve(["learning_rate", "batch_size"])}
+    noting = noted(tmp_path, Joining(), **changes)
+    child = whole.winners[1]
+    assert noting.calls[0] == 2
+    assert noting.weights[child.end - 2 - 1] == weight_in(tmp_path, child.archive)
+    assert len(noting.logs) == whole.main_line[-1].end - 2
 
-    guest = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: calls.append("keras"))
-    start(tmp_path / "run", [Own("a"), guest, Own("b")], c=0, m=1).optimize()
-    assert calls == ["a", "keras", "b"]
+
+def test_callbacks_of_both_kinds_keep_their_order():
+    trainer = FakeTrainer()
+    trainer.mirror = FakeMirror()
+    own = [Callback() for _ in range(3)]
+    guests = [keras.callbacks.Callback() for _ in range(2)]
+    joined = join_keras_callbacks([own[0], guests[0], own[1], guests[1], own[2]], trainer)
+    assert [joined[0], *joined[2:]] == own
+    assert isinstance(joined[1], Following) and joined[1]._guests == guests
+    assert join_keras_callbacks(own, trainer) == own
+
+
+def test_a_callback_without_a_network_to_look_at_is_left_as_it_is():
+    guest = keras.callbacks.Callback()
+    assert join_keras_callbacks([guest], FakeTrainer()) == [guest]

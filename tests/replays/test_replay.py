@@ -1,14 +1,16 @@
-"""`replay` and `ReplayCallback`, with Keras."""
+"""`replay`: a network trained along a schedule, with Keras."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 from types import SimpleNamespace
 
 import keras
-import numpy as np
 import pytest
 from networks import convolutional, dense, images
+from schedules import ALL, DATA, RATES, SLOTS, assert_same
 
 import miha
 from miha import (
@@ -16,77 +18,77 @@ from miha import (
     ArgumentError,
     Genome,
     HyperparameterSchedule,
-    MihaWarning,
-    ReplayCallback,
-    Stretch,
+    Search,
+    SearchSpace,
+    Segment,
     replay,
 )
 from miha.replays.replay import _check_sizes
 
-DATA, VALIDATION = images(), images(32, seed=9)
-SLOTS = (("dense", "relu"), ("dense_1", "relu"))
-ADAM = Genome("adam", 0.01, 16, SLOTS)
-RATES = HyperparameterSchedule(
-    (
-        Stretch(1, ADAM),
-        Stretch(2, ADAM.replace(learning_rate=0.002), "clone", 1, 1),
-        Stretch(2, ADAM.replace(learning_rate=0.004), "final", anneal=True),
-    )
-)
-ALL = HyperparameterSchedule(
-    (
-        Stretch(1, ADAM),
-        Stretch(1, ADAM.with_activation("dense", "tanh"), "clone", 1, 1, "keep_function"),
-        Stretch(1, Genome("sgd", 0.05, 32, (("dense", "tanh"), ("dense_1", "relu")), 0.9)),
-    )
-)
 
-
-def weights(model):
-    return [np.array(keras.ops.convert_to_numpy(v)) for v in model.weights]
-
-
-def assert_same(first, second):
-    for a, b in zip(weights(first), weights(second), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def quiet(model, schedule, **arguments):
-    return replay(model, *DATA, schedule, verbose=0, **arguments)
+@pytest.fixture(scope="module")
+def followed():
+    """A replay in which every gene changes, what it printed, and the network it was given."""
+    model, lines = dense(), io.StringIO()
+    with contextlib.redirect_stdout(lines):
+        replayed = replay(model, *DATA, ALL)
+    return replayed, lines.getvalue().splitlines(), model
 
 
 def test_a_replay_with_the_seed_of_the_run_is_the_network_of_the_run(tmp_path):
+    validation = images(32, seed=9)
     result = MIHA(
-        convolutional(), *DATA, validation_data=VALIDATION, m=1, n=1, k=1, c=4, pop_size=4,
-        batch_size=16, seed=3, verbose=0, restarts=0, logs=tmp_path / "run",
-    ).optimize()  # fmt: skip
-    assert len({stretch.genome for stretch in result.schedule.stretches}) > 2
+        convolutional(),
+        *DATA,
+        validation_data=validation,
+        batch_size=16,
+        m=1,
+        n=1,
+        k=1,
+        c=4,
+        pop_size=4,
+        search=Search(restarts=0),
+        # Few values, for tracing takes its time.
+        space=SearchSpace(optimizers=["adam", "sgd"], activations=["relu", "elu", "tanh"]),
+        seed=3,
+        verbose=0,
+        logs=tmp_path / "run",
+    ).optimize()
+    assert len({segment.genome for segment in result.schedule.segments}) > 2
     result.schedule.save(tmp_path / "schedule.json")
     replayed = replay(
-        convolutional(), *DATA, tmp_path / "schedule.json", validation_data=VALIDATION,
-        validation_batch_size=16, seed=result.schedule.seed, verbose=0,
-    )  # fmt: skip
+        convolutional(),
+        *DATA,
+        tmp_path / "schedule.json",
+        validation_data=validation,
+        validation_batch_size=16,
+        seed=result.schedule.seed,
+        verbose=0,
+    )
     assert_same(replayed.model, result.model)
     assert replayed.genome == result.genome
     assert list(replayed.history["epoch"]) == list(range(1, result.schedule.epochs + 1))
     assert replayed.history["val_loss"].iloc[-1] == result.history["val_loss"].iloc[-1]
 
 
-def test_a_replay_follows_every_gene_and_leaves_the_users_network_alone(capsys):
-    model = dense()
-    before = weights(model)
-    replayed = replay(model, *DATA, ALL, seed=0)
-    for a, b in zip(weights(model), before, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert replayed.genome == ALL.genome
+def test_a_replay_follows_every_gene_and_leaves_the_users_network_alone(followed):
+    replayed, lines, model = followed
+    assert_same(model, dense())
+    for gene in ("optimizer", "learning_rate", "batch_size", "activations"):
+        assert getattr(replayed.genome, gene) == getattr(ALL.genome, gene)
     assert isinstance(replayed.model.optimizer, keras.optimizers.SGD)
-    assert [layer.activation.__name__ for layer in replayed.model.layers[1:]] == [
-        *("tanh", "relu", "softmax"),
-    ]
-    assert list(replayed.history["stretch"]) == [1, 2, 3]
-    lines = capsys.readouterr().out.splitlines()
+    activations = [layer.activation.__name__ for layer in replayed.model.layers[1:]]
+    assert activations == ["tanh", "relu", "softmax"]
+    assert list(replayed.history["segment"]) == [1, 2, 3]
     assert [line.split("]")[0] for line in lines] == ["[1/3", "[2/3", "[3/3"]
-    assert lines[2].startswith("[3/3] sgd at 0.05, batch size 32, dense: tanh, dense_1: relu: loss")
+    assert lines[2].startswith("[3/3] sgd at 0.05, ")
+    assert "batch size 32, dense: tanh, dense_1: relu: loss" in lines[2]
+
+
+def test_a_seed_that_is_not_given_is_drawn_and_told(followed):
+    replayed, _, _ = followed
+    again = replay(dense(), *DATA, ALL, seed=replayed.seed, verbose=0)
+    assert_same(replayed.model, again.model)
 
 
 class Pairs(keras.utils.PyDataset):
@@ -99,9 +101,9 @@ class Pairs(keras.utils.PyDataset):
         return tuple(part[16 * index : 16 * (index + 1)] for part in DATA)
 
 
-def test_a_source_of_batches_is_as_good_as_arrays():
+def test_a_source_of_batches_is_as_good_as_arrays(rates_replayed):
     from_batches = replay(dense(), Pairs(), None, RATES, shuffle=False, verbose=0)
-    assert_same(from_batches.model, quiet(dense(), RATES, shuffle=False).model)
+    assert_same(from_batches.model, rates_replayed.model)
 
 
 def test_batches_that_cannot_be_made_others_are_refused():
@@ -109,11 +111,6 @@ def test_batches_that_cannot_be_made_others_are_refused():
     with pytest.raises(ArgumentError, match=r"batches of 16, where the schedule has \[16, 32\]"):
         _check_sizes([16, 32, 16], fixed)
     _check_sizes([16, 16], fixed)
-
-
-def test_a_seed_that_is_not_given_is_drawn_and_told():
-    first = quiet(dense(), RATES)
-    assert_same(first.model, quiet(dense(), RATES, seed=first.seed).model)
 
 
 @pytest.mark.parametrize(
@@ -129,87 +126,11 @@ def test_a_seed_that_is_not_given_is_drawn_and_told():
 )
 def test_a_network_that_cannot_follow_is_refused(genome, message):
     with pytest.raises(ArgumentError, match=message):
-        quiet(dense(), HyperparameterSchedule((Stretch(1, genome),)))
-
-
-def test_the_callback_trains_as_a_replay_where_only_the_learning_rate_changes():
-    model, callback = dense(), ReplayCallback(RATES, strict=True)
-    rates = []
-    watch = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: rates.append(float(model.optimizer.learning_rate))
-    )
-    model.fit(
-        *DATA, batch_size=callback.batch_size, epochs=callback.epochs, shuffle=False, verbose=0,
-        callbacks=[callback, watch],
-    )  # fmt: skip
-    np.testing.assert_allclose(rates, [0.01, 0.002, 0.002, 0.004, 0.002], rtol=1e-6)
-    assert float(model.optimizer.learning_rate) == pytest.approx(0.004)
-    assert_same(model, quiet(dense(), RATES, shuffle=False).model)
-
-
-def test_what_a_plain_fit_cannot_follow_is_named_in_a_warning():
-    model, callback = dense(), ReplayCallback(ALL)
-    with pytest.warns(MihaWarning) as caught:
-        model.fit(*DATA, batch_size=callback.batch_size, epochs=3, verbose=0, callbacks=[callback])
-    [text] = [str(w.message) for w in caught if w.category is MihaWarning]
-    for told in (
-        "optimizer is adam, then sgd, where the network has adam",
-        "batch_size is 16, then 32",
-        "activations of dense is relu, then tanh, where the network has relu",
-        "miha.replay does",
-    ):
-        assert told in text
-    assert "dense_1" not in text and "epochs" not in text
-    # The rate of another optimizer's epochs is none for this one.
-    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
-
-
-def test_a_strict_callback_refuses_before_anything_is_trained():
-    model = dense()
-    before = weights(model)
-    with pytest.raises(ArgumentError, match="must be able to follow.*optimizer is adam, then sgd"):
-        model.fit(*DATA, verbose=0, epochs=3, callbacks=[ReplayCallback(ALL, strict=True)])
-    for a, b in zip(weights(model), before, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize(
-    ("model", "epochs", "message"),
-    [
-        (lambda: dense(), 6, "it has 5 epochs, and fit 6"),
-        (lambda: dense("sgd"), 5, "optimizer is adam, where the network has sgd"),
-        (lambda: dense(activation="tanh"), 5, "activations of dense is relu, where .* has tanh"),
-        (lambda: convolutional(), 5, "activations of dense is relu, where the network has nothing"),
-        (
-            lambda: dense(
-                keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 9, 0.9))
-            ),
-            5,
-            "the network's own schedule decides the learning rate",
-        ),
-    ],
-)
-def test_another_network_or_number_of_epochs_is_named(model, epochs, message):
-    callback = ReplayCallback(RATES, strict=True)
-    with pytest.raises(ArgumentError, match=message):
-        model().fit(*DATA, epochs=epochs, verbose=0, callbacks=[callback])
-
-
-def test_a_fit_that_is_longer_than_the_schedule_goes_on_at_its_last_rate():
-    callback = ReplayCallback(RATES)
-    callback.set_model(dense())
-    for epoch in range(8):
-        callback.on_epoch_begin(epoch)
-    assert float(callback.model.optimizer.learning_rate) == pytest.approx(0.004)
-
-
-def test_the_batch_size_of_the_callback_is_that_of_most_epochs():
-    stretches = (Stretch(3, ADAM.replace(batch_size=8)), Stretch(1, ADAM), Stretch(3, ADAM))
-    assert ReplayCallback(HyperparameterSchedule(stretches)).batch_size == 16
+        replay(dense(), *DATA, HyperparameterSchedule((Segment(1, genome),)), verbose=0)
 
 
 def test_the_names_are_public():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for name in ("replay", "Replayed", "ReplayCallback", "HyperparameterSchedule", "Stretch"):
+        for name in ("replay", "Replayed", "ReplayCallback", "HyperparameterSchedule", "Segment"):
             assert getattr(miha, name).__name__ == name

@@ -7,30 +7,32 @@ import math
 
 import pytest
 from fakes import GENOME, SPACE, FakeTrainer, make_loop, run
+from runs import crossed, old_run
 
 from miha.errors import ArgumentError, MihaWarning
 from miha.replays.replay import follow
-from miha.replays.schedule import HyperparameterSchedule, Stretch, as_schedule, way
+from miha.replays.schedule import HyperparameterSchedule, Segment, as_schedule
 from miha.results.reader import load_run
+from miha.search.ancestry import main_line
 
 ADAM = GENOME.replace(optimizer="adam", learning_rate=0.01)
 SCHEDULE = HyperparameterSchedule(
     (
-        Stretch(2, GENOME),
-        Stretch(3, ADAM, "clone", 1, 2),
-        Stretch(2, ADAM.replace(batch_size=8), "final", anneal=True),
+        Segment(2, GENOME),
+        Segment(3, ADAM, "clone", 1, 2),
+        Segment(2, ADAM.replace(batch_size=8), "final", anneal=True),
     ),
     seed=5,
 )
 
 
 def told(schedule) -> list[tuple]:
-    return [(s.phase, s.cycle, s.clone, s.epochs) for s in schedule.stretches]
+    return [(s.phase, s.cycle, s.clone, s.epochs) for s in schedule.segments]
 
 
 def followed(schedule, seed) -> FakeTrainer:
     trainer = FakeTrainer()
-    follow(trainer, schedule, seed, lambda stretch, epochs: None)
+    follow(trainer, schedule, seed, lambda segment, epochs: None)
     return trainer
 
 
@@ -55,9 +57,9 @@ def test_a_schedule_is_the_way_of_the_winners(tmp_path):
     ]
     assert schedule.epochs == final.age
     assert schedule.genome == final.genome
-    assert [stretch.anneal for stretch in schedule.stretches] == [False] * 5 + [True]
-    genomes = {e["archive"]: e["genome"] for e in loop.log.trainings}
-    assert schedule.stretches[1].genome.to_dict() == genomes[f"population/1_{first}_model.zip"]
+    assert [segment.anneal for segment in schedule.segments] == [False] * 5 + [True]
+    genomes = {record.archive: record.genome for record in loop.log.trainings}
+    assert schedule.segments[1].genome == genomes[f"population/1_{first}_model.zip"]
 
 
 @pytest.mark.parametrize("changes", [{}, {"anneal": True, "c": 4, "pop_size": 5}, {"k": 0}])
@@ -75,16 +77,39 @@ def test_following_it_with_the_seed_of_the_run_repeats_the_network_of_the_run(tm
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_races_offspring_and_rests_are_followed_too(tmp_path, seed):
-    changes = {"racing": True, "crossover": True, "rest": True, "anneal": True}
+def test_children_rests_and_pruned_clones_are_followed_too(tmp_path, seed):
+    changes = {"crossover": True, "rest": True, "anneal": True, "prune": True}
     loop = make_loop(tmp_path, c=5, pop_size=4, n=2, seed=seed, **changes)
     run(loop)
-    genes = {entry["archive"]: entry["change"]["gene"] for entry in loop.log.trainings}
-    archives = [entry["archive"] for entry in way(loop.log.trainings, loop.log.last)]
+    kinds = [record.change.kind for record in main_line(loop.log.trainings, loop.log.last)]
     trainer = followed(load_run(tmp_path).schedule, seed)
     assert trainer.genome == load_run(tmp_path).genome
-    if "soup" not in [genes[archive] for archive in archives]:  # Means of two are not followed.
+    if "crossover" not in kinds:  # Means of two are not followed.
         assert trainer.trainings[-1] == loop.trainer.trainings[-1]
+
+
+def test_of_the_parents_of_a_child_the_fitter_one_is_followed(tmp_path):
+    result = crossed(tmp_path, c=1)
+    [child] = [record for record in result.log.trainings if record.change.kind == "crossover"]
+    [fitter] = [record for record in result.log.trainings if record.archive == child.parent]
+    assert told(result.schedule) == [
+        ("initial", None, None, 2),
+        ("clone", 1, fitter.clone, 2),
+        ("winner", 1, None, 1),
+        ("final", None, None, 2),
+    ]
+    assert result.schedule.segments[2].genome == child.genome
+
+
+def test_the_schedule_of_an_old_run_goes_through_clones_of_clones():
+    schedule = old_run("joined").schedule
+    assert told(schedule) == [
+        ("clone", 3, 4, 1),
+        ("clone", 3, 5, 1),
+        ("winner", 3, None, 1),
+        ("final", None, None, 2),
+    ]
+    assert old_run("plain").schedule.segments[0].transition == "restart"
 
 
 def test_it_leads_to_the_best_network_where_the_run_ends_with_that(tmp_path):
@@ -101,11 +126,11 @@ def test_it_begins_with_the_last_restart_and_the_weights_at_hand(tmp_path):
     run(make_loop(tmp_path, FakeTrainer(script=wins), restarts=1))
     schedule = load_run(tmp_path).schedule
     assert told(schedule)[0] == ("clone", 1, 2, 2)
-    assert schedule.stretches[0].transition == "restart"
+    assert schedule.segments[0].transition == "restart"
     trainer = followed(schedule, 0)
     assert (trainer.trainings[0].start, trainer.trainings[0].genome) == (
         4.0,
-        schedule.stretches[0].genome,
+        schedule.segments[0].genome,
     )
 
 
@@ -132,31 +157,29 @@ def test_what_diverged_is_no_part_of_it(tmp_path):
     assert followed(schedule, 0).trainings[-1] == trainer.trainings[-1]
 
 
-def test_a_training_that_reached_its_target_at_once_has_one_stretch(tmp_path):
-    from miha.search.budgets import Budgets
-
-    run(make_loop(tmp_path, budgets=Budgets(target=1e9)))
+def test_a_training_that_reached_its_target_at_once_has_one_segment(tmp_path):
+    run(make_loop(tmp_path, target=1e9))
     assert told(load_run(tmp_path).schedule) == [("initial", None, None, 2)]
 
 
 def test_a_run_without_a_good_network_has_no_schedule(tmp_path):
     with pytest.warns(MihaWarning, match="diverged"):
         run(make_loop(tmp_path, FakeTrainer(diverges=lambda genome: True), c=0))
-    with pytest.raises(ArgumentError, match="at least one stretch"):
+    with pytest.raises(ArgumentError, match="at least one segment"):
         _ = load_run(tmp_path).schedule
 
 
-def test_every_stretch_is_trained_with_its_genome_and_its_rates():
+def test_every_segment_is_trained_with_its_genome_and_its_rates():
     trainer = followed(SCHEDULE, 5)
-    assert [t.genome for t in trainer.trainings] == [s.genome for s in SCHEDULE.stretches]
+    assert [t.genome for t in trainer.trainings] == [s.genome for s in SCHEDULE.segments]
     assert [len(t.orders) for t in trainer.trainings] == [2, 3, 2]
     assert [t.rates for t in trainer.trainings] == [None, None, [1.0, 0.5]]
 
 
-def test_a_stretch_that_diverges_is_taken_back_with_a_warning():
+def test_a_segment_that_diverges_is_taken_back_with_a_warning():
     trainer = FakeTrainer(diverges=lambda genome: genome == ADAM)
-    with pytest.warns(MihaWarning, match="diverged in stretch 2"):
-        epochs = follow(trainer, SCHEDULE, 0, lambda stretch, epochs: None)
+    with pytest.warns(MihaWarning, match="diverged in segment 2"):
+        epochs = follow(trainer, SCHEDULE, 0, lambda segment, epochs: None)
     assert trainer.trainings[2].start == trainer.trainings[0].end
     assert [number for number, _ in epochs] == [1, 1, 2, 3, 3]
 
@@ -170,9 +193,9 @@ def test_a_network_that_cannot_hold_the_schedule_is_refused_before_it_is_trained
     ]
     for genome, rule in strange:
         trainer = FakeTrainer()
-        schedule = HyperparameterSchedule((Stretch(1, GENOME), Stretch(1, genome)))
+        schedule = HyperparameterSchedule((Segment(1, GENOME), Segment(1, genome)))
         with pytest.raises(ArgumentError, match=f"must have {rule}.*Received: "):
-            follow(trainer, schedule, 0, lambda stretch, epochs: None)
+            follow(trainer, schedule, 0, lambda segment, epochs: None)
         assert trainer.trainings == []
     assert "nadam" not in SPACE.optimizers
 
@@ -185,18 +208,20 @@ def test_a_schedule_is_the_same_after_saving_and_loading(tmp_path):
     assert json.loads(path.read_text())["format"] == 1
 
 
-def test_a_schedule_of_this_format_is_read_for_ever():
-    text = """{"format": 1, "seed": null, "stretches": [{"epochs": 2, "genome": {"optimizer":
+@pytest.mark.parametrize("name", ["stretches", "segments"])
+def test_a_schedule_of_this_format_is_read_for_ever(name):
+    text = """{"format": 1, "seed": null, "NAME": [{"epochs": 2, "genome": {"optimizer":
     "adam", "learning_rate": 0.001, "batch_size": 32, "activations": {"dense": "relu"}}, "phase":
     "clone", "cycle": 1, "clone": 0, "transition": "keep_function", "anneal": false}]}"""
-    [stretch] = HyperparameterSchedule.from_dict(json.loads(text)).stretches
-    assert (stretch.epochs, stretch.genome.activations) == (2, (("dense", "relu"),))
-    assert stretch.transition == stretch.task.change.transition == "keep_function"
+    values = json.loads(text.replace("NAME", name))
+    [segment] = HyperparameterSchedule.from_dict(values).segments
+    assert (segment.epochs, segment.genome.activations) == (2, (("dense", "relu"),))
+    assert segment.transition == segment.task.change.transition == "keep_function"
 
 
 def broken(**changes) -> dict:
     values = SCHEDULE.to_dict()
-    values["stretches"][1] |= changes
+    values["segments"][1] |= changes
     return values
 
 
@@ -205,8 +230,9 @@ def broken(**changes) -> dict:
     [
         {},
         {**SCHEDULE.to_dict(), "format": 2},
-        {**SCHEDULE.to_dict(), "stretches": []},
-        {**SCHEDULE.to_dict(), "stretches": 3},
+        {**SCHEDULE.to_dict(), "segments": []},
+        {**SCHEDULE.to_dict(), "segments": 3},
+        {**SCHEDULE.to_dict(), "segments": [3]},
         broken(epochs=0),
         broken(epochs=None),
         broken(phase="last"),

@@ -6,7 +6,13 @@ import pytest
 from browser import chromium, errors, requests
 from runs import make_run
 
-NEED_PLOTLY = ["test_browser.py", "test_content.py", "test_page.py", "test_server.py"]
+NEED_PLOTLY = [
+    "test_browser.py",
+    "test_content.py",
+    "test_old_runs.py",
+    "test_page.py",
+    "test_server.py",
+]
 collect_ignore_glob = [] if find_spec("plotly") else NEED_PLOTLY
 
 

@@ -77,13 +77,13 @@ def test_the_table_sorts_by_numbers_and_words(browser, result):
 
 def test_the_table_filters_by_words_kind_and_selection(browser, result):
     show(browser, result)
-    story = RunView.of(result)
+    view = RunView.of(result)
     browser.find_element("id", "search").send_keys("learning rate")
-    expected = [clone for clone in story.clones if "learning rate" in clone.change]
+    expected = [clone for clone in view.clones if "learning rate" in clone.change]
     assert len(rows(browser)) == len(expected) > 0
     assert browser.find_element("id", "count").text == f"{len(expected)} of 20 clones"
     browser.find_element("id", "search").clear()
-    browser.find_element("css selector", "#kind option[value='unchanged']").click()
+    browser.find_element("css selector", "#kind option[value='control']").click()
     assert {row[2] for row in rows(browser)} == {"unchanged"}
     browser.find_element("css selector", "#kind option[value='']").click()
     browser.find_element("id", "only").click()

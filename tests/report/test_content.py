@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from drawn import edited
+from drawn import rewritten
 from fakes import FakeTrainer, make_loop
-from runs import failing, make_run
+from runs import failing, make_run, pruned
 
 from miha.report.content import FIGURES, content
 from miha.report.page import write_report
 from miha.results.reader import load_run
 from miha.results.summary import summarize
 from miha.results.trials import RunView
-from miha.search.budgets import Budgets
 
 
 def test_a_running_run_has_all_its_figures(result):
@@ -60,15 +59,15 @@ def test_archives_that_are_gone_are_not_linked(tmp_path):
 
 def test_the_content_has_the_hyperparameters_of_the_best_network_where_it_was_restored(tmp_path):
     script = {4: {"val_loss": 0.001}, 5: {"val_loss": 9.0}}
-    more = {"budgets": Budgets(max_epochs=15), "restore_best": True}
-    result = make_run(tmp_path, FakeTrainer(script=script), c=9, **more)
-    held = RunView.of(result).held
+    result = make_run(tmp_path, FakeTrainer(script=script), c=1, restore_best=True)
+    resulting = RunView.of(result).resulting
     ended = {name: last for name, _, last in content(result)["genes"]}
-    assert held.phase != "final" and ended["batch_size"] == str(held.genes["batch_size"])
+    assert resulting.phase != "final"
+    assert ended["batch_size"] == str(resulting.genes["batch_size"])
 
 
 def test_late_clones_of_old_runs_are_simply_clones_that_were_not_selected(result):
-    older = edited(result, lambda _, entry: {"late": True} if entry["clone"] == 2 else {})
+    older = rewritten(result, lambda entry: {"late": entry["clone"] == 2})
     columns, rows = content(older)["table"].values()
     place = columns.index("selected")
     assert [row[place] for row in rows] == [row[place] for row in content(result)["table"]["rows"]]
@@ -77,3 +76,19 @@ def test_late_clones_of_old_runs_are_simply_clones_that_were_not_selected(result
 def test_the_page_has_a_figure_of_gains(result):
     [gains] = [f for f in content(result)["figures"] if f["name"] == "gains"]
     assert "paid" not in json.dumps(gains)
+
+
+def test_the_table_says_which_clone_was_pruned(tmp_path):
+    columns, rows = content(pruned(tmp_path))["table"].values()
+    place = columns.index("failure")
+    assert [row[place] for row in rows] == ["", "pruned", ""]
+
+
+def test_the_control_is_called_so_in_the_table_and_in_the_figures(result):
+    columns, rows = content(result)["table"].values()
+    place = columns.index("kind")
+    assert {row[place] for row in rows if row[1] == 0} == {"control"}
+    for figure in content(result)["figures"]:
+        assert "unchanged clone" not in json.dumps(figure)
+    [history] = [f for f in content(result)["figures"] if f["name"] == "history"]
+    assert "control" in {trace.get("name") for trace in history["figure"]["data"]}

@@ -5,21 +5,19 @@ from __future__ import annotations
 import io
 import math
 import re
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fakes import make_loop, make_network, run
+from fakes import make_loop, make_network, make_record, run
 from rich.console import Console
 
-from miha.records import Change, Network, Schedule
+from miha.options import Budget
+from miha.records import Change, Network, Schedule, Task, TrainingRecord
 from miha.report.progress import Bar, Lines, announcement, make_progress, place, winner_line
 
 SCHEDULE = Schedule(m=2, n=2, k=1, c=1, pop_size=2)
-CLONES = [
-    {"change": "unchanged", "fitness": 0.25, "selected": False},
-    {"change": "batch size 4 -> 8", "fitness": 0.5, "selected": True},
-]
+LONGER = Schedule(m=2, n=3, k=1, c=1, pop_size=2)
+LARGER = Change("batch_size", "batch size 4 -> 8")
 RESULT = SimpleNamespace(monitor="val_loss", best_value=0.123456, run_dir="logs/x", stopped=None)
 
 
@@ -41,8 +39,13 @@ def text(console: Console) -> str:
 
 def diverged() -> Network:
     """Return a clone that was to train 3 epochs and has diverged in its first."""
-    network = make_network(values=(math.nan,))
-    return replace(network, task=replace(network.task, epochs=3))
+    return make_network(values=(math.nan,), failure="diverged: val_loss is nan")
+
+
+def task_of(record: TrainingRecord) -> Task:
+    """Return a training before it happened."""
+    place = (record.phase, record.cycle, record.clone, len(record.epochs))
+    return Task(*place, record.genome, record.change, record.archive)
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ def bar():
 
 
 def test_the_announcement_counts_the_epochs_before_they_are_trained():
-    found = announcement(Schedule(10, 3, 3, 10, 5), "logs/mnist")
+    found = announcement(Schedule(10, 3, 3, 10, 5), "logs/mnist", Budget())
     assert found == (
         "MIHA trains 200 epochs: 2 x m=10, and c=10 cycles of pop_size=5 clones x n=3 and k=3. "
         "Folder: logs/mnist"
@@ -85,17 +88,16 @@ def test_a_bar_is_shown_on_a_terminal_unless_lines_are_wished(piped, monkeypatch
 
 def test_lines_go_to_the_standard_output(piped, capsys):
     make_progress(2, "val_loss")[0].on_run_begin(SCHEDULE, "logs/x")
-    assert capsys.readouterr().out == announcement(SCHEDULE, "logs/x") + "\n"
+    assert capsys.readouterr().out == announcement(SCHEDULE, "logs/x", Budget()) + "\n"
 
 
 def test_lines_tell_the_run(tmp_path):
     output = console()
-    loop = make_loop(
-        tmp_path, m=2, n=2, k=1, c=1, pop_size=2, callbacks=[Lines(output, "val_loss")]
-    )
-    loop.callbacks[0].on_run_begin(loop.schedule, "logs/x")
+    shown = Lines(output, "val_loss")
+    loop = make_loop(tmp_path, m=2, n=2, k=1, c=1, pop_size=2, callbacks=[shown])
+    shown.on_run_begin(loop.schedule, "logs/x")
     run(loop)
-    loop.callbacks[0].on_run_end(RESULT)
+    shown.on_run_end(RESULT)
     lines = text(output).splitlines()
     starts = [
         "MIHA trains 9 epochs",
@@ -121,10 +123,11 @@ def test_a_line_is_never_broken_and_brackets_are_no_markup():
 
 def test_the_bar_counts_to_the_last_epoch(tmp_path):
     output = console(terminal=True)
-    loop = make_loop(tmp_path, m=2, n=2, k=1, c=1, pop_size=2, callbacks=[Bar(output, "val_loss")])
-    loop.callbacks[0].on_run_begin(loop.schedule, "logs/x")
+    bar = Bar(output, "val_loss")
+    loop = make_loop(tmp_path, m=2, n=2, k=1, c=1, pop_size=2, callbacks=[bar])
+    bar.on_run_begin(loop.schedule, "logs/x")
     run(loop)
-    loop.callbacks[0].on_run_end(RESULT)
+    bar.on_run_end(RESULT)
     shown = text(output)
     assert "MIHA trains 9 epochs" in shown
     assert "9/9 epochs  loss " in shown
@@ -136,8 +139,8 @@ def test_the_bar_counts_to_the_last_epoch(tmp_path):
 def test_the_bar_shows_loss_and_monitored_value_of_the_last_epoch(bar):
     network = make_network(values=(0.123456,))
     bar.on_run_begin(SCHEDULE, "logs/x")
-    bar.on_training_begin(network.task)
-    bar.on_epoch_end(network.task, network.epochs[0])
+    bar.on_training_begin(task_of(network.record))
+    bar.on_epoch_end(task_of(network.record), network.record.epochs[0])
     bar.close()
     assert "1/9 epochs  loss 0.2469  val_loss 0.1235" in text(bar._bar.console)
     assert "cycle 1, clone 0" in text(bar._bar.console)
@@ -147,18 +150,18 @@ def test_the_bar_shows_a_monitored_loss_once(bar):
     network = make_network(values=(0.5,))
     bar._monitor = "loss"
     bar.on_run_begin(SCHEDULE, "logs/x")
-    bar.on_epoch_end(network.task, network.epochs[0])
+    bar.on_epoch_end(task_of(network.record), network.record.epochs[0])
     bar.close()
     assert "epochs  loss 1 " in text(bar._bar.console)
 
 
 def test_the_bar_counts_the_epochs_that_a_diverged_clone_did_not_need(bar):
     network = diverged()
-    bar.on_run_begin(SCHEDULE, "logs/x")
-    bar.on_epoch_end(network.task, network.epochs[0])
+    bar.on_run_begin(LONGER, "logs/x")
+    bar.on_epoch_end(task_of(network.record), network.record.epochs[0])
     bar.on_training_end(network)
     bar.close()
-    assert "3/9" in text(bar._bar.console)
+    assert "3/11" in text(bar._bar.console)
 
 
 def test_the_bar_does_not_go_back_while_clones_train_together(bar):
@@ -166,10 +169,10 @@ def test_the_bar_does_not_go_back_while_clones_train_together(bar):
     bar.on_run_begin(SCHEDULE, "logs/x")
     found = []
     for network in networks:
-        bar.on_training_begin(network.task)
+        bar.on_training_begin(task_of(network.record))
     for epoch in range(2):
         for network in networks:
-            bar.on_epoch_end(network.task, network.epochs[epoch])
+            bar.on_epoch_end(task_of(network.record), network.record.epochs[epoch])
             found.append(bar._bar.tasks[0].completed)
     for network in networks:
         bar.on_training_end(network)
@@ -181,9 +184,28 @@ def test_the_bar_does_not_go_back_while_clones_train_together(bar):
 def test_a_line_counts_the_epochs_that_a_diverged_clone_did_not_need():
     output = console()
     lines = Lines(output, "val_loss")
-    lines.on_run_begin(SCHEDULE, "logs/x")
+    lines.on_run_begin(LONGER, "logs/x")
     lines.on_training_end(diverged())
-    assert "[3/9] cycle 1, clone 0, unchanged: val_loss nan\n" in text(output)
+    assert "[3/11] cycle 1, clone 0, unchanged: val_loss nan\n" in text(output)
+
+
+def test_a_line_counts_what_a_pruned_clone_was_trained_and_says_so():
+    lines = Lines(output := console(), "val_loss")
+    lines.on_run_begin(LONGER, "logs/x")
+    lines.on_training_end(make_network(values=(0.5,), change=LARGER, pruned=True))
+    assert "[1/11] cycle 1, clone 0, batch size 4 -> 8, pruned: val_loss 0.5\n" in text(output)
+
+
+@pytest.mark.parametrize("make", [Lines, Bar])
+def test_a_run_that_may_end_before_has_at_most_so_many_epochs(make):
+    shown = make(screen := console(terminal=True), "val_loss", Budget(patience=2))
+    shown.on_run_begin(SCHEDULE, "logs/x")
+    shown.on_training_end(make_network(values=(0.5, 0.4)))
+    shown.close()
+    assert "MIHA trains at most 9 epochs" in text(screen) and "fewer where patience=2" in text(
+        screen
+    )
+    assert ("[2/<=9]" if make is Lines else "epochs at most") in text(screen)
 
 
 def test_the_bar_leaves_the_terminal_as_it_was(bar):
@@ -209,24 +231,28 @@ def test_a_bar_that_has_not_begun_can_be_closed(bar):
     ],
 )
 def test_a_training_has_a_place_in_words(where, words):
-    assert place(make_network(*where).task) == words
+    record = make_record(*where)
+    assert place(record) == place(task_of(record)) == words
 
 
 def test_the_line_of_a_cycle_names_the_winner():
-    assert winner_line(2, CLONES) == "Cycle 2: batch size 4 -> 8 wins (fitness 0.5)"
+    winner = make_record(change=LARGER, fitness=0.5)
+    assert winner_line(2, winner) == "Cycle 2: batch size 4 -> 8 wins (fitness 0.5)"
+    assert winner_line(2, make_record(fitness=0.25)) == "Cycle 2: the control wins (fitness 0.25)"
 
 
 def test_the_line_of_a_cycle_tells_that_every_clone_has_failed():
-    lost = [row | {"selected": False} for row in CLONES]
-    assert winner_line(2, lost).startswith("Cycle 2: every clone has failed")
+    assert winner_line(2, None).startswith("Cycle 2: every clone has failed")
 
 
 @pytest.mark.parametrize("make", [Lines, Bar])
 def test_a_run_that_goes_on_counts_what_is_done(make):
     shown = make(screen := console(terminal=True), "val_loss")
-    shown.on_run_begin(Schedule(m=2, n=3, k=1, c=1, pop_size=2), "logs/x")
-    shown.on_resume([{"phase": phase} for phase in ("initial", "clone", "clone")])
-    shown.on_training_end(make_network("winner", 1, None, (0.5,)))
+    shown.on_run_begin(LONGER, "logs/x")
+    first = make_record("initial", None, None, (0.5, 0.4))
+    clones = [make_record(clone=clone, values=(0.4, 0.3, 0.2)) for clone in range(2)]
+    shown.on_resume([first, *clones])
+    shown.on_training_end(make_network(phase="winner", clone=None, values=(0.5,)))
     shown.close()
     assert "Goes on after 3 of 5 trainings" in text(screen)
     assert shown._done == 2 + 3 + 3 + 1
@@ -235,6 +261,6 @@ def test_a_run_that_goes_on_counts_what_is_done(make):
 def test_a_run_that_is_finished_says_so():
     shown = Lines(screen := console(), "val_loss")
     shown.on_run_begin(SCHEDULE, "logs/x")
-    phases = ("initial", "clone", "clone", "winner", "final")
-    shown.on_resume([{"phase": phase, "epochs": [{}]} for phase in phases])
+    phases = {"initial": 2, "clone": 4, "winner": 1, "final": 2}
+    shown.on_resume([make_record(phase, values=(0.5,) * n) for phase, n in phases.items()])
     assert "[9/9] The run was finished before: nothing is trained" in text(screen)

@@ -26,14 +26,14 @@ def printed(capsys, show, *arguments):
 
 
 def test_a_run_is_printed_with_its_winners_or_with_every_clone(capsys, result):
-    story = RunView.of(result)
+    view = RunView.of(result)
     winners = printed(capsys, print_run, result.run_dir)
     assert "The run is finished: 3 of 3 cycles" in winners and "Who won each cycle" in winners
-    for cycle, clone in story.won.items():
+    for cycle, clone in view.winners.items():
         assert f"│ {cycle} │ {clone.clone} │ {clone.change} │" in winners
     every = printed(capsys, print_run, result.run_dir, True)
     assert "All clones" in every
-    for clone in story.clones:
+    for clone in view.clones:
         assert f"│ {clone.cycle} │ {clone.clone} │ {clone.change} │" in every
 
 

@@ -11,28 +11,15 @@ from networks import dense, images
 
 import miha
 from miha.cli import main
-from miha.results.export import export
+from miha.results.export import _find_archive, export
 
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
-    x, y = images()
     folder = tmp_path_factory.mktemp("runs") / "run"
-    run = miha.MIHA(
-        dense(),
-        x,
-        y,
-        m=1,
-        n=1,
-        k=1,
-        c=1,
-        pop_size=2,
-        seed=1,
-        logs=folder,
-        verbose=0,
-        validation_data=images(32, seed=9),
-    )
-    run.optimize()
+    x, y = images()
+    arguments = {"validation_data": images(32, seed=9), "seed": 1, "logs": folder, "verbose": 0}
+    miha.MIHA(dense(), x, y, m=1, n=1, k=1, c=1, pop_size=2, **arguments).optimize()
     return folder
 
 
@@ -51,10 +38,9 @@ def predicted(run_dir, archive):
         ("model_start", "model/model_start.zip"),
     ],
 )
-def test_a_network_is_exported_for_keras(run_dir, tmp_path, capsys, name, archive):
+def test_a_network_is_exported_for_keras(run_dir, tmp_path, name, archive):
     path = tmp_path / "deep/network.keras"
-    assert main(["export", str(run_dir), "--model", name, "--to", str(path)]) == 0
-    assert capsys.readouterr().out.strip() == str(path)
+    assert export(run_dir, name, path) == path
     model = keras.models.load_model(path)
     found = model.predict(images(8, seed=3)[0], verbose=0)
     np.testing.assert_array_equal(found, predicted(run_dir, archive))
@@ -102,7 +88,34 @@ def test_what_keras_cannot_export_is_an_error_that_leaves_nothing(run_dir, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_an_error_with_words(run_dir, tmp_path, capsys):
+def test_a_place_that_cannot_be_written_is_an_error_with_words(run_dir, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(miha.StorageError, match="must have a place that is writable"):
+        export(run_dir, "best", tmp_path / "file/network.keras")
+
+
+def test_the_best_and_the_last_network_have_names(run_dir):
+    result = miha.load_run(run_dir)
+    assert [_find_archive(result, name) for name in ("last", "best")] == [*result.archives]
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "words"),
+    [
+        ("model_9", "network.keras", r"'best', 'last' or .*'model_1'.*Received: 'model_9'"),
+        ("last", "network.h5", "must end in .keras or .onnx"),
+        ("last", ".", "must name something new"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_by_name(run_dir, tmp_path, name, target, words):
+    with pytest.raises(miha.MihaError, match=words):
+        export(run_dir, name, tmp_path / target)
+
+
+def test_the_command_line_prints_what_it_wrote(run_dir, tmp_path, capsys):
+    path = tmp_path / "network.keras"
+    assert main(["export", str(run_dir), "--model", "last", "--to", str(path)]) == 0
+    assert capsys.readouterr().out.strip() == str(path)
     (tmp_path / "file").touch()
     assert main(["export", str(run_dir), "--to", str(tmp_path / "file/network.keras")]) == 1
     assert "must have a place that is writable" in capsys.readouterr().err

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pandas as pd
 import pytest
 from fakes import FakeTrainer, make_loop, run
+from runs import OLD_RUNS, old_run, pruned
 
 from miha.callbacks import Callback
 from miha.errors import JournalError, MihaError
 from miha.records import Genome
-from miha.results.reader import load_run
+from miha.results.reader import load_run, start_time
 from miha.storage.journal import Journal
 from miha.storage.lock import locked
 
@@ -24,9 +26,9 @@ def test_a_finished_run_tells_what_its_loop_did(tmp_path):
     pd.testing.assert_frame_equal(result.history, loop.log.history)
     pd.testing.assert_frame_equal(result.lineage, loop.log.lineage)
     assert result.genome == final.genome
-    assert result.best_value == loop.best["value"]
-    assert result.best_genome == Genome.from_dict(loop.best["genome"])
-    assert result.archives == ("model/model_final.zip", loop.best["archive"])
+    assert result.best_value == loop.best.value
+    assert result.best_genome == loop.best.genome
+    assert result.archives == ("model/model_final.zip", loop.best.archive)
 
 
 def test_a_running_run_can_be_read_at_every_moment(tmp_path):
@@ -124,3 +126,31 @@ def test_a_run_of_this_format_is_read_for_ever(tmp_path):
     assert result.genome == Genome("adam", 0.001, 32, (("dense", "relu"),))
     [row] = result.history.drop(columns=["cycle", "clone"]).to_dict("records")
     assert row == {"phase": "initial", "epoch": 1, "loss": 0.75, "val_loss": 0.5, "seconds": 0.125}
+
+
+@pytest.mark.parametrize("name", ["plain", "joined"])
+def test_runs_of_version_0_3_0_are_read_with_their_tables(name):
+    result = old_run(name)
+    assert result.state == "finished"
+    for table in ("history", "lineage"):
+        written = pd.read_csv(OLD_RUNS / name / f"{table}.csv")
+        read = pd.read_csv(io.StringIO(getattr(result, table).to_csv(index=False)))
+        shared = [column for column in written.columns if column in read]
+        assert set(written.columns) - set(shared) <= {"late"}  # There are no late clones now.
+        pd.testing.assert_frame_equal(read[shared], written[shared])
+    assert not (OLD_RUNS / name / ".lock").exists()
+
+
+def test_a_pruned_clone_is_read_as_pruned(tmp_path):
+    result = pruned(tmp_path)
+    assert result.lineage["pruned"].tolist() == [False, True, False]
+    assert len(result.history[result.history["clone"] == 1]) == 1
+
+
+def test_a_run_knows_when_it_began(tmp_path):
+    run(make_loop(tmp_path))
+    path = tmp_path / "run.json"
+    result = load_run(tmp_path)
+    assert abs(start_time(result) - path.stat().st_mtime) < 60
+    path.write_text("{}")
+    assert start_time(result) == 0.0

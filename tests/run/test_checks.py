@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from fakes import GENOME, RICH_SPACE, SPACE, FakeTrainer
 
 from miha.callbacks import Callback
-from miha.errors import ArgumentError, MihaError
+from miha.errors import ArgumentError
 from miha.mutations import ActivationMutation, BatchSizeMutation
 from miha.records import Schedule
 from miha.run.checks import (
-    check_batch_size,
     check_choices,
-    check_integer,
     check_mutations,
     check_ruler,
-    check_schedule,
+    check_search,
     resolve_monitor,
 )
+from miha.search.fitness import LevelAndSlope
+from miha.space import SearchSpace
 
 SCHEDULE = Schedule(m=2, n=2, k=1, c=2, pop_size=3)
 METRICS = FakeTrainer.metrics
@@ -28,56 +27,6 @@ METRICS = FakeTrainer.metrics
 
 def choose(keep="all", mode="auto", verbose=1, callbacks=()):
     check_choices(keep, mode, verbose, callbacks)
-
-
-@pytest.mark.parametrize(
-    "numbers", [(1, 1, 0, 0, 2), (10, 3, 3, 10, 5), (np.int64(2), 1, np.int32(1), 1, 2)]
-)
-def test_a_schedule_of_integers_is_accepted(numbers):
-    check_schedule(Schedule(*numbers), control=True)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("m", 0),
-        ("n", 0),
-        ("k", -1),
-        ("c", -1),
-        ("pop_size", 0),
-        ("m", 2.0),
-        ("c", True),
-        ("n", "3"),
-        ("k", None),
-    ],
-)
-def test_a_number_of_the_schedule_that_is_too_small_or_no_integer_is_named(name, value):
-    with pytest.raises(ArgumentError, match=f"`{name}` must be an integer.*Received: {name}="):
-        check_schedule(replace(SCHEDULE, **{name: value}), control=False)
-
-
-def test_a_control_needs_a_second_clone():
-    lonely = replace(SCHEDULE, pop_size=1)
-    check_schedule(lonely, control=False)
-    with pytest.raises(ArgumentError, match="pop_size=1.*control=False"):
-        check_schedule(lonely, control=True)
-
-
-def test_an_integer_is_given_back_as_pythons_own():
-    assert type(check_integer("seed", np.int64(5), 0)) is int
-    assert check_integer("seed", 0, 0) == 0
-
-
-def test_a_batch_size_may_hold_all_samples_and_no_more():
-    assert check_batch_size("batch_size", 100, 100) == 100
-    with pytest.raises(ArgumentError, match="batch_size=101 for 100 samples"):
-        check_batch_size("batch_size", 101, 100)
-
-
-@pytest.mark.parametrize("value", [0, -1, 2.5, "all", None, True])
-def test_a_batch_size_must_be_a_positive_integer(value):
-    with pytest.raises(ArgumentError, match="`batch_size` must be an integer"):
-        check_batch_size("batch_size", value, 100)
 
 
 def test_every_choice_is_accepted():
@@ -155,7 +104,17 @@ def test_a_value_of_unknown_direction_needs_a_mode():
         resolve_monitor("custom", "auto", METRICS)
 
 
-def test_a_refused_argument_is_a_value_error_of_mihas():
-    for kind in (ValueError, MihaError):
-        with pytest.raises(kind):
-            check_integer("m", 0, 1)
+def test_a_search_space_and_a_fitness_of_the_right_kind_are_accepted():
+    check_search(None, None)
+    check_search(SearchSpace(), LevelAndSlope())
+    check_search(None, lambda curve: curve.last)
+
+
+def test_a_search_space_of_another_kind_is_refused():
+    with pytest.raises(ArgumentError, match="`space` must be a `miha.SearchSpace`. Received: "):
+        check_search({"batch_size": (1, 2)}, None)
+
+
+def test_a_fitness_that_cannot_be_called_is_refused():
+    with pytest.raises(ArgumentError, match="`fitness` must be callable.*Received: 'slope'"):
+        check_search(None, "slope")

@@ -19,8 +19,6 @@ from paths import SUPPORT
 
 from miha import Callback, load_run
 
-KILLS = 40
-
 
 class Nursery:
     """A process that makes children, each of which runs MIHA."""
@@ -74,20 +72,30 @@ def whole(tmp_path_factory):
     return story(folder)
 
 
-def test_a_run_killed_forty_times_ends_as_one_never_interrupted(tmp_path, nursery, whole):
+def kill_again_and_again(path, nursery, expected, most):
+    """Check that runs which are killed so often end as one never interrupted."""
     seed = random.randrange(2**32)
     print("seed", seed)
     rng, kills, runs = random.Random(seed), 0, 0
-    while kills < KILLS:
-        folder, patience = tmp_path / f"{runs}", 0.5
+    while kills < most:
+        folder, patience = path / f"{runs}", 0.5
         while (status := nursery.run(folder, rng.uniform(0, patience))) != 0:
             assert status == -signal.SIGKILL
             kills += 1
             patience *= 1.2  # So that every run comes to its end.
-        assert story(folder) == whole
+        assert story(folder) == expected
         shutil.rmtree(folder)
         runs += 1
     print(kills, "kills in", runs, "runs")
+
+
+def test_a_run_killed_again_and_again_ends_as_one_never_interrupted(tmp_path, nursery, whole):
+    kill_again_and_again(tmp_path, nursery, whole, 8)
+
+
+@pytest.mark.slow
+def test_runs_killed_forty_times_end_as_one_never_interrupted(tmp_path, nursery, whole):
+    kill_again_and_again(tmp_path, nursery, whole, 40)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class Watch(Callback):
             self.optimizers.add(task.genome.optimizer)
             self.settled = len(self.memory)
 
-    def on_cycle_end(self, cycle, clones):
+    def on_cycle_end(self, cycle, clones, winner):
         if cycle % 20 == 0:
             gc.collect()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -47,12 +47,22 @@ class Watch(Callback):
         return after / before
 
 
-def test_the_method_itself_needs_no_more_after_300_cycles(tmp_path):
+def check_method(path, cycles, growth):
+    """Check that a run of the fake trainer grows by no more than a share after 30 cycles."""
     watch = Watch()
-    run(make_loop(tmp_path, c=CYCLES, m=1, n=1, k=1, pop_size=2, callbacks=[watch]))
-    assert watch.growth(50, CYCLES) < 1.05
+    run(make_loop(path, c=cycles, m=1, n=1, k=1, pop_size=2, callbacks=[watch]))
+    assert watch.growth(30, cycles) < growth
     assert max(watch.files[20:]) <= max(watch.files[:20]) + 1
     assert len(set(watch.threads)) == 1
+
+
+def test_the_method_itself_needs_no_more_after_60_cycles(tmp_path):
+    check_method(tmp_path, 60, 1.03)
+
+
+@pytest.mark.slow
+def test_the_method_itself_needs_no_more_after_300_cycles(tmp_path):
+    check_method(tmp_path, CYCLES, 1.05)
 
 
 @pytest.mark.slow
@@ -85,7 +95,8 @@ model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), hidden
 model.compile("adam", "sparse_categorical_crossentropy")
 miha.MIHA(
     model, *images(), validation_data=images(32), m=1, n=1, k=1, c=3, pop_size=int(sys.argv[2]),
-    mutations=["learning_rate"], population="sequential", logs=sys.argv[1], verbose=0, seed=0,
+    mutations=["learning_rate"], execution=miha.Execution(population="sequential"),
+    logs=sys.argv[1], verbose=0, seed=0,
 ).optimize()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

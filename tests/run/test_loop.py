@@ -16,7 +16,7 @@ from miha.callbacks import Callback
 from miha.errors import MihaError, MihaWarning, StorageError
 from miha.mutations import BatchSizeMutation, Mutation
 from miha.randomness import generator
-from miha.records import UNCHANGED, Genome
+from miha.records import UNCHANGED, TrainingRecord
 from miha.search.fitness import LOSES
 from miha.storage.folder import START
 from miha.storage.journal import Journal
@@ -45,8 +45,9 @@ def values_of(loop, **where) -> list[float]:
     return history["val_loss"].tolist()
 
 
-def weight(network) -> float:
-    return float(network.snapshot.variables[0][0])
+def weight(loop, record) -> float:
+    """Return the weight that a training has archived."""
+    return loop.trainer.load((loop.folder.path / record.archive).read_bytes())["weight"]
 
 
 def test_the_fake_trainer_has_all_that_a_trainer_must_have():
@@ -93,34 +94,33 @@ def test_every_network_is_archived_under_its_name(tmp_path):
 def test_an_archive_holds_the_values_and_the_story_of_its_network(tmp_path):
     loop = make_loop(tmp_path)
     final = run(loop)
-    for entry, training in zip(loop.log.trainings[:-1], loop.trainer.trainings, strict=False):
-        path = tmp_path / entry["archive"]
+    for record, training in zip(loop.log.trainings[:-1], loop.trainer.trainings, strict=False):
+        path = tmp_path / record.archive
         loaded = loop.trainer.load(path.read_bytes())
-        assert loaded == {"weight": training.end, "genome": entry["genome"]}
-        assert describe(path) | plain(entry) == describe(path)
-    loaded = loop.trainer.load((tmp_path / "model/model_final.zip").read_bytes())
-    assert loaded["weight"] == weight(final)
+        assert loaded == {"weight": training.end, "genome": record.genome.to_dict()}
+        assert TrainingRecord.from_json(describe(path)) == record
+    assert final.archive == "model/model_final.zip"
+    assert weight(loop, final) == float(loop.recorder.values(final).variables[0][0])
 
 
 def test_the_control_is_the_unchanged_parent(tmp_path):
     loop = make_loop(tmp_path, c=3)
     run(loop)
-    parents = {e["archive"]: e["genome"] for e in loop.log.trainings}
-    controls = [e for e in loop.log.trainings if e["clone"] == 0]
+    genomes = {record.archive: record.genome for record in loop.log.trainings}
+    controls = [record for record in loop.log.trainings if record.clone == 0]
     assert len(controls) == 3
     for control in controls:
-        assert control["change"] == UNCHANGED.to_dict()
-        assert control["genome"] == parents[control["parent"]]
+        assert control.change == UNCHANGED
+        assert control.genome == genomes[control.parent]
 
 
 def test_every_other_clone_is_a_mutant_of_its_own(tmp_path):
     loop = make_loop(tmp_path, c=3, pop_size=5)
     run(loop)
     for cycle in (1, 2, 3):
-        clones = [e for e in loop.log.trainings if e["phase"] == "clone" and e["cycle"] == cycle]
-        genomes = {Genome.from_dict(clone["genome"]) for clone in clones}
-        assert len(genomes) == 5
-        assert all(clone["change"]["gene"] != "none" for clone in clones[1:])
+        clones = loop.log.clones(cycle)
+        assert len({clone.genome for clone in clones}) == 5
+        assert not any(clone.change.is_control for clone in clones[1:])
 
 
 def test_without_a_control_every_clone_is_a_mutant(tmp_path):
@@ -130,11 +130,11 @@ def test_without_a_control_every_clone_is_a_mutant(tmp_path):
     assert "none" not in loop.log.lineage["gene"].tolist()
 
 
-def test_a_clone_trains_with_the_genome_that_its_entry_tells(tmp_path):
+def test_a_network_trains_with_the_genome_that_its_record_has(tmp_path):
     loop = make_loop(tmp_path, c=3, pop_size=5)
     run(loop)
-    told = [Genome.from_dict(entry["genome"]) for entry in loop.log.trainings]
-    assert [training.genome for training in loop.trainer.trainings] == told
+    recorded = [record.genome for record in loop.log.trainings]
+    assert [training.genome for training in loop.trainer.trainings] == recorded
 
 
 def test_the_run_begins_with_the_networks_own_values_and_genome(tmp_path):
@@ -148,19 +148,19 @@ def test_every_training_goes_on_from_the_values_of_its_parent(tmp_path):
     loop = make_loop(tmp_path, c=3)
     run(loop)
     pairs = list(zip(loop.log.trainings, loop.trainer.trainings, strict=True))
-    ends = {entry["archive"]: training.end for entry, training in pairs}
-    for entry, training in pairs[1:]:
-        assert training.start == ends[entry["parent"]]
+    ends = {record.archive: training.end for record, training in pairs}
+    for record, training in pairs[1:]:
+        assert training.start == ends[record.parent]
 
 
 def test_the_lineage_leads_from_the_last_network_to_the_first(tmp_path):
     loop = make_loop(tmp_path, c=2)
     run(loop)
-    parents = {e["archive"]: e["parent"] for e in loop.log.trainings}
-    way = ["model/model_final.zip"]
-    while parents[way[-1]] != START:
-        way.append(parents[way[-1]])
-    assert way == [
+    parents = {record.archive: record.parent for record in loop.log.trainings}
+    line = ["model/model_final.zip"]
+    while parents[line[-1]] != START:
+        line.append(parents[line[-1]])
+    assert line == [
         "model/model_final.zip",
         "model/model_2.zip",
         f"population/2_{loop.log.winners[2]}_model.zip",
@@ -236,31 +236,29 @@ def test_each_epoch_of_a_training_has_an_order_of_its_own(tmp_path):
 def tables(path, seed):
     loop = make_loop(path, seed=seed, c=3)
     final = run(loop)
-    return loop.log.history.drop(columns="seconds"), loop.log.lineage, final
+    history = loop.log.history.drop(columns="seconds")
+    return history, loop.log.lineage, final, loop.recorder.values(final)
 
 
 def test_the_same_seed_gives_the_same_run(tmp_path):
-    history, lineage, final = tables(tmp_path / "a", 5)
+    history, lineage, final, snapshot = tables(tmp_path / "a", 5)
     np.random.default_rng().random(100)
     again = tables(tmp_path / "b", 5)
     pd.testing.assert_frame_equal(again[0], history, check_exact=True)
     pd.testing.assert_frame_equal(again[1], lineage, check_exact=True)
     assert again[2].genome == final.genome
-    arrays = zip(
-        (*again[2].snapshot.variables, *again[2].snapshot.slots),
-        (*final.snapshot.variables, *final.snapshot.slots),
-        strict=True,
-    )
-    for ours, theirs in arrays:
-        np.testing.assert_array_equal(ours, theirs)
+    ours = (*again[3].variables, *again[3].slots)
+    theirs = (*snapshot.variables, *snapshot.slots)
+    for array, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
 def test_another_seed_gives_another_run(tmp_path):
-    history, lineage, final = tables(tmp_path / "a", 0)
+    history, lineage, final, _ = tables(tmp_path / "a", 0)
     other = tables(tmp_path / "b", 1)
     assert not history.equals(other[0])
     assert lineage["change"].tolist() != other[1]["change"].tolist()
-    assert weight(final) != weight(other[2])
+    assert final.value != other[2].value
 
 
 def test_another_seed_gives_another_order_and_other_noise(tmp_path):
@@ -284,7 +282,8 @@ def test_where_the_trainings_of_a_trainer_have_left_it_does_not_matter(tmp_path)
     loop = make_loop(tmp_path / "used", trainer)
     trainer.train(3, np.random.default_rng(9), None, lambda epoch: None)
     trainer.trainings.clear()
-    assert weight(run(loop)) == weight(run(make_loop(tmp_path / "fresh")))
+    fresh = make_loop(tmp_path / "fresh")
+    assert weight(loop, run(loop)) == weight(fresh, run(fresh))
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2])
@@ -295,7 +294,7 @@ def test_a_clone_whose_loss_is_nan_always_loses(tmp_path, lost):
     assert (row["fitness"], row["selected"]) == (LOSES, False)
     assert math.isnan(row["value"])
     assert loop.log.winners[1] not in (lost, None)
-    assert math.isfinite(weight(final))
+    assert math.isfinite(weight(loop, final))
 
 
 @pytest.mark.parametrize("survivor", [0, 1, 2])
@@ -350,8 +349,8 @@ def test_the_network_goes_on_unchanged_when_every_clone_has_diverged(tmp_path):
     assert not loop.log.lineage["selected"][:3].any()
     [selection] = [e for e in journal(loop) if e["event"] == "selection" and e["cycle"] == 1]
     assert selection["clone"] is None
-    [entry] = [e for e in loop.log.trainings if e["archive"] == "model/model_1.zip"]
-    assert (entry["parent"], entry["first_epoch"]) == ("model/model_init.zip", 3)
+    [record] = [r for r in loop.log.trainings if r.archive == "model/model_1.zip"]
+    assert (record.parent, record.first_epoch) == ("model/model_init.zip", 3)
 
 
 def test_a_network_without_epochs_goes_on_unchanged_when_every_clone_has_diverged(tmp_path):
@@ -372,8 +371,8 @@ def test_a_network_that_diverges_returns_to_the_values_before(tmp_path):
     assert all(trainer.trainings[i].start == fittest.end for i in (5, 6, 7))
     archived = trainer.load((tmp_path / "model/model_1.zip").read_bytes())
     assert archived["weight"] == fittest.end
-    [entry] = [e for e in loop.log.trainings if e["archive"] == "model/model_1.zip"]
-    assert entry["value"] == values_of(loop, cycle=1, clone=loop.log.winners[1])[-1]
+    [record] = [r for r in loop.log.trainings if r.archive == "model/model_1.zip"]
+    assert record.value == values_of(loop, cycle=1, clone=loop.log.winners[1])[-1]
 
 
 def test_a_network_that_diverges_at_the_end_ends_with_the_values_before(tmp_path):
@@ -381,7 +380,7 @@ def test_a_network_that_diverges_at_the_end_ends_with_the_values_before(tmp_path
     loop = make_loop(tmp_path, trainer, c=1)
     with pytest.warns(MihaWarning, match="diverged in its final training"):
         final = run(loop)
-    assert weight(final) == trainer.trainings[4].end
+    assert weight(loop, final) == trainer.trainings[4].end
     assert final.value == values_of(loop, phase="winner")[-1]
 
 
@@ -393,7 +392,7 @@ def test_a_network_that_diverges_at_once_is_rescued_by_its_clones(tmp_path):
     assert [training.start for training in trainer.trainings[1:4]] == [4.0] * 3
     assert loop.log.winners[1] is not None
     assert math.isfinite(final.value)
-    assert math.isfinite(loop.best["value"])
+    assert math.isfinite(loop.best.value)
 
 
 def test_a_run_in_which_everything_diverges_still_ends(tmp_path):
@@ -401,7 +400,7 @@ def test_a_run_in_which_everything_diverges_still_ends(tmp_path):
     with pytest.warns(MihaWarning) as warned:
         final = run(loop)
     assert len(warned) == 6  # Initial, final, and clones and winner of both cycles.
-    assert weight(final) == 4.0
+    assert weight(loop, final) == 4.0
     assert len(archives(loop)) == 10
 
 
@@ -445,9 +444,9 @@ def test_without_epochs_of_its_own_the_winner_is_archived_as_it_won(tmp_path):
         for name in ("model/model_1.zip", f"population/1_{loop.log.winners[1]}_model.zip")
     )
     assert winner == clone
-    [entry] = [e for e in loop.log.trainings if e["phase"] == "winner"]
-    assert entry["epochs"] == []
-    assert entry["value"] == values_of(loop, clone=loop.log.winners[1])[-1]
+    [record] = [r for r in loop.log.trainings if r.phase == "winner"]
+    assert record.epochs == ()
+    assert record.value == values_of(loop, clone=loop.log.winners[1])[-1]
 
 
 def test_without_cycles_the_network_trains_twice_m_epochs(tmp_path):
@@ -465,8 +464,8 @@ def test_a_larger_value_wins_where_larger_is_better(tmp_path):
     )
     final = run(loop)
     assert loop.log.winners == {1: 1}
-    assert loop.best["archive"] == "population/1_1_model.zip"
-    assert (loop.best["value"], final.value) == (0.8, 0.7)
+    assert loop.best.archive == "population/1_1_model.zip"
+    assert (loop.best.value, final.value) == (0.8, 0.7)
 
 
 def test_the_best_network_is_the_one_with_the_best_value(tmp_path):
@@ -474,17 +473,17 @@ def test_the_best_network_is_the_one_with_the_best_value(tmp_path):
     trainer = FakeTrainer(script=script)
     loop = make_loop(tmp_path, trainer, c=1)
     run(loop)
-    assert (loop.best["archive"], loop.best["value"]) == ("model/model_1.zip", 1.0)
+    assert (loop.best.archive, loop.best.value) == ("model/model_1.zip", 1.0)
     best = trainer.load((tmp_path / "model/model_1.zip").read_bytes())
     assert best["weight"] == trainer.trainings[4].end
-    assert loop.best["genome"] == trainer.trainings[4].genome.to_dict()
+    assert loop.best.genome == trainer.trainings[4].genome
 
 
 def test_of_equally_good_networks_the_first_is_the_best(tmp_path):
     script = {i: {"val_loss": 1.0} for i in range(6)}
     loop = make_loop(tmp_path, FakeTrainer(script=script), c=1)
     run(loop)
-    assert loop.best["archive"] == "model/model_init.zip"
+    assert loop.best.archive == "model/model_init.zip"
 
 
 @pytest.mark.parametrize(("mode", "value"), [("min", -math.inf), ("max", math.inf)])
@@ -494,14 +493,14 @@ def test_a_value_that_is_not_finite_is_never_the_best(tmp_path, mode, value):
     script[1] = {"val_loss": value}
     loop = make_loop(tmp_path, FakeTrainer(script=script), c=1, mode=mode)
     run(loop)
-    assert (loop.best["archive"], loop.best["value"]) == ("model/model_init.zip", sign * 0.1)
+    assert (loop.best.archive, loop.best.value) == ("model/model_init.zip", sign * 0.1)
 
 
 def test_the_weights_are_finalized_once_at_the_end(tmp_path):
     loop = make_loop(tmp_path)
     final = run(loop)
     assert loop.trainer.finalized == 1
-    assert weight(final) == round(loop.trainer.trainings[-1].end, 2)
+    assert weight(loop, final) == round(loop.trainer.trainings[-1].end, 2)
 
 
 def test_the_journal_has_a_line_for_each_training_and_each_selection(tmp_path):
@@ -512,11 +511,12 @@ def test_the_journal_has_a_line_for_each_training_and_each_selection(tmp_path):
     assert [entry["event"] for entry in entries] == ["training", *cycle * 2, "training", "end"]
 
 
-def test_the_journal_tells_what_the_logbook_has(tmp_path):
+def test_the_journal_has_what_the_logbook_has(tmp_path):
     loop = make_loop(tmp_path, FakeTrainer(script={2: NAN}))
     run(loop)
     trainings = [entry for entry in journal(loop) if entry["event"] == "training"]
-    assert trainings == plain(loop.log.trainings)
+    recorded = [{"event": "training", **record.to_json()} for record in loop.log.trainings]
+    assert trainings == plain(recorded)
     selections = {e["cycle"]: e["clone"] for e in journal(loop) if e["event"] == "selection"}
     assert selections == loop.log.winners
 
@@ -536,7 +536,7 @@ def test_the_journal_tells_only_of_archives_that_are_there(tmp_path, monkeypatch
 
 def test_the_tables_are_written_after_each_cycle(tmp_path):
     loop = make_loop(tmp_path, m=2, n=2, k=1, c=2, pop_size=3)
-    loop.run(loop.trainer.genome)
+    loop.run(loop.trainer.genome, loop.start)
     # The last selection comes before the last winner and the final training.
     check_tables(tmp_path, loop.log.history[: -(1 + 2)], loop.log.lineage)
 
@@ -562,7 +562,8 @@ def test_the_log_of_a_run_has_a_line_for_each_training(tmp_path):
     lines = (tmp_path / "run.log").read_text().splitlines()
     assert len(lines) == 6
     assert all(
-        line.endswith(e["archive"]) for line, e in zip(lines, loop.log.trainings, strict=True)
+        line.endswith(record.archive)
+        for line, record in zip(lines, loop.log.trainings, strict=True)
     )
     assert "clone cycle 1 clone 0: unchanged, 2 epochs, val_loss " in lines[1]
 
@@ -602,8 +603,8 @@ def test_only_the_winner_keeps_its_values_after_its_cycle(tmp_path):
             self.clones = {}
 
         def on_training_end(self, network):
-            if network.task.phase == "clone":
-                self.clones[network.task.clone] = weakref.ref(network.snapshot)
+            if network.record.is_clone:
+                self.clones[network.record.clone] = weakref.ref(network.snapshot)
 
         def on_training_begin(self, task):
             if task.phase == "winner":
@@ -621,7 +622,7 @@ def test_only_the_winner_keeps_its_values_after_its_cycle(tmp_path):
 
 class Raising(Callback):
     def on_training_end(self, network):
-        if network.task.phase == "clone":
+        if network.record.is_clone:
             raise ZeroDivisionError
 
 
@@ -757,7 +758,17 @@ def test_a_transition_begins_from_what_the_parent_is(tmp_path):
 
     loop = make_loop(tmp_path, Watched(), c=6, pop_size=6)
     run(loop)
-    genomes = {e["archive"]: Genome.from_dict(e["genome"]) for e in loop.log.trainings}
-    kept = [e for e in loop.log.trainings if e["change"]["transition"] == "keep_function"]
+    genomes = {record.archive: record.genome for record in loop.log.trainings}
+    kept = [r for r in loop.log.trainings if r.change.transition == "keep_function"]
     assert len(kept) > 2
-    assert Watched.before == [genomes[entry["parent"]] for entry in kept]
+    assert Watched.before == [genomes[record.parent] for record in kept]
+
+
+@pytest.mark.parametrize("anneal", [False, True])
+def test_the_learning_rate_is_annealed_in_the_last_training_only(tmp_path, anneal):
+    loop = make_loop(tmp_path, m=4, anneal=anneal)
+    run(loop)
+    *others, last = [training.rates for training in loop.trainer.trainings]
+    assert not any(others)
+    expected = [0.5 * (1 + math.cos(math.pi * i / 4)) for i in range(4)]
+    assert last == (pytest.approx(expected) if anneal else None)

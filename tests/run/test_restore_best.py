@@ -1,4 +1,4 @@
-"""`restore_best`: the run ends with its best network, wherever it is interrupted."""
+"""`Search(restore_best=True)`: the run ends with its best network, wherever it is interrupted."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_last_network_stays_where_it_is_the_best(tmp_path):
     run(make_loop(tmp_path, trainer, restore_best=True))
     assert values(tmp_path)["weight"] == round(trainer.trainings[-1].end, 2)
     assert load_run(tmp_path).archives == (FINAL, FINAL)
-    assert load_run(tmp_path)._log.last["restored"] is None
+    assert load_run(tmp_path).log.last.restored is None
 
 
 def test_without_it_the_run_ends_with_the_last_network(tmp_path):
@@ -72,14 +72,14 @@ def test_the_best_network_stays_with_each_way_to_keep_but_none(tmp_path, keep):
         assert describe(tmp_path / load_run(tmp_path).archives[1])["phase"] == "initial"
 
 
-def test_a_crash_at_every_operation_of_the_disk_ends_with_the_same_network(tmp_path):
+def test_a_crash_at_an_operation_of_the_disk_ends_with_the_same_network(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         disk = Disk(patch)
         run(make_loop(tmp_path / "whole", **SMALL))
         count = len(disk.operations)
     expected = ending(tmp_path / "whole")
     assert expected[3] == values(tmp_path / "whole", "model/model_init.zip")
-    for at in range(count):
+    for at in [*range(0, count - 30, 7), *range(count - 30, count, 2)]:
         path = tmp_path / f"{at}"
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Crash):
             Disk(patch, at)
@@ -117,10 +117,12 @@ def test_a_network_without_a_value_is_never_restored(tmp_path):
     trainer = FakeTrainer(diverges=lambda genome: True)
     with pytest.warns(MihaWarning, match="diverged"):
         run(make_loop(tmp_path, trainer, c=0, restore_best=True))
-    assert load_run(tmp_path)._log.last["restored"] is None
+    assert load_run(tmp_path).log.last.restored is None
 
 
 def test_a_run_with_it_is_another_run_than_one_without(tmp_path):
     run(make_loop(tmp_path, **SMALL))
-    with pytest.raises(FileExistsError, match=r"arguments\.restore_best is True and not False"):
+    with pytest.raises(
+        FileExistsError, match=r"arguments\.search\.restore_best is True and not False"
+    ):
         make_loop(tmp_path, **{**SMALL, "restore_best": False})

@@ -44,46 +44,81 @@ def operations(path) -> int:
         return len(disk.operations)
 
 
-@pytest.mark.parametrize(
+FAULTS = pytest.mark.parametrize(
     ("kind", "share"), [("crash", 0.0), ("crash", 0.5), ("crash", 1.0), ("full", 0.5)]
 )
-def test_a_fault_at_every_operation_of_the_disk_loses_nothing(tmp_path, expected, kind, share):
-    count = operations(tmp_path / "count")
-    assert count > 150  # Every write, fsync and rename of 14 archives, 18 lines, 8 tables.
-    for at in range(count):
-        path = tmp_path / f"{at}"
+
+
+def check_faults(path, expected, kind, share, places):
+    """Check that a fault at some operations of the disk loses nothing."""
+    for at in places:
+        folder = path / f"{at}"
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch, at, kind, share)
             with pytest.raises((Crash, StorageError)):
-                run(make_loop(path, **SCHEDULE))
+                run(make_loop(folder, **SCHEDULE))
         assert len(disk.operations) > at
-        run(make_loop(path, **SCHEDULE))
-        assert story(path) == expected, f"{kind} at operation {at}: {disk.operations[at]}"
-        shutil.rmtree(path)
+        run(make_loop(folder, **SCHEDULE))
+        assert story(folder) == expected, f"{kind} at operation {at}: {disk.operations[at]}"
+        shutil.rmtree(folder)
 
 
-def test_a_run_that_dies_again_and_again_loses_nothing(tmp_path, expected):
+@pytest.fixture(scope="module")
+def count(tmp_path_factory):
+    """How many operations of the disk a run has."""
+    count = operations(tmp_path_factory.mktemp("count") / "run")
+    assert count > 150  # Every write, fsync and rename of 14 archives, 18 lines, 8 tables.
+    return count
+
+
+@FAULTS
+def test_a_fault_at_an_operation_of_the_disk_loses_nothing(tmp_path, expected, count, kind, share):
+    """The operations of the first training and cycle are those of all: some of them, and others."""
+    offset = int(2 * share)
+    places = [*range(offset, 60, 8), *range(60 + offset, count, 32), count - 1]
+    check_faults(tmp_path, expected, kind, share, places)
+
+
+@pytest.mark.slow
+@FAULTS
+def test_a_fault_at_every_operation_of_the_disk_loses_nothing(
+    tmp_path, expected, count, kind, share
+):
+    check_faults(tmp_path, expected, kind, share, range(count))
+
+
+def die_again_and_again(path, expected, runs):
+    """Check that runs which die at random operations lose nothing; return how often they did."""
     seed = random.randrange(2**32)
     print("seed", seed)
     rng, deaths = random.Random(seed), 0
-    for number in range(20):
-        path = tmp_path / f"{number}"
+    for number in range(runs):
+        folder = path / f"{number}"
         for _ in range(1000):
             with pytest.MonkeyPatch.context() as patch:
                 Disk(patch, rng.randrange(40), share=rng.random())
                 try:
-                    run(make_loop(path, **SCHEDULE))
+                    run(make_loop(folder, **SCHEDULE))
                     break
                 except Crash:
                     deaths += 1
-        assert story(path) == expected
-    assert deaths > 40
+        assert story(folder) == expected
+    return deaths
+
+
+def test_a_run_that_dies_again_and_again_loses_nothing(tmp_path, expected):
+    assert die_again_and_again(tmp_path, expected, 3) > 5
+
+
+@pytest.mark.slow
+def test_twenty_runs_that_die_again_and_again_lose_nothing(tmp_path, expected):
+    assert die_again_and_again(tmp_path, expected, 20) > 40
 
 
 def test_what_is_done_is_not_done_again(tmp_path):
     class Impatient(Callback):
         def on_training_end(self, network):
-            if network.task.archive == "population/2_1_model.zip":
+            if network.record.archive == "population/2_1_model.zip":
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -96,7 +131,7 @@ def test_what_is_done_is_not_done_again(tmp_path):
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(share=st.floats(0, 1))
 def test_any_prefix_of_a_journal_resumes_to_the_same_end(tmp_path, whole, expected, share):
@@ -120,7 +155,7 @@ def test_the_prefix_of_every_length_of_lines_resumes(tmp_path, whole, expected):
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(share=st.floats(0, 1, exclude_max=True), mask=st.integers(1, 255))
 def test_a_changed_byte_resumes_to_the_same_end_or_is_refused(
@@ -154,7 +189,7 @@ def test_a_damaged_archive_that_is_needed_is_made_again(tmp_path, whole, expecte
     assert story(path) == expected
 
 
-def test_all_archives_gone_the_run_begins_anew(tmp_path, whole, expected):
+def test_all_archives_gone_the_run_begins_again(tmp_path, whole, expected):
     path = shutil.copytree(whole, tmp_path / "run")
     Journal(path / "journal.jsonl").cut(12)
     for archive in path.glob("*/*.zip"):
@@ -232,13 +267,16 @@ def test_callbacks_are_told_what_is_not_done_again(tmp_path, whole):
         def on_training_begin(self, task):
             told.append(task.archive)
 
-        def on_cycle_end(self, cycle, clones):
-            told.append((cycle, len(clones), sum(clone["selected"] for clone in clones)))
+        def on_cycle_end(self, cycle, clones, winner):
+            told.append((cycle, len(clones), winner.archive))
 
-    run(make_loop(path, callbacks=[Told()], **SCHEDULE))
+    loop = make_loop(path, callbacks=[Told()], **SCHEDULE)
+    run(loop)
     assert told[:4] == [
-        *("population/2_1_model.zip", "population/2_2_model.zip"),
-        *((2, 3, 1), "model/model_2.zip"),
+        "population/2_1_model.zip",
+        "population/2_2_model.zip",
+        (2, 3, f"population/2_{loop.log.winners[2]}_model.zip"),
+        "model/model_2.zip",
     ]
 
 

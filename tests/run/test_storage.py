@@ -81,7 +81,7 @@ def test_a_journal_that_fills_the_disk_is_cut_off_and_goes_on(small_disk, expect
     path = small_disk / "run"
 
     class Filling(Callback):
-        def on_cycle_end(self, cycle, clones):
+        def on_cycle_end(self, cycle, clones, winner):
             if cycle == 1:
                 with contextlib.suppress(OSError), open(small_disk / "others", "wb") as file:
                     while True:
@@ -113,7 +113,7 @@ def test_a_file_that_may_not_grow_on_leaves_a_run_that_goes_on(tmp_path, limit):
 
 def test_a_folder_that_vanishes_is_named(tmp_path):
     class Vanishing(Callback):
-        def on_cycle_end(self, cycle, clones):
+        def on_cycle_end(self, cycle, clones, winner):
             (tmp_path / "run").rename(tmp_path / "moved")
 
     with pytest.raises(StorageError, match="run/.*No such file"):
@@ -155,7 +155,7 @@ def test_a_folder_that_becomes_unwritable_leaves_a_run_that_goes_on(common, expe
     places = [common / "run" / part for part in ("", "model", "population")]
 
     class Closing(Callback):
-        def on_cycle_end(self, cycle, clones):
+        def on_cycle_end(self, cycle, clones, winner):
             for place in places:
                 place.chmod(0o500)
 

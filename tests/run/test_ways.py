@@ -1,4 +1,4 @@
-"""Choices: by the user, by memory, by measurement; and kept by a run that goes on."""
+"""Ways: by the user, by memory, by measurement; and kept by a run that goes on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import pytest
 from fakes import FakePopulationTrainer, FakeTrainer
 
 from miha.errors import ArgumentError, RunExistsError
-from miha.executors.factory import make_cycle_trainer
-from miha.executors.fused import Fused
-from miha.executors.sequential import Sequential
+from miha.executors.factory import make_population_executor
+from miha.executors.fused import FusedExecutor
+from miha.executors.sequential import SequentialExecutor
 from miha.executors.training import Training
+from miha.options import Execution
 from miha.run.identity import check_same
-from miha.run.ways import Choices, Wishes, described, settle
+from miha.run.ways import Request, Ways, decide, with_recorded_ways
 from miha.storage.folder import RunFolder
 
 
@@ -44,11 +45,11 @@ class Device(FakePopulationTrainer):
         return super().measure(clones)
 
 
-RUN = {"format": 1, "seed": 0, "versions": {"python": "3.11.0"}}
+RUN = {"format": 2, "seed": 0, "versions": {"python": "3.11.0"}}
 
 
 def choose(folder, trainer, population="auto", pop_size=5, compiler=None):
-    return settle(folder, RUN, Wishes(population, compiler), trainer, pop_size)
+    return decide(folder, RUN, Request(population, compiler), trainer, pop_size)
 
 
 @pytest.fixture
@@ -76,13 +77,13 @@ def folder(tmp_path):
         (Device(), "fused", 1, 1),
     ],
 )
-def test_clones_train_together_where_that_is_possible_and_faster_or_wished(
+def test_clones_train_together_where_that_is_possible_and_faster_or_asked_for(
     folder, trainer, population, pop_size, expected
 ):
     found = choose(folder, trainer, population, pop_size)
     assert found["choices"]["clones_at_once"] == expected
     assert found["choices"]["population"] == ("fused" if expected > 1 else "sequential")
-    assert Choices.described(found).clones_at_once == expected
+    assert Ways.from_dict(found).clones_at_once == expected
 
 
 def test_what_was_measured_is_told(folder):
@@ -90,7 +91,7 @@ def test_what_was_measured_is_told(folder):
     found = choose(folder, trainer)
     assert found["measured"] == {"alone": 1.0, "together": 1.25}
     assert trainer.measured == [5]
-    assert str(Choices.described(found)) == (
+    assert str(Ways.from_dict(found)) == (
         "Clones train up to 8 together. Trainings are compiled by: graph. "
         "Measured: alone 1 s, together 1.25 s."
     )
@@ -118,13 +119,13 @@ def test_a_measurement_that_fails_leaves_clones_one_after_another(folder):
         (FakeTrainer(), None, ("eager", None)),
     ],
 )
-def test_xla_compiles_trainings_that_are_long_enough_for_it_or_as_wished(
+def test_xla_compiles_trainings_that_are_long_enough_for_it_or_as_asked_for(
     folder, trainer, compiler, expected
 ):
     found = choose(folder, trainer, "sequential", compiler=compiler)
     assert (found["choices"]["compiler"], found["choices"]["xla_from"]) == expected
     assert bool(found["measured"]) == (compiler == "auto" and trainer.obstacle("xla") is None)
-    assert Choices.described(found).xla_from == expected[1]
+    assert Ways.from_dict(found).xla_from == expected[1]
 
 
 def test_a_measurement_of_xla_that_fails_leaves_the_graph(folder):
@@ -156,27 +157,34 @@ def test_a_run_that_goes_on_keeps_its_choices_and_measures_nothing(folder):
 def test_a_run_does_not_go_on_the_other_way(folder, first, then):
     begin(folder, population=first)
     with pytest.raises(RunExistsError, match=f"choices.population is '{first}' and not '{then}'"):
-        check_same(folder, described(folder, RUN, Wishes(then)))
+        check_same(folder, with_recorded_ways(folder, RUN, Request(then)))
 
 
-def test_a_run_of_an_earlier_version_goes_on_as_it_was_begun(folder):
+def test_a_run_that_had_no_choice_goes_on_as_it_was_begun(folder):
     folder.write_description(RUN)
     found = choose(folder, Device())
-    assert Choices.described(found).clones_at_once == 1
-    assert Choices.described(found).xla_from is None
+    assert Ways.from_dict(found).clones_at_once == 1
+    assert Ways.from_dict(found).xla_from is None
     with pytest.raises(RunExistsError, match="choices is None and not"):
-        check_same(folder, described(folder, RUN, Wishes("fused")))
+        check_same(folder, with_recorded_ways(folder, RUN, Request("fused")))
+
+
+def test_a_run_of_an_earlier_version_does_not_go_on(folder):
+    folder.write_description(RUN | {"format": 1})
+    with pytest.raises(RunExistsError, match="of an earlier version"):
+        check_same(folder, RUN)
 
 
 def test_a_run_that_goes_on_with_another_backend_trains_as_that_can():
     trainers = (Device(), Device(obstacle="another backend"), FakeTrainer())
-    way = [make_cycle_trainer(Training(None, trainer, ()), 8) for trainer in trainers]
-    assert [type(executor) for executor in way] == [Fused, Sequential, Sequential]
+    executors = [make_population_executor(Training(None, t, ()), 8) for t in trainers]
+    kinds = [FusedExecutor, SequentialExecutor, SequentialExecutor]
+    assert [type(executor) for executor in executors] == kinds
 
 
-def test_another_run_in_the_folder_chooses_anew(folder):
+def test_another_run_in_the_folder_chooses_again(folder):
     begin(folder)
-    found = settle(folder, RUN | {"seed": 1}, Wishes(), Device(room=2), 5)
+    found = decide(folder, RUN | {"seed": 1}, Request(), Device(room=2), 5)
     assert found["choices"]["clones_at_once"] == 2
 
 
@@ -186,30 +194,25 @@ def test_a_run_does_not_go_on_with_another_compiler(folder):
     for compiler in (None, "auto", "xla"):
         assert choose(folder, slow, compiler=compiler)["choices"]["xla_from"] == 4
     with pytest.raises(RunExistsError, match="choices.compiler is 'xla' and not 'graph'"):
-        check_same(folder, described(folder, RUN, Wishes(compiler="graph")))
-
-
-@pytest.mark.parametrize("compiler", ["jit", 1])
-def test_a_compiler_of_another_name_is_refused(compiler):
-    with pytest.raises(ArgumentError, match="must be one of .*'xla'.* Received: compiler="):
-        Wishes(compiler=compiler).check(FakeTrainer())
+        check_same(folder, with_recorded_ways(folder, RUN, Request(compiler="graph")))
 
 
 def test_a_compiler_that_the_backend_has_not_is_refused():
     with pytest.raises(ArgumentError, match="compiler='xla', but a test's trainer"):
-        Wishes(compiler="xla").check(FakeTrainer())
+        Request(compiler="xla").check(FakeTrainer())
 
 
-@pytest.mark.parametrize("population", ["together", 1, None])
-def test_a_population_of_another_name_is_refused(population):
-    with pytest.raises(ArgumentError, match="must be one of .*'fused'.* Received: population="):
-        Wishes(population).check(FakeTrainer())
+def test_a_request_is_read_off_an_execution():
+    assert Request.of(Execution()) == Request("auto", None)
+    assert Request.of(Execution(population="fused", compiler="xla")) == Request("fused", "xla")
+    # Clones that train together round otherwise than those of workers.
+    assert Request.of(Execution(executor="ray")) == Request("sequential", None)
 
 
 def test_what_one_program_cannot_train_is_refused_by_its_reason():
     with pytest.raises(ArgumentError, match="Received: population='fused', but it rains"):
-        Wishes("fused").check(Device(obstacle="it rains"))
-    Wishes("auto").check(Device(obstacle="it rains"))
+        Request("fused").check(Device(obstacle="it rains"))
+    Request("auto").check(Device(obstacle="it rains"))
 
 
 def test_too_little_memory_for_two_is_refused(folder):

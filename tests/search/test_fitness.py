@@ -1,4 +1,4 @@
-"""Fitness: level and slope, what always loses, and who is chosen."""
+"""Fitness: level and slope, and what always loses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-from fakes import make_network
 
 from miha.errors import ArgumentError, MihaError
 from miha.records import Curve
-from miha.search.fitness import LOSES, LevelAndSlope, fittest, score
+from miha.search.fitness import LOSES, LevelAndSlope, score
 
 
 def test_level_and_slope_join_the_gain_and_the_last_value():
@@ -99,24 +98,6 @@ def test_a_fitness_that_returns_no_number_is_named(value):
 def test_a_fitness_without_a_name_is_named_by_its_class():
     with pytest.raises(MihaError, match="partial"):
         score(partial(lambda a, curve: None, 1), Curve(1.0, (1.0,)))
-
-
-@pytest.mark.parametrize(
-    ("scores", "places"),
-    [
-        ([1.0, 3.0, 2.0], [1, 2]),
-        ([-5.0], [0]),
-        ([2.0, 2.0, 1.0, 2.0], [0, 1]),
-        ([1.0, 2.0, 2.0], [1, 2]),
-        ([LOSES, -1e300, None], [1]),
-        ([LOSES, LOSES], []),
-        ([], []),
-    ],
-)
-def test_the_fittest_are_the_first_of_the_best_those_that_lost_aside(scores, places):
-    clones = [make_network(clone=i, fitness=score) for i, score in enumerate(scores)]
-    assert [clone.task.clone for clone in fittest(iter(clones), 2)] == places
-    assert [clone.task.clone for clone in fittest(iter(clones), 1)] == places[:1]
 
 
 def test_a_slope_does_not_count_what_a_clone_only_takes_back():

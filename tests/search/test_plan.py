@@ -1,4 +1,4 @@
-"""Which mutations a network allows."""
+"""The plan of a run, and which mutations a network allows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 
 import pytest
-from fakes import GENOME, RICH, RICH_SPACE, SPACE
+from fakes import GENOME, RICH, RICH_SPACE, SPACE, make_plan, make_record
 
 from miha.errors import MihaWarning
 from miha.mutations import resolve
@@ -14,9 +14,31 @@ from miha.search.plan import possible_mutations, warn_of_unused
 from miha.space import SearchSpace
 
 
-def genes(wishes, genome, space, has_validation=True):
-    asked = None if wishes is None else resolve(wishes)
-    return [m.gene for m in possible_mutations(asked, genome, space, has_validation)]
+def test_a_plan_has_the_values_of_all_epochs_in_order():
+    untrained = make_record().replace(epochs=())
+    records = [make_record(values=(0.9, 0.8)), untrained, make_record(values=(0.7,))]
+    assert make_plan().values(records) == [0.9, 0.8, 0.7]
+    assert make_plan(monitor="loss").values(records[::2]) == [1.8, 1.6, 1.4]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_open"),
+    [({}, False), ({"rest": True}, True), ({"patience": 3}, True), ({"target": 0.0}, True)],
+)
+def test_a_plan_is_open_where_only_the_run_shows_how_long_it_is(changes, is_open):
+    assert make_plan(**changes).is_open is is_open
+
+
+def test_a_plan_counts_a_child_in_each_cycle_with_crossover():
+    numbers = {"c": 3, "pop_size": 4}
+    assert make_plan(**numbers).trainings == 2 + 3 * (4 + 1)
+    assert make_plan(**numbers, crossover=True).trainings == 2 + 3 * (4 + 1 + 1)
+
+
+def genes(names, genome, space, has_validation=True, rebatches=True):
+    wanted = None if names is None else resolve(names)
+    found = possible_mutations(wanted, genome, space, has_validation, rebatches)
+    return [mutation.gene for mutation in found]
 
 
 def test_by_default_what_the_network_has_mutates_but_label_smoothing():
@@ -60,6 +82,17 @@ def test_a_number_that_only_another_optimizer_has_mutates_where_optimizers_do():
     assert "weight_decay" in genes(["optimizer", "weight_decay"], genome, RICH_SPACE)
     with pytest.warns(MihaWarning, match="no mutation of weight_decay"):
         assert genes(["batch_size", "weight_decay"], genome, RICH_SPACE) == ["batch_size"]
+
+
+def test_batches_that_stay_as_they_are_have_no_mutation():
+    with pytest.warns(MihaWarning, match="no mutation of batch_size: the data comes in batches"):
+        assert "batch_size" not in genes(None, GENOME, SPACE, rebatches=False)
+
+
+def test_a_schedule_of_learning_rates_is_kept():
+    genome = GENOME.replace(learning_rate=None)
+    with pytest.warns(MihaWarning, match="no mutation of learning_rate.*schedule is kept"):
+        assert "learning_rate" not in genes(None, genome, SPACE)
 
 
 def test_a_network_without_activations_is_told_of_by_default():

@@ -1,106 +1,123 @@
+"""Rests: where mutations are not worth their epochs, these go to the network itself."""
+
 from __future__ import annotations
 
 import math
 
 import pytest
-from fakes import FakeTrainer, make_loop, run
+from fakes import FakeTrainer, make_loop, make_record, run
 
-from miha.records import Schedule
-from miha.search.rests import is_rest, payments
+from miha.records import Change, Schedule
+from miha.search.rests import is_rest, is_worthwhile, worthwhile_cycles
 from miha.storage.logbook import Logbook
 
 
 def rests(outcomes: str) -> str:
-    """Return what each cycle is, "r" for a rest, given what each population would come to."""
-    paid, told = {}, ""
+    """Return what each cycle is, "r" for a rest, given what each population would come to.
+
+    "w": its population was worthwhile; "c": the control has won.
+    """
+    was_worthwhile, found = {}, ""
     for cycle, outcome in enumerate(outcomes, 1):
-        rest = is_rest(cycle, paid)
-        told += "r" if rest else outcome
+        rest = is_rest(cycle, was_worthwhile)
+        found += "r" if rest else outcome
         if not rest:
-            paid[cycle] = outcome == "p"
-    return told
+            was_worthwhile[cycle] = outcome == "w"
+    return found
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "told"),
+    ("outcomes", "expected"),
     [
-        ("pppppp", "pppppp"),
-        ("cpcpcp", "crcrrr"),
+        ("wwwwww", "wwwwww"),
+        ("cwcwcw", "crcrrr"),
         ("cccccccccccccccc", "crcrrrcrrrrrrrcr"),
-        ("ccpppcc", "crpppcr"),
-        ("pccccp", "pcrcrr"),
+        ("ccwwwcc", "crwwwcr"),
+        ("wccccw", "wcrcrr"),
     ],
 )
-def test_a_rest_follows_a_population_that_has_not_paid(outcomes, told):
-    assert rests(outcomes) == told
+def test_a_rest_follows_a_population_that_was_not_worthwhile(outcomes, expected):
+    assert rests(outcomes) == expected
 
 
 SCHEDULE = Schedule(m=4, n=2, k=1, c=2, pop_size=3)
+CHANGES = {
+    "none": Change("none", "unchanged"),
+    "batch_size": Change("batch_size", "batch size 4 -> 8"),
+    "restart": Change("restart", "fresh weights", "restart"),
+    "crossover": Change("crossover", "the mean"),
+}
 
 
-def clone(number, gene, value, start=1.0, parent="model/model_init.zip"):
-    return {
-        "phase": "clone",
-        "cycle": 1,
-        "clone": number,
-        "archive": f"population/1_{number}_model.zip",
-        "parent": parent,
-        "change": {"gene": gene},
-        "start": start,
-        "value": value,
-        "epochs": [{}, {}],
-    }
+def clone(number, gene, value, start=1.0, **changes):
+    record = make_record(clone=number, values=(value, value), change=CHANGES[gene])
+    return record.replace(**({"start": start} | changes))
+
+
+def is_worth(clones, number, mode="min"):
+    """Return whether a population was worth its epochs."""
+    log = Logbook(clones, {1: number})
+    assert worthwhile_cycles(log, SCHEDULE, mode).keys() == {1}
+    return worthwhile_cycles(log, SCHEDULE, mode)[1]
+
+
+def mirrored(clones):
+    return [clone.replace(value=-clone.value, start=-clone.start) for clone in clones]
 
 
 @pytest.mark.parametrize(
-    ("value", "won", "paid"),
+    ("value", "won", "expected"),
     [
-        (0.78, 1, True),  # ahead by 0.06 an epoch; at half of it, over 8 epochs, by more than
-        (0.84, 1, False),  # the 0.2 that the control's pace would bring in the others' 4
+        (0.78, 1, True),  # Ahead by 0.06 an epoch; at half of it, over 8 epochs, by more than
+        (0.84, 1, False),  # the 0.2 that the control's pace would bring in the others' 4.
         (0.55, 0, False),
         (0.55, None, False),
-        (0.95, 2, True),  # it began anew
+        (0.95, 2, True),  # It began with fresh weights.
     ],
 )
-def test_a_population_pays_where_its_winner_is_worth_its_epochs(value, won, paid):
+def test_a_population_is_worthwhile_where_its_winner_is_worth_its_epochs(value, won, expected):
     clones = [clone(0, "none", 0.9), clone(1, "batch_size", value), clone(2, "restart", 0.95)]
-    clones[0]["value"] = 0.9
-    assert payments(Logbook(clones, {1: won}), SCHEDULE, "min") == {1: paid}
-    for entry in clones:
-        entry |= {"value": -entry["value"], "start": -entry["start"]}
-    assert payments(Logbook(clones, {1: won}), SCHEDULE, "max") == {1: paid}
+    assert is_worth(clones, won) is expected
+    assert is_worth(mirrored(clones), won, "max") is expected
 
 
-def test_a_population_must_be_worth_the_epochs_of_its_late_clones_too():
-    clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.7)]
-    clones[0]["value"] = 0.9
-    paid = [payments(Logbook(clones, {1: 1}, late=late), SCHEDULE, "min")[1] for late in
-            ({}, {1: tuple(range(2, 30))})]  # fmt: skip
-    assert paid == [True, False]
-    late = {**clone(2, "restart", 0.1), "late": True}
-    assert payments(Logbook([*clones, late], {1: 1}), SCHEDULE, "min") == {1: True}
+def test_what_a_winner_is_worth_depends_on_the_epochs_left():
+    clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.8)]
+    # Ahead by 0.05 an epoch, against 0.1 that the mutant's epochs would have brought.
+    assert is_worthwhile(clones, 1, 5, "min")
+    assert not is_worthwhile(clones, 1, 3, "min")
 
 
-@pytest.mark.parametrize(("base", "paid"), [(0, False), (1, True), (2, True)])
-def test_a_clone_that_goes_on_has_paid_as_what_it_began_as(base, paid):
-    clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.6), clone(2, "restart", 0.95)]
-    last = clone(3, "none", 0.5, parent=clones[base]["archive"])
-    assert payments(Logbook([*clones, last], {1: 3}), SCHEDULE, "min") == {1: paid}
-
-
-def test_a_small_gain_pays_where_the_network_has_come_to_a_halt():
+def test_a_small_gain_is_worthwhile_where_the_network_has_come_to_a_halt():
     clones = [clone(0, "none", 1.0), clone(1, "batch_size", 0.99)]
-    assert payments(Logbook(clones, {1: 1}), SCHEDULE, "min") == {1: True}
-    assert payments(Logbook([{**c, "start": None} for c in clones], {1: 1}), SCHEDULE, "min") == {
-        1: True
-    }
+    assert is_worth(clones, 1)
+    assert is_worth([record.replace(start=None) for record in clones], 1)
+
+
+def test_epochs_that_pruned_clones_did_not_train_cost_nothing():
+    clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.84), clone(2, "batch_size", 5.0)]
+    assert not is_worth(clones, 1)
+    pruned = clones[2].replace(pruned=True, epochs=clones[2].epochs[:1])
+    assert is_worthwhile([*clones[:2], pruned], 1, 12, "min")
+    assert not is_worthwhile(clones, 1, 12, "min")
+
+
+def test_a_child_has_gained_what_it_is_ahead_in_the_epochs_of_a_trial():
+    child = clone(3, "crossover", 0.78, epochs=())
+    clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.84), clone(2, "batch_size", 0.85)]
+    assert is_worth([*clones, child], 3)
+    assert not is_worth([*clones, child.replace(value=0.84)], 3)
 
 
 @pytest.mark.parametrize("clones", [[], [clone(0, "none", math.nan)]])
-def test_a_winner_without_a_control_to_compare_with_has_paid(clones):
-    assert payments(Logbook([*clones, clone(1, "batch_size", 5.0)], {1: 1}), SCHEDULE, "min") == {
-        1: True
-    }
+def test_a_winner_without_a_control_to_compare_with_was_worthwhile(clones):
+    assert is_worth([*clones, clone(1, "batch_size", 5.0)], 1)
+
+
+def test_only_cycles_with_a_population_are_judged():
+    clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.5)]
+    log = Logbook([*clones, make_record("winner", 2, None)], {1: 1})
+    assert worthwhile_cycles(log, SCHEDULE, "min") == {1: True}
 
 
 def good_start(path, **changes):
@@ -115,8 +132,8 @@ def good_start(path, **changes):
         **changes,
     )
     # Trainings 2, 6 and so on are the controls.
-    per_cycle = loop.schedule.pop_size + 1
-    fitness |= {2 + i * per_cycle: 1.0 for i in range(4)}
+    trainings_of_cycle = loop.schedule.pop_size + 1
+    fitness |= {2 + i * trainings_of_cycle: 1.0 for i in range(4)}
     run(loop)
     return loop
 
@@ -124,8 +141,8 @@ def good_start(path, **changes):
 def test_a_run_that_rests_trains_as_many_epochs_as_announced(tmp_path):
     loop = good_start(tmp_path, rest=True)
     assert loop.log.winners == {1: 0, 3: 0}
-    winner = [e for e in loop.log.trainings if e["phase"] == "winner" and e["cycle"] == 2]
-    assert len(winner[0]["epochs"]) == loop.schedule.k + loop.schedule.pop_size * loop.schedule.n
+    [winner] = [r for r in loop.log.trainings if r.phase == "winner" and r.cycle == 2]
+    assert len(winner.epochs) == loop.schedule.k + loop.schedule.pop_size * loop.schedule.n
     assert loop.trainer.epochs == loop.schedule.epochs
 
 

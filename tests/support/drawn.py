@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from miha.records import Genome, TrainingRecord
 from miha.results.result import Result
+from miha.storage.journal import Journal
+from miha.storage.logbook import Logbook
 
 
 def traces(figure: Any, name: str | None = None) -> list[dict[str, Any]]:
@@ -33,18 +36,44 @@ def texts(value: Any) -> Iterator[str]:
             yield from texts(item)
 
 
-def edited(result: Result, edit: Callable[[int, dict[str, Any]], dict[str, Any]]) -> Result:
-    """Return a run whose trainings have other entries; the run itself stays as it is.
+def edited(
+    result: Result,
+    edit: Callable[[int, TrainingRecord], dict[str, Any]],
+) -> Result:
+    """Return a run whose trainings have other records; the run itself stays as it is.
 
     Args:
         result: The run.
-        edit: Returns what is new in an entry, from its number and the entry.
+        edit: Returns what is new in a record, from its number and the record.
     """
-    log = result._log.copy()
-    log.trainings = [{**entry, **edit(n, entry)} for n, entry in enumerate(log.trainings)]
-    return replace(result, _log=log)
+    log = result.log.copy()
+    log.trainings = [r.replace(**edit(n, r)) for n, r in enumerate(log.trainings)]
+    return replace(result, log=log)
 
 
-def with_genes(result: Result, genes: Callable[[int, dict[str, Any]], dict[str, Any]]) -> Result:
+def with_genes(
+    result: Result,
+    genes: Callable[[int, TrainingRecord], dict[str, Any]],
+) -> Result:
     """Return a run whose genomes have more hyperparameters, or others."""
-    return edited(result, lambda n, entry: {"genome": {**entry["genome"], **genes(n, entry)}})
+
+    def edit(number: int, record: TrainingRecord) -> dict[str, Any]:
+        changed = record.genome.to_dict() | genes(number, record)
+        return {"genome": Genome.from_dict(changed)}
+
+    return edited(result, edit)
+
+
+def rewritten(
+    result: Result,
+    edit: Callable[[dict[str, Any]], dict[str, Any]],
+) -> Result:
+    """Return a run as if its journal had other entries, as earlier versions wrote them.
+
+    Args:
+        result: The run.
+        edit: Returns what is new in the entry of a training, from the entry.
+    """
+    entries = Journal(result.run_dir / "journal.jsonl").read()
+    changed = [e | edit(e) if e["event"] == "training" else e for e in entries]
+    return replace(result, log=Logbook.of(changed))

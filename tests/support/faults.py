@@ -7,6 +7,8 @@ import errno
 import os
 import pathlib
 
+import pytest
+
 MODULES = ("miha.storage.disk", "miha.storage.journal")
 
 
@@ -105,3 +107,11 @@ class _File:
         if self._disk.step("truncate"):
             self._disk.fail()
         self._file.truncate(length)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_disk():
+    """No machine loses its power in these tests: nobody waits for the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield

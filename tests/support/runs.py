@@ -1,4 +1,4 @@
-"""Runs of the fake trainer, to look at."""
+"""Runs of the fake trainer, and of version 0.3.0, to look at."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from fakes import GENOME, SPACE, FakeTrainer, make_loop, run
+from paths import ROOT
 
 from miha.errors import MihaWarning
+from miha.mutations import resolve
 from miha.records import Genome
-from miha.results.reader import load_run
+from miha.results.reader import load_run, start_time
 from miha.results.result import Result
 from miha.space import Space
+from miha.storage.journal import Journal
 from miha.storage.logbook import Logbook
+
+OLD_RUNS = ROOT / "tests/fixtures/run_0_3_0"
+"""Runs that version 0.3.0 wrote: ``plain``, and ``joined`` with clones of clones."""
 
 SCRIPT = "<script>document.title='hacked'</script>"
 """A layer's name that must be shown as it is."""
@@ -28,19 +34,55 @@ def make_run(path: Path, trainer: FakeTrainer | None = None, **changes: Any) -> 
     return load_run(path)
 
 
+def old_run(name: str) -> Result:
+    """Return a run that version 0.3.0 wrote: ``"plain"`` or ``"joined"``."""
+    return load_run(OLD_RUNS / name)
+
+
 def grown(result: Result, cycles: int) -> Result:
     """Return a run of one cycle as if it had had many: none is trained, so it takes no time."""
-    log = result._log
+    log = result.log
     first, *cycle, last = log.trainings
-    trainings = [{**entry, "cycle": n} for n in range(1, cycles + 1) for entry in cycle]
+    trainings = [record.replace(cycle=n) for n in range(1, cycles + 1) for record in cycle]
     winners = {n: log.winners[1] for n in range(1, cycles + 1)}
-    return replace(result, _log=Logbook([first, *trainings, last], winners, True))
+    return replace(result, log=Logbook([first, *trainings, last], winners, True))
 
 
-def raced(path: Path, **changes: Any) -> Result:
-    """Return a run whose clones race, and whose two fittest join."""
-    numbers: dict[str, Any] = {"n": 4, "pop_size": 4, "c": 3, "restarts": 1}
-    return make_run(path, racing=True, crossover=True, **(numbers | changes))
+def at(result: Result, lines: int) -> Result:
+    """Return the run as it was when its journal had so many lines."""
+    path = result.run_dir / "journal.jsonl"
+    whole = path.read_bytes()
+    Journal(path).cut(lines)
+    early = load_run(result.run_dir)
+    path.write_bytes(whole)
+    return early
+
+
+def slowed(result: Result) -> tuple[Result, float]:
+    """Return a run whose epochs took two seconds each, and when it began."""
+    for number, record in enumerate(result.log.trainings):
+        epochs = tuple(replace(epoch, seconds=2.0) for epoch in record.epochs)
+        result.log.trainings[number] = record.replace(epochs=epochs)
+    return result, start_time(result)
+
+
+class Joining(FakeTrainer):
+    """A trainer on which every child of two clones is better than they are."""
+
+    def evaluate(self) -> dict[str, float]:
+        return {"val_loss": 0.0, "val_accuracy": 1.0}
+
+
+def crossed(path: Path, trainer: FakeTrainer | None = None, **changes: Any) -> Result:
+    """Return a run whose two fittest clones have a child, which wins unless told otherwise."""
+    arguments = {"crossover": True, "mutations": resolve(["learning_rate", "batch_size"])}
+    return make_run(path, trainer or Joining(), **(arguments | changes))
+
+
+def pruned(path: Path, **changes: Any) -> Result:
+    """Return a run of one cycle, in which clone 1 stops after its first epoch of two."""
+    trainer = FakeTrainer(script={2: {"val_loss": 99.0}})
+    return make_run(path, trainer, prune=True, **({"c": 1} | changes))
 
 
 def spoilt(path: Path) -> Result:

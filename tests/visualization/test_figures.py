@@ -29,7 +29,7 @@ def test_there_is_a_method_of_the_result_for_each_figure(result):
 @pytest.mark.parametrize("lines", [0, 1, 2, 4, 5, 6, 9])
 def test_a_run_at_any_moment_has_its_figures_or_says_what_is_missing(result, name, lines):
     entries = Journal(result.run_dir / "journal.jsonl").read()
-    begun = replace(result, state="running", _log=Logbook.of(entries[:lines]))
+    begun = replace(result, state="running", log=Logbook.of(entries[:lines]))
     try:
         assert getattr(figures, name)(begun).to_json()
     except MihaError as error:
@@ -50,7 +50,7 @@ def test_figures_are_made_where_clones_failed(failed_run, name):
 
 
 def test_new_genes_are_shown_without_being_known(result):
-    def more(number, entry):
+    def more(number, record):
         loss = "mse" if number % 2 else "mae"
         return {"dropout": {"drop": 0.1 * (number % 3)}, "loss": loss}
 

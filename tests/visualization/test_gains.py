@@ -19,7 +19,7 @@ def group(*gains):
     return Group("relu → tanh", "activation", clones)
 
 
-def test_gains_count_every_clone_but_the_unchanged(result):
+def test_gains_count_every_clone_but_the_control(result):
     shown = layout(plot_gains(result))
     clones = [clone for clone in RunView.of(result).clones if clone.gene != "none"]
     for axis in ("yaxis", "yaxis2"):
@@ -30,17 +30,17 @@ def test_gains_count_every_clone_but_the_unchanged(result):
 
 def test_gains_have_medians_and_intervals(result):
     [medians, _] = [t for t in traces(plot_gains(result)) if "error_x" in t]
-    story = RunView.of(result)
+    view = RunView.of(result)
     for text in medians["text"]:
         kind = text.removeprefix("<b>").split(" (")[0]
-        gains = [c.gain for c in story.clones if c.gene == kind and c.gain is not None]
+        gains = [c.gain for c in view.clones if c.gene == kind and c.gain is not None]
         assert f"median gain {np.median(gains):+.4g}" in text
         assert ("95 %" in text) == (len(gains) >= 3)
 
 
 def test_the_words_of_the_figure_are_gains(result):
     shown = layout(plot_gains(result))
-    assert shown["title"]["text"] == "Gain in fitness over the unchanged clone"
+    assert shown["title"]["text"] == "Gain in fitness over the control"
 
 
 def test_clones_that_failed_count_as_tried_and_have_no_gain():

@@ -7,7 +7,7 @@ import math
 import pytest
 from drawn import layout, texts, traces
 from fakes import FakeTrainer
-from runs import make_run
+from runs import crossed, make_run, pruned
 
 from miha.results.trials import RunView
 from miha.visualization import plot_learning_history
@@ -15,10 +15,10 @@ from miha.visualization import plot_learning_history
 
 def test_the_main_line_of_the_history_is_that_of_the_journal(result):
     lines = traces(plot_learning_history(result), "main line")
-    story = RunView.of(result)
+    view = RunView.of(result)
     for line, name in zip(lines, ("val_loss", "loss"), strict=True):
         assert line["x"] == list(range(1, len(line["x"]) + 1))
-        assert line["y"] == [value for trial in story.main_line for value in trial.curve(name)]
+        assert line["y"] == [value for trial in view.main_line for value in trial.curve(name)]
 
 
 def test_the_history_tells_every_mutation_once_a_panel(result):
@@ -31,8 +31,8 @@ def test_the_history_tells_every_mutation_once_a_panel(result):
 
 
 def test_a_clone_leaves_the_main_line_at_its_last_value(result):
-    story = RunView.of(result)
-    values = {t.end: t.value for t in story.main_line if t.logs}
+    view = RunView.of(result)
+    values = {t.end: t.value for t in view.main_line if t.logs}
     branches = [t for t in traces(plot_learning_history(result)) if t.get("hoverinfo") == "skip"]
     starts = {}
     for trace in branches[: len(branches) // 2]:
@@ -42,8 +42,8 @@ def test_a_clone_leaves_the_main_line_at_its_last_value(result):
 
 
 def test_where_the_run_went_back_the_main_line_continues_from_the_older_network(spoilt_run):
-    story = RunView.of(spoilt_run)
-    [(epoch, base)] = story.returns.items()
+    view = RunView.of(spoilt_run)
+    [(epoch, base)] = view.returns.items()
     figure = plot_learning_history(spoilt_run)
     for line, name in zip(traces(figure, "main line"), ("val_loss", "loss"), strict=True):
         place = line["x"].index(None)
@@ -73,3 +73,20 @@ def test_values_that_are_not_finite_leave_a_gap(tmp_path):
     result = make_run(tmp_path, FakeTrainer(script=script))
     with_gap = traces(plot_learning_history(result), "main line")[0]
     assert None in with_gap["y"]
+
+
+def test_a_child_of_two_clones_that_won_is_a_triangle_where_it_was_made(tmp_path):
+    result = crossed(tmp_path, c=1)
+    child = RunView.of(result).winners[1]
+    assert child.gene == "crossover" and child.logs == []
+    [first, second] = traces(plot_learning_history(result), "selected mutation")
+    assert (first["x"], first["y"]) == ([child.end], [child.value])
+    assert second["y"] == [None]  # Its training loss is not known.
+
+
+def test_a_clone_that_was_pruned_says_so_and_has_a_shorter_curve(tmp_path):
+    result = pruned(tmp_path)
+    [clone] = [clone for clone in RunView.of(result).clones if clone.pruned]
+    drawn = [t for trace in traces(plot_learning_history(result)) for t in texts(trace)]
+    assert any(f"<b>{clone.name}</b> (pruned)" in text for text in drawn)
+    assert clone.end == clone.start + 1

@@ -18,17 +18,17 @@ def eight_cycles(tmp_path_factory):
 
 
 def test_importance_has_every_hyperparameter_though_some_clones_lack_it(eight_cycles):
-    def has_momentum(number, entry):
-        return number % 2 and entry["fitness"] is not None
+    def has_momentum(number, record):
+        return number % 2 and record.fitness is not None
 
     def momentum(number):
         return 0.5 + 0.1 * (number % 5)
 
     result = with_genes(
-        eight_cycles, lambda n, e: {"momentum": momentum(n)} if has_momentum(n, e) else {}
+        eight_cycles, lambda n, r: {"momentum": momentum(n)} if has_momentum(n, r) else {}
     )
     result = edited(
-        result, lambda n, e: {"fitness": 100.0 + 10 * momentum(n)} if has_momentum(n, e) else {}
+        result, lambda n, r: {"fitness": 100.0 + 10 * momentum(n)} if has_momentum(n, r) else {}
     )
     shares = gene_importance(result)
     assert max(shares, key=shares.get) == "momentum"
@@ -37,12 +37,13 @@ def test_importance_has_every_hyperparameter_though_some_clones_lack_it(eight_cy
 
 def test_a_clone_that_diverged_is_not_all_that_importance_explains(eight_cycles):
     before = gene_importance(eight_cycles)
-    clones = [n for n, e in enumerate(eight_cycles._log.trainings) if e["phase"] == "clone"]
+    clones = [n for n, r in enumerate(eight_cycles.log.trainings) if r.is_clone]
 
-    def diverge(number, entry):
+    def diverge(number, record):
         if number != clones[1]:
             return {}
-        return {"fitness": -1e30, "genome": entry["genome"] | {"optimizer": "sgd", "batch_size": 1}}
+        genome = record.genome.replace(optimizer="sgd", batch_size=1)
+        return {"fitness": -1e30, "genome": genome}
 
     after = gene_importance(edited(eight_cycles, diverge))
     assert max(after.values()) < 0.99 and len(after) == len(before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drawn import edited, traces
+from drawn import rewritten, traces
 
 from miha.results.trials import RunView
 from miha.visualization import plot_lineage
@@ -31,10 +31,10 @@ def main_line(result):
 
 
 def test_the_lineage_ranks_the_clones_of_each_cycle(result):
-    story, points = RunView.of(result), nodes(result)
+    view, points = RunView.of(result), nodes(result)
     expected = [(0, 1), *((c, r) for c in range(1, 6) for r in range(1, 6))]
     assert sorted(p[:2] for p in points) == expected
-    winners = {c.cycle: f"clone {c.clone}" for c in story.clones if c.selected}
+    winners = {c.cycle: f"clone {c.clone}" for c in view.clones if c.selected}
     assert all(winners[x] in text for x, y, text in points if y == 1 and x)
 
 
@@ -64,14 +64,14 @@ def test_a_winners_bar_is_its_gain(result):
 
 
 def test_clones_of_old_runs_that_came_late_or_went_on_from_others_are_simply_clones(result):
-    first = next(e["archive"] for e in result.log.trainings if e["phase"] == "clone")
+    first = next(record.archive for record in result.log.trainings if record.is_clone)
 
-    def older(number, entry):
+    def older(entry):
         is_first_cycle = entry["phase"] == "clone" and entry["cycle"] == 1
         if not is_first_cycle or entry["archive"] == first:
             return {}
         return {"late": True, "parent": first} if entry["clone"] == 4 else {"parent": [first]}
 
-    points = nodes(edited(result, older))
+    points = nodes(rewritten(result, older))
     assert sorted(p[:2] for p in points) == sorted(p[:2] for p in nodes(result))
     assert not any("late" in text for _, _, text in points)

@@ -28,7 +28,7 @@ def test_genes_can_be_named_and_unknown_ones_are_refused(result):
 
 
 def test_new_genes_have_an_axis_without_being_known(result):
-    def more(number, entry):
+    def more(number, record):
         loss = "mse" if number % 2 else "mae"
         return {"dropout": {"drop": 0.1 * (number % 3)}, "loss": loss}
 
@@ -46,8 +46,8 @@ def test_a_gene_that_some_genomes_lack_has_a_place_below_the_others(result):
 
 def test_pairs_are_those_with_the_most_values_and_show_every_clone(result, failed_run):
     figure = plot_pairs(result)
-    story = RunView.of(result)
-    counts = {n: len({str(c.genes.get(n)) for c in story.clones}) for n in story.varied}
+    view = RunView.of(result)
+    counts = {n: len({str(c.genes.get(n)) for c in view.clones}) for n in view.varied}
     first, second, *_ = sorted(counts, key=lambda name: -counts[name])
     assert figure.layout.title.text == f"{first} and {second}"
     clones = traces(plot_pairs(failed_run))

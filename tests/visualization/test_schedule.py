@@ -12,11 +12,11 @@ from miha.visualization import plot_schedule
 
 
 def test_numbers_that_never_changed_are_lanes_and_long_texts_stand_on_long_bars(long_run):
-    same = long_run._log.trainings[0]["genome"]
+    same = long_run.log.trainings[0].genome
 
-    def genome(number, entry):
+    def genome(number, record):
         name = "a_very_long_name_of_a_function" if number == 0 else "tanh"
-        return {"genome": {**same, "activations": {"last": name}, "dropout": {"drop": 0.5}}}
+        return {"genome": same.replace(activations=(("last", name),), dropout=(("drop", 0.5),))}
 
     drawn = traces(plot_schedule(edited(long_run, genome)))
     assert {trace["type"] for trace in drawn} == {"bar"}
@@ -28,7 +28,7 @@ def test_numbers_that_never_changed_are_lanes_and_long_texts_stand_on_long_bars(
 
 
 def test_of_very_many_hyperparameters_those_that_changed_are_shown(result):
-    def many(number, entry):
+    def many(number, record):
         rates = {f"layer_{i}": 0.5 if i or number < 6 else 0.1 for i in range(40)}
         slots = {f"slot_{i}": "tanh" if i == 7 and number > 5 else "relu" for i in range(60)}
         return {"dropout": rates, "activations": slots}
@@ -41,12 +41,12 @@ def test_of_very_many_hyperparameters_those_that_changed_are_shown(result):
 
 
 def test_the_schedule_has_the_main_lines_hyperparameters(result):
-    story, found = RunView.of(result), plot_schedule(result)
+    view, found = RunView.of(result), plot_schedule(result)
     rate, size = traces(found)[:2]
     for trace, name in ((rate, "learning_rate"), (size, "batch_size")):
         told = {(x, y) for x, y in zip(trace["x"], trace["y"], strict=True)}
-        assert {(t.end, t.genes[name]) for t in story.main_line[-1:]} <= told
-        assert set(trace["y"]) == {t.genes[name] for t in story.main_line if t.logs}
+        assert {(t.end, t.genes[name]) for t in view.main_line[-1:]} <= told
+        assert set(trace["y"]) == {t.genes[name] for t in view.main_line if t.logs}
     bars = [t for t in traces(found) if t["type"] == "bar"]
     lanes = layout(found)["yaxis3"]["ticktext"]
     optimizer = lanes.index("optimizer")
@@ -56,14 +56,14 @@ def test_the_schedule_has_the_main_lines_hyperparameters(result):
         for lane, base, length in zip(bar["y"], bar["base"], bar["x"], strict=True)
         if lane == optimizer
     )
-    assert spans[0][0] == 0 and spans[-1][1] == story.main_line[-1].end
+    assert spans[0][0] == 0 and spans[-1][1] == view.main_line[-1].end
     assert all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False))
-    assert spans[-1][2] == story.main_line[-1].genes["optimizer"]
+    assert spans[-1][2] == view.main_line[-1].genes["optimizer"]
 
 
 def test_a_hyperparameter_that_was_not_there_for_a_while_leaves_a_gap(tmp_path):
     run = make_run(tmp_path, m=2, n=2, k=2, c=3)
-    result = with_genes(run, lambda _, e: {} if e["cycle"] == 2 else {"momentum": 0.5})
+    result = with_genes(run, lambda _, r: {} if r.cycle == 2 else {"momentum": 0.5})
     [line] = [t for t in traces(plot_schedule(result)) if "momentum" in t["hovertemplate"]]
     assert line["x"] == [0, 6, None, 10, 16]
     assert line["y"] == [0.5, 0.5, None, 0.5, 0.5]

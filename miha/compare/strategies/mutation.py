@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+import miha
 from miha.api import MIHA
 from miha.archive.archive import read
 from miha.callbacks import Callback
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.strategies.base import Strategy
 from miha.compare.task import Model, Task
-from miha.errors import ArgumentError
 from miha.mutations.base import Mutation
 from miha.mutations.network import ActivationMutation
 from miha.mutations.optimizers import BatchSizeMutation
 from miha.records import Epoch, Genome, Network, Schedule
 from miha.records import Task as Training
+from miha.search.budgets import choose_schedule
 from miha.search.fitness import LevelAndSlope
 from miha.space import Space
-
-SHARE_OF_ENDS = 0.1
-"""Share of a run's epochs that are its first and its last m: 2 x 10 of 200."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,13 @@ class Miha(Strategy):
 
     def run(self, task: Task) -> Model:
         """Run MIHA, and return its network with the best monitored value."""
-        schedule = self.schedule or schedule_of(task.epochs)
+        schedule = self.schedule or choose_schedule(task.epochs)
         # MIHA trains without `fit`, which counts the epochs of all others.
         watch = Watch(task)
         arguments: dict[str, Any] = {"mutations": mutations(task.space)}
         # A restart would choose activations, which nobody else does where no layer is named.
         if not task.space.slots:
-            arguments["restarts"] = 0
+            arguments["search"] = miha.Search(restarts=0)
         arguments |= self.options
         run = MIHA(
             task.network(task.start),
@@ -64,7 +61,7 @@ class Miha(Strategy):
             **vars(schedule),
             space=task.space.search_space,
             seed=task.seed,
-            max_seconds=task.time_limit,
+            budget=miha.Budget(seconds=task.time_limit),
             logs=task.folder / "run",
             callbacks=[watch],
             verbose=0,
@@ -80,10 +77,7 @@ class Miha(Strategy):
         epochs: int,
     ) -> str | None:
         """Say that the schedule is not that of the budget, where it is not."""
-        try:
-            schedule = self.schedule or schedule_of(epochs)
-        except ArgumentError:
-            return f"no schedule of it trains exactly {epochs} epochs"
+        schedule = self.schedule or choose_schedule(epochs)
         if schedule.epochs != epochs:
             return f"its schedule trains {schedule.epochs} epochs, and the budget is {epochs}"
         return super().obstacle(space, epochs)
@@ -102,12 +96,7 @@ class Miha2021(Miha):
             "monitor": "loss",
             "mode": "min",
             "fitness": LevelAndSlope(recovery=True),
-            "control": False,
-            "restarts": 0,
-            "margin": 0.0,
-            "rest": False,
-            "backtrack": None,
-            "anneal": False,
+            "search": miha.Search.of_2021(),
         }
     )
 
@@ -135,11 +124,12 @@ class Watch(Callback):
 
     def on_training_end(self, network: Network) -> None:
         """Note the archive of the best network so far."""
-        if network.archive is None or not network.epochs:
+        record = network.record
+        if record.archive is None or not record.epochs:
             return
-        value = network.epochs[-1].logs[self._monitor]
-        if self._meter.offer(value, network.genome):
-            self.archive = network.archive
+        value = record.epochs[-1].logs[self._monitor]
+        if self._meter.offer(value, record.genome):
+            self.archive = record.archive
 
 
 class NeighbourMutation(BatchSizeMutation):
@@ -178,35 +168,3 @@ def mutations(space: ConfigurationSpace) -> list[str | Mutation]:
     if len(space.slots) > 1:
         found.append("activations")
     return found
-
-
-def schedule_of(epochs: int) -> Schedule:
-    """Return a schedule of exactly so many epochs, as near as may be to the defaults.
-
-    With 200 epochs these are the defaults themselves: m=10, n=3, k=3, c=10, pop_size=5.
-
-    Args:
-        epochs: At least 2.
-    """
-    found = []
-    for n, k in itertools.product((3, 2, 1), repeat=2):
-        for c in range(epochs):
-            ends = epochs - c * (5 * n + k)
-            if ends >= 2 and ends % 2 == 0:
-                found.append(Schedule(ends // 2, n, k, c, 5))
-    if not found:
-        raise ArgumentError(
-            "`epochs` must make a schedule of MIHA: 2 m + c (pop_size n + k), m at least 1. "
-            f"Received: epochs={epochs}. Give an even number, or at least 15."
-        )
-    return min(found, key=lambda schedule: (schedule.c == 0, _oddity(schedule)))
-
-
-def _oddity(schedule: Schedule) -> float:
-    """Return how far a schedule is from the defaults."""
-    share = 2 * schedule.m / schedule.epochs
-    # A few short cycles search more than a single long one.
-    few = max(0, 4 - schedule.c) * 0.1
-    n = 0.04 * (3 - schedule.n)
-    k = 0.03 * (3 - schedule.k)
-    return abs(share - SHARE_OF_ENDS) + few + n + k

@@ -114,13 +114,20 @@ class ActivationSwitch(Switch):
         share = self.share(past.dtype)
         return past + share * (chosen - past)
 
-    def _apply(self, switch: Switch, values: Any) -> Any:
+    def _apply(
+        self,
+        switch: Switch,
+        values: Any,
+    ) -> Any:
         # Outside a compiled program, JAX does not take a variable of Keras for a number.
         index = keras.ops.convert_to_tensor(switch.index)
         return self.choose_by(index, self.functions, values)
 
 
-def find_slots(model: Model, with_outputs: bool = True) -> list[Slot]:
+def find_slots(
+    model: Model,
+    with_outputs: bool = True,
+) -> list[Slot]:
     """Find every activation slot of a built network, in its order; shared layers once.
 
     Args:
@@ -131,7 +138,9 @@ def find_slots(model: Model, with_outputs: bool = True) -> list[Slot]:
     return mark_outputs(slots, output_layers(model)) if with_outputs else slots
 
 
-def slots_among(places: Sequence[Place]) -> list[Slot]:
+def slots_among(
+    places: Sequence[Place],
+) -> list[Slot]:
     """Return the slots among the layers of a network; none is marked as an output."""
     found = {id(place.layer) for place in places}
     activations = [vars(place.layer).get("activation") for place in places]
@@ -159,7 +168,10 @@ def slots_among(places: Sequence[Place]) -> list[Slot]:
     return list(slots.values())
 
 
-def mark_outputs(slots: Iterable[Slot], outputs: set[Any] | None) -> list[Slot]:
+def mark_outputs(
+    slots: Iterable[Slot],
+    outputs: set[Any] | None,
+) -> list[Slot]:
     """Return slots that know whether they shape an output; where nothing is known, all may."""
     marked = []
     for slot in slots:
@@ -184,7 +196,9 @@ def is_elementwise(function: Activation) -> bool:
     return np.array_equal(before[0, :-1], after[0, :-1])
 
 
-def check_activations(names: Sequence[str]) -> tuple[str, ...]:
+def check_activations(
+    names: Sequence[str],
+) -> tuple[str, ...]:
     """Return Keras' own names of elementwise activations, or raise where there is none."""
     found = []
     for name in names:
@@ -229,7 +243,10 @@ def _activation_of(layer: layers.Layer) -> Activation | None:
     return activation if callable(activation) else None
 
 
-def _name_of(layer: layers.Layer, own: Activation) -> str:
+def _name_of(
+    layer: layers.Layer,
+    own: Activation,
+) -> str:
     """Return the name that Keras has for an activation, or "own"."""
     if type(layer) is layers.ReLU:
         is_plain = layer.negative_slope == 0.0 and layer.threshold == 0.0

@@ -70,16 +70,26 @@ class LossSwitch(Switch):
         losses: The losses to choose from, by their label smoothing; the network's own first.
     """
 
-    def __init__(self, losses: dict[float, Any]) -> None:
+    def __init__(
+        self,
+        losses: dict[float, Any],
+    ) -> None:
         super().__init__(list(losses))
         self._losses = list(losses.values())
         self.name = self._losses[0].name
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        sample_weight: Any = None,
+    ) -> Any:
         """Return the value of the chosen loss."""
 
         # Not as operands of the switch: Keras knows the logits of these very predictions.
-        def calls(loss: Any) -> Callable[[], Any]:
+        def calls(
+            loss: Any,
+        ) -> Callable[[], Any]:
             return lambda: loss(y_true, y_pred, sample_weight)
 
         branches = [calls(loss) for loss in self._losses]

@@ -89,7 +89,10 @@ def _wanted(
     return [slot for slot in slots if slot.is_chosen_by_default]
 
 
-def _named(name: str, slots: list[Slot]) -> list[Slot]:
+def _named(
+    name: str,
+    slots: list[Slot],
+) -> list[Slot]:
     found = [slot for slot in slots if slot.layer.name == name]
     if not found:
         found = [slot for slot in slots if slot.name == name]
@@ -101,7 +104,10 @@ def _named(name: str, slots: list[Slot]) -> list[Slot]:
     return found
 
 
-def _exactly(name: str, slots: list[Slot]) -> Slot:
+def _exactly(
+    name: str,
+    slots: list[Slot],
+) -> Slot:
     for slot in slots:
         if slot.name == name:
             return slot
@@ -112,7 +118,11 @@ def _exactly(name: str, slots: list[Slot]) -> Slot:
     )
 
 
-def _archived(plain: Survey, wanted: Chosen, x: Any) -> Chosen:
+def _archived(
+    plain: Survey,
+    wanted: Chosen,
+    x: Any,
+) -> Chosen:
     """Return the slots that an archive holds as they are trained."""
     if not wanted:
         return {}
@@ -135,7 +145,12 @@ def _archived(plain: Survey, wanted: Chosen, x: Any) -> Chosen:
 class _Trial:
     """Tries, slot by slot, whether an archive of a network with custom layers holds it."""
 
-    def __init__(self, plain: Survey, wanted: Chosen, x: Any) -> None:
+    def __init__(
+        self,
+        plain: Survey,
+        wanted: Chosen,
+        x: Any,
+    ) -> None:
         self._plain = plain
         self._wanted = wanted
         self._x = x
@@ -159,7 +174,10 @@ class _Trial:
         found = copies.call(twin.network, self._x)
         return copies.is_same(found, outputs)
 
-    def _names(self, survey: Survey) -> dict[int, str]:
+    def _names(
+        self,
+        survey: Survey,
+    ) -> dict[int, str]:
         slots = survey.slots
         return {place: slots[place].own_name for place in self._wanted}
 
@@ -170,7 +188,9 @@ def _rebuilt(plain: Survey) -> Survey:
 
 
 @contextlib.contextmanager
-def _marked(slots: list[Slot]) -> Iterator[list[str]]:
+def _marked(
+    slots: list[Slot],
+) -> Iterator[list[str]]:
     """Give slots another activation than their own for a while; yield its names."""
     marks = ["relu" if slot.own_name == "tanh" else "tanh" for slot in slots]
     for slot, mark in zip(slots, marks, strict=True):
@@ -218,7 +238,10 @@ def _archived_amounts(plain: Survey, amounts: Amounts) -> Amounts:
     return [noise.amount for noise in Survey(twin).noise]
 
 
-def _put(places: list[Noise], amounts: Amounts) -> None:
+def _put(
+    places: list[Noise],
+    amounts: Amounts,
+) -> None:
     for noise, amount in zip(places, amounts, strict=True):
         noise.put(amount)
 

@@ -91,7 +91,12 @@ class Noise:
         branches = [partial(self._call_with, amount, seed) for amount in amounts]
         return keras.ops.switch(switch.index, branches, inputs)
 
-    def _call_with(self, amount: float, seed: Any, inputs: Any) -> Any:
+    def _call_with(
+        self,
+        amount: float,
+        seed: Any,
+        inputs: Any,
+    ) -> Any:
         """Call Keras' own layer, as it is with another amount."""
         changed = {self.attribute: amount, "seed_generator": seed}
         with _changed(self.layer, changed):
@@ -102,7 +107,10 @@ class Noise:
 class _DrawnSeed(keras.random.SeedGenerator):  # type: ignore[misc]
     """A seed that is drawn already, without the state that a generator has."""
 
-    def __init__(self, generator: keras.random.SeedGenerator) -> None:
+    def __init__(
+        self,
+        generator: keras.random.SeedGenerator,
+    ) -> None:
         self._seed = generator.next()
 
     def next(self, ordered: bool = True) -> Any:
@@ -111,7 +119,10 @@ class _DrawnSeed(keras.random.SeedGenerator):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _changed(layer: Any, attributes: dict[str, Any]) -> Iterator[None]:
+def _changed(
+    layer: Any,
+    attributes: dict[str, Any],
+) -> Iterator[None]:
     """Change attributes of a layer for a while, past Keras' tracking."""
     present = vars(layer)
     before = {name: present[name] for name in attributes}
@@ -127,7 +138,9 @@ def find_noise(model: Model) -> list[Noise]:
     return noise_among(walk(model))
 
 
-def noise_among(places: Iterable[Place]) -> list[Noise]:
+def noise_among(
+    places: Iterable[Place],
+) -> list[Noise]:
     """Return those of a network's layers that add noise."""
     found: dict[str, Noise] = {}
     for place in places:
@@ -137,12 +150,18 @@ def noise_among(places: Iterable[Place]) -> list[Noise]:
     return list(found.values())
 
 
-def noise_in(network: Model, chosen: Chosen) -> list[Noise]:
+def noise_in(
+    network: Model,
+    chosen: Chosen,
+) -> list[Noise]:
     """Return the chosen noise of a copy of the network, ready to take any amount."""
     return noise_at(find_noise(network), chosen)
 
 
-def noise_at(found: Sequence[Noise], chosen: Chosen) -> list[Noise]:
+def noise_at(
+    found: Sequence[Noise],
+    chosen: Chosen,
+) -> list[Noise]:
     """Return some of all noise, by its place and under a given name, ready to take any amount."""
     places = []
     for place, name in chosen.items():

@@ -114,7 +114,11 @@ class Optimizers:
         self._first_state: dict[str, list[np.ndarray]] = {}
         self._first_decay: dict[str, float | None] = {}
 
-    def learning_rate(self, name: str, bounds: Bounds) -> float | None:
+    def learning_rate(
+        self,
+        name: str,
+        bounds: Bounds,
+    ) -> float | None:
         """Return the learning rate that an optimizer begins with; None under a schedule.
 
         Args:
@@ -199,7 +203,11 @@ class Optimizers:
             # Past Keras' tracking, which would archive the switch as state of the optimizer.
             vars(inner(optimizer))["weight_decay"] = self._weight_decay
 
-    def start_fresh(self, name: str, carries: bool = True) -> Any:
+    def start_fresh(
+        self,
+        name: str,
+        carries: bool = True,
+    ) -> Any:
         """Make an optimizer the network's, with the state that a new one has.
 
         Args:
@@ -219,7 +227,11 @@ class Optimizers:
             self._continue_schedule(inner(before), inner(optimizer))
         return optimizer
 
-    def _continue_schedule(self, before: Any, optimizer: Any) -> None:
+    def _continue_schedule(
+        self,
+        before: Any,
+        optimizer: Any,
+    ) -> None:
         """Let the user's schedule go on where it is; only the slots start fresh."""
         # The first variable is the count of steps.
         optimizer.variables[0].assign(before.variables[0])
@@ -235,7 +247,10 @@ class Optimizers:
             optimizer.build(self._model.trainable_variables)
         return optimizer
 
-    def _fresh_state(self, optimizer: Any) -> list[np.ndarray]:
+    def _fresh_state(
+        self,
+        optimizer: Any,
+    ) -> list[np.ndarray]:
         """Return the state that a new optimizer has."""
         steps = convert_to_numpy(inner(optimizer).iterations)
         if steps > 0:

@@ -225,7 +225,10 @@ def fused_loop(
     return jax.jit(loop, donate_argnums=0)
 
 
-def step_of_many(step: Step, choices: Sequence[Switch]) -> Any:
+def step_of_many(
+    step: Step,
+    choices: Sequence[Switch],
+) -> Any:
     """Return ``(state, indices, batch) -> (logs, state)`` of several clones on one batch."""
 
     def step_of_one(
@@ -282,7 +285,10 @@ def switch_elementwise(
 
 
 @contextlib.contextmanager
-def as_arguments(choices: Sequence[Switch], indices: Sequence[Any]) -> Iterator[None]:
+def as_arguments(
+    choices: Sequence[Switch],
+    indices: Sequence[Any],
+) -> Iterator[None]:
     """Let indices be arguments of the program that is traced, and no constants in it."""
     variables = [choice.index for choice in choices]
     try:

@@ -138,7 +138,10 @@ class JaxTrainer(KerasTrainer):
         old = set(parent.activations) - set(genome.activations)
         return bool(self._blend.changed(dict(old)))
 
-    def measure(self, clones: int) -> dict[str, float]:
+    def measure(
+        self,
+        clones: int,
+    ) -> dict[str, float]:
         """See `PopulationTrainer`."""
         genomes = [self.genome] * clones
         noise = np.random.default_rng(0)
@@ -237,7 +240,10 @@ class JaxTrainer(KerasTrainer):
         """What is chosen now, in the order of the choices."""
         return [choice.index.value for choice in self._choices]
 
-    def _variables(self, kind: Kind) -> tuple[list[Any], ...]:
+    def _variables(
+        self,
+        kind: Kind,
+    ) -> tuple[list[Any], ...]:
         """Return the variables of a step's state, in Keras' order."""
         network = self._network
         groups = [network.trainable_variables, network.non_trainable_variables]
@@ -405,7 +411,9 @@ def _traces_of(loop: Any) -> int:
     return 0 if count is None else int(count())
 
 
-def _values(variables: Sequence[Any]) -> list[Any]:
+def _values(
+    variables: Sequence[Any],
+) -> list[Any]:
     return [variable.value for variable in variables]
 
 
@@ -414,7 +422,10 @@ def _samples(data: Any) -> int:
     return len(jax.tree.leaves(data)[0])
 
 
-def _of_one(logs: Logs, place: int) -> dict[str, Any]:
+def _of_one(
+    logs: Logs,
+    place: int,
+) -> dict[str, Any]:
     """Return what one clone has logged; a custom step may log structures."""
 
     def is_list(value: Any) -> bool:
@@ -428,7 +439,9 @@ def _of_one(logs: Logs, place: int) -> dict[str, Any]:
     return found
 
 
-def _seconds(steps: Callable[[], Any]) -> float:
+def _seconds(
+    steps: Callable[[], Any],
+) -> float:
     """Measure some steps when their program has been compiled."""
     steps()
     start = time.perf_counter()

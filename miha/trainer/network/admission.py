@@ -96,7 +96,10 @@ def _check_layers(layers: Sequence[Any]) -> None:
                 raise ArgumentError(f"{rule} Received: layer {layer.name!r} ({kind}). {cure}")
 
 
-def _check_optimizers(model: Model, layers: Sequence[Any]) -> None:
+def _check_optimizers(
+    model: Model,
+    layers: Sequence[Any],
+) -> None:
     """Raise if a network has optimizers beside the one it is compiled with."""
     known = (model.optimizer, inner(model.optimizer))
     for layer in layers:
@@ -112,7 +115,9 @@ def _check_optimizers(model: Model, layers: Sequence[Any]) -> None:
                 )
 
 
-def held(layer: Any) -> Iterator[tuple[str, Any]]:
+def held(
+    layer: Any,
+) -> Iterator[tuple[str, Any]]:
     """Yield the attributes of a layer by name, and what is in its lists and dictionaries."""
     for name, value in vars(layer).items():
         # TensorFlow keeps notes of its own on what a layer holds.
@@ -127,7 +132,10 @@ def held(layer: Any) -> Iterator[tuple[str, Any]]:
                 yield name, item
 
 
-def _check_lambdas(model: Model, layers: Sequence[Any]) -> None:
+def _check_lambdas(
+    model: Model,
+    layers: Sequence[Any],
+) -> None:
     """Raise if a lambda uses what is not stored with it."""
     for place, function in _lambdas(model, layers):
         names = sorted(_outside_names(function.__code__))
@@ -170,7 +178,10 @@ def _outside_names(code: CodeType) -> set[str]:
     return found - set(vars(builtins))
 
 
-def _check_foreign_state(model: Model, foreign: list[str]) -> None:
+def _check_foreign_state(
+    model: Model,
+    foreign: list[str],
+) -> None:
     if foreign:
         raise ArgumentError(
             "All that a network learns must be in variables of Keras, or a clone would inherit "

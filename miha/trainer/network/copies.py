@@ -61,7 +61,11 @@ def serialize(model: Model, known: Known) -> bytes:
         return to_bytes(model)
 
 
-def copy(model: Model, known: Known, archive: bytes) -> Model:
+def copy(
+    model: Model,
+    known: Known,
+    archive: bytes,
+) -> Model:
     """Return a network equal to a built and compiled one, seed and optimizer states included.
 
     Args:
@@ -105,7 +109,10 @@ def _load(archive: bytes, known: Known) -> Model:
 
 
 @contextlib.contextmanager
-def _explained(model: Model, known: Known) -> Iterator[None]:
+def _explained(
+    model: Model,
+    known: Known,
+) -> Iterator[None]:
     """Turn any error of saving and loading into one that names the part at fault."""
     try:
         yield
@@ -116,7 +123,11 @@ def _explained(model: Model, known: Known) -> Iterator[None]:
         raise ArgumentError(text) from error
 
 
-def check_same_function(model: Model, twin: Model, x: Any) -> None:
+def check_same_function(
+    model: Model,
+    twin: Model,
+    x: Any,
+) -> None:
     """Raise unless a copy computes what the network computes from a few inputs.
 
     It does not where the configuration of a class does not tell all that the class does.
@@ -178,7 +189,12 @@ def is_same(first: Arrays, second: Arrays) -> bool:
     return all(close(a.astype("float64"), b.astype("float64")) for a, b in pairs)
 
 
-def build_from(model: Model, x: Any, seed: int, known: Known) -> Model:
+def build_from(
+    model: Model,
+    x: Any,
+    seed: int,
+    known: Known,
+) -> Model:
     """Return a built copy of a network that has not seen data yet.
 
     Args:
@@ -206,7 +222,9 @@ def build_from(model: Model, x: Any, seed: int, known: Known) -> Model:
 
 
 @contextlib.contextmanager
-def random_state(seed: int | None = None) -> Iterator[None]:
+def random_state(
+    seed: int | None = None,
+) -> Iterator[None]:
     """Leave Python's `random` as it was: Keras takes the seeds of initializers from it.
 
     Args:
@@ -338,7 +356,10 @@ def _restore_loss_scaling(twin: Model, model: Model) -> None:
         twin.optimizer.build(twin.trainable_variables)
 
 
-def _assign(targets: list[Any], sources: list[Any]) -> None:
+def _assign(
+    targets: list[Any],
+    sources: list[Any],
+) -> None:
     wanted = [tuple(variable.shape) for variable in sources]
     found = [tuple(variable.shape) for variable in targets]
     if found != wanted:
@@ -349,7 +370,11 @@ def _assign(targets: list[Any], sources: list[Any]) -> None:
         target.assign(value)
 
 
-def _not_serialisable(model: Model, part: str, reason: str) -> str:
+def _not_serialisable(
+    model: Model,
+    part: str,
+    reason: str,
+) -> str:
     return (
         "The network must survive being saved and loaded by Keras, since every network of a run "
         f"is archived. Received: {model.name!r}, whose {part} does not: {reason} "

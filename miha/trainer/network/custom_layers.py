@@ -49,7 +49,11 @@ def custom_objects(model: Model) -> dict[str, Any]:
     return {n: named for n, named in found.items() if is_custom(named)}
 
 
-def _check_names(first: Any, second: Any, model: Model) -> None:
+def _check_names(
+    first: Any,
+    second: Any,
+    model: Model,
+) -> None:
     """Raise if Keras would mix up two things of one name."""
     if not is_custom(first) and not is_custom(second):
         return
@@ -75,7 +79,9 @@ def is_custom(named: Any) -> bool:
     return root not in ("keras", "builtins", "tensorflow", "numpy")
 
 
-def _parts(stack: list[Any]) -> Iterator[Any]:
+def _parts(
+    stack: list[Any],
+) -> Iterator[Any]:
     """Yield all that an archive may name in some things, at any depth."""
     seen: set[int] = set()
     while stack:
@@ -93,7 +99,10 @@ def _parts(stack: list[Any]) -> Iterator[Any]:
             stack.extend(vars(item).values())
 
 
-def culprit(model: Model, known: dict[str, Any]) -> str:
+def culprit(
+    model: Model,
+    known: dict[str, Any],
+) -> str:
     """Name the innermost part of a network that does not survive serialisation.
 
     E.g. ``"layer 'scale' (Scale)"``.
@@ -112,7 +121,10 @@ def culprit(model: Model, known: dict[str, Any]) -> str:
     return f"class {type(model).__name__}"
 
 
-def _survives(part: Any, known: dict[str, Any]) -> bool:
+def _survives(
+    part: Any,
+    known: dict[str, Any],
+) -> bool:
     try:
         config = keras.saving.serialize_keras_object(part)
         keras.saving.deserialize_keras_object(config, known, safe_mode=False)

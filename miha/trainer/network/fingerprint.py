@@ -74,7 +74,9 @@ def _is_told_elsewhere(thing: Any) -> bool:
     return is_wrapper or getattr(thing, "__name__", "") == "<lambda>"
 
 
-def _trained_slots(network: Model) -> tuple[np.ndarray, ...]:
+def _trained_slots(
+    network: Model,
+) -> tuple[np.ndarray, ...]:
     """Return the state of an optimizer that has trained; a fresh one may not be built yet."""
     optimizer = network.optimizer
     if not optimizer.built:
@@ -83,7 +85,10 @@ def _trained_slots(network: Model) -> tuple[np.ndarray, ...]:
     return values(optimizer.variables) if steps > 0 else ()
 
 
-def _checksum_data(training: Source, validation: Source | None) -> str:
+def _checksum_data(
+    training: Source,
+    validation: Source | None,
+) -> str:
     sha = hashlib.sha256()
     training.digest(sha)
     if validation is not None:
@@ -128,7 +133,11 @@ def _nested(config: Any) -> list[Any]:
     return [item for item in items if isinstance(item, kinds)]
 
 
-def _canonical(value: Any, names: dict[str, str], key: str = "") -> Any:
+def _canonical(
+    value: Any,
+    names: dict[str, str],
+    key: str = "",
+) -> Any:
     """Return a part of a configuration without what differs from process to process.
 
     Args:
@@ -152,7 +161,9 @@ def _canonical(value: Any, names: dict[str, str], key: str = "") -> Any:
     return plain(value)
 
 
-def _kept(config: Mapping[Any, Any]) -> dict[str, Any]:
+def _kept(
+    config: Mapping[Any, Any],
+) -> dict[str, Any]:
     """Leave out what the code tells, and the file that it is written in."""
     left_out = {"shared_object_id"}
     if config.get("class_name") == "__lambda__":

@@ -38,7 +38,10 @@ MOMENTS = ("_momentums", "_velocities", "_model_variables_moving_average")
 # Layers.
 
 
-def flat_layers(layer: Any, include_self: bool = True) -> list[Any]:
+def flat_layers(
+    layer: Any,
+    include_self: bool = True,
+) -> list[Any]:
     """Return a layer and all below it; public `layers` lacks those that layers hold inside."""
     return list(layer._flatten_layers(include_self=include_self))
 
@@ -146,7 +149,10 @@ def learning_rate_source(optimizer: Any) -> Any:
     return optimizer._learning_rate
 
 
-def moment_pairs(before: Any, after: Any) -> Iterator[tuple[Any, Any]]:
+def moment_pairs(
+    before: Any,
+    after: Any,
+) -> Iterator[tuple[Any, Any]]:
     """Yield (source, target) of what two optimizers of the Adam family keep alike.
 
     Slots have no public name: `variables` mixes them, in an order of each class.
@@ -166,7 +172,10 @@ def nadam_product(optimizer: Any) -> Any:
     return optimizer._u_product
 
 
-def slots_of(optimizer: Any, weight: Any) -> list[tuple[Any, int]]:
+def slots_of(
+    optimizer: Any,
+    weight: Any,
+) -> list[tuple[Any, int]]:
     """Return the slots of a weight, and the power of its gradient that each goes by.
 
     Slots have no public name: `variables` mixes them, in an order of each class.

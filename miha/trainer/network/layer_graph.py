@@ -107,7 +107,11 @@ class Graph:
             return None
         return calls[0]
 
-    def _source(self, layer: Layer, call: Any) -> Layer | None:
+    def _source(
+        self,
+        layer: Layer,
+        call: Any,
+    ) -> Layer | None:
         if layer.weights:
             return layer
 
@@ -122,7 +126,10 @@ class Graph:
         is_linear = activation in (None, keras.activations.linear)
         return maker.operation if is_linear else None
 
-    def _all_readers(self, call: Any) -> list[Layer] | None:
+    def _all_readers(
+        self,
+        call: Any,
+    ) -> list[Layer] | None:
         """Return what reads a call's output; None where a reader lets nothing be folded."""
         tensor = call.outputs[0]
         if id(tensor) in self._outputs:

@@ -59,7 +59,10 @@ def walk(root: layers.Layer) -> Iterator[Place]:
         stack.extend((below, child) for child in reversed(children(layer)))
 
 
-def _plain_name(layer: layers.Layer, counts: Counter[str]) -> str:
+def _plain_name(
+    layer: layers.Layer,
+    counts: Counter[str],
+) -> str:
     """Return a layer's name, numbered within its network where Keras made it.
 
     Keras numbers by process: the same network built twice would have slots of other names.
@@ -74,7 +77,10 @@ def _plain_name(layer: layers.Layer, counts: Counter[str]) -> str:
     return f"{base}_{number}" if number else base
 
 
-def unique(name: str, taken: Container[str]) -> str:
+def unique(
+    name: str,
+    taken: Container[str],
+) -> str:
     """Return a name that is not taken yet."""
     number = 2
     found = name
@@ -112,7 +118,10 @@ def _outputs(model: Model) -> list[Any]:
     return list(keras.tree.flatten(outputs))
 
 
-def _collect_outputs(tensor: Any, found: set[Any]) -> None:
+def _collect_outputs(
+    tensor: Any,
+    found: set[Any],
+) -> None:
     operation = maker_of(tensor)
     if isinstance(operation, Model) and hasattr(operation, "outputs"):
         found.add(operation)

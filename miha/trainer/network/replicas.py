@@ -53,7 +53,11 @@ def strategy_of(model: Model) -> Any:
     return None
 
 
-def check_divisible(name: str, value: int, number: int) -> None:
+def check_divisible(
+    name: str,
+    value: int,
+    number: int,
+) -> None:
     """Raise unless a number of devices can share a batch evenly.
 
     Args:

@@ -25,7 +25,11 @@ class Survey:
         known: Its custom objects, where they are known already.
     """
 
-    def __init__(self, network: Model, known: copies.Known | None = None) -> None:
+    def __init__(
+        self,
+        network: Model,
+        known: copies.Known | None = None,
+    ) -> None:
         self.network = network
         self._known = known
 

@@ -58,7 +58,10 @@ def leaves(data: Any) -> list[Any]:
     return [leaf for leaf in flat if leaf is not None]
 
 
-def packed(structure: Any, found: Sequence[Any]) -> Any:
+def packed(
+    structure: Any,
+    found: Sequence[Any],
+) -> Any:
     """Return a structure with other leaves, in the order of `leaves`."""
     following = iter(found)
     return mapped(lambda _: next(following), structure)
@@ -184,7 +187,10 @@ def xla_loop_over(
     return tf.function(loop, jit_compile=True, autograph=False)
 
 
-def spec_of(array: Any, samples: int | None) -> tf.TensorSpec:
+def spec_of(
+    array: Any,
+    samples: int | None,
+) -> tf.TensorSpec:
     """Return what an array of so many samples looks like; None: of any number."""
     shape = (samples, *array.shape[1:])
     return tf.TensorSpec(shape, array.dtype)

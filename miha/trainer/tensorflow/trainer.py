@@ -16,6 +16,7 @@ from miha.records import Epoch
 from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
 from miha.trainer.genes.optimizers import name_of
 from miha.trainer.network.admission import held
+from miha.trainer.network.keras_internals import flat_layers
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Way
 from miha.trainer.tensorflow import loops
@@ -100,14 +101,14 @@ class TensorFlowTrainer(KerasTrainer):
             return None
         if self._streams:
             return "the data is streamed"
-        layers = self._network._flatten_layers()
+        layers = flat_layers(self._network)
         if not all(layer.supports_jit for layer in layers):
             return "a layer of the network does not support it (`supports_jit=False`)"
         return self._slow()
 
     def _slow(self) -> str | None:
         """Return what XLA takes too long to compile; None where there is no such thing."""
-        layers = self._network._flatten_layers()
+        layers = flat_layers(self._network)
         slow = [layer.name for layer in layers if isinstance(layer, CONVOLUTIONS)]
         if not slow or tf.config.list_physical_devices("GPU"):
             return None
@@ -131,10 +132,13 @@ class TensorFlowTrainer(KerasTrainer):
         return False
 
     @classmethod
-    def foreign_state(cls, network: keras.Model) -> list[str]:
+    def foreign_state(
+        cls,
+        network: keras.Model,
+    ) -> list[str]:
         """See `KerasTrainer`; Keras neither knows nor archives TensorFlow's own variables."""
         found: list[str] = []
-        for layer in network._flatten_layers():
+        for layer in flat_layers(network):
             for name, item in held(layer):
                 if _is_foreign(item):
                     found.append(f"{layer.name}.{name} of TensorFlow")
@@ -166,7 +170,10 @@ class TensorFlowTrainer(KerasTrainer):
             "xla compilation": max(first - xla, 0.0),
         }
 
-    def _measure(self, order: np.ndarray) -> tuple[float, float]:
+    def _measure(
+        self,
+        order: np.ndarray,
+    ) -> tuple[float, float]:
         """Return the seconds of steps the first time, with their compilation, and later."""
         seconds: list[float] = []
         for _ in range(4):
@@ -288,7 +295,10 @@ class TensorFlowTrainer(KerasTrainer):
             jit_compile=self._is_jit,
         )
 
-    def _spec(self, kind: Kind) -> list[tf.TensorSpec]:
+    def _spec(
+        self,
+        kind: Kind,
+    ) -> list[tf.TensorSpec]:
         """Return what the data of that kind may look like; the longer a stream, the wider."""
         arrays = loops.leaves(self._sources[kind])
         found = [loops.spec_of(array, None) for array in arrays]

@@ -28,7 +28,10 @@ class Blend:
         switches: Those that may blend, by slot.
     """
 
-    def __init__(self, switches: Mapping[str, ActivationSwitch]) -> None:
+    def __init__(
+        self,
+        switches: Mapping[str, ActivationSwitch],
+    ) -> None:
         self._switches = switches
         self._old: dict[str, Switch] = {}
         self._stage = Switch(range(STAGES))
@@ -51,7 +54,10 @@ class Blend:
             return []
         return [self._stage, *self._old.values()]
 
-    def begin(self, old: Mapping[str, str]) -> None:
+    def begin(
+        self,
+        old: Mapping[str, str],
+    ) -> None:
         """Let the next epoch begin with other activations than the chosen ones.
 
         Args:
@@ -63,7 +69,10 @@ class Blend:
             chosen = self._switches[name].chosen
             past.choose(old.get(name, chosen))
 
-    def changed(self, old: Mapping[str, str]) -> list[str]:
+    def changed(
+        self,
+        old: Mapping[str, str],
+    ) -> list[str]:
         """Return which of some slots may blend."""
         return [name for name in old if name in self._switches]
 

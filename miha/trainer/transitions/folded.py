@@ -93,7 +93,10 @@ def exchange(
         rescaling.undo()
 
 
-def unfoldable(network: Model, slots: Slots) -> set[str]:
+def unfoldable(
+    network: Model,
+    slots: Slots,
+) -> set[str]:
     """Return the slots whose exchange no weights around them can make up for."""
     graph = Graph(network)
     found = set()
@@ -103,7 +106,10 @@ def unfoldable(network: Model, slots: Slots) -> set[str]:
     return found
 
 
-def _around(graph: Graph, slot: Slot) -> Surroundings | None:
+def _around(
+    graph: Graph,
+    slot: Slot,
+) -> Surroundings | None:
     return None if slot.is_recurrent else graph.around(slot.layer)
 
 
@@ -130,12 +136,18 @@ def _watched(
             switch.seen = None
 
 
-def _outputs(network: Model, x: Any) -> list[Array]:
+def _outputs(
+    network: Model,
+    x: Any,
+) -> list[Array]:
     outputs = keras.tree.flatten(network(x, training=False))
     return [_array(output, "float64") for output in outputs]
 
 
-def _array(tensor: Any, dtype: str | None = None) -> Array:
+def _array(
+    tensor: Any,
+    dtype: str | None = None,
+) -> Array:
     return np.asarray(convert_to_numpy(tensor), dtype)
 
 
@@ -155,7 +167,11 @@ def _rows(tensor: Any) -> Array:
     return rows[::stride]
 
 
-def _distance(network: Model, x: Any, before: list[Array]) -> float:
+def _distance(
+    network: Model,
+    x: Any,
+    before: list[Array],
+) -> float:
     outputs = _outputs(network, x)
     total = 0.0
     for now, then in zip(outputs, before, strict=True):
@@ -262,7 +278,11 @@ def _least_squares(
     return factor, offset, (difference**2).mean(0)
 
 
-def _fold(around: Surroundings, fit: Fit, rescaling: Rescaling) -> None:
+def _fold(
+    around: Surroundings,
+    fit: Fit,
+    rescaling: Rescaling,
+) -> None:
     """Fold the scales and offsets of an activation into the layers around it."""
     _scale_outputs(around.source, fit.scale, fit.shift, rescaling)
     for reader in around.readers:

@@ -36,7 +36,10 @@ class FreshValues:
         self._x = x
         self._custom_objects = custom_objects
 
-    def draw(self, rng: np.random.Generator) -> Arrays:
+    def draw(
+        self,
+        rng: np.random.Generator,
+    ) -> Arrays:
         """Return fresh values, in the order of the network's variables."""
         seed = int(rng.integers(2**31))
         with random_state(seed):
@@ -49,7 +52,10 @@ class FreshValues:
         return values(twin.variables)
 
 
-def restart(network: Model, fresh: Sequence[np.ndarray]) -> None:
+def restart(
+    network: Model,
+    fresh: Sequence[np.ndarray],
+) -> None:
     """Give a network fresh values; what is frozen or adapted to the data stays."""
     learned = {id(weight) for weight in network.trainable_variables}
     for layer in flat_layers(network):

@@ -18,7 +18,12 @@ class Rescaling:
         self._optimizer = inner(optimizer)
         self._before: list[tuple[Any, np.ndarray]] = []
 
-    def apply(self, variable: Any, scale: Any, shift: Any = 0.0) -> None:
+    def apply(
+        self,
+        variable: Any,
+        scale: Any,
+        shift: Any = 0.0,
+    ) -> None:
         """Scale and shift a variable; the slots of a weight are scaled to fit.
 
         A weight that is s times as large, in a network of the same function, has gradients s times
@@ -38,7 +43,11 @@ class Rescaling:
         for variable, value in reversed(self._before):
             variable.assign(value)
 
-    def _assign(self, variable: Any, value: np.ndarray) -> None:
+    def _assign(
+        self,
+        variable: Any,
+        value: np.ndarray,
+    ) -> None:
         self._before.append((variable, _value(variable)))
         variable.assign(value)
 
