@@ -51,8 +51,7 @@ def test_figures_are_made_where_clones_failed(failed_run, name):
 
 def test_new_genes_are_shown_without_being_known(result):
     def more(number, record):
-        loss = "mse" if number % 2 else "mae"
-        return {"dropout": {"drop": 0.1 * (number % 3)}, "loss": loss}
+        return {"dropout": {"drop": 0.1 * (number % 3)}, "label_smoothing": 0.1 * (number % 2)}
 
     result = with_genes(result, more)
     for name in NAMES:
@@ -62,8 +61,8 @@ def test_new_genes_are_shown_without_being_known(result):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_are_made_where_some_genomes_lack_a_gene(result, name):
-    momentum = with_genes(result, lambda n, _: {"momentum": 0.5 + 0.1 * (n % 3)} if n % 2 else {})
-    assert getattr(figures, name)(momentum).to_json()
+    some = with_genes(result, lambda n, _: {"weight_decay": 0.5 + 0.1 * (n % 3)} if n % 2 else {})
+    assert getattr(figures, name)(some).to_json()
 
 
 @pytest.mark.parametrize("name", NAMES)

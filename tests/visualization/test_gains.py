@@ -70,7 +70,12 @@ def test_the_interval_of_a_median_holds_it_and_is_always_the_same():
             {"optimizer": "adam", "learning_rate": 0.001},
             ["optimizer → adam"],
         ),
-        ("crossover", {"momentum": None}, {"momentum": 0.5}, ["crossover: momentum larger"]),
+        (
+            "crossover",
+            {"weight_decay": None},
+            {"weight_decay": 0.5},
+            ["crossover: weight_decay larger"],
+        ),
         ("batch_size", {"batch_size": 8}, {"batch_size": 8}, []),
     ],
 )

@@ -18,20 +18,22 @@ def eight_cycles(tmp_path_factory):
 
 
 def test_importance_has_every_hyperparameter_though_some_clones_lack_it(eight_cycles):
-    def has_momentum(number, record):
+    def has_weight_decay(number, record):
         return number % 2 and record.fitness is not None
 
-    def momentum(number):
+    def weight_decay(number):
         return 0.5 + 0.1 * (number % 5)
 
     result = with_genes(
-        eight_cycles, lambda n, r: {"momentum": momentum(n)} if has_momentum(n, r) else {}
+        eight_cycles,
+        lambda n, r: {"weight_decay": weight_decay(n)} if has_weight_decay(n, r) else {},
     )
     result = edited(
-        result, lambda n, r: {"fitness": 100.0 + 10 * momentum(n)} if has_momentum(n, r) else {}
+        result,
+        lambda n, r: {"fitness": 100.0 + 10 * weight_decay(n)} if has_weight_decay(n, r) else {},
     )
     shares = gene_importance(result)
-    assert max(shares, key=shares.get) == "momentum"
+    assert max(shares, key=shares.get) == "weight_decay"
     assert set(shares) == set(RunView.of(result).gene_names)
 
 

@@ -29,19 +29,20 @@ def test_genes_can_be_named_and_unknown_ones_are_refused(result):
 
 def test_new_genes_have_an_axis_without_being_known(result):
     def more(number, record):
-        loss = "mse" if number % 2 else "mae"
-        return {"dropout": {"drop": 0.1 * (number % 3)}, "loss": loss}
+        return {"dropout": {"drop": 0.1 * (number % 3)}, "label_smoothing": 0.1 * (number % 2)}
 
     [trace] = traces(plot_parallel_coordinate(with_genes(result, more)))
-    assert {"dropout.drop", "loss"} <= {dimension["label"] for dimension in trace["dimensions"]}
+    assert {"dropout.drop", "label_smoothing"} <= {
+        dimension["label"] for dimension in trace["dimensions"]
+    }
 
 
 def test_a_gene_that_some_genomes_lack_has_a_place_below_the_others(result):
-    some = with_genes(result, lambda n, _: {"momentum": 0.5 + 0.1 * (n % 3)} if n % 2 else {})
+    some = with_genes(result, lambda n, _: {"weight_decay": 0.5 + 0.1 * (n % 3)} if n % 2 else {})
     [trace] = traces(plot_parallel_coordinate(some))
-    [momentum] = [d for d in trace["dimensions"] if d["label"] == "momentum"]
-    assert momentum["ticktext"][0] == "–"
-    assert min(momentum["values"]) == momentum["tickvals"][0] < momentum["tickvals"][1]
+    [weight_decay] = [d for d in trace["dimensions"] if d["label"] == "weight_decay"]
+    assert weight_decay["ticktext"][0] == "–"
+    assert min(weight_decay["values"]) == weight_decay["tickvals"][0] < weight_decay["tickvals"][1]
 
 
 def test_pairs_are_those_with_the_most_values_and_show_every_clone(result, failed_run):

@@ -63,7 +63,7 @@ def test_the_schedule_has_the_main_lines_hyperparameters(result):
 
 def test_a_hyperparameter_that_was_not_there_for_a_while_leaves_a_gap(tmp_path):
     run = make_run(tmp_path, m=2, n=2, k=2, c=3)
-    result = with_genes(run, lambda _, r: {} if r.cycle == 2 else {"momentum": 0.5})
-    [line] = [t for t in traces(plot_schedule(result)) if "momentum" in t["hovertemplate"]]
+    result = with_genes(run, lambda _, r: {} if r.cycle == 2 else {"weight_decay": 0.5})
+    [line] = [t for t in traces(plot_schedule(result)) if "weight_decay" in t["hovertemplate"]]
     assert line["x"] == [0, 6, None, 10, 16]
     assert line["y"] == [0.5, 0.5, None, 0.5, 0.5]
