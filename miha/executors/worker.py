@@ -66,7 +66,7 @@ class Worker:
 
 def signature(trainer: Trainer) -> dict[str, Any]:
     """Return what two trainers of one network and the same data have in common."""
-    described = {
+    described: dict[str, Any] = {
         "genome": trainer.genome.to_dict(),
         "space": asdict(trainer.space),
         "settings": trainer.settings,

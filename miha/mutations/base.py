@@ -59,7 +59,7 @@ def draw_one(values: Sequence[Any], rng: Generator) -> Any:
     """Draw one of some values; None where there are none."""
     if not values:
         return None
-    return values[rng.integers(len(values))]
+    return values[int(rng.integers(len(values)))]
 
 
 def draw_other(values: Sequence[Any], current: Any, rng: Generator) -> Any:
