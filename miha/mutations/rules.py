@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from math import inf
 from numbers import Integral
 from typing import Any
@@ -38,10 +39,10 @@ def broken_rule(
     space: Space,
 ) -> str | None:
     """Return the rule that a mutated genome breaks, if any."""
-    for rules in (_training_rules(genome, child, space), _place_rules(child, space)):
-        for rule, is_kept in rules:
-            if not is_kept:
-                return rule
+    rules = chain(_training_rules(genome, child, space), _place_rules(child, space))
+    for rule, is_kept in rules:
+        if not is_kept:
+            return rule
     return None
 
 
@@ -70,7 +71,8 @@ def _training_rules(
     )
     yield rule, size % space.batch_multiple == 0
 
-    yield _value_rule("weight_decay", child.weight_decay, space.weight_decay.get(name, ()))
+    weight_decays = space.weight_decay.get(name, ())
+    yield _value_rule("weight_decay", child.weight_decay, weight_decays)
     yield _value_rule("label_smoothing", child.label_smoothing, space.label_smoothing)
 
 

@@ -212,8 +212,9 @@ class RunFolder:
             is_hidden = file.name.startswith(".")
             if not is_hidden and file.name not in _SKELETON:
                 return False
-        has_archives = any(self.path.glob("model/*")) or any(self.path.glob("population/*"))
-        return not has_archives
+        if any(self.path.glob("model/*")):
+            return False
+        return not any(self.path.glob("population/*"))
 
 
 def _checksum(values: Mapping[str, Any]) -> str:

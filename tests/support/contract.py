@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 from kinds import KINDS, LARGE_KINDS
-from networks import GALLERY, convolutional, custom_step, dense, images
+from networks import GALLERY, SLOW_GALLERY, convolutional, custom_step, dense, images
 
 from miha.archive.archive import pack
 from miha.data.arrays import prepare
@@ -106,9 +106,11 @@ class TrainerContract:
                 b = keras.ops.convert_to_numpy(b)
                 np.testing.assert_allclose(a, b, tolerance, tolerance)
 
-    @pytest.fixture(params=list(GALLERY))
+    @pytest.fixture(
+        params=[*GALLERY, *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW_GALLERY)]
+    )
     def gallery(self, request):
-        network, data = GALLERY[request.param]
+        network, data = (GALLERY | SLOW_GALLERY)[request.param]
         return network(), data()
 
     def test_the_first_genome_is_the_users_own_configuration(self, make):

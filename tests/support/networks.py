@@ -214,13 +214,33 @@ def custom_step():
     return _compiled(CustomStep(inputs, outputs))
 
 
+def gated():
+    """One recurrent layer: what is traced for each optimizer class is a third of `recurrent`."""
+    keras.utils.set_random_seed(3)
+    return _compiled(
+        keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                layers.Reshape((8, 8)),
+                layers.GRU(4, return_sequences=True),
+                layers.TimeDistributed(layers.Dense(4, activation="tanh")),
+                layers.Flatten(),
+                layers.Dense(2, activation="softmax"),
+            ]
+        )
+    )
+
+
 GALLERY = {
     "dense": (dense, images),
     "convolutional": (convolutional, images),
-    "recurrent": (recurrent, images),
+    "gated": (gated, images),
     "branched": (branched, branched_data),
     "nested": (nested, images),
     "subclassed": (subclassed, images),
     "custom_step": (custom_step, images),
 }
 """Each network with what makes its data."""
+
+SLOW_GALLERY = {"recurrent": (recurrent, images)}
+"""Those whose programs take long to trace."""
