@@ -436,12 +436,7 @@ class TrainingRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the journal and the archive say of the training."""
-        values: dict[str, Any] = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            # Left out where it says nothing: journals then are as version 0.3.0 wrote them.
-            if field.name != "pruned" or self.pruned
-        }
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         # Nested records are not plain values yet.
         values["change"] = self.change.to_json()
         values["genome"] = self.genome.to_dict()

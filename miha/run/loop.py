@@ -52,8 +52,9 @@ class Loop:
 
     def _train_first(self, genome: Genome, start: Snapshot) -> TrainingRecord:
         """Train the user's network for m epochs."""
-        self.trainings.recorder.start_with(untrained(genome).archive or "", start)
-        return self.trainings.train(first_task(self.plan, genome), untrained(genome))
+        users_own = untrained(genome)
+        self.trainings.recorder.start_with(users_own.archive, start)
+        return self.trainings.train(first_task(self.plan, genome), users_own)
 
     def _is_over(self, cycle: int, network: TrainingRecord) -> bool:
         """Return whether there is no further cycle: all are done, or a budget is spent."""
@@ -84,16 +85,11 @@ class Loop:
 
     def _rests(self, cycle: int) -> bool:
         """Return whether the network trains alone in a cycle."""
-        if not self.plan.search.rest:
-            return False
         log = self.trainings.log
-        return is_rest(cycle, worthwhile_cycles(log, self.plan.schedule, self.plan.mode))
+        was_worthwhile = worthwhile_cycles(log, self.plan.schedule, self.plan.mode)
+        return self.plan.search.rest and is_rest(cycle, was_worthwhile)
 
-    def _train_population(
-        self,
-        parent: TrainingRecord,
-        cycle: int,
-    ) -> list[TrainingRecord]:
+    def _train_population(self, parent: TrainingRecord, cycle: int) -> list[TrainingRecord]:
         """Train pop_size clones of the network, each with one mutated hyperparameter."""
         records = self.trainings.log.trainings
         drawn = draw_population(self.plan, parent.genome, self.space, cycle, records)
@@ -103,7 +99,7 @@ class Loop:
         # The control comes first: it shows where the others are clearly behind.
         clones = self._train_clones(tasks[:1], parent)
         limits = pruning.limits(find_control(clones), self._past(parent), self.plan)
-        return clones + self._train_clones(pruning.limited(tasks[1:], limits), parent, clones)
+        return self._train_clones(pruning.limited(tasks[1:], limits), parent, clones)
 
     def _train_clones(
         self,
@@ -111,12 +107,12 @@ class Loop:
         parent: TrainingRecord,
         before: Sequence[TrainingRecord] = (),
     ) -> list[TrainingRecord]:
-        """Train clones, and keep the values of those that can still win."""
+        """Train clones after others; keep the values of those that can still win."""
         clones = [*before]
         for clone in self.trainings.train_clones(self.executor, tasks, parent):
             clones.append(clone)
             self.trainings.recorder.keep_values([parent, *contenders(clones)])
-        return clones[len(before) :]
+        return clones
 
     def _select_winner(
         self, clones: Sequence[TrainingRecord], parent: TrainingRecord, cycle: int
@@ -144,7 +140,8 @@ class Loop:
     def _train_last(self, network: TrainingRecord) -> TrainingRecord:
         """Train m epochs more, or none where the target is reached."""
         is_done = has_reached_target(self.plan, self.trainings.log)
-        return self.trainings.train(last_task(self.plan, network.genome, is_done), network)
+        task = last_task(self.plan, network.genome, is_done)
+        return self.trainings.train(task, network)
 
     def _past(self, network: TrainingRecord) -> list[float]:
         """Return the monitored values of the network's epochs since its weights were fresh."""

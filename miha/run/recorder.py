@@ -88,7 +88,7 @@ class Recorder:
             if name not in names:
                 del self._values[name]
 
-    def start_with(self, archive: str, values: Snapshot) -> None:
+    def start_with(self, archive: str | None, values: Snapshot) -> None:
         """Take the values of the network that the run begins with."""
         self._values[archive] = values
 
