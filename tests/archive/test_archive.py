@@ -15,7 +15,7 @@ import zipfile
 from functools import cache
 
 import pytest
-from fakes import GENOME, RICH, FakeTrainer, make_network
+from fakes import GENOME, RICH, FakeTrainer, make_record
 
 from miha.archive.archive import describe, pack, read
 from miha.archive.members import LARGEST_JSON, MEMBER
@@ -31,7 +31,7 @@ def network_archive() -> bytes:
 
 @cache
 def packed() -> bytes:
-    return pack(network_archive(), make_network(fitness=0.5).describe())
+    return pack(network_archive(), make_record(fitness=0.5).to_json())
 
 
 def write(tmp_path, data: bytes):
@@ -60,7 +60,7 @@ def refused(path) -> bool:
 
 
 def test_an_archive_tells_what_it_was_told(tmp_path):
-    description = make_network(fitness=0.5).describe()
+    description = make_record(fitness=0.5).to_json()
     found = describe(write(tmp_path, pack(network_archive(), description)))
     assert {key: found[key] for key in description} == description
     assert Genome.from_dict(found["genome"]) == GENOME
@@ -177,7 +177,7 @@ def crafted(*extra: tuple[zipfile.ZipInfo | str, bytes], compression: int = zipf
         warnings.simplefilter("ignore")  # zipfile warns of a name that is there twice.
         for name, content in extra:
             archive.writestr(name, content)
-    return pack(buffer.getvalue(), make_network().describe())
+    return pack(buffer.getvalue(), make_record().to_json())
 
 
 def described(data: bytes, **changes: object) -> bytes:
