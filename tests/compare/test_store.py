@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import pytest
 import rivals
 from compared import MIHA, STARTS, run
-from miha.mutations.optimizers import BatchSizeMutation
 from rivals import START, Crashing, Interrupted, Rival
 
 from miha.compare import Miha, RandomSearch, Strategy, ThenTrain, compare
 from miha.compare.records import Cell, Place
 from miha.compare.store import settings_of
 from miha.errors import JournalError, RunExistsError
+from miha.mutations.optimizers import BatchSizeMutation
 
 pytestmark = pytest.mark.usefixtures("nothing_has_run")
 
