@@ -14,7 +14,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ class Watch(miha.Callback):
     def on_training_begin(self, task: Any) -> None:
         self.optimizers.add(task.genome.optimizer)
 
-    def on_cycle_end(self, cycle: int, clones: Sequence[Mapping[str, Any]]) -> None:
+    def on_cycle_end(self, cycle: int, clones: Any, winner: Any) -> None:
         gc.collect()
         row = {"traces": self.run.trainer.traces, "optimizers": len(self.optimizers)}
         self.rows.append({"megabytes": resident_megabytes(), **row})

@@ -59,7 +59,7 @@ def train(task: dict) -> dict:
         def on_epoch_end(self, task: object, epoch: object) -> None:
             self.first = self.first or time.perf_counter() - began - epoch.seconds
 
-        def on_cycle_end(self, cycle: int, clones: object) -> None:
+        def on_cycle_end(self, cycle: int, clones: object, winner: object) -> None:
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
 

@@ -16,7 +16,7 @@ import pytest
 from families import SAMPLES, SEEN, START
 from searches import found_by
 
-from miha import MIHA
+from miha import MIHA, Search
 from miha.compare import (
     Comparison,
     CosineEarlyStopping,
@@ -316,7 +316,7 @@ def test_a_grid_has_every_combination_once_and_one_activation_for_all_layers():
 
 
 def test_a_schedule_of_another_length_is_left_out():
-    assert Miha().obstacle(None, 3) == "no schedule of it trains exactly 3 epochs"
+    assert Miha().obstacle(None, 3) == "its schedule trains 2 epochs, and the budget is 3"
     obstacle = Miha(schedule=Schedule(1, 1, 1, 1, 2)).obstacle(None, 8)
     assert obstacle == "its schedule trains 5 epochs, and the budget is 8"
 
@@ -345,8 +345,9 @@ def test_every_configuration_that_miha_trains_is_of_the_shared_space(tmp_path, l
     wish = dataclasses.replace(SPACE, layers=layers, activations=["relu", "tanh", "elu"])
     start = START.replace(batch_size=12, activations=(("hidden", "tanh"),) if layers else ())
     schedule = Schedule(1, 1, 1, 5, 4)
+    options = {"search": Search(margin=0.0)}
     comparison, _ = watched(
-        *(tmp_path, [Miha(schedule=schedule)]),
+        *(tmp_path, [Miha(schedule=schedule, options=options)]),
         **{"starts": {"odd": start}, "space": wish, "epochs": schedule.epochs},
     )
     assert comparison.cells[0].failure is None, comparison.cells[0].failure

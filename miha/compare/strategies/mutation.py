@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class Miha(Strategy):
 
     Attributes:
         schedule: m, n, k, c and pop_size, which must train as many epochs as the budget; None:
-            as MIHA's defaults, with as many cycles as the budget has room for.
+            chosen from the budget, as by ``epochs`` of `miha.MIHA`.
         options: Further arguments of `miha.MIHA`.
     """
 
@@ -47,11 +47,11 @@ class Miha(Strategy):
         schedule = self.schedule or choose_schedule(task.epochs)
         # MIHA trains without `fit`, which counts the epochs of all others.
         watch = Watch(task)
-        arguments: dict[str, Any] = {"mutations": mutations(task.space)}
+        arguments: dict[str, Any] = {"mutations": mutations(task.space), **self.options}
         # A restart would choose activations, which nobody else does where no layer is named.
         if not task.space.slots:
-            arguments["search"] = miha.Search(restarts=0)
-        arguments |= self.options
+            search = arguments.get("search", miha.Search())
+            arguments["search"] = replace(search, restarts=0)
         run = MIHA(
             task.network(task.start),
             task.x,
