@@ -9,7 +9,6 @@ from fakes import FakeTrainer, FakeWorkers, make_plan
 
 from miha.callbacks import Callback
 from miha.errors import ArgumentError, MihaWarning, RunExistsError, RunStopped, StorageError
-from miha.run.identity import describe_run
 from miha.run.session import Session
 from miha.run.ways import Request
 from miha.storage.folder import FINAL, START, RunFolder
@@ -23,8 +22,7 @@ def make_session(
     trainer = trainer or FakeTrainer()
     plan = make_plan(**changes)
     setup = SimpleNamespace(trainer=trainer, blueprint=lambda executor: FakeTrainer)
-    description = describe_run(plan, trainer)
-    return Session(plan, setup, Request(), description, executor, callbacks, path, overwrite, keep)
+    return Session(plan, setup, Request(), executor, callbacks, path, overwrite, keep)
 
 
 class Watching(Callback):
