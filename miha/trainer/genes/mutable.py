@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 
-from miha.errors import ArgumentError, MihaWarning
+from miha.errors import ArgumentError
 from miha.space import SearchSpace
 from miha.trainer.genes.activations import Slot, mark_outputs
 from miha.trainer.genes.noise import Noise
 from miha.trainer.network import copies
 from miha.trainer.network.layer_tree import Chosen, output_layers
 from miha.trainer.network.survey import Survey
+from miha.utils.warn import warn
 
 MARK = 0.0123
 """An amount of noise that nobody gives a layer."""
@@ -54,7 +54,7 @@ def choose_slots(
     archived = _archived(plain, wanted, x)
     lost = [wanted[place] for place in wanted if place not in archived]
     if lost:
-        _warn(
+        warn(
             f"The activations of {lost} do not "
             f"mutate: the configuration of {type(plain.network).__name__} does not tell them one "
             "by one, so that an archive could not hold them. Let `get_config` return each to "
@@ -80,7 +80,7 @@ def _wanted(
 
     outputs = output_layers(plain.network)
     if outputs is None and plain.slots:
-        _warn(
+        warn(
             f"No activation mutates: which layer of {type(plain.network).__name__} gives its "
             "output cannot be told. Name the layers that may mutate: "
             "space=miha.SearchSpace(layers=[...])."
@@ -251,7 +251,3 @@ def _with_mark(amounts: Amounts, place: int) -> Amounts:
     changed = list(amounts)
     changed[place] = 2 * MARK
     return changed
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, MihaWarning, stacklevel=6)
