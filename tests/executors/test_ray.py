@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 from executor_contract import SCHEDULE, ExecutorContract, here, is_faster, story, values
 from fakes import GENOME, FakeTrainer, make_job, make_loop, run
-from paths import SUPPORT
+from paths import ROOT, SUPPORT
 
 from miha import RayExecutor
 from miha.callbacks import Callback
@@ -394,13 +394,12 @@ def test_a_driver_that_is_terminated_ends_in_order(tmp_path):
 
 @pytest.mark.slow
 def test_the_example_and_the_benchmark_run(tmp_path):
-    root = CHILD.parents[1]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(root), *filter(None, sys.path)]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
     }
     for script in (["examples/ray_cluster.py", "--cycles", "1"], ["benchmarks/ray_population.py"]):
-        command = [sys.executable, str(root / script[0]), *script[1:]]
+        command = [sys.executable, str(ROOT / script[0]), *script[1:]]
         command += ["--quick"] if "benchmarks" in script[0] else ["--workers", "1"]
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True
