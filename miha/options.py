@@ -29,11 +29,12 @@ class Search:
     Args:
         control: Whether clone 0 of each population stays unchanged.
         restarts: In how many cycles, from the first, the last clone is a restart: fresh weights,
-            an adaptive optimizer and one rectifier for all layers. The first one is Adam at
-            0.001, relu and batches of 32; the others are drawn. There is none where that would
-            leave no mutant.
-        margin: A mutant must be better than the control by this many times the noise of the
-            monitored value. The noise is estimated from the epochs before. 0: by any gain.
+            an adaptive optimizer and one rectifier for all layers. A cycle that rests has none,
+            and neither has one where that would leave no mutant. The first one is Adam at
+            0.001, relu and batches of 32; the others are drawn.
+        margin: The fittest mutant must be better than the control by this many times the noise
+            of the monitored value, else the control wins. The noise is estimated from the epochs
+            before. 0: the fittest wins, however small its lead.
         rest: Whether a cycle trains the network alone, for all epochs of its population, after a
             population that was not worth its epochs. After each further one, more cycles rest.
         backtrack: The share by which the network's monitored value may be worse than the best

@@ -450,26 +450,17 @@ class TrainingRecord:
         Raises:
             KeyError: It lacks what every record has.
         """
+        # A field that an earlier version did not write has its default.
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         # What is no finite number stands as text in JSON.
-        measured = numbers({name: values.get(name) for name in ("value", "start", "fitness")})
+        known |= numbers({name: known.get(name) for name in ("value", "start", "fitness")})
+        # Before 0.3.0, a mean of two networks had two parents.
         parent = values["parent"]
-        return cls(
-            phase=values["phase"],
-            cycle=values["cycle"],
-            clone=values["clone"],
-            archive=values["archive"],
-            # Before 0.3.0, a mean of two networks had two parents.
-            parent=parent[0] if isinstance(parent, list) else parent,
-            change=Change.from_json(values["change"]),
-            genome=Genome.from_dict(values["genome"]),
-            first_epoch=values["first_epoch"],
-            epochs=tuple(_epochs(values["epochs"])),
-            failure=values["failure"],
-            seconds=values.get("seconds"),
-            restored=values.get("restored"),
-            pruned=bool(values.get("pruned", False)),
-            **measured,
-        )
+        known["parent"] = parent[0] if isinstance(parent, list) else parent
+        known["change"] = Change.from_json(values["change"])
+        known["genome"] = Genome.from_dict(values["genome"])
+        known["epochs"] = tuple(_epochs(values["epochs"]))
+        return cls(**known)
 
 
 def _epochs(

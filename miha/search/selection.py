@@ -25,11 +25,13 @@ def select(
 ) -> TrainingRecord | None:
     """Select the clone that wins a cycle.
 
-    The fittest wins. Where there is a control, three rules stand above that:
-    a mutant that is not better than the control by the margin gives its place to the control;
-    a restart that will overtake the network wins;
-    any other restart competes by its fitness only where the network has not improved, since a
-    fresh network often has a lower validation loss than one that overfits, and knows less.
+    The fittest wins. Where there is a control, three rules stand above that, in this order:
+
+    1. A restart that will overtake the network wins.
+    2. Any other restart competes by its fitness only where the network has not improved: a fresh
+       network often has a lower validation loss than one that overfits, and knows less.
+    3. The fittest of those left wins if it is better than the control by the margin; else the
+       control wins. The second fittest is not tried.
 
     Args:
         clones: All clones of the cycle.
@@ -107,7 +109,7 @@ def margin(
     """Return by how much a clone must be better than the control.
 
     Args:
-        values: The network's monitored values, the control's last.
+        values: The network's monitored values up to now.
         plan: What the run does.
     """
     return plan.search.margin * noise(values[-WINDOW:])

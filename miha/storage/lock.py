@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -19,6 +20,10 @@ NAME = ".lock"
 
 PATIENCE = 1.0
 """Seconds to ask for a lock, because one reader after another may have it for a moment."""
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What a full disk says. Whatever else it says to a lock, it has none."""
 
 
 @contextlib.contextmanager
@@ -95,6 +100,9 @@ def _acquire(
     except Timeout:
         raise
     except OSError as error:
+        if error.errno in FULL:
+            with on_disk(path):
+                raise
         _warn_of_no_locks(error)
     return lock
 

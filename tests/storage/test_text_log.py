@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
-from fakes import GENOME
+from fakes import make_record
 from loguru import logger
 
 from miha.errors import StorageError
-from miha.records import UNCHANGED, Epoch, Network, Task
 from miha.storage.text_log import SEVERITY, describe_training, log_warning, run_log, say
 
 
@@ -68,16 +66,13 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path):
 
 
 def test_a_training_is_one_line(tmp_path):
-    task = Task("initial", None, None, 2, GENOME, UNCHANGED, "model/model_init.zip")
-    epochs = (Epoch({"loss": 0.5}, 1.0), Epoch({"loss": 0.25}, 1.0))
-    first = Network(task, None, epochs, 2, 0.25)
-    task = replace(task, phase="clone", cycle=3, clone=1, archive="population/3_1_model.zip")
-    second = replace(first, task=task, fitness=-0.125)
+    first = make_record("initial", None, None, values=(0.5, 0.25))
+    second = make_record("clone", 3, 1, values=(0.5, 0.25), fitness=-0.125, pruned=True)
     with run_log(tmp_path / "run.log"):
-        describe_training(first, "loss")
-        describe_training(second, "loss")
+        describe_training(first, "val_loss")
+        describe_training(second, "val_loss")
     assert lines(tmp_path / "run.log") == [
-        "initial: unchanged, 2 epochs, loss 0.25 -> model/model_init.zip",
-        "clone cycle 3 clone 1: unchanged, 2 epochs, loss 0.25, fitness -0.125"
+        "initial: unchanged, 2 epochs, val_loss 0.25 -> model/model_init.zip",
+        "clone cycle 3 clone 1: unchanged, 2 epochs, val_loss 0.25, fitness -0.125, pruned"
         " -> population/3_1_model.zip",
     ]
