@@ -64,7 +64,9 @@ def test_winners_genomes_and_the_end_are_read(name):
     assert log.winners == dict(zip(selected["cycle"], selected["clone"], strict=True))
     assert log.is_finished and log.stopped is None
     entries = [e for e in Journal(RUNS / name / "journal.jsonl").read() if e["event"] == "training"]
-    assert [record.genome.to_dict() for record in log.trainings] == [e["genome"] for e in entries]
+    # Momentum was a gene of that version, and is none any more.
+    genes = [{k: v for k, v in e["genome"].items() if k != "momentum"} for e in entries]
+    assert [record.genome.to_dict() for record in log.trainings] == genes
     assert [record.change.text for record in log.trainings] == [
         e["change"]["text"] for e in entries
     ]
