@@ -46,7 +46,7 @@ def test_the_quickstart_shows_accuracies_lineage_and_folder(tmp_path):
     assert (tmp_path / folder / "model/model_final.zip").exists()
 
 
-@pytest.mark.parametrize("start", ["good", "poor"])
+@pytest.mark.parametrize("start", [pytest.param("good", marks=pytest.mark.slow), "poor"])
 def test_the_classification_example_compares_with_plain_training(tmp_path, mnist, start):
     output = run(
         *("examples/mnist_classification.py", "--data", mnist, "--objects", 400),
@@ -59,7 +59,7 @@ def test_the_classification_example_compares_with_plain_training(tmp_path, mnist
     assert "after 7 epochs" in output
 
 
-@pytest.mark.parametrize("layout", ["synthetic", "file"])
+@pytest.mark.parametrize("layout", ["synthetic", pytest.param("file", marks=pytest.mark.slow)])
 def test_the_gap_filling_example_compares_with_plain_training(tmp_path, layout):
     arguments = ["--objects", 64, "--schedule", 1, 1, 1, 1, 2, "--logs", tmp_path / "run"]
     if layout == "file":
@@ -84,6 +84,7 @@ def test_a_mutation_of_the_users_own_changes_all_dropout_layers_at_once(tmp_path
     assert re.search(r"^Ended with: .*dropout_1: ", output, re.M)
 
 
+@pytest.mark.slow
 def test_the_benchmark_prints_ratios(tmp_path, mnist):
     output = run("benchmarks/overhead.py", "--data", mnist, "--quick", cwd=tmp_path)
     ratios = re.findall(r"^time of MIHA / time of .*: +(\d+\.\d+)", output, re.M)
@@ -99,6 +100,7 @@ def scores(output: str) -> dict[str, int]:
     return {name: int(epochs) for name, epochs in cells}
 
 
+@pytest.mark.slow
 def test_the_comparison_on_mnist_goes_on_where_it_was(tmp_path, mnist):
     script = "examples/compare_optuna.py"
     arguments = ["--data", mnist, "--objects", 100, "--epochs", 2, "--seeds", 1, "--starts", "poor"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import layers
 from keras.src import api_export
-from networks import GALLERY
+from networks import ALL
 from strangers import (
     CONFIG,
     WEIGHTS,
@@ -215,7 +215,7 @@ HONEST = (
     custom, registered, own_function_loss, string_lookup, integer_lookup, text, normalization,
     known_normalization, discretization, loss_scaling, bfloat16, scheduled, operators, nested,
     recurrent, stateful, attention, decorated, augmented, many, sparse_names,
-    *(make for make, _ in GALLERY.values()),
+    *(make for make, _ in ALL.values()),
 )  # fmt: skip
 
 

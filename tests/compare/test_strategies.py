@@ -51,10 +51,16 @@ SPACE = SearchSpace(
 )  # fmt: skip
 GRID = GridSearch(optimizers=("adam",), rates=1, activations=("relu", "tanh"))
 LIBRARIES = {
-    "optuna_integration": [OptunaMedian(trial_epochs=3), OptunaHyperband(trial_epochs=4)],
-    "keras_tuner": [KerasTunerHyperband(trial_epochs=3), KerasTunerBayesian(trial_epochs=5)],
+    "optuna_integration": [OptunaMedian(trial_epochs=3)],
+    "keras_tuner": [KerasTunerHyperband(trial_epochs=3)],
 }
 """By what must be installed for them."""
+
+FURTHER = {
+    "optuna_integration": [OptunaHyperband(trial_epochs=4)],
+    "keras_tuner": [KerasTunerBayesian(trial_epochs=5)],
+}
+"""Others of the same libraries, which run in the slow tests."""
 
 OWN = [
     Plain(),
@@ -66,6 +72,7 @@ OWN = [
     Miha(),
 ]
 OF_LIBRARIES = [s for package, group in LIBRARIES.items() if find_spec(package) for s in group]
+OTHERS = [s for package, group in FURTHER.items() if find_spec(package) for s in group]
 STRATEGIES = OWN + OF_LIBRARIES
 
 
@@ -188,6 +195,18 @@ def test_every_strategy_trains_the_same_epochs_as_its_networks_count_them(everyt
     check_budget(*everything, name)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("package", FURTHER)
+def test_the_further_strategies_of_a_library_run_and_keep_to_the_budget(package, tmp_path):
+    pytest.importorskip(package, reason="pip install 'miha[compare]'")
+    strategies = FURTHER[package]
+    comparison, notes = watched(tmp_path, strategies)
+    for strategy in strategies:
+        [cell] = comparison.of("mine", strategy.name)
+        assert cell.failure is None and cell.value is not None
+        check_budget(comparison, notes, strategy.name)
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """Two cells of plain training, what they noted, how often test data were read, the folder."""
@@ -267,6 +286,7 @@ def test_the_network_that_is_returned_has_the_value_that_picked_it(everything, n
     assert notes[name, 0]["value"] == pytest.approx(cell.value, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_optuna_learns_as_early_as_keras_tuner(monkeypatch, tmp_path):
     optuna = pytest.importorskip("optuna", reason="pip install 'miha[compare]'")
     asked, relative = [], optuna.samplers.TPESampler._sample
@@ -405,10 +425,10 @@ def test_miha_compares_its_clones_by_the_loss_whatever_picks_the_network(with_ga
 @pytest.mark.parametrize(
     "strategy, epochs",
     [
-        (RandomSearch(trial_epochs=2), 16),
+        pytest.param(RandomSearch(trial_epochs=2), 16, marks=pytest.mark.slow),
         (GridSearch(optimizers=("adam",), activations=("relu", "sigmoid", "elu"), rates=1), 6),
         (Miha(), 40),
-        *(pytest.param(s, 16, marks=pytest.mark.slow) for s in OF_LIBRARIES),
+        *(pytest.param(s, 16, marks=pytest.mark.slow) for s in OF_LIBRARIES + OTHERS),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )

@@ -20,8 +20,8 @@ from miha.data.feed import first_inputs, how_many
 from miha.data.indexed import Indexed
 from miha.data.opening import open_data
 from miha.data.stream import seed_of
-from miha.run.checks import choose_batch_size
 from miha.trainer.factory import make_trainer
+from miha.validation import choose_batch_size
 
 BACKEND = keras.backend.backend()
 FORKED = pytest.param(

@@ -122,7 +122,12 @@ def test_large_arrays_that_are_not_finite_are_refused_before_training(tmp_path, 
     name = "validation_data" if validation_data else "x"
     with pytest.raises(ArgumentError, match=f"`{name}` and its targets .* must be finite"):
         miha.MIHA(
-            dense(), x, y, validation_data=validation_data, data_memory=0, logs=tmp_path / "run"
+            dense(),
+            x,
+            y,
+            validation_data=validation_data,
+            execution=miha.Execution(data_memory=0),
+            logs=tmp_path / "run",
         )
     assert not (tmp_path / "run").exists()
 

@@ -97,7 +97,10 @@ print(megabytes("VmHWM") - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
-@pytest.mark.parametrize(("memory", "is_little"), [(50_000_000, True), (10**9, False)])
+@pytest.mark.parametrize(
+    ("memory", "is_little"),
+    [(50_000_000, True), pytest.param(10**9, False, marks=pytest.mark.slow)],
+)
 def test_a_memory_mapped_array_is_trained_on_within_little_memory(tmp_path, memory, is_little):
     x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "float32", (96_000, 1024))
     x[::1000] = 1

@@ -26,7 +26,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import keras
 import numpy as np
-from networks import GALLERY
+from networks import ALL
 from strangers import CONFIG, WEIGHTS, archive, members, packed
 
 import miha
@@ -274,7 +274,7 @@ sizes: list[int] = []
 
 
 def main(seed: int, count: int) -> None:
-    models = [make() for make, _ in GALLERY.values()] + [lookup()]
+    models = [make() for make, _ in ALL.values()] + [lookup()]
     archives = [packed(members(archive(model))) for model in models]
     results: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:

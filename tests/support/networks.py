@@ -236,11 +236,15 @@ GALLERY = {
     "convolutional": (convolutional, images),
     "gated": (gated, images),
     "branched": (branched, branched_data),
-    "nested": (nested, images),
     "subclassed": (subclassed, images),
-    "custom_step": (custom_step, images),
 }
 """Each network with what makes its data."""
 
-SLOW_GALLERY = {"recurrent": (recurrent, images)}
-"""Those whose programs take long to trace."""
+SLOW_GALLERY = {
+    "recurrent": (recurrent, images),
+    "nested": (nested, images),
+    "custom_step": (custom_step, images),
+}
+"""Those that add least to the others, or whose programs take long to trace: in the slow tests."""
+
+ALL = GALLERY | SLOW_GALLERY

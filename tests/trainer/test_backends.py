@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 from kinds import KINDS, LARGE_KINDS, OWN
-from networks import GALLERY, images
+from networks import GALLERY, SLOW_GALLERY, images
+from policies import with_policies
 
 import miha
 from miha.archive.archive import pack
@@ -17,15 +18,18 @@ def run(folder, network, data, **arguments):
     arguments = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 24} | arguments
     arguments = {"seed": 3, "rest": False, "verbose": 0} | arguments
     x, y = data
+    arguments = with_policies(**arguments)
     return miha.MIHA(network, x, y, validation_data=data, logs=folder, **arguments)
 
 
-LARGE = [pytest.param(kind, marks=pytest.mark.slow) for kind in LARGE_KINDS]
+EVERY = GALLERY | SLOW_GALLERY | KINDS | LARGE_KINDS
+SOON = [*GALLERY, "attention", "noisy", "unbuilt", "variational"]
+LATER = [pytest.param(kind, marks=pytest.mark.slow) for kind in EVERY if kind not in SOON]
 
 
-@pytest.mark.parametrize("kind", [*GALLERY, *KINDS, *LARGE])
+@pytest.mark.parametrize("kind", [*SOON, *LATER])
 def test_two_cycles_end_with_a_network_that_plain_keras_opens(kind, tmp_path):
-    make, make_data = (GALLERY | KINDS | LARGE_KINDS)[kind]
+    make, make_data = EVERY[kind]
     network, data = make(), make_data()
     result = run(tmp_path / "run", network, data).optimize()
     assert len(result.lineage) == 6
@@ -55,7 +59,7 @@ def test_what_is_frozen_is_looked_at():
 
 def test_the_same_seed_gives_the_same_bits_and_an_interrupted_run_goes_on(tmp_path):
     class Stop(miha.Callback):
-        def on_cycle_end(self, cycle, clones):
+        def on_cycle_end(self, cycle, clones, winner):
             raise KeyboardInterrupt
 
     results = []

@@ -18,6 +18,7 @@ from contract import make_contract_trainer, rng
 from keras import layers
 from networks import convolutional, custom_step, dense, images, recurrent
 from paths import ROOT
+from policies import with_policies
 
 import miha
 from miha.errors import ArgumentError
@@ -281,7 +282,7 @@ def search(folder, model=None, **changes):
     space = miha.SearchSpace(
         optimizers=["adam"], batch_size=(24, 24), activations=["relu", "tanh", "silu"]
     )
-    return miha.MIHA(model or dense(), *images(), space=space, **arguments)
+    return miha.MIHA(model or dense(), *images(), space=space, **with_policies(**arguments))
 
 
 def story(folder):

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from networks import GALLERY, convolutional, dense, images
+from networks import ALL, convolutional, dense, images
 
 from miha.data import arrays as data
 from miha.trainer.network.copies import from_bytes, to_bytes
@@ -26,17 +26,17 @@ def differing(first, second):
     return [name for name in first if first[name] != second[name]]
 
 
-@pytest.mark.parametrize("name", GALLERY)
+@pytest.mark.parametrize("name", ALL)
 def test_a_network_built_again_is_known_again(name):
-    build, make_data = GALLERY[name]
+    build, make_data = ALL[name]
     arrays = prepared(*make_data())
     assert differing(fingerprint(build(), *arrays), fingerprint(build(), *arrays)) == []
 
 
-@pytest.mark.parametrize("name", GALLERY)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("trained", [False, True])
 def test_a_network_saved_and_loaded_is_known_again(name, trained):
-    build, make_data = GALLERY[name]
+    build, make_data = ALL[name]
     model, arrays = build(), prepared(*make_data())
     if trained:
         model.fit(*make_data(), verbose=0)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from contract import make_contract_trainer, rng, train
 from networks import convolutional, dense, images
+from policies import with_policies
 
 import miha
 from miha.errors import ArgumentError, MihaWarning
@@ -142,7 +143,11 @@ SHORT = {"m": 3, "n": 1, "k": 1, "c": 1, "pop_size": 3, "batch_size": 24, "seed"
 
 def search(folder, model, **changes):
     return miha.MIHA(
-        model, *images(), validation_data=images(40), logs=folder, **{**SHORT, **changes}
+        model,
+        *images(),
+        validation_data=images(40),
+        logs=folder,
+        **with_policies(**{**SHORT, **changes}),
     )
 
 
@@ -156,7 +161,7 @@ def test_a_run_that_goes_on_keeps_what_was_measured_and_equals_one_never_interru
     tmp_path, monkeypatch
 ):
     class Stop(miha.Callback):
-        def on_cycle_end(self, cycle, clones):
+        def on_cycle_end(self, cycle, clones, winner):
             raise KeyboardInterrupt
 
     measured = {"graph epoch": 2.0, "xla epoch": 1.0, "xla compilation": 2.5}
@@ -204,13 +209,13 @@ def test_xla_is_left_alone_where_a_run_goes_on_with_its_data_streamed(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        miha.MIHA(dense(), x, y, callbacks=[Stops()], **arguments).optimize()
+        miha.MIHA(dense(), x, y, callbacks=[Stops()], **with_policies(**arguments)).optimize()
     arguments["compiler"] = "auto"
-    again = miha.MIHA(dense(), x, y, data_memory=0, **arguments)
+    again = miha.MIHA(dense(), x, y, **with_policies(data_memory=0, **arguments))
     with pytest.warns(MihaWarning, match="XLA is not used as before: the data is streamed"):
         again.optimize()
     arguments |= {"logs": tmp_path / "whole", "compiler": "graph"}
-    whole = miha.MIHA(dense(), x, y, **arguments).optimize()
+    whole = miha.MIHA(dense(), x, y, **with_policies(**arguments)).optimize()
     assert again.optimize().history["val_loss"].tolist() == pytest.approx(
         whole.history["val_loss"].tolist(), rel=1e-3
     )
