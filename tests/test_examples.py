@@ -59,7 +59,8 @@ def test_the_classification_example_compares_with_plain_training(tmp_path, mnist
     assert "after 7 epochs" in output
 
 
-@pytest.mark.parametrize("layout", ["synthetic", pytest.param("file", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["synthetic", "file"])
 def test_the_gap_filling_example_compares_with_plain_training(tmp_path, layout):
     arguments = ["--objects", 64, "--schedule", 1, 1, 1, 1, 2, "--logs", tmp_path / "run"]
     if layout == "file":

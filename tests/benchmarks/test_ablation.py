@@ -52,6 +52,7 @@ def run(ablation, monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:There is no mutation of learning_rate")  # Of a cosine's.
+@pytest.mark.slow
 def test_an_ablation_goes_on_where_it_stopped_and_every_cell_is_told(run):
     before, _ = run("MIHA")
     rows, told = run("cosine", "MIHA")

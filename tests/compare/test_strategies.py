@@ -52,13 +52,12 @@ SPACE = SearchSpace(
 GRID = GridSearch(optimizers=("adam",), rates=1, activations=("relu", "tanh"))
 LIBRARIES = {
     "optuna_integration": [OptunaMedian(trial_epochs=3)],
-    "keras_tuner": [KerasTunerHyperband(trial_epochs=3)],
 }
 """By what must be installed for them."""
 
 FURTHER = {
     "optuna_integration": [OptunaHyperband(trial_epochs=4)],
-    "keras_tuner": [KerasTunerBayesian(trial_epochs=5)],
+    "keras_tuner": [KerasTunerHyperband(trial_epochs=3), KerasTunerBayesian(trial_epochs=5)],
 }
 """Others of the same libraries, which run in the slow tests."""
 

@@ -35,7 +35,7 @@ def assert_same(first, second):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("kind", ["dataset", "memory-mapped"])
+@pytest.mark.parametrize("kind", ["dataset", pytest.param("memory-mapped", marks=pytest.mark.slow)])
 def test_an_interrupted_run_ends_as_one_that_was_not_and_as_one_on_arrays(kind, tmp_path):
     x, y = images(100)
     source = (dataset(x, y).batch(20),) if kind == "dataset" else mapped(tmp_path, x, y)

@@ -157,6 +157,7 @@ def story(folder):
     return repr((history, [np.array(v).tobytes() for v in result.model.weights]))
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_keeps_what_was_measured_and_equals_one_never_interrupted(
     tmp_path, monkeypatch
 ):
