@@ -2,7 +2,7 @@
 
 Keras has no hook for it. So what takes memory is wrapped meanwhile, for this thread only:
 variables, symbolic tensors, and the two functions with which layers make arrays when they are
-built. Layers call these two by names that are not public: hence ``keras.src``.
+built. Layers call these two by names that are not public: hence `layer_ops`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras.src import ops
+
+from miha.trainer.network.keras_internals import is_torch_meta, layer_ops
+
+ops = layer_ops()
 
 MOST_TENSORS = 100_000
 """Symbolic tensors of one network: `Unstack` makes one for each index."""
@@ -134,9 +137,7 @@ def _is_real() -> bool:
 
         probe = jax.numpy.zeros(())
         return not isinstance(probe, jax.core.Tracer)
-    from keras.src.backend.torch.core import get_device
-
-    return bool(get_device() != "meta")
+    return not is_torch_meta()
 
 
 def _spend(shape: Any, dtype: Any) -> None:

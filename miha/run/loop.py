@@ -85,9 +85,10 @@ class Loop:
 
     def _rests(self, cycle: int) -> bool:
         """Return whether the network trains alone in a cycle."""
+        if not self.plan.search.rest:
+            return False
         log = self.trainings.log
-        was_worthwhile = worthwhile_cycles(log, self.plan.schedule, self.plan.mode)
-        return self.plan.search.rest and is_rest(cycle, was_worthwhile)
+        return is_rest(cycle, worthwhile_cycles(log, self.plan.schedule, self.plan.mode))
 
     def _train_population(self, parent: TrainingRecord, cycle: int) -> list[TrainingRecord]:
         """Train pop_size clones of the network, each with one mutated hyperparameter."""

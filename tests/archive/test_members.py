@@ -23,6 +23,7 @@ from miha.archive.members import (
     read_description,
     read_file,
 )
+from miha.records import Genome
 
 
 def zipped(contents, **how) -> bytes:
@@ -146,7 +147,8 @@ def test_what_is_no_genome_is_refused(values):
     ids=str,
 )
 def test_a_gene_that_the_network_has_not_may_be_null(change):
-    genome({"genome": GENOME.to_dict() | change})
+    values = GENOME.to_dict() | change
+    assert genome({"genome": values}) == Genome.from_dict(values)
 
 
 def test_only_a_regular_file_is_read(tmp_path):
