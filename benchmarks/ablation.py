@@ -1,12 +1,14 @@
-"""What each part of the method is worth, at equal trained epochs.
+"""What each part of the method is worth, at equal trained epochs, and what others reach.
 
     python benchmarks/ablation.py --data ../data                   # all; goes on where it stopped
     python benchmarks/ablation.py --data ../data --tasks lst --starts poor --seeds 2
+    python benchmarks/ablation.py --data ../data --variants plain MIHA fixed --first-seed 100
 
-The folder holds ``mnist.npz``, ``cifar10_12k.npz`` and ``lst_gapfilling.npz``. Each cell is a
-task, a start, a variant and a seed: one line of ``--out``, a JSON file that a later call adds to.
-Every variant of a cell begins with the same network and trains for as many epochs; the test
-objects are looked at once, for the network that is best on the validation data, and for the last.
+Each cell is a task, a start, a variant and a seed: one line of ``--out``, a JSON file that a later
+call adds to, and whose cells are all in the tables. Every variant of a cell begins with the same
+weights and trains for as many epochs; the test objects are looked at once, for the network that is
+best on the validation data, and for the last. A variant that a task has no use for is left out, and
+fixed regularisations have the good start alone.
 """
 
 import argparse
@@ -14,124 +16,17 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
+from baselines import BASELINES, FIXED, SEARCHES, Recipe, build, suits, train, tuned
+from tasks import EXPERIMENTS, FORMER, Experiment, Parts, start_of
 
 import miha
 from miha.records import Genome, Schedule
-
-L = keras.layers
-Arrays = tuple[np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One task.
-
-    Attributes:
-        load: From the folder to training, validation and test data.
-        layers: From an activation to the network's layers.
-        loss: The loss, and metric whose value on the test data is reported.
-        metric: Name of that metric.
-        mode: Whether it is better small or large.
-        monitor: What the best network of a plain training is the best in, on the validation data.
-        schedule: The epochs of MIHA; all others train as many.
-    """
-
-    load: Callable[[Path], tuple[Arrays, Arrays, Arrays]]
-    layers: Callable[[str], list[Any]]
-    loss: str
-    metric: str
-    mode: str
-    monitor: str
-    schedule: Schedule
-
-
-def digits(folder: Path, count: int = 2_000) -> tuple[Arrays, Arrays, Arrays]:
-    """Return MNIST-10k, of whose training objects so many; 1,500 to validate, 10,000 to test."""
-    return _images(folder / "mnist.npz", (784,), count)
-
-
-def photographs(folder: Path) -> tuple[Arrays, Arrays, Arrays]:
-    """Return CIFAR-12k, of whose training objects 2,000; 1,500 to validate, 2,000 to test."""
-    return _images(folder / "cifar10_12k.npz", (32, 32, 3), 2_000)
-
-
-def _images(path: Path, shape: tuple[int, ...], count: int) -> tuple[Arrays, Arrays, Arrays]:
-    with np.load(path) as file:
-        x, y, x_test, y_test = (file[name] for name in ("x_train", "y_train", "x_test", "y_test"))
-    x, x_test = ((part.reshape(-1, *shape) / 255).astype("float32") for part in (x, x_test))
-    train, validation = slice(count), slice(8_500, 10_000)
-    return (x[train], y[train]), (x[validation], y[validation]), (x_test, y_test)
-
-
-def fields(folder: Path) -> tuple[Arrays, Arrays, Arrays]:
-    """Return LST gap-filling: 991 windows to train on, 464 to validate, 598 to test."""
-    with np.load(folder / "lst_gapfilling.npz") as file:
-        parts = [(file[f"x_{s}"], file[f"y_{s}"]) for s in ("train", "val", "test")]
-    (x, y), (x_val, y_val), test = parts
-    return (x[::2], y[::2]), (x_val, y_val), test
-
-
-def dense(activation: str) -> list[Any]:
-    return [
-        keras.Input((784,)),
-        L.Dense(128, activation=activation),
-        L.Dense(64, activation=activation),
-        L.Dense(10, activation="softmax"),
-    ]
-
-
-def convolutional(activation: str) -> list[Any]:
-    blocks = [
-        [
-            L.Conv2D(filters, 3, padding="same"),
-            L.BatchNormalization(),
-            L.Activation(activation),
-            L.MaxPooling2D(),
-        ]
-        for filters in (8, 16)
-    ]
-    head = [L.Flatten(), L.Dropout(0.3), L.Dense(64, activation=activation)]
-    return [keras.Input((32, 32, 3)), *blocks[0], *blocks[1], *head, L.Dense(10, "softmax")]
-
-
-def autoencoder(activation: str) -> list[Any]:
-    same = {"padding": "same", "activation": activation}
-    return [
-        keras.Input((32, 32, 1)),
-        L.Conv2D(8, 3, **same),
-        L.MaxPooling2D(),
-        L.Conv2D(16, 3, **same),
-        L.UpSampling2D(),
-        L.Conv2D(8, 3, **same),
-        L.Conv2D(1, 3, padding="same"),
-    ]
-
-
-CLASSES = "sparse_categorical_crossentropy"
-EXPERIMENTS = {
-    "mnist": Experiment(
-        digits, dense, CLASSES, "accuracy", "max", "val_accuracy", Schedule(10, 2, 2, 6, 5)
-    ),
-    "lst": Experiment(
-        fields, autoencoder, "mse", "loss", "min", "val_loss", Schedule(10, 2, 2, 6, 5)
-    ),
-    "cifar": Experiment(
-        photographs,
-        convolutional,
-        *(CLASSES, "accuracy", "max", "val_accuracy"),
-        Schedule(6, 2, 2, 4, 5),
-    ),
-}
-EXPERIMENTS["mnist-10k"] = replace(EXPERIMENTS["mnist"], load=partial(digits, count=8_500))
 
 OLD = {
     "fitness": miha.LevelAndSlope(recovery=True),
@@ -160,9 +55,7 @@ ACTIVATIONS = ("activation", "activations")
 LONGER = {"n": 4, "k": 4, "c": 3}
 """Half as many cycles, twice as long; where a task has no epochs for three, there are two."""
 
-VARIANTS: dict[str, dict[str, Any] | None] = {
-    "plain": None,
-    "cosine": None,
+MUTATED: dict[str, dict[str, Any]] = {
     "2021": {**OLD, "monitor": "loss"},
     "MIHA": {},
     "by accuracy": {"monitor": "val_accuracy"},
@@ -192,64 +85,14 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     "with crossover": {"search": miha.Search(crossover=True)},
 }
 
-GOOD = Genome("adam", 0.001, 32, (("all", "relu"),))
-POOR = Genome("sgd", 0.01, 128, (("all", "sigmoid"),))
+VARIANTS = (*BASELINES, *SEARCHES, *MUTATED)
+GROUPS = {"fixed": tuple(FIXED), "baselines": (*BASELINES, *SEARCHES), "parts": tuple(MUTATED)}
+"""Names that the command line takes for several variants."""
 
 
-def start_of(name: str, seed: int) -> Genome:
-    """Return a start: the good one, the poor one, or a random one for each seed.
-
-    "random-3" is that of seed 3, for every seed: what it is worth shows in several trainings.
-    """
-    if name in ("good", "poor"):
-        return GOOD if name == "good" else POOR
-    rng = np.random.default_rng([7, int(name.partition("-")[2] or seed)])
-    optimizer = rng.choice(miha.space.OPTIMIZERS)
-    rate = keras.optimizers.get(optimizer).get_config()["learning_rate"]
-    activation = str(rng.choice(miha.space.ACTIVATIONS))
-    size = int(2 ** rng.integers(3, 9))
-    rate *= 10 ** rng.uniform(-1.5, 0.7)
-    return Genome(str(optimizer), float(f"{rate:.3g}"), size, (("all", activation),))
-
-
-def build(experiment: Experiment, genome: Genome, seed: int, steps: int | None = None) -> Any:
-    """Return a compiled network; with a cosine decay over so many steps, where there are any."""
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
-    model = keras.Sequential(experiment.layers(genome.activations[0][1]))
-    rate: Any = genome.learning_rate
-    if steps:
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    optimizer = type(keras.optimizers.get(genome.optimizer))(learning_rate=rate)
-    metrics = ["accuracy"] if experiment.metric == "accuracy" else []
-    model.compile(optimizer, experiment.loss, metrics=metrics)
-    return model
-
-
-def plain(experiment: Experiment, data: Any, genome: Genome, seed: int, decays: bool) -> Any:
-    """Train as `fit` does, and return the last network and the best on the validation data."""
-    (x, y), validation, _ = data
-    epochs, size = experiment.schedule.epochs, min(genome.batch_size, len(x))
-    steps = epochs * -(-len(x) // size) if decays else None
-    model = build(experiment, genome, seed, steps)
-    trainer = miha.MIHA(
-        model, x, y, validation_data=validation, batch_size=size, seed=seed, c=0, verbose=0
-    ).trainer
-    best: dict[str, Any] = {"value": np.inf}
-    sign = 1 if experiment.mode == "min" else -1
-
-    def on_epoch(epoch: Any) -> None:
-        value = sign * epoch.logs[experiment.monitor]
-        if value < best["value"]:
-            best.update(value=value, snapshot=trainer.snapshot())
-
-    rngs = [np.random.default_rng([seed, i]) for i in range(2)]
-    trainer.train(epochs, *rngs, on_epoch)
-    snapshots = trainer.snapshot(), best.get("snapshot", trainer.snapshot())
-    return [trainer.load(trainer.export(s, trainer.genome)) for s in snapshots], {}
-
-
-def mutated(experiment: Experiment, data: Any, genome: Genome, seed: int, **changes: Any) -> Any:
+def mutated(
+    experiment: Experiment, data: Parts, genome: Genome, seed: int, **changes: Any
+) -> tuple[list[Any], dict[str, list[int]]]:
     """Run MIHA, and return the last network, the best on the validation data, and what won."""
     (x, y), validation, _ = data
     names = vars(experiment.schedule)
@@ -258,7 +101,7 @@ def mutated(experiment: Experiment, data: Any, genome: Genome, seed: int, **chan
     letters["c"] = cycles_within(experiment.schedule.epochs, Schedule(**letters))
     with tempfile.TemporaryDirectory() as folder:
         result = miha.MIHA(
-            build(experiment, genome, seed), x, y, validation_data=validation,
+            build(experiment, Recipe(genome), seed), x, y, validation_data=validation,
             batch_size=min(genome.batch_size, len(x)),
             seed=seed, logs=Path(folder) / "run", verbose=0, keep="final",
             **letters, **changes,
@@ -273,31 +116,59 @@ def cycles_within(epochs: int, schedule: Schedule) -> int:
     return min(schedule.c, room // schedule.epochs_of_cycle)
 
 
-def cell(data: Any, task: str, start: str, variant: str, seed: int) -> dict[str, Any]:
+def cell(data: Parts, task: str, start: str, variant: str, seed: int) -> dict[str, Any]:
     """Train one cell and look at the test data."""
-    experiment, genome, changes = EXPERIMENTS[task], start_of(start, seed), VARIANTS[variant]
+    experiment, genome = EXPERIMENTS[task], start_of(start, seed)
     began = time.perf_counter()
-    if changes is None:
-        models, counts = plain(experiment, data, genome, seed, variant == "cosine")
+    counts = dict[str, list[int]]()
+    if variant in BASELINES:
+        recipe = Recipe(genome, **BASELINES[variant])
+        models = train(experiment, data, recipe, seed).networks()
+    elif variant in SEARCHES:
+        trained, counts = tuned(experiment, data, genome, seed, SEARCHES[variant])
+        models = trained.networks()
     else:
-        models, counts = mutated(experiment, data, genome, seed, **changes)
+        models, counts = mutated(experiment, data, genome, seed, **MUTATED[variant])
     seconds = time.perf_counter() - began
-    scores = [m.evaluate(*data[2], verbose=0, return_dict=True) for m in models]
-    last, best = (float(score[experiment.metric]) for score in scores)
+    last, best = (tested(experiment, model, data[2]) for model in models)
     place = {"task": task, "start": start, "variant": variant, "seed": seed}
     return {**place, "last": last, "best": best, "genes": counts, "seconds": seconds}
+
+
+def tested(experiment: Experiment, model: Any, test: Any) -> float:
+    """Return the metric of a network on the test data, whatever loss it was trained with."""
+    model.compile(loss=experiment.loss, metrics=experiment.metrics)
+    scores = model.evaluate(*test, verbose=0, return_dict=True)
+    return float(scores[experiment.metric])
 
 
 def missing(args: argparse.Namespace, done: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
     """Yield the cells that are not done yet, seed by seed."""
     known = {(row["task"], row["start"], row["variant"], row["seed"]) for row in done}
-    for seed, start, variant, task in itertools.product(
-        range(max(args.seeds, args.random)), args.starts, args.variants, args.tasks
+    first, variants = args.first_seed, chosen(args.variants)
+    for number, start, variant, task in itertools.product(
+        range(max(args.seeds, args.random)), args.starts, variants, args.tasks
     ):
-        is_wanted = seed < (args.random if start == "random" else args.seeds)
-        is_wanted &= variant != "by accuracy" or EXPERIMENTS[task].metric == "accuracy"
-        if is_wanted and (task, start, variant, seed) not in known:
-            yield task, start, variant, seed
+        is_wanted = number < (args.random if start == "random" else args.seeds)
+        place = (task, start, variant, first + number)
+        if is_wanted and has_use(*place[:3]) and place not in known:
+            yield place
+
+
+def chosen(names: list[str]) -> list[str]:
+    """Return the variants that are named, one by one or as a group; each once."""
+    found = [GROUPS.get(name, (name,)) for name in names]
+    return list(dict.fromkeys(itertools.chain(*found)))
+
+
+def has_use(task: str, start: str, variant: str) -> bool:
+    """Return whether a variant is something of its own in a task, from a start."""
+    experiment = EXPERIMENTS[task]
+    if variant == "by accuracy":
+        return experiment.metric == "accuracy"
+    if variant in FIXED and start != "good":
+        return False
+    return suits(experiment, BASELINES.get(variant, {}))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -313,7 +184,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         for name in [v for v in VARIANTS if v in wide["last"]]:
             last, best = wide["last"][name].dropna(), wide["best"][name].dropna()
             told = "" if name == "MIHA" else _gain(wide["last"], name, sign)
-            means = [f"{column.mean():.4f} ± {column.sem():.4f}" for column in (last, best)]
+            means = [_mean(column) for column in (last, best)]
             lines.append(f"| {' | '.join([task, start, name, *means, told, str(len(last))])} |")
     return "\n".join(lines)
 
@@ -369,15 +240,90 @@ def regrets(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def reach(rows: list[dict[str, Any]]) -> str:
+    """Return how far MIHA's last networks are from the marks to aim at, as Markdown.
+
+    The best fixed regularisation is the best on the test data, in the mean of its seeds: nobody
+    could have known it before. It is trained from the good start alone, and stands beside every
+    start; so does the way to it, from the good start's cosine decay. The difference is paired, and
+    positive where MIHA is better.
+    """
+    marks = ("MIHA", "cosine ema", "linear ema")
+    heads = ["task", "start", *marks, "best fixed in hindsight", "MIHA - cosine ema"]
+    lines = [f"| {' | '.join([*heads, 'share of the way', 'n'])} |", "|---" * 9 + "|"]
+    shares = []
+    found = pd.DataFrame(rows)
+    for (task, start), group in found.groupby(["task", "start"], sort=False):
+        wide = group.pivot_table(index="seed", columns="variant", values="last")
+        if "MIHA" not in wide:
+            continue
+        sign = 1 if EXPERIMENTS[str(task)].mode == "max" else -1
+        is_good = (found["task"] == task) & (found["start"] == "good")
+        good = found[is_good].pivot_table(index="seed", columns="variant", values="last")
+        fixed = best_fixed(good, sign)
+        told = [_mean(wide[name]) if name in wide else "" for name in marks]
+        told.append(f"{_mean(good[fixed])} ({fixed.removeprefix('fixed ')})" if fixed else "")
+        told.append(_gain(wide, "cosine ema", sign) if "cosine ema" in wide else "")
+        share = share_of_the_way(good, fixed, wide["MIHA"], sign, start == "good")
+        told.append("" if share is None else f"{share:.0%}")
+        lines.append(f"| {' | '.join([task, start, *told, str(wide['MIHA'].count())])} |")
+        if share is not None and start == "good" and sign == 1:
+            shares.append(share)
+    if shares:
+        lines.append(f"| classification | good |{'  |' * 5} {np.mean(shares):.0%} |  |")
+    return "\n".join(lines)
+
+
+def best_fixed(values: pd.DataFrame, sign: int) -> str | None:
+    """Return the fixed regularisation with the best mean, of those with the most seeds."""
+    counts = {name: int(values[name].count()) for name in FIXED if name in values}
+    whole = [name for name, count in counts.items() if count == max(counts.values())]
+    return max(whole, key=lambda name: sign * values[name].mean(), default=None)
+
+
+def share_of_the_way(
+    values: pd.DataFrame, fixed: str | None, reached: pd.Series, sign: int, is_paired: bool
+) -> float | None:
+    """Return the share of the way from cosine to a fixed regularisation that MIHA has gone.
+
+    Args:
+        values: What variants have from the good start, by seed.
+        fixed: Name of the regularisation.
+        reached: What MIHA has, by seed.
+        sign: 1 where large values are better, -1 where small ones are.
+        is_paired: Whether seeds are left out that one of them lacks.
+
+    Returns:
+        None where no way leads there: the regularisation is no better than cosine.
+    """
+    if fixed is None or "cosine" not in values:
+        return None
+    way = values[["cosine", fixed]].dropna()
+    if is_paired:
+        way = way.loc[way.index.intersection(reached.dropna().index)]
+        reached = reached.loc[way.index]
+    begin, end = sign * way.mean()
+    return (sign * reached.mean() - begin) / (end - begin) if end > begin else None
+
+
+def _mean(column: pd.Series) -> str:
+    """Return a mean and its standard error."""
+    values = column.dropna()
+    return f"{values.mean():.4f} ± {values.sem():.4f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    tasks = [task for task in EXPERIMENTS if task not in FORMER]
+    names = [*VARIANTS, *GROUPS]
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("logs/ablation.jsonl"))
-    parser.add_argument("--tasks", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
+    parser.add_argument("--tasks", nargs="+", default=tasks, choices=EXPERIMENTS)
     parser.add_argument("--starts", nargs="+", default=["good", "poor", "random"])
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=names)
     parser.add_argument("--seeds", type=int, default=5, help="of the good and the poor start")
     parser.add_argument("--random", type=int, default=10, help="how many random starts")
+    parser.add_argument("--first-seed", type=int, default=0, help="of all starts")
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.touch()
@@ -388,7 +334,7 @@ def main() -> None:
         print(json.dumps(rows[-1]), flush=True)
         with args.out.open("a") as file:
             file.write(json.dumps(rows[-1]) + "\n")
-    print(table(rows), gains(rows), regrets(rows), sep="\n\n")
+    print(table(rows), gains(rows), regrets(rows), reach(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

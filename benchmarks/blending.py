@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-from ablation import digits, fields, photographs
+from tasks import digits, fields, photographs
 
 import miha
 

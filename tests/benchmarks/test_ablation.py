@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import sys
+from argparse import Namespace
 from dataclasses import replace
 
 import numpy as np
@@ -20,12 +21,12 @@ CELLS = DOCS / "results" / "ablation.jsonl"
 
 @pytest.fixture(scope="module")
 def ablation():
-    spec = importlib.util.spec_from_file_location("ablation", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["ablation"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["ablation"]
+    # A script finds its siblings in its own folder.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPT.parent)
+        yield importlib.import_module("ablation")
+    for name in ("ablation", "baselines", "tasks"):
+        del sys.modules[name]
 
 
 def digits(folder):
@@ -51,7 +52,6 @@ def run(ablation, monkeypatch, tmp_path, capsys):
     return run
 
 
-@pytest.mark.filterwarnings("ignore:There is no mutation of learning_rate")  # Of a cosine's.
 @pytest.mark.slow
 def test_an_ablation_goes_on_where_it_stopped_and_every_cell_is_told(run):
     before, _ = run("MIHA")
@@ -66,9 +66,11 @@ def test_an_ablation_goes_on_where_it_stopped_and_every_cell_is_told(run):
 
 def test_all_variants_of_a_cell_begin_with_the_same_network(ablation):
     experiment, genome = ablation.EXPERIMENTS["mnist"], ablation.start_of("random", 3)
-    first, second = (ablation.build(experiment, genome, 3, steps) for steps in (None, 90))
-    for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    plain = ablation.build(experiment, ablation.Recipe(genome), 3)
+    for changes in ablation.BASELINES.values():
+        other = ablation.build(experiment, ablation.Recipe(genome, **changes), 3, 9, 10)
+        for one, another in zip(plain.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, another)
     assert ablation.start_of("random", 3) == genome != ablation.start_of("random", 4)
 
 
@@ -121,6 +123,63 @@ def test_the_best_known_start_is_the_best_in_the_mean_of_its_seeds(ablation):
     assert "| mnist | 0.7500 | plain | 0.0500 |" in ablation.regrets([*rows, *again])
     assert ablation.start_of("random-1", 0) == ablation.start_of("random", 1)
     assert ablation.start_of("random-1", 5) != ablation.start_of("random", 5)
+
+
+def test_what_to_reach_is_the_best_fixed_regularisation_of_the_good_start(ablation):
+    rows = cells(
+        "mnist",
+        "good",
+        **{"MIHA": [0.86, 0.88], "cosine": [0.8, 0.8], "cosine ema": [0.81, 0.85]},
+        **{"fixed noise 0.1": [0.9, 0.9], "fixed noise 0.3": [0.88, 0.88]},
+        **{"fixed noise 0.5": [0.99]},
+    )
+    rows += cells("mnist", "random", **{"MIHA": [0.85], "linear ema": [0.7]})
+    rows += cells("lst", "good", MIHA=[0.1, 0.2])
+    _, _, good, drawn, lst, mean = ablation.reach(rows).splitlines()
+    assert good == (
+        "| mnist | good | 0.8700 ± 0.0100 | 0.8300 ± 0.0200 |  | 0.9000 ± 0.0000 (noise 0.1) "
+        "| +0.0400 ± 0.0100 | 70% | 2 |"
+    )
+    assert "| 0.7000 ± nan | 0.9000 ± 0.0000 (noise 0.1) |  | 50% | 1 |" in drawn
+    assert lst == "| lst | good | 0.1500 ± 0.0500 |  |  |  |  |  | 2 |"
+    assert mean == "| classification | good |  |  |  |  |  | 70% |  |"
+
+
+def test_a_variant_is_left_out_where_a_task_has_no_use_for_it(ablation):
+    fixed = {
+        task: [name for name in ablation.FIXED if ablation.has_use(task, "good", name)]
+        for task in ablation.EXPERIMENTS
+    }
+    assert fixed["lst"] == [f"fixed noise {n}" for n in (0.1, 0.3, 0.5)] + [
+        "fixed weight decay 0.02"
+    ]
+    assert fixed["mnist"] == fixed["cifar-2k"] == list(ablation.FIXED)
+    for task in ("segment", "vowels"):
+        assert set(ablation.FIXED) - set(fixed[task]) == {
+            "fixed augmentation",
+            "fixed augmentation + smoothing 0.1",
+        }
+    assert not ablation.has_use("mnist", "random", "fixed noise 0.1")
+    assert ablation.has_use("mnist", "random", "cosine ema")
+
+
+def test_a_command_names_groups_of_variants_and_the_first_seed(ablation):
+    assert ablation.chosen(["MIHA", "fixed", "MIHA"]) == ["MIHA", *ablation.FIXED]
+    args = Namespace(
+        seeds=2, random=1, first_seed=50, starts=["good", "random"], tasks=["mnist"],
+        variants=["MIHA"],
+    )  # fmt: skip
+    done = cells("mnist", "good", MIHA=[0.1])
+    places = [(start, seed) for _, start, _, seed in ablation.missing(args, done)]
+    assert places == [("good", 50), ("random", 50), ("good", 51)]
+
+
+@pytest.mark.slow
+def test_every_baseline_trains_and_optuna_trains_no_more_epochs(run):
+    names = ["cosine ema", "linear ema", "optuna", "optuna then train"]
+    rows, _ = run(*names)
+    assert [row["variant"] for row in rows if row["seed"] == 0] == names
+    assert all(0 <= row["last"] <= 1 for row in rows)
 
 
 WHOLE = ("plain", "cosine", "2021", "MIHA")
