@@ -237,9 +237,8 @@ class _Watch:
             # The averages are evaluated, and the training goes on with the weights.
             live = self.trainer.snapshot()
             logs = self.trainer.finalize()
-        value = float(logs[self.experiment.monitor])
-        # The metric is that of the monitor: accuracy, or the loss.
-        value *= 1 if self.experiment.mode == "min" else -1
+        sign = 1 if self.experiment.mode == "min" else -1
+        value = sign * float(logs[self.experiment.monitor])
         if value < min(self.values, default=math.inf):
             self.best = self.trainer.snapshot()
         self.values.append(value)
