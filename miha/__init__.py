@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from miha.mutations.base import Mutation as Mutation
     from miha.mutations.network import ActivationMutation as ActivationMutation
     from miha.mutations.network import ActivationsMutation as ActivationsMutation
+    from miha.mutations.network import AugmentationMutation as AugmentationMutation
     from miha.mutations.network import DropoutMutation as DropoutMutation
+    from miha.mutations.network import InputNoiseMutation as InputNoiseMutation
     from miha.mutations.network import LabelSmoothingMutation as LabelSmoothingMutation
     from miha.mutations.network import NoiseMutation as NoiseMutation
     from miha.mutations.optimizers import BatchSizeMutation as BatchSizeMutation
@@ -70,8 +72,10 @@ _HOMES = {
     "LevelAndSlope": "search.fitness",
     "ActivationMutation": "mutations.network",
     "ActivationsMutation": "mutations.network",
+    "AugmentationMutation": "mutations.network",
     "BatchSizeMutation": "mutations.optimizers",
     "DropoutMutation": "mutations.network",
+    "InputNoiseMutation": "mutations.network",
     "LabelSmoothingMutation": "mutations.network",
     "LearningRateMutation": "mutations.optimizers",
     "Mutation": "mutations.base",

@@ -21,7 +21,7 @@ from miha.run.setup import Choices, Data, Setup, make_plan, set_up
 from miha.run.ways import Request
 from miha.search.budgets import choose_schedule
 from miha.search.fitness import Fitness
-from miha.search.plan import Plan, warn_of_unused
+from miha.search.plan import Plan
 from miha.space import SearchSpace
 from miha.storage.folder import Keep, RunFolder
 from miha.utils.keywords import explains_keywords
@@ -166,7 +166,6 @@ class MIHA:
         schedule = choose_schedule(epochs, m, n, k, c, pop_size, search.control)
         executor = choose_executor(execution.executor)
         wanted = None if mutations is None else resolve(mutations)
-        warn_of_unused(wanted, space or SearchSpace())
 
         # Absolute: a callback may change the working directory meanwhile.
         path = None if logs is None else Path(logs).absolute()
@@ -190,7 +189,7 @@ class MIHA:
                 memory=execution.data_memory,
             ),
             space or SearchSpace(),
-            genes=[mutation.gene for mutation in wanted or ()],
+            genes=None if wanted is None else [mutation.gene for mutation in wanted],
             monitor=monitor,
             seed=seed,
             with_mirror=any(map(is_keras_callback, callbacks)),

@@ -74,6 +74,8 @@ class Genome:
         dropout: ``(layer, rate)`` pairs of the Dropout layers, rates 0 to 1.
         noise: ``(layer, standard deviation)`` pairs of the GaussianNoise layers.
         label_smoothing: 0 to 1; None where it does not mutate.
+        input_noise: ``(input, amount)`` pairs, in standard deviations of each feature.
+        augmentation: The share of samples that it changes, 0 to 1; None where there is none.
     """
 
     optimizer: str
@@ -84,6 +86,8 @@ class Genome:
     dropout: tuple[tuple[str, float], ...] = ()
     noise: tuple[tuple[str, float], ...] = ()
     label_smoothing: float | None = None
+    input_noise: tuple[tuple[str, float], ...] = ()
+    augmentation: float | None = None
 
     def replace(self, **changes: Any) -> Genome:
         """Return a copy with some genes changed."""
@@ -101,17 +105,23 @@ class Genome:
         """Return a copy whose ``layer`` adds noise of the standard deviation ``stddev``."""
         return replace(self, noise=_with(self.noise, layer, stddev))
 
+    def with_input_noise(self, name: str, amount: float) -> Genome:
+        """Return a copy whose input ``name`` gets noise of ``amount`` standard deviations."""
+        return replace(self, input_noise=_with(self.input_noise, name, amount))
+
     def __str__(self) -> str:
         rate = "scheduled" if self.learning_rate is None else f"{self.learning_rate:g}"
         numbers = {
             "weight decay": self.weight_decay,
             "batch size": self.batch_size,
             "label smoothing": self.label_smoothing,
+            "augmentation": self.augmentation,
         }
         parts = [f"{self.optimizer} at {rate}"]
         parts += [f"{name} {value:g}" for name, value in numbers.items() if value is not None]
         parts += [f"{slot}: {activation}" for slot, activation in self.activations]
         parts += [f"{layer}: {value:g}" for layer, value in (*self.dropout, *self.noise)]
+        parts += [f"noise on {name} {value:g}" for name, value in self.input_noise]
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,7 +147,12 @@ class Genome:
 _ALWAYS = ("optimizer", "learning_rate", "batch_size", "activations")
 """Genes that every network has."""
 
-_PAIRS: dict[str, Callable[[Any], Any]] = {"activations": str, "dropout": float, "noise": float}
+_PAIRS: dict[str, Callable[[Any], Any]] = {
+    "activations": str,
+    "dropout": float,
+    "noise": float,
+    "input_noise": float,
+}
 """Genes that a network has in several places, and what each place holds."""
 
 
@@ -349,6 +364,7 @@ class Task:
         change: How the genome differs from the parent's.
         archive: Name of the archive to write, relative to the run's folder.
         limits: Where the clone is pruned; None: nowhere.
+        rates: The factor of the learning rate in each epoch; empty where it stays.
     """
 
     phase: Phase
@@ -359,6 +375,7 @@ class Task:
     change: Change
     archive: str
     limits: Limits | None = None
+    rates: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -385,6 +402,7 @@ class TrainingRecord:
         restored: Name of the archive whose network its own archive contains instead: a better
             one of the run.
         pruned: Whether it stopped early because it was behind the control.
+        rates: The factor of the learning rate in each epoch; empty where it stayed.
     """
 
     phase: Phase
@@ -403,6 +421,7 @@ class TrainingRecord:
     seconds: float | None = None
     restored: str | None = None
     pruned: bool = False
+    rates: tuple[float, ...] = ()
 
     @property
     def age(self) -> int:
@@ -441,6 +460,7 @@ class TrainingRecord:
         values["change"] = self.change.to_json()
         values["genome"] = self.genome.to_dict()
         values["epochs"] = [{**epoch.logs, "seconds": epoch.seconds} for epoch in self.epochs]
+        values["rates"] = list(self.rates)
         return values
 
     @classmethod
@@ -460,6 +480,7 @@ class TrainingRecord:
         known["change"] = Change.from_json(values["change"])
         known["genome"] = Genome.from_dict(values["genome"])
         known["epochs"] = tuple(_epochs(values["epochs"]))
+        known["rates"] = tuple(values.get("rates", ()))
         return cls(**known)
 
 
@@ -489,3 +510,22 @@ class Network:
     def genome(self) -> Genome:
         """The hyperparameters that it was trained with."""
         return self.record.genome
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What the best network of a run is the best in.
+
+    Attributes:
+        name: Name of a logged value.
+        mode: Whether it is better small or large.
+    """
+
+    name: str
+    mode: Mode
+
+    def value(self, record: TrainingRecord) -> float:
+        """Return a network's value; not finite where it has none."""
+        if not record.epochs or record.archive is None or not isfinite(record.value):
+            return nan
+        return record.epochs[-1].value(self.name)

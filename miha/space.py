@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from numbers import Integral, Real
+from typing import Any
 
 from miha.errors import ArgumentError
 from miha.records import Genome
@@ -32,6 +33,8 @@ WEIGHT_DECAYS = (0.0, 1e-5, 1e-4, 1e-3, 4e-3, 1e-2, 1e-1)
 DROPOUT_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 NOISE_LEVELS = (0.0, 0.05, 0.1, 0.2, 0.3)
 LABEL_SMOOTHINGS = (0.0, 0.05, 0.1, 0.2)
+INPUT_NOISES = (0.0, 0.25, 0.5, 1.0, 1.5)
+AUGMENTED_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 OWN = "own"
 """The name in a genome of a user's activation that Keras has no name for."""
@@ -61,6 +64,10 @@ class SearchSpace:
         dropout: Rates of Dropout layers, 0 or more and below 1.
         noise: Standard deviations of GaussianNoise layers, 0 to 1.
         label_smoothing: Values of the label smoothing, 0 or more and below 1.
+        input_noise: Amounts of noise on inputs, in standard deviations of each feature, 0 to 10.
+        augmentation: Keras layers that change inputs without changing what they show, such as
+            ``[keras.layers.RandomFlip("horizontal")]``. The gene is the share of samples that
+            they are applied to: 0, a quarter, a half, three quarters or all.
 
     Raises:
         ArgumentError: A bound is reversed or not positive, a value is out of its range, or a list
@@ -76,12 +83,15 @@ class SearchSpace:
     dropout: Sequence[float] = DROPOUT_RATES
     noise: Sequence[float] = NOISE_LEVELS
     label_smoothing: Sequence[float] = LABEL_SMOOTHINGS
+    input_noise: Sequence[float] = INPUT_NOISES
+    augmentation: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
         _check_names("optimizers", self.optimizers)
         _check_names("activations", self.activations)
         if self.layers is not None:
             _check_names("layers", self.layers)
+        _check_layers(self.augmentation)
         for name, (rule, is_kept) in _RANGES.items():
             _check_values(name, getattr(self, name), rule, is_kept)
         _check_bounds("learning_rate", self.learning_rate, Real)
@@ -102,6 +112,8 @@ class Space:
         dropout: Rates that each Dropout layer may have, its own first.
         noise: Standard deviations that each GaussianNoise layer may have, its own first.
         label_smoothing: Values that it may have, the network's own first; empty where it stays.
+        input_noise: Amounts of noise that each input may get, its own first.
+        augmentation: Shares of samples that may be augmented, its own first; empty where it stays.
         batch_multiple: What every batch size is a multiple of.
     """
 
@@ -113,6 +125,8 @@ class Space:
     dropout: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     noise: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     label_smoothing: tuple[float, ...] = ()
+    input_noise: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    augmentation: tuple[float, ...] = ()
     batch_multiple: int = 1
 
     def with_optimizer(self, genome: Genome, name: str) -> Genome:
@@ -166,6 +180,16 @@ def _check_names(name: str, values: Sequence[str]) -> None:
         )
 
 
+def _check_layers(layers: Sequence[Any]) -> None:
+    is_list = isinstance(layers, (list, tuple))
+    if not is_list or not all(callable(layer) for layer in layers):
+        raise ArgumentError(
+            "`augmentation` must be a list of Keras layers. "
+            f"Received: augmentation={layers!r}. "
+            "Write augmentation=[keras.layers.RandomFlip('horizontal')], say."
+        )
+
+
 def _check_bounds(name: str, bounds: tuple[float, float], kind: type) -> None:
     is_pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
     is_of_kind = is_pair and all(isinstance(bound, kind) for bound in bounds)
@@ -193,5 +217,6 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "dropout": ("each at least 0 and below 1", lambda value: 0 <= value < 1),
     "noise": ("each 0 to 1", lambda value: 0 <= value <= 1),
     "label_smoothing": ("each at least 0 and below 1", lambda value: 0 <= value < 1),
+    "input_noise": ("each 0 to 10", lambda value: 0 <= value <= 10),
 }
 """The range of each list of numbers, in words and as a test."""

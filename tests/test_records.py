@@ -50,8 +50,8 @@ def test_a_genome_tells_no_gene_that_its_network_lacks():
 
 def test_a_genome_says_all_its_genes_in_words():
     assert str(RICH.replace(activations=(), dropout=(("drop", 0.25),))) == (
-        "adamw at 0.005, weight decay 0.004, batch size 4, label smoothing 0, "
-        "drop: 0.25, noise: 0.1"
+        "adamw at 0.005, weight decay 0.004, batch size 4, label smoothing 0, augmentation 0, "
+        "drop: 0.25, noise: 0.1, noise on x 0, noise on y 0.5"
     )
 
 
@@ -68,6 +68,7 @@ def test_a_genome_must_have_what_every_network_has():
 def test_dropout_and_noise_change_in_one_layer_only():
     assert RICH.with_dropout("drop_1", 0.3).dropout == (("drop", 0.5), ("drop_1", 0.3))
     assert RICH.with_noise("noise", 0.0).noise == (("noise", 0.0),)
+    assert RICH.with_input_noise("x", 1.0).input_noise == (("x", 1.0), ("y", 0.5))
 
 
 def test_replace_leaves_the_original_as_it_was():
@@ -273,6 +274,7 @@ def test_a_record_is_plain_values_in_json():
         "seconds": None,
         "restored": None,
         "pruned": False,
+        "rates": [],
         "epochs": [
             {"loss": 1.0, "val_loss": 0.5, "seconds": 0.1},
             {"loss": 0.5, "val_loss": 0.25, "seconds": 0.1},
@@ -289,6 +291,7 @@ def test_a_record_is_plain_values_in_json():
         {"archive": None, "failure": "MemoryError", "start": None, "fitness": -math.inf},
         {"phase": "final", "cycle": None, "clone": None, "restored": "model/model_1.zip"},
         {"epochs": (), "seconds": 1.5},
+        {"rates": (1.0, 0.5)},
         {"value": math.inf, "fitness": -math.inf, "failure": "diverged"},
     ],
     ids=str,

@@ -61,6 +61,9 @@ def test_bounds_that_are_no_numbers_are_refused(name):
         ("noise", 1.5),
         ("label_smoothing", 1),
         ("label_smoothing", math.nan),
+        ("input_noise", -0.1),
+        ("input_noise", 10.5),
+        ("input_noise", math.inf),
         ("dropout", "0.5"),
         ("dropout", True),
     ],
@@ -70,11 +73,25 @@ def test_values_must_be_numbers_in_their_range(name, value):
         SearchSpace(**{name: [value]})
 
 
-@pytest.mark.parametrize("name", ["weight_decay", "dropout", "noise", "label_smoothing"])
+NUMBERS = ("weight_decay", "dropout", "noise", "label_smoothing", "input_noise")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("values", [[], 0.5, None, "0.5"])
 def test_values_must_be_a_list_of_at_least_one(name, values):
     with pytest.raises(ArgumentError, match=f"`{name}` must be a list"):
         SearchSpace(**{name: values})
+
+
+@pytest.mark.parametrize("layers", [None, "flip", abs, [abs, "flip"], [0.5]])
+def test_what_augments_must_be_a_list_of_layers(layers):
+    with pytest.raises(ArgumentError, match="`augmentation` must be a list of Keras layers"):
+        SearchSpace(augmentation=layers)
+
+
+def test_nothing_is_augmented_unless_layers_are_named():
+    assert tuple(SearchSpace().augmentation) == ()
+    assert SearchSpace(augmentation=(abs,)).augmentation == (abs,)
 
 
 @pytest.mark.parametrize("name", ["momentum", "losses"])

@@ -207,9 +207,9 @@ def _all_text(names: dict[str, Any]) -> bool:
 
 def _has_amounts(values: dict[str, Any]) -> bool:
     # Of the whole network, an amount may be null: it has no such hyperparameter.
-    amounts = [values.get(gene) for gene in ("weight_decay", "label_smoothing")]
+    amounts = [values.get(gene) for gene in ("weight_decay", "label_smoothing", "augmentation")]
     amounts = [amount for amount in amounts if amount is not None]
-    for gene in ("dropout", "noise"):
+    for gene in ("dropout", "noise", "input_noise"):
         of_layers = values.get(gene, {})
         if not isinstance(of_layers, dict):
             return False

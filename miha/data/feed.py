@@ -138,6 +138,7 @@ def to_tensor(array: np.ndarray) -> Any:
 def first_inputs(
     data: Data | Stream,
     batch_size: int,
+    most: int = MOST,
 ) -> Any:
     """Return inputs of the first samples, on which an exchanged activation is fitted.
 
@@ -146,18 +147,19 @@ def first_inputs(
     Args:
         data: The training data.
         batch_size: Samples that a stream is read by, at least.
+        most: How many at most.
     """
-    count = how_many(data.few().x)
+    count = how_many(data.few().x, most)
     x = data.x if isinstance(data, Data) else _read_first(data, batch_size, count)
     return map_arrays(lambda array: array[:count], x)
 
 
-def how_many(x: Any) -> int:
+def how_many(x: Any, most: int = MOST) -> int:
     """Return how many of the first samples to look at, by the shapes of some."""
     shapes = [array.shape[1:] for array in Data(x).arrays]
     values = sum(map(math.prod, shapes))
     count = VALUES // max(values, 1)
-    return max(LEAST, min(MOST, count))
+    return max(LEAST, min(most, count))
 
 
 def _read_first(

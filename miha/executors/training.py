@@ -163,8 +163,7 @@ class Training:
             self.end_epoch(task, epoch)
 
         self._restore(parent, values)
-        has_annealing = task.phase == "final" and self.plan.search.anneal
-        return train_on(self.trainer, task, self.plan.seed, has_annealing, on_epoch)
+        return train_on(self.trainer, task, self.plan.seed, on_epoch)
 
     def _restore(self, parent: TrainingRecord, values: Snapshot) -> None:
         self.trainer.restore(values)
@@ -176,7 +175,6 @@ def train_on(
     trainer: Trainer,
     task: Task,
     seed: int,
-    anneal: bool,
     on_epoch: Callable[[Epoch], None],
 ) -> tuple[Epoch, ...]:
     """Train the live network from the values that it has, every draw in its place.
@@ -185,7 +183,6 @@ def train_on(
         trainer: The live network.
         task: What to train.
         seed: The run's.
-        anneal: Whether the learning rate falls along a cosine.
         on_epoch: Called after each epoch.
 
     Returns:
@@ -194,9 +191,8 @@ def train_on(
     rng = _weights(seed, task)
     trainer.express(task.genome, task.change.transition, rng)
     order, noise = _order_and_noise(seed, task)
-    rates = cosine(task.epochs) if anneal else None
     end_epoch = stops_at_limits(task, on_epoch)
-    epochs = trainer.train(task.epochs, order, noise, end_epoch, rates)
+    epochs = trainer.train(task.epochs, order, noise, end_epoch, task.rates or None)
     if task.phase != "final" or not epochs:
         return epochs
 
@@ -241,6 +237,7 @@ def record_of(task: Task, parent: TrainingRecord, epochs: tuple[Epoch, ...]) -> 
         epochs=epochs,
         value=math.nan,
         start=parent.value if has_start else None,
+        rates=task.rates,
     )
 
 
@@ -273,19 +270,6 @@ def failure_of(error: Exception) -> tuple[str, str]:
 def is_user_error(error: Exception) -> bool:
     """Return whether an error is no failure of a clone: the user's code raised, or an argument."""
     return isinstance(error, MihaError) and not isinstance(error, TrainerError)
-
-
-def cosine(epochs: int) -> list[float]:
-    """Return the factor of the learning rate in each epoch: from 1, along a cosine, to near 0.
-
-    Source: I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts"
-    (2017), equation 5, without restarts.
-
-    Args:
-        epochs: How many.
-    """
-    angles = [math.pi * epoch / epochs for epoch in range(epochs)]
-    return [0.5 * (1 + math.cos(angle)) for angle in angles]
 
 
 def _weights(seed: int, task: Task) -> Generator:

@@ -53,7 +53,6 @@ class Worker:
                 self._trainer,
                 task,
                 self._seed,
-                anneal=False,
                 on_epoch=epochs.append,
             )
             return CloneResult(trained, self._trainer.snapshot())

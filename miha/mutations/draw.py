@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.random import Generator
@@ -12,7 +12,9 @@ from miha.mutations.base import Mutation
 from miha.mutations.network import (
     ActivationMutation,
     ActivationsMutation,
+    AugmentationMutation,
     DropoutMutation,
+    InputNoiseMutation,
     LabelSmoothingMutation,
     NoiseMutation,
 )
@@ -36,6 +38,8 @@ MUTATIONS: dict[str, Callable[[], Mutation]] = {
     "dropout": DropoutMutation,
     "noise": NoiseMutation,
     "label_smoothing": LabelSmoothingMutation,
+    "input_noise": InputNoiseMutation,
+    "augmentation": AugmentationMutation,
 }
 """Each mutation by the name of its gene."""
 
@@ -71,6 +75,7 @@ def mutate(
     space: Space,
     rng: Generator,
     first: int | None = None,
+    factors: Mapping[str, float] | None = None,
 ) -> tuple[Genome, Change]:
     """Change one gene, by a mutation drawn according to the weights.
 
@@ -80,6 +85,7 @@ def mutate(
         space: What each gene may become.
         rng: The only source of randomness.
         first: The operator to try first; drawn by default.
+        factors: How often each gene is drawn, compared with its weight.
 
     Returns:
         The new genome, which differs unless the weights do, and what changed.
@@ -87,7 +93,7 @@ def mutate(
     Raises:
         ArgumentError: No operator can change anything.
     """
-    for index in _order(mutations, rng, first):
+    for index in _order(mutations, rng, first, factors):
         mutation = mutations[index]
         child = _apply(mutation, genome, space, rng)
         if child is None:
@@ -115,6 +121,7 @@ def distinct_mutants(
     space: Space,
     rng: Generator,
     generators: Sequence[Generator],
+    factors: Mapping[str, float] | None = None,
     tried: Collection[Genome] = (),
     tries: int = 20,
 ) -> list[tuple[Genome, Change]]:
@@ -129,6 +136,7 @@ def distinct_mutants(
         space: What each gene may become.
         rng: Draws the operators.
         generators: One for each mutant.
+        factors: How often each gene is drawn, compared with its weight; 1 where it is not named.
         tried: Genomes that shall not be drawn again.
         tries: Draws before a mutant that exists already is accepted.
 
@@ -137,12 +145,13 @@ def distinct_mutants(
     """
     mutants: list[tuple[Genome, Change]] = []
     seen = set(tried)
-    operators = systematic(_shares(mutations), len(generators), rng)
+    shares = _shares(mutations, factors)
+    operators = systematic(shares, len(generators), rng)
     for generator, operator in zip(generators, operators, strict=True):
         for attempt in range(tries):
             # An operator whose children all exist already gives its place to another.
             first = operator if attempt < tries // 2 else None
-            child, change = mutate(genome, mutations, space, generator, first)
+            child, change = mutate(genome, mutations, space, generator, first, factors)
             if child not in seen:
                 break
         mutants.append((child, change))
@@ -177,8 +186,13 @@ def systematic(
     return [int(order[min(place, last)]) for place in found]
 
 
-def _shares(mutations: Sequence[Mutation]) -> np.ndarray:
-    weights = np.array([mutation.weight for mutation in mutations])
+def _shares(
+    mutations: Sequence[Mutation],
+    factors: Mapping[str, float] | None = None,
+) -> np.ndarray:
+    factors = factors or {}
+    found = [mutation.weight * factors.get(mutation.gene, 1.0) for mutation in mutations]
+    weights = np.array(found)
     return np.asarray(weights / weights.sum())
 
 
@@ -186,11 +200,12 @@ def _order(
     mutations: Sequence[Mutation],
     rng: Generator,
     first: int | None,
+    factors: Mapping[str, float] | None,
 ) -> list[int]:
     """Return the order in which operators are tried, until one can change something."""
     count = len(mutations)
     # Drawn also where the first is given: what follows draws the same numbers then.
-    drawn = rng.choice(count, count, replace=False, p=_shares(mutations))
+    drawn = rng.choice(count, count, replace=False, p=_shares(mutations, factors))
     order = [int(index) for index in drawn]
     if first is not None:
         order.remove(first)

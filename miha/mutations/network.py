@@ -126,6 +126,38 @@ class LabelSmoothingMutation(Mutation):
         return None if value is None else genome.replace(label_smoothing=value)
 
 
+class InputNoiseMutation(Mutation):
+    """Exchanges the noise on one randomly chosen input."""
+
+    gene = "input_noise"
+
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: Generator,
+    ) -> Genome | None:
+        """Return a genome with another noise on one input; see `Mutation.mutate`."""
+        drawn = _draw_in_one_place(genome.input_noise, space.input_noise, rng)
+        return None if drawn is None else genome.with_input_noise(*drawn)
+
+
+class AugmentationMutation(Mutation):
+    """Exchanges the share of samples that are augmented."""
+
+    gene = "augmentation"
+
+    def mutate(
+        self,
+        genome: Genome,
+        space: Space,
+        rng: Generator,
+    ) -> Genome | None:
+        """Return a genome with another share; see `Mutation.mutate`."""
+        value = draw_other(space.augmentation, genome.augmentation, rng)
+        return None if value is None else genome.replace(augmentation=value)
+
+
 def _draw_in_one_place(
     pairs: Sequence[tuple[str, Any]],
     space: Mapping[str, Sequence[Any]],

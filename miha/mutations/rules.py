@@ -74,6 +74,7 @@ def _training_rules(
     weight_decays = space.weight_decay.get(name, ())
     yield _value_rule("weight_decay", child.weight_decay, weight_decays)
     yield _value_rule("label_smoothing", child.label_smoothing, space.label_smoothing)
+    yield _value_rule("augmentation", child.augmentation, space.augmentation)
 
 
 def _value_rule(
@@ -103,6 +104,10 @@ def _place_rules(
     yield "the GaussianNoise layers of its parent", _places(noise) == list(space.noise)
     yield "standard deviations that their layers may have", _may_hold(noise, space.noise)
 
+    noise = child.input_noise
+    yield "the inputs of its parent", _places(noise) == list(space.input_noise)
+    yield "amounts of noise that inputs may get", _may_hold(noise, space.input_noise)
+
 
 def _places(pairs: Pairs) -> list[str]:
     return [place for place, _ in pairs]
@@ -121,6 +126,7 @@ def describe(parent: Genome, child: Genome) -> str:
     parts += _place_changes(parent.activations, child.activations)
     parts += _place_changes(parent.dropout, child.dropout)
     parts += _place_changes(parent.noise, child.noise)
+    parts += _place_changes(parent.input_noise, child.input_noise, "noise on ")
     return ", ".join(parts)
 
 
@@ -148,13 +154,17 @@ def _number_changes(
         yield f"batch size {parent.batch_size} -> {child.batch_size}"
     if child.label_smoothing != parent.label_smoothing:
         yield f"label smoothing {parent.label_smoothing:g} -> {child.label_smoothing:g}"
+    if child.augmentation != parent.augmentation:
+        yield f"augmentation {parent.augmentation:g} -> {child.augmentation:g}"
 
 
 def _place_changes(
     before: Pairs,
     after: Pairs,
+    prefix: str = "",
 ) -> Iterator[str]:
     for (place, old), (_, new) in zip(before, after, strict=True):
         if old != new:
             is_name = isinstance(old, str)
-            yield f"{place}: {old} -> {new}" if is_name else f"{place}: {old:g} -> {new:g}"
+            text = f"{old} -> {new}" if is_name else f"{old:g} -> {new:g}"
+            yield f"{prefix}{place}: {text}"

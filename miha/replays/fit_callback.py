@@ -10,12 +10,14 @@ from typing import Any
 import keras
 
 from miha.errors import ArgumentError
-from miha.executors.training import cosine
 from miha.replays.schedule import HyperparameterSchedule, Segment, as_schedule
 from miha.trainer.genes.activations import find_slots
 from miha.trainer.genes.noise import find_noise
 from miha.trainer.genes.optimizers import has_schedule, inner, name_of
 from miha.utils.warn import warn
+
+TRAINING_ALONE = ("input_noise", "augmentation")
+"""Genes that a network has no layer for."""
 
 
 class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types.
@@ -83,8 +85,8 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
         """Set the learning rate of an epoch."""
         segment, first = self._at(epoch)
         factor = 1.0
-        if segment.anneal:
-            factor = cosine(segment.epochs)[epoch - first]
+        if segment.rates:
+            factor = segment.rates[epoch - first]
         self._set_rate(segment, factor)
 
     def on_epoch_end(
@@ -94,7 +96,7 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
     ) -> None:
         """After an annealed segment, the learning rate is what it was before."""
         segment, first = self._at(epoch)
-        if segment.anneal and epoch == first + segment.epochs - 1:
+        if segment.rates and epoch == first + segment.epochs - 1:
             self._set_rate(segment, 1.0)
 
     def _at(
@@ -128,6 +130,9 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
         for name, values in self._wanted().items():
             # A layer that the network lacks has nothing; other genes may be anything there.
             own = has.get(name, "nothing" if " of " in name else None)
+            if name.startswith(TRAINING_ALONE):
+                # What acts in training alone, `fit` has none of.
+                own = 0.0
             is_own = own is None or own == values[0]
             if len(values) > 1 or not is_own:
                 text = f"{name} is {', then '.join(map(str, values))}"

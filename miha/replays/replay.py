@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +67,7 @@ def replay(
     validation_batch_size: int | None = None,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
+    augmentation: Sequence[Any] = (),
     shuffle: bool = True,
     seed: int | None = None,
     verbose: int = 1,
@@ -90,6 +91,7 @@ def replay(
         validation_batch_size: Batch size of evaluations; the schedule's first by default.
         sample_weight: Weights of the samples in the loss.
         class_weight: Weight of each class in the loss.
+        augmentation: The layers that the run had, where it augmented its inputs.
         shuffle: Whether to shuffle the samples before each epoch.
         seed: Decides every random draw, at least 0. None draws one.
         verbose: 0: quiet; else a line for each segment.
@@ -118,7 +120,9 @@ def replay(
         *sources,
         batch_size=sizes[0],
         validation_batch_size=check_integer("validation_batch_size", validation_batch_size, 1),
-        space=_space(schedule, name_of(getattr(model, "optimizer", None))),
+        space=replace(
+            _space(schedule, name_of(getattr(model, "optimizer", None))), augmentation=augmentation
+        ),
         shuffle=shuffle,
         evaluate_training=False,
         seed=seed,
@@ -157,7 +161,7 @@ def follow(
     trained: list[tuple[int, Epoch]] = []
     for number, segment in enumerate(schedule.segments, 1):
         values = trainer.snapshot()
-        epochs = train_on(trainer, segment.task, seed, segment.anneal, lambda epoch: None)
+        epochs = train_on(trainer, segment.task, seed, lambda epoch: None)
         loss = epochs[-1].logs.get("loss", 0.0)
         if not math.isfinite(loss):
             warn(
@@ -189,7 +193,14 @@ def _check_sizes(
 
 def _genes_on_request(genome: Genome) -> list[str]:
     """Return the genes that a network has only where they are asked for."""
-    return [] if genome.label_smoothing is None else ["label_smoothing"]
+    genes = []
+    if genome.label_smoothing is not None:
+        genes.append("label_smoothing")
+    if genome.input_noise:
+        genes.append("input_noise")
+    if genome.augmentation is not None:
+        genes.append("augmentation")
+    return genes
 
 
 def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
@@ -205,6 +216,7 @@ def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
     dropout: list[float] = []
     noise: list[float] = []
     label_smoothing: list[float] = []
+    input_noise: list[float] = []
     for segment in schedule.segments:
         genome = segment.genome
         # What the network has from the first, Keras may have no name for.
@@ -217,6 +229,7 @@ def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
             label_smoothing.append(genome.label_smoothing)
         dropout += [rate for _, rate in genome.dropout]
         noise += [stddev for _, stddev in genome.noise]
+        input_noise += [amount for _, amount in genome.input_noise]
 
     # A list must not be empty, even of a gene that the network lacks.
     return SearchSpace(
@@ -226,6 +239,7 @@ def _space(schedule: HyperparameterSchedule, own: str) -> SearchSpace:
         dropout=dropout or (0.0,),
         noise=noise or (0.0,),
         label_smoothing=label_smoothing or (0.0,),
+        input_noise=input_noise or (0.0,),
     )
 
 
@@ -268,7 +282,7 @@ def _broken_rules(
         )
 
 
-_BY_NETWORK = ("dropout", "noise", "label_smoothing")
+_BY_NETWORK = ("dropout", "noise", "label_smoothing", "input_noise", "augmentation")
 """Genes that a network has or lacks, whatever its optimizer."""
 
 

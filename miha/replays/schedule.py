@@ -12,8 +12,9 @@ from miha.archive.members import genome as read_genome
 from miha.errors import ArgumentError
 from miha.records import Change, Genome, Phase, Task, TrainingRecord, Transition
 from miha.search.ancestry import main_line
+from miha.search.annealing import cosine
 from miha.storage.disk import write_whole
-from miha.validation import check_integer, check_one_of
+from miha.validation import check_integer, check_one_of, is_number
 
 FORMAT = 1
 
@@ -29,7 +30,7 @@ class Segment:
         cycle: 1 to c; None in the first and the last training.
         clone: Its number in the population; None unless it was a clone.
         transition: What became of the network's values before it.
-        anneal: Whether the learning rate falls along a cosine.
+        rates: The factor of the learning rate in each epoch; empty where it stays.
     """
 
     epochs: int
@@ -38,7 +39,7 @@ class Segment:
     cycle: int | None = None
     clone: int | None = None
     transition: Transition = "inherit"
-    anneal: bool = False
+    rates: tuple[float, ...] = ()
 
     @property
     def task(self) -> Task:
@@ -47,7 +48,16 @@ class Segment:
         if transition == "restart":
             transition = "inherit"
         change = Change("replay", str(self.genome), transition)
-        return Task(self.phase, self.cycle, self.clone, self.epochs, self.genome, change, "")
+        return Task(
+            phase=self.phase,
+            cycle=self.cycle,
+            clone=self.clone,
+            epochs=self.epochs,
+            genome=self.genome,
+            change=change,
+            archive="",
+            rates=self.rates,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
@@ -63,8 +73,11 @@ class Segment:
 
         Args:
             record: The training.
-            anneal: Whether the run anneals its last training.
+            anneal: Whether the run anneals its last training, which version 0.3.0 did not note.
         """
+        rates = record.rates
+        if not rates and anneal and record.phase == "final":
+            rates = cosine(len(record.epochs))
         return cls(
             epochs=len(record.epochs),
             genome=record.genome,
@@ -72,7 +85,8 @@ class Segment:
             cycle=record.cycle,
             clone=record.clone,
             transition=record.change.transition,
-            anneal=anneal and record.phase == "final",
+            # A training that diverged stopped early.
+            rates=rates[: len(record.epochs)],
         )
 
 
@@ -136,7 +150,7 @@ class HyperparameterSchedule:
     def __str__(self) -> str:
         lines = []
         for segment in self.segments:
-            ending = ", annealed" if segment.anneal else ""
+            ending = ", annealed" if segment.rates else ""
             lines.append(f"{segment.epochs} epochs: {segment.genome}{ending}")
         return "\n".join(lines)
 
@@ -229,6 +243,7 @@ def _read_segment(values: Mapping[str, Any]) -> Segment:
     for name, low in (("cycle", 1), ("clone", 0)):
         if values[name] is not None:
             check_integer(name, values[name], low)
+    rates = _read_rates(values)
     return Segment(
         epochs=values["epochs"],
         genome=read_genome({"genome": values["genome"]}),
@@ -236,5 +251,21 @@ def _read_segment(values: Mapping[str, Any]) -> Segment:
         cycle=values["cycle"],
         clone=values["clone"],
         transition=values["transition"],
-        anneal=bool(values["anneal"]),
+        rates=rates,
     )
+
+
+def _read_rates(values: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the factors of a segment's learning rate; version 0.3.0 noted only whether it fell.
+
+    Raises:
+        ValueError: They are no factors of 0 to 1, or not one for each epoch.
+    """
+    epochs = values["epochs"]
+    if "rates" not in values:
+        return cosine(epochs) if values["anneal"] else ()
+    rates = values["rates"]
+    is_list = isinstance(rates, (list, tuple)) and len(rates) in (0, epochs)
+    if not is_list or not all(is_number(rate) and 0 <= rate <= 1 for rate in rates):
+        raise ValueError("`rates` must be a factor of 0 to 1 for each epoch, or none")
+    return tuple(float(rate) for rate in rates)

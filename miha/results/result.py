@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import ArchiveError, MihaError
-from miha.records import Genome, Mode, TrainingRecord
+from miha.records import Genome, Judge, Mode, TrainingRecord
 from miha.replays.schedule import HyperparameterSchedule
 from miha.results.delegates import Delegates
+from miha.search.best import best_network
 from miha.storage.folder import RunFolder
 from miha.storage.logbook import Logbook
 from miha.utils.warn import warn
@@ -140,7 +141,11 @@ class Result(Delegates):
 
     @property
     def _best(self) -> TrainingRecord:
-        return self._finished(self.log.best(self.mode))
+        values = RunFolder(self.run_dir).description()["arguments"].get("judge")
+        if values is None:
+            # Of a run of version 0.3.0, the best is the one with the best monitored value.
+            return self._finished(self.log.best(self.mode))
+        return self._finished(best_network(self.log.trainings, Judge(**values)))
 
     def _finished(self, record: TrainingRecord | None) -> TrainingRecord:
         if record is None:

@@ -47,6 +47,7 @@ def describe_run(
             "fitness": _name(plan.fitness),
             "monitor": plan.monitor,
             "mode": plan.mode,
+            "judge": asdict(plan.judge_of_best),
             "search": asdict(plan.search),
             "budget": asdict(plan.budget),
             "space": asdict(trainer.space),

@@ -8,7 +8,7 @@ Networks" (2017), whose population lives on, where this one is drawn for each cy
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from miha.executors.protocol import PopulationExecutor
@@ -16,9 +16,10 @@ from miha.records import Genome, Snapshot, Task, TrainingRecord
 from miha.run.trainings import Trainings, first_task, last_task, untrained
 from miha.search import crossover, pruning
 from miha.search.ancestry import main_line
+from miha.search.annealing import rates
 from miha.search.plan import Plan
 from miha.search.population import draw_population
-from miha.search.rests import is_rest, worthwhile_cycles
+from miha.search.rests import resting_cycles
 from miha.search.selection import contenders, find_control, network_to_go_on_from, select
 from miha.search.stopping import has_reached_target, stop_reason
 from miha.space import Space
@@ -67,7 +68,8 @@ class Loop:
         """Train a population and its winner, or the network alone; return the network."""
         schedule = self.plan.schedule
         if self._rests(cycle):
-            network = self.trainings.train_winner(parent, cycle, schedule.epochs_of_cycle)
+            epochs = schedule.epochs_of_cycle
+            network = self.trainings.train_winner(parent, cycle, epochs, self._rates(cycle))
         else:
             clones = self._train_population(parent, cycle)
             winner = self._select_winner(clones, parent, cycle)
@@ -85,15 +87,16 @@ class Loop:
 
     def _rests(self, cycle: int) -> bool:
         """Return whether the network trains alone in a cycle."""
-        if not self.plan.search.rest:
-            return False
-        log = self.trainings.log
-        return is_rest(cycle, worthwhile_cycles(log, self.plan.schedule, self.plan.mode))
+        return cycle in resting_cycles(self.trainings.log, self.plan)
+
+    def _rates(self, cycle: int) -> tuple[float, ...]:
+        """Return how the learning rate falls in a rest; c + 1 stands for the last m epochs."""
+        return rates(cycle, resting_cycles(self.trainings.log, self.plan), self.plan)
 
     def _train_population(self, parent: TrainingRecord, cycle: int) -> list[TrainingRecord]:
         """Train pop_size clones of the network, each with one mutated hyperparameter."""
         records = self.trainings.log.trainings
-        drawn = draw_population(self.plan, parent.genome, self.space, cycle, records)
+        drawn = draw_population(self.plan, parent, self.space, cycle, records)
         tasks = self.trainings.clone_tasks(drawn, cycle)
         if not self.plan.search.prune:
             return self._train_clones(tasks, parent)
@@ -142,6 +145,7 @@ class Loop:
         """Train m epochs more, or none where the target is reached."""
         is_done = has_reached_target(self.plan, self.trainings.log)
         task = last_task(self.plan, network.genome, is_done)
+        task = replace(task, rates=self._rates(self.plan.schedule.c + 1)[: task.epochs])
         return self.trainings.train(task, network)
 
     def _past(self, network: TrainingRecord) -> list[float]:

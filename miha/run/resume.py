@@ -8,7 +8,9 @@ from typing import Any
 from miha.archive.archive import read
 from miha.errors import ArchiveError, JournalError, RunExistsError
 from miha.randomness import draw_seed
+from miha.records import Judge
 from miha.run.identity import check_same, warn_of_circumstances
+from miha.search.best import best_network
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import PATIENCE, Logbook
@@ -154,7 +156,9 @@ def _best_networks(
     mode = arguments["mode"]
     search = arguments["search"]
     best = []
-    if search["restore_best"] or arguments["budget"]["target"] is not None:
+    if search["restore_best"]:
+        best.append(best_network(log.trainings, Judge(**arguments["judge"])))
+    if arguments["budget"]["target"] is not None:
         best.append(log.best(mode))
     if search["backtrack"] is not None:
         best.append(log.best_of_main_line(mode))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from miha.executors.protocol import Executor
 from miha.mutations import Mutation
 from miha.options import Budget, Search
-from miha.records import Schedule
+from miha.records import Judge, Schedule
 from miha.run.checks import check_mutations, check_ruler, resolve_monitor
+from miha.search.best import choose_judge
 from miha.search.fitness import Fitness, LevelAndSlope
-from miha.search.plan import Plan, possible_mutations
+from miha.search.plan import Plan, default_names, possible_mutations
 from miha.space import SearchSpace
 from miha.validation import check_integer, choose_batch_size
 
@@ -104,7 +105,7 @@ def set_up(
     model: keras.Model,
     data: Data,
     space: SearchSpace,
-    genes: Sequence[str],
+    genes: Sequence[str] | None,
     monitor: str | None,
     seed: int,
     with_mirror: bool,
@@ -115,7 +116,7 @@ def set_up(
         model: The user's network; it is not touched.
         data: What it is trained on.
         space: What each gene may become.
-        genes: The genes that the user names.
+        genes: The genes that the user names; None: the default ones.
         monitor: The value that the user wants clones to be compared by, or None.
         seed: The run's.
         with_mirror: Whether callbacks of Keras will want a network to look at.
@@ -140,6 +141,8 @@ def set_up(
         validation_data=data.validation_data,
         **opening,
     )
+    if genes is None:
+        genes = _default_genes(sources[1] is not None, monitor)
     batch_size = _batch_size(sources[0], data.batch_size)
     evaluated = batch_size if data.validation_batch_size is None else data.validation_batch_size
     arguments: dict[str, Any] = {
@@ -154,6 +157,15 @@ def set_up(
     }
     trainer = make_trainer(model, *sources, **arguments, with_mirror=with_mirror)
     return Setup(model, sources, opening, arguments, trainer)
+
+
+def _default_genes(has_validation: bool, monitor: str | None) -> list[str]:
+    """Return the genes that mutate where the user names none."""
+    names = default_names(has_validation)
+    if monitor == "loss":
+        # Clones would be compared by different losses.
+        names.remove("label_smoothing")
+    return names
 
 
 def _batch_size(training: Source, wanted: int | None) -> int:
@@ -199,6 +211,7 @@ def make_plan(choices: Choices, setup: Setup) -> Plan:
         choices.mutations, trainer.genome, trainer.space, setup.has_validation, setup.rebatches
     )
     check_mutations(mutations, trainer.genome, trainer.space, choices.schedule)
+    judge = choose_judge(choices.monitor, Judge(monitor, mode), trainer.metrics)
     return Plan(
         schedule=choices.schedule,
         mutations=mutations,
@@ -208,4 +221,5 @@ def make_plan(choices: Choices, setup: Setup) -> Plan:
         seed=choices.seed,
         search=choices.search,
         budget=choices.budget,
+        judge=judge,
     )

@@ -20,14 +20,14 @@ from miha.records import (
     Phase,
     Task,
     TrainingRecord,
-    is_better,
 )
 from miha.run.recorder import Recorder
+from miha.search.best import best_network
 from miha.search.crossover import mean
 from miha.search.plan import Plan
 from miha.search.stopping import has_reached_target
 from miha.storage.folder import START, archive_name
-from miha.storage.logbook import PATIENCE, Logbook
+from miha.storage.logbook import PATIENCE, Logbook, best_of
 from miha.storage.text_log import describe_training, say
 from miha.utils import free_memory
 from miha.utils.warn import warn
@@ -74,10 +74,11 @@ class Trainings:
         winner: TrainingRecord,
         cycle: int,
         epochs: int,
+        rates: tuple[float, ...] = (),
     ) -> TrainingRecord:
         """Train the winner of a cycle on, or the network alone."""
         task = make_task(self.plan, "winner", winner.genome, cycle)
-        return self.train(replace(task, epochs=epochs), winner)
+        return self.train(replace(task, epochs=epochs, rates=rates), winner)
 
     def train_clones(
         self, executor: PopulationExecutor, tasks: Sequence[Task], parent: TrainingRecord
@@ -161,14 +162,20 @@ class Trainings:
 
     def _restored(self, last: TrainingRecord) -> str | None:
         """Return the archive of the network that the run ends with instead of its last one."""
-        is_wanted = self.plan.search.restore_best or has_reached_target(self.plan, self.log)
-        best = self.log.best(self.plan.mode)
-        if not is_wanted or best is None or not math.isfinite(best.value):
-            return None
-        if is_better(last.value, best.value, self.plan.mode):
+        best = self._best_and(last)
+        if best is None or best is last or not math.isfinite(best.value):
             return None
         say(f"Ends with the best network, {best.value:.5g}: {best.archive}")
         return best.archive
+
+    def _best_and(self, last: TrainingRecord) -> TrainingRecord | None:
+        """Return the network that the run ends with, of its last one and those before."""
+        records = [*self.log.trainings, last]
+        if has_reached_target(self.plan, self.log):
+            return best_of(records, self.plan.mode)
+        if self.plan.search.restore_best:
+            return best_network(records, self.plan.judge_of_best)
+        return last
 
     def _warn_or_give_up(self, cycle: int) -> None:
         if self.log.has_given_up(cycle):

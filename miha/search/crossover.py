@@ -16,7 +16,7 @@ from miha.search.selection import margin, rank
 _OPTIMIZER = ("optimizer", "learning_rate", "weight_decay")
 """Genes that go together: a learning rate is one of its optimizer."""
 
-_PLACES = ("activations", "dropout", "noise")
+_PLACES = ("activations", "dropout", "noise", "input_noise")
 """Genes that have a value for each of several places."""
 
 

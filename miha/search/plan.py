@@ -7,15 +7,20 @@ from dataclasses import dataclass
 
 from miha.mutations import MUTATIONS, Mutation, resolve
 from miha.options import Budget, Search
-from miha.records import Genome, Mode, Schedule, TrainingRecord
+from miha.records import Genome, Judge, Mode, Schedule, TrainingRecord
 from miha.search.fitness import Fitness
-from miha.space import LABEL_SMOOTHINGS, SearchSpace, Space
+from miha.space import Space
 from miha.utils.warn import warn
 
-ON_REQUEST = ("label_smoothing",)
-"""Genes that mutate only where the user names them."""
-
-GREEDY = ("learning_rate", "weight_decay", "dropout", "noise")
+GREEDY = (
+    "learning_rate",
+    "weight_decay",
+    "dropout",
+    "noise",
+    "label_smoothing",
+    "input_noise",
+    "augmentation",
+)
 """Genes left alone without validation data: less noise, say, always pleases the training loss."""
 
 _USUAL = ("activation", "learning_rate", "batch_size")
@@ -35,6 +40,7 @@ class Plan:
         seed: Decides every random draw.
         search: Who is in a population, and who wins.
         budget: What may end the run before its last cycle.
+        judge: What the best network is the best in; None: the monitored value.
     """
 
     schedule: Schedule
@@ -45,6 +51,7 @@ class Plan:
     seed: int
     search: Search = Search()
     budget: Budget = Budget()
+    judge: Judge | None = None
 
     @property
     def is_open(self) -> bool:
@@ -56,6 +63,11 @@ class Plan:
         """The most trainings of the run, and so the networks that it archives."""
         children = self.schedule.c if self.search.crossover else 0
         return self.schedule.trainings + children
+
+    @property
+    def judge_of_best(self) -> Judge:
+        """What the best network is the best in."""
+        return self.judge or Judge(self.monitor, self.mode)
 
     def values(
         self,
@@ -100,28 +112,9 @@ def possible_mutations(
     return tuple(mutation for mutation in mutations if mutation.gene not in reasons)
 
 
-def warn_of_unused(
-    wanted: Sequence[Mutation] | None,
-    space: SearchSpace,
-) -> None:
-    """Warn where the space lists values of the label smoothing, and that does not mutate.
-
-    Args:
-        wanted: The mutations that the user asked for; None for the default ones.
-        space: The user's.
-    """
-    genes = [mutation.gene for mutation in wanted or ()]
-    is_changed = tuple(space.label_smoothing) != LABEL_SMOOTHINGS
-    if is_changed and "label_smoothing" not in genes:
-        warn(
-            "`space.label_smoothing` has no effect: 'label_smoothing' mutates only where "
-            "`mutations` names it."
-        )
-
-
 def default_names(has_validation: bool) -> list[str]:
     """Return the names of the mutations that a user need not ask for."""
-    left_out = (*ON_REQUEST, *(() if has_validation else GREEDY))
+    left_out = () if has_validation else GREEDY
     return [name for name in MUTATIONS if name not in left_out]
 
 
@@ -147,6 +140,8 @@ def _reasons(
         "dropout": (genome.dropout, "no Dropout layer of its own"),
         "noise": (genome.noise, "no GaussianNoise layer of its own"),
         "label_smoothing": (space.label_smoothing, "not one single loss with label smoothing"),
+        "input_noise": (space.input_noise, "no input of floats"),
+        "augmentation": (space.augmentation, "no layers of `space.augmentation`"),
     }
     reasons = {}
     for gene, (exists, text) in found.items():

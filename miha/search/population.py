@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from miha.mutations import distinct_mutants
 from miha.randomness import generator
 from miha.records import UNCHANGED, Change, Genome, TrainingRecord
+from miha.search.ancestry import main_line
+from miha.search.diagnosis import FACTORS, diagnose
+from miha.search.follow_up import follow_up
 from miha.search.plan import Plan
 from miha.search.restarts import draw_restart, has_restart
 from miha.search.selection import find_control
@@ -20,7 +23,7 @@ MEMORY = 5
 
 def draw_population(
     plan: Plan,
-    genome: Genome,
+    parent: TrainingRecord,
     space: Space,
     cycle: int,
     records: Sequence[TrainingRecord],
@@ -29,11 +32,12 @@ def draw_population(
 
     Args:
         plan: What the run does.
-        genome: That of the network that the clones are made of.
+        parent: The network that the clones are made of.
         space: What each gene may become.
         cycle: 1 to c.
         records: The trainings of earlier cycles.
     """
+    genome = parent.genome
     controls = [(genome, UNCHANGED)] if plan.search.control else []
     numbers = range(len(controls), plan.schedule.pop_size)
     generators = [generator(plan.seed, "clone", cycle, number, "mutation") for number in numbers]
@@ -43,11 +47,39 @@ def draw_population(
         space,
         generator(plan.seed, "clone", cycle, 0, "operators"),
         generators,
+        factors=factors_for(records, parent),
         tried=recently_lost(records, genome, cycle),
     )
+    further = follow_up(*last_winner(records, cycle), space)
+    if further is not None and further[0] not in [mutant for mutant, _ in mutants]:
+        mutants[0] = further
     if has_restart(cycle, plan.search, len(mutants)):
         mutants[-1] = draw_restart(genome, space, cycle, generators[-1])
     return controls + mutants
+
+
+def factors_for(
+    records: Sequence[TrainingRecord],
+    parent: TrainingRecord,
+) -> Mapping[str, float]:
+    """Return how often each gene is drawn, by what the curves of the network ask for."""
+    epochs = [epoch for record in main_line(records, parent) for epoch in record.epochs]
+    return FACTORS[diagnose(epochs)]
+
+
+def last_winner(
+    records: Sequence[TrainingRecord],
+    cycle: int,
+) -> tuple[TrainingRecord | None, Genome | None]:
+    """Return the clone that won the cycle before, and the genome that it was made of."""
+    of_cycle = [record for record in records if record.cycle == cycle - 1]
+    archives = [record.parent for record in of_cycle if record.phase == "winner"]
+    clones = [record for record in of_cycle if record.is_clone]
+    control = find_control(clones)
+    for clone in clones:
+        if clone.archive in archives and control is not None:
+            return clone, control.genome
+    return None, None
 
 
 def recently_lost(

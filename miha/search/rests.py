@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from miha.records import Mode, Schedule, TrainingRecord, gain
+from miha.search.plan import Plan
 from miha.search.selection import CAUTION, find_control
 from miha.storage.logbook import Logbook
 
@@ -37,6 +38,22 @@ def is_rest(
             failures_in_a_row += 1
             rests_left = 2**failures_in_a_row - 1
     return rests_left > 0
+
+
+def resting_cycles(log: Logbook, plan: Plan) -> set[int]:
+    """Return the cycles in which the network trains alone, as far as that is known.
+
+    Of later cycles, they are those that rest whatever happens before them.
+
+    Args:
+        log: What has happened.
+        plan: What the run does.
+    """
+    if not plan.search.rest:
+        return set()
+    was_worthwhile = worthwhile_cycles(log, plan.schedule, plan.mode)
+    cycles = range(1, plan.schedule.c + 1)
+    return {cycle for cycle in cycles if is_rest(cycle, was_worthwhile)}
 
 
 def worthwhile_cycles(

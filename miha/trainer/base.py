@@ -21,6 +21,7 @@ from miha.records import Epoch, Genome, Mode, Snapshot
 from miha.space import Space
 from miha.trainer.exporter import Exporter
 from miha.trainer.genes.activations import Slot
+from miha.trainer.genes.inputs import InputChanges
 from miha.trainer.genes.losses import LossSlot
 from miha.trainer.genes.noise import Noise
 from miha.trainer.genes.optimizers import inner
@@ -58,7 +59,7 @@ class Settings:
 class KerasTrainer(LiveNetwork, abc.ABC):
     """Trains one live Keras network; a subclass takes the steps on its backend.
 
-    The first five arguments and ``fresh`` are those of `LiveNetwork`.
+    The first six arguments and ``fresh`` are those of `LiveNetwork`.
 
     Args:
         data: Training data: arrays on the device, or a stream read in each epoch.
@@ -74,6 +75,7 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         slots: Sequence[Slot],
         noise: Sequence[Noise],
         loss: LossSlot | None,
+        inputs: InputChanges,
         space: Space,
         data: Data | Stream,
         evaluation: Data | Stream | None,
@@ -84,7 +86,7 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         fingerprint: dict[str, str],
         mirror: Exporter | None = None,
     ) -> None:
-        super().__init__(network, slots, noise, loss, space, fresh)
+        super().__init__(network, slots, noise, loss, inputs, space, fresh)
         self.mirror = mirror
         self.metrics = metrics
         self.fingerprint = fingerprint

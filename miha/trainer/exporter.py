@@ -1,4 +1,8 @@
-"""From genome and snapshot to an archive that plain Keras opens."""
+"""From genome and snapshot to an archive that plain Keras opens.
+
+What acts in training alone (label smoothing, noise on inputs, augmentation) is in no archive:
+there, a network is the user's.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ import keras
 
 from miha.records import Genome, Snapshot
 from miha.trainer.genes.activations import Slot
-from miha.trainer.genes.losses import LossSlot
 from miha.trainer.genes.noise import noise_in
 from miha.trainer.genes.optimizers import Optimizers, name_of
 from miha.trainer.live_network import assign
@@ -23,7 +26,6 @@ class Exporter:
         network: A plain copy of the user's network; the exporter changes it.
         slots: The activation slots of ``network`` that may mutate.
         noise: Where its noise may mutate: places among those that add noise, and their names.
-        loss: Its loss, where the label smoothing may mutate.
         custom_objects: Classes and functions that Keras does not know by itself.
     """
 
@@ -32,7 +34,6 @@ class Exporter:
         network: keras.Model,
         slots: Sequence[Slot],
         noise: dict[int, str],
-        loss: LossSlot | None,
         custom_objects: dict[str, Any],
     ) -> None:
         self._network = network
@@ -40,8 +41,6 @@ class Exporter:
         self._chosen_noise = noise
         places = noise_in(network, noise)
         self._noise = {place.name: place for place in places}
-        self._loss = loss
-        self._mutated_loss: Any = None
         self._optimizers = Optimizers(network, custom_objects)
         self._custom_objects = custom_objects
         self._shown: Genome | None = None
@@ -118,17 +117,10 @@ class Exporter:
         for amounts in (genome.dropout, genome.noise):
             for name, amount in amounts:
                 self._noise[name].put(amount)
-        if self._loss is not None:
-            smoothing = genome.label_smoothing
-            self._mutated_loss = None
-            if smoothing is not None and smoothing != self._loss.label_smoothing:
-                self._mutated_loss = self._loss.make(smoothing)
 
     def _compile_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {}
         config |= self._compiled_with()
         optimizer = self._network.optimizer
         config["optimizer"] = keras.optimizers.serialize(optimizer)
-        if self._mutated_loss is not None:
-            config["loss"] = keras.saving.serialize_keras_object(self._mutated_loss)
         return config

@@ -13,14 +13,22 @@ import numpy as np
 from keras import Model
 
 from miha.data import arrays as data
-from miha.data.feed import to_tensor
+from miha.data.feed import first_inputs, to_tensor
 from miha.data.stream import Stream
 from miha.errors import ArgumentError, first_line
 from miha.records import Mode
-from miha.space import SearchSpace, Space, batch_size_bounds, values_of
+from miha.space import AUGMENTED_SHARES, SearchSpace, Space, batch_size_bounds, values_of
 from miha.trainer.base import KerasTrainer, Settings
 from miha.trainer.exporter import Exporter
 from miha.trainer.genes.activations import Slot, check_activations
+from miha.trainer.genes.inputs import (
+    MOST_SAMPLES,
+    Augmentation,
+    InputChanges,
+    NoisyInput,
+    make_augmentation,
+    noisy_inputs,
+)
 from miha.trainer.genes.losses import LossSlot
 from miha.trainer.genes.mutable import choose_noise, choose_slots
 from miha.trainer.genes.noise import Noise
@@ -82,7 +90,8 @@ def make_trainer(
         shuffle: Whether samples are shuffled.
         evaluate_training: Whether to evaluate on the training data where ``validation`` is None.
         seed: Decides the weights of a network that is not built yet.
-        genes: Genes that are asked for: the label smoothing mutates only where it is one of them.
+        genes: Genes that may mutate. What trains with an own loss, or with noise on its inputs,
+            is prepared only where it is one of them.
         slots_named: Names of the activation slots that may change, instead of the user's choice
             of layers.
         with_mirror: Whether callbacks of Keras will want a network to look at.
@@ -106,23 +115,31 @@ def make_trainer(
 
     copied = _copy(original, kind, _batch(training), seed)
     chosen = _choose(copied, space, slots_named)
-    parts = _parts(copied.live, chosen, genes)
+    parts = _parts(copied.live, chosen, training, batch_size, space, genes)
     sizes = _Sizes(batch_size, training.samples, multiple)
     space = _for_batches(space, training)
     resolved = _resolve(space, copied.live.network, parts, sizes)
 
     evaluation, prefix = _evaluation(training, validation, evaluate_training)
     plain = copied.plain
-    exporter = _exporter(plain, chosen, parts.loss)
+    exporter = _exporter(plain, chosen)
     fresh = FreshValues(plain.network, copied.batch[0], plain.custom_objects)
     seen = _mirror(copied, kind) if with_mirror else None
-    mirror = None if seen is None else _exporter(seen, chosen, parts.loss)
+    mirror = None if seen is None else _exporter(seen, chosen)
     with _scope(model):
+        inputs = InputChanges(
+            parts.inputs,
+            resolved.input_noise,
+            parts.augmentation,
+            resolved.augmentation,
+            kind.number,
+        )
         return kind(
             network=copied.live.network,
             slots=parts.slots,
             noise=parts.noise,
             loss=parts.loss,
+            inputs=inputs,
             space=resolved,
             data=training,
             evaluation=evaluation,
@@ -319,27 +336,39 @@ class _Parts(NamedTuple):
     slots: list[Slot]
     noise: list[Noise]
     loss: LossSlot | None
+    inputs: list[NoisyInput]
+    augmentation: Augmentation | None
 
 
 def _parts(
     survey: Survey,
     chosen: _Chosen,
+    training: Source,
+    batch_size: int,
+    space: SearchSpace,
     genes: Collection[str],
 ) -> _Parts:
+    inputs = []
+    if "input_noise" in genes:
+        # The same samples whether the data is in memory or streamed.
+        first = first_inputs(training, batch_size, MOST_SAMPLES)
+        inputs = noisy_inputs(first, survey.padding)
+    layers = space.augmentation if "augmentation" in genes else ()
     return _Parts(
         slots=survey.slots_at(chosen.slots),
         noise=survey.noise_at(chosen.noise),
         loss=survey.loss if "label_smoothing" in genes else None,
+        inputs=inputs,
+        augmentation=make_augmentation(layers, training.few().x),
     )
 
 
 def _exporter(
     survey: Survey,
     chosen: _Chosen,
-    loss: LossSlot | None,
 ) -> Exporter:
     slots = survey.slots_at(chosen.slots)
-    return Exporter(survey.network, slots, chosen.noise, loss, survey.custom_objects)
+    return Exporter(survey.network, slots, chosen.noise, survey.custom_objects)
 
 
 class _Sizes(NamedTuple):
@@ -392,6 +421,8 @@ def _resolve(
         dropout=_amounts("dropout", parts.noise, space.dropout),
         noise=_amounts("noise", parts.noise, space.noise),
         label_smoothing=smoothings,
+        input_noise={each.name: values_of(0.0, space.input_noise) for each in parts.inputs},
+        augmentation=AUGMENTED_SHARES if parts.augmentation is not None else (),
         batch_multiple=sizes.multiple,
     )
 

@@ -14,16 +14,18 @@ from miha.errors import TrainerError
 from miha.records import Genome, Snapshot, Transition
 from miha.space import Space
 from miha.trainer.genes.activations import ActivationSwitch, Slot
+from miha.trainer.genes.inputs import InputChanges
 from miha.trainer.genes.losses import LossSlot, LossSwitch
 from miha.trainer.genes.noise import Noise
-from miha.trainer.genes.optimizers import Optimizers, name_of, short_decimal
+from miha.trainer.genes.optimizers import Optimizers, inner, name_of, short_decimal
 from miha.trainer.genes.switches import Switch, SwitchedNumber
 from miha.trainer.network.copies import values
+from miha.trainer.network.keras_internals import all_iterations
 from miha.trainer.transitions.blended import Blend
 from miha.trainer.transitions.folded import exchange, unfoldable
 from miha.trainer.transitions.fresh import FreshValues, restart
 
-_OPTIONAL = ("weight_decay", "label_smoothing")
+_OPTIONAL = ("weight_decay", "label_smoothing", "augmentation")
 """Genes that a genome may leave to the network."""
 
 
@@ -35,6 +37,7 @@ class LiveNetwork(abc.ABC):
         slots: The activation slots of ``network`` that may mutate.
         noise: Its layers whose noise may mutate.
         loss: Its loss, where the label smoothing may mutate.
+        inputs: What is done to the inputs of a batch in training.
         space: What each gene may become.
         fresh: Draws the first values of a restart.
     """
@@ -51,6 +54,7 @@ class LiveNetwork(abc.ABC):
         slots: Sequence[Slot],
         noise: Sequence[Noise],
         loss: LossSlot | None,
+        inputs: InputChanges,
         space: Space,
         fresh: FreshValues,
     ) -> None:
@@ -76,9 +80,16 @@ class LiveNetwork(abc.ABC):
             choice = place.install(amounts[place.name])
             self._noise[place.name] = choice
 
+        self._inputs = inputs
+        if inputs.is_needed:
+            vars(network)["train_step"] = self._train_step_on(inputs, network.train_step)
+        if not inputs.supports_jit:
+            # As Keras does where such a layer is in the network.
+            network.supports_jit = network.jit_compile = False
+
         self._loss: LossSwitch | None = None
         if loss is not None:
-            self._loss = loss.install(space.label_smoothing)
+            self._loss = loss.install(space.label_smoothing, self.number)
 
         self._weight_decay: SwitchedNumber | None = None
         decays = set(chain.from_iterable(space.weight_decay.values()))
@@ -111,6 +122,8 @@ class LiveNetwork(abc.ABC):
             noise=_chosen(self._noise, self.space.noise),
             weight_decay=self._optimizers.weight_decay,
             label_smoothing=None if self._loss is None else self._loss.chosen,
+            input_noise=_chosen(self._inputs.noise, self.space.input_noise),
+            augmentation=None if self._inputs.share is None else self._inputs.share.chosen,
         )
 
     @property
@@ -122,9 +135,24 @@ class LiveNetwork(abc.ABC):
         if self._weight_decay is not None:
             choices.append(self._weight_decay)
         choices += self._blend.choices
+        choices += self._inputs.choices
         if self._loss is not None:
-            choices.append(self._loss)
+            choices.append(self._loss.number)
         return choices
+
+    def _train_step_on(self, inputs: InputChanges, train_step: Any) -> Any:
+        """Return the network's training step, on inputs that are changed before it.
+
+        Args:
+            inputs: What changes them.
+            train_step: The network's own.
+        """
+
+        def step(batch: Any) -> Any:
+            steps = all_iterations(inner(self._network.optimizer))
+            return train_step(inputs(batch, steps))
+
+        return step
 
     def snapshot(self) -> Snapshot:
         """See `Trainer`."""
@@ -186,6 +214,11 @@ class LiveNetwork(abc.ABC):
             own = self._loss.options[0]
             smoothing = genome.label_smoothing
             self._loss.choose(own if smoothing is None else smoothing)
+        for name, amount in genome.input_noise:
+            self._inputs.noise[name].choose(amount)
+        if self._inputs.share is not None:
+            share = genome.augmentation
+            self._inputs.share.choose(0.0 if share is None else share)
         for slot, activation in genome.activations:
             self._switches[slot].choose(activation)
         self._batch_size = genome.batch_size
@@ -213,6 +246,10 @@ class LiveNetwork(abc.ABC):
         noise: np.random.Generator,
     ) -> None:
         """Draw new states for the seed generators: the variables that are no weights."""
+        # A generator of its own: the layers draw the same with it and without.
+        (inputs,) = noise.spawn(1)
+        self._inputs.seed.plant(int(inputs.integers(2**31 - 1)))
+
         weights = {id(weight) for weight in self._network.weights}
         for variable in self._network.variables:
             if id(variable) not in weights:

@@ -349,6 +349,8 @@ def test_checksums_of_another_kind_are_refused(tmp_path, sums):
         {"weight_decay": "0.004"},
         {"weight_decay": -0.1},
         {"label_smoothing": float("nan")},
+        {"augmentation": float("inf")},
+        {"input_noise": {"x": "0.5"}},
         {"dropout": [0.5]},
         {"dropout": {"drop": "0.5"}},
         {"noise": {"noise": float("inf")}},

@@ -121,6 +121,11 @@ def test_a_genome_comes_back():
         {"weight_decay": -1},
         {"weight_decay": float("nan")},
         {"label_smoothing": "0.1"},
+        {"augmentation": "all"},
+        {"augmentation": -0.5},
+        {"input_noise": [0.5]},
+        {"input_noise": {"x": -0.5}},
+        {"input_noise": {"x": None}},
     ],
     ids=str,
 )
@@ -143,6 +148,10 @@ def test_what_is_no_genome_is_refused(values):
         {"weight_decay": None},
         {"weight_decay": 0},
         {"dropout": {"a": 0.0, "b": 1}},
+        {"augmentation": None},
+        {"augmentation": 0},
+        {"input_noise": {}},
+        {"input_noise": {"x[0]": 0.5}},
     ],
     ids=str,
 )

@@ -402,6 +402,12 @@ def test_of_large_samples_few_are_looked_at():
     assert how_many(np.zeros((2, 8, 8, 1))) == 256
     assert how_many({"a": np.zeros((2, 256, 256, 3)), "b": None}) == 21
     assert how_many([np.zeros((2, 2**20)), np.zeros((2, 2**20))]) == 8
+    assert how_many(np.zeros((2, 8, 8, 1)), 4096) == 4096
+
+
+def test_more_of_the_first_samples_can_be_asked_for():
+    x, y = images(300)
+    assert len(first_inputs(Data(x, y), 4, 290)) == 290
 
 
 def test_an_input_that_is_left_out_is_so_among_the_first_samples():

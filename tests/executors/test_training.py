@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from miha.errors import ArgumentError, MihaError, MihaWarning, RunStopped, Train
 from miha.executors.training import (
     LONGEST_FAILURE,
     Training,
-    cosine,
     failed,
     failure_of,
     is_user_error,
@@ -237,25 +237,13 @@ def test_a_child_is_evaluated_and_not_trained():
     assert network.record.first_epoch == PARENT.age + 1
 
 
-def test_the_learning_rate_falls_along_a_cosine_in_the_last_training_only():
+def test_the_learning_rate_changes_by_the_factors_of_the_task():
     trainer = FakeTrainer()
-    training = training_of(trainer, anneal=True)
-    for phase in ("initial", "clone", "winner", "final"):
-        run(training, task_of(phase))
-    rates = [one.rates for one in trainer.trainings]
-    assert rates == [None, None, None, cosine(2)]
-
-
-def test_without_annealing_the_learning_rate_stays_in_the_last_training():
-    trainer = FakeTrainer()
-    run(training_of(trainer, anneal=False), task_of("final"))
-    assert trainer.trainings[0].rates is None
-
-
-def test_a_cosine_begins_at_one_and_ends_near_zero():
-    rates = cosine(4)
-    assert rates[0] == 1 and rates[2] == pytest.approx(0.5)
-    assert rates == sorted(rates, reverse=True) and 0 < rates[-1] < 0.2
+    training = training_of(trainer)
+    record = run(training, replace(task_of("winner"), rates=(1.0, 0.5))).record
+    run(training, task_of("final"))
+    assert [one.rates for one in trainer.trainings] == [(1.0, 0.5), None]
+    assert record.rates == (1.0, 0.5)
 
 
 class Averaging(FakeTrainer):
@@ -278,7 +266,7 @@ def test_weights_are_averaged_after_the_last_training_only():
 
 def test_nothing_is_averaged_where_the_last_training_has_no_epochs():
     trainer = Averaging()
-    assert train_on(trainer, task_of("final", epochs=0), 0, False, lambda epoch: None) == ()
+    assert train_on(trainer, task_of("final", epochs=0), 0, lambda epoch: None) == ()
     assert trainer.finalized == 0
 
 

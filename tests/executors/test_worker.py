@@ -28,7 +28,7 @@ def shared():
 
 def test_a_worker_trains_a_clone_as_the_run_itself_would():
     trainer = FakeTrainer()
-    epochs = train_on(trainer, clone(), 0, False, lambda epoch: None)
+    epochs = train_on(trainer, clone(), 0, lambda epoch: None)
     result = Worker(make_job()).train(clone(), shared())
     assert [epoch.logs for epoch in result.epochs] == [epoch.logs for epoch in epochs]
     assert repr(result.snapshot) == repr(trainer.snapshot())

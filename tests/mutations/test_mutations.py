@@ -72,6 +72,8 @@ def changed(parent, child):
         ("dropout", {"dropout"}),
         ("noise", {"noise"}),
         ("label_smoothing", {"label_smoothing"}),
+        ("input_noise", {"input_noise"}),
+        ("augmentation", {"augmentation"}),
     ],
 )
 def test_a_mutation_changes_its_own_gene_and_no_other(name, genes):
@@ -83,7 +85,7 @@ def test_a_mutation_changes_its_own_gene_and_no_other(name, genes):
         assert changed(RICH, child) <= genes | extra
 
 
-NEW = ("weight_decay", "dropout", "noise", "label_smoothing")
+NEW = ("weight_decay", "dropout", "noise", "label_smoothing", "input_noise", "augmentation")
 
 
 @pytest.mark.parametrize("name", NEW)
@@ -103,6 +105,11 @@ def test_every_value_of_a_gene_is_drawn_sometime():
     drawn = {name: children(MUTATIONS[name](), RICH, RICH_SPACE) for name in NEW}
     assert {child.weight_decay for child in drawn["weight_decay"]} == {0.0, 0.1}
     assert {child.label_smoothing for child in drawn["label_smoothing"]} == {0.1}
+    assert {child.augmentation for child in drawn["augmentation"]} == {0.5}
+    assert {child.input_noise for child in drawn["input_noise"]} == {
+        (("x", 0.5), ("y", 0.5)),
+        (("x", 0.0), ("y", 0.0)),
+    }
     assert {child.noise for child in drawn["noise"]} == {(("noise", 0.0),), (("noise", 0.3),)}
     rates = {child.dropout for child in drawn["dropout"]}
     assert rates == {
@@ -186,6 +193,10 @@ def test_an_optimizer_that_a_users_mutation_sets_begins_with_its_own_weight_deca
         ({"noise": (("noise", 9.0),)}, "standard deviations that their layers may have"),
         ({"noise": (("other", 0.1),)}, "the GaussianNoise layers of its parent"),
         ({"label_smoothing": 0.9}, "a label_smoothing of"),
+        ({"augmentation": 0.9}, r"a augmentation of \[0.0, 0.5\]"),
+        ({"augmentation": None}, "a augmentation of"),
+        ({"input_noise": (("x", 0.3), ("y", 0.5))}, "amounts of noise that inputs may get"),
+        ({"input_noise": (("x", 0.0),)}, "the inputs of its parent"),
     ],
 )
 def test_a_users_mutation_must_keep_to_the_space(changes, rule):
@@ -443,6 +454,8 @@ def test_a_change_is_described_in_words(changes, text):
         ({"dropout": (("drop", 0.5), ("drop_1", 0.0))}, "drop_1: 0.2 -> 0"),
         ({"noise": (("noise", 0.3),)}, "noise: 0.1 -> 0.3"),
         ({"label_smoothing": 0.1}, "label smoothing 0 -> 0.1"),
+        ({"input_noise": (("x", 0.0), ("y", 0.0))}, "noise on y: 0.5 -> 0"),
+        ({"augmentation": 0.5}, "augmentation 0 -> 0.5"),
         ({"optimizer": "lion", "weight_decay": None}, "adamw -> lion at 0.005"),
     ],
 )

@@ -84,6 +84,23 @@ def test_the_batch_size_of_the_callback_is_that_of_most_epochs():
     assert ReplayCallback(HyperparameterSchedule(segments)).batch_size == 16
 
 
+def reasons(**changes):
+    """Return what a plain `fit` cannot follow where a schedule's only genome has these genes."""
+    schedule = HyperparameterSchedule((Segment(2, ADAM.replace(**changes)),))
+    callback = ReplayCallback(schedule)
+    callback.set_model(dense())
+    callback.set_params({"epochs": 2})
+    return list(callback._reasons())
+
+
+def test_what_acts_in_training_alone_is_named_where_it_is_not_zero():
+    assert reasons(input_noise=(("x", 0.0),), augmentation=0.0) == []
+    [noise] = reasons(input_noise=(("x", 0.5),), augmentation=0.0)
+    [share] = reasons(input_noise=(("x", 0.0),), augmentation=0.25)
+    assert "input_noise of x is 0.5" in noise
+    assert "augmentation is 0.25" in share
+
+
 def test_what_belongs_to_another_optimizer_is_not_named():
     decaying = ADAM.replace(optimizer="adamw", weight_decay=0.004)
     callback = ReplayCallback(HyperparameterSchedule((Segment(1, decaying), Segment(1, ADAM))))

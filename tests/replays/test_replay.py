@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import keras
 import pytest
 from networks import convolutional, dense, images
-from schedules import ALL, DATA, RATES, SLOTS, assert_same
+from schedules import ADAM, ALL, DATA, RATES, SLOTS, assert_same
 
 import miha
 from miha import (
@@ -89,6 +89,25 @@ def test_a_seed_that_is_not_given_is_drawn_and_told(followed):
     replayed, _, _ = followed
     again = replay(dense(), *DATA, ALL, seed=replayed.seed, verbose=0)
     assert_same(replayed.model, again.model)
+
+
+def test_a_replay_has_the_noise_and_the_layers_that_the_run_had():
+    flip = [keras.layers.RandomFlip(seed=1)]
+    own = ADAM.replace(input_noise=(("x", 0.0),), augmentation=0.0)
+    ends = []
+    for changes in ({}, {"input_noise": (("x", 0.3),)}, {"augmentation": 0.5}):
+        genome = own.replace(**changes)
+        schedule = HyperparameterSchedule((Segment(1, own), Segment(1, genome)))
+        replayed = replay(dense(), *DATA, schedule, augmentation=flip, seed=3, verbose=0)
+        assert replayed.genome == genome
+        ends.append(replayed.history["loss"].iloc[-1])
+    assert len(set(ends)) == 3
+
+
+def test_a_replay_without_the_layers_that_the_run_had_is_refused():
+    schedule = HyperparameterSchedule((Segment(1, ADAM.replace(augmentation=0.5)),))
+    with pytest.raises(ArgumentError, match="augmentation"):
+        replay(dense(), *DATA, schedule, verbose=0)
 
 
 class Pairs(keras.utils.PyDataset):

@@ -14,13 +14,14 @@ from miha.replays.replay import follow
 from miha.replays.schedule import HyperparameterSchedule, Segment, as_schedule
 from miha.results.reader import load_run
 from miha.search.ancestry import main_line
+from miha.search.annealing import cosine
 
 ADAM = GENOME.replace(optimizer="adam", learning_rate=0.01)
 SCHEDULE = HyperparameterSchedule(
     (
         Segment(2, GENOME),
         Segment(3, ADAM, "clone", 1, 2),
-        Segment(2, ADAM.replace(batch_size=8), "final", anneal=True),
+        Segment(2, ADAM.replace(batch_size=8), "final", rates=(1.0, 0.5)),
     ),
     seed=5,
 )
@@ -57,7 +58,7 @@ def test_a_schedule_is_the_way_of_the_winners(tmp_path):
     ]
     assert schedule.epochs == final.age
     assert schedule.genome == final.genome
-    assert [segment.anneal for segment in schedule.segments] == [False] * 5 + [True]
+    assert [segment.rates for segment in schedule.segments] == [()] * 5 + [cosine(2)]
     genomes = {record.archive: record.genome for record in loop.log.trainings}
     assert schedule.segments[1].genome == genomes[f"population/1_{first}_model.zip"]
 
@@ -173,7 +174,7 @@ def test_every_segment_is_trained_with_its_genome_and_its_rates():
     trainer = followed(SCHEDULE, 5)
     assert [t.genome for t in trainer.trainings] == [s.genome for s in SCHEDULE.segments]
     assert [len(t.orders) for t in trainer.trainings] == [2, 3, 2]
-    assert [t.rates for t in trainer.trainings] == [None, None, [1.0, 0.5]]
+    assert [t.rates for t in trainer.trainings] == [None, None, (1.0, 0.5)]
 
 
 def test_a_segment_that_diverges_is_taken_back_with_a_warning():
@@ -217,6 +218,15 @@ def test_a_schedule_of_this_format_is_read_for_ever(name):
     [segment] = HyperparameterSchedule.from_dict(values).segments
     assert (segment.epochs, segment.genome.activations) == (2, (("dense", "relu"),))
     assert segment.transition == segment.task.change.transition == "keep_function"
+    assert segment.rates == ()
+
+
+def test_a_segment_that_says_only_that_it_was_annealed_falls_along_a_cosine():
+    values = SCHEDULE.to_dict()
+    last = values["segments"][-1]
+    del last["rates"]
+    last["anneal"] = True
+    assert HyperparameterSchedule.from_dict(values).segments[-1].rates == (1.0, 0.5)
 
 
 def broken(**changes) -> dict:
@@ -242,6 +252,11 @@ def broken(**changes) -> dict:
         broken(genome=None),
         broken(genome={"optimizer": "adam"}),
         broken(genome={**ADAM.to_dict(), "learning_rate": -1}),
+        broken(rates=[1.0, 0.5]),
+        broken(rates=[1.0, 0.5, -0.1]),
+        broken(rates=[1.0, 0.5, 2.0]),
+        broken(rates=[1.0, 0.5, "0"]),
+        broken(rates="abc"),
     ],
 )
 def test_what_is_no_schedule_is_refused(values):

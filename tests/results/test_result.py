@@ -67,14 +67,14 @@ def test_why_a_run_ended_early_is_known(result, tmp_path):
 @pytest.mark.parametrize("anneal", [True, False])
 def test_the_schedule_is_annealed_where_the_run_was(tmp_path, anneal):
     schedule = make_run(tmp_path, anneal=anneal, seed=7).schedule
-    assert (schedule.segments[-1].anneal, schedule.seed) == (anneal, 7)
+    assert (bool(schedule.segments[-1].rates), schedule.seed) == (anneal, 7)
 
 
 def test_the_schedule_of_an_old_run_has_its_switches_and_both_clones():
     schedule = old_run("joined").schedule
     clones = [(s.cycle, s.clone) for s in schedule.segments if s.phase == "clone"]
     assert clones == [(3, 4), (3, 5)]  # It begins with the last restart.
-    assert schedule.segments[-1].anneal
+    assert schedule.segments[-1].rates
     assert schedule.segments[0].transition == "restart"
 
 

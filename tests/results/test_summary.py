@@ -9,6 +9,7 @@ from runs import crossed, failing, make_run, old_run, pruned, rested, spoilt
 from miha.results.reader import load_run
 from miha.results.summary import duration, last_genes, short, starting_genes, summarize
 from miha.results.trials import RunView
+from miha.search import best
 from miha.storage.folder import RunFolder
 
 
@@ -74,7 +75,8 @@ def test_the_summary_counts_rests_and_returns(tmp_path):
     assert "Once the run went back to its best network." in words and "alone" not in words
 
 
-def test_the_summary_says_why_a_run_ended_early_and_which_network_it_has(tmp_path):
+def test_the_summary_says_why_a_run_ended_early_and_which_network_it_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(best, "NOISES", 0.0)
     script = {4: {"val_loss": 0.001}, 5: {"val_loss": 9.0}}
     changes = {"c": 9, "patience": 1, "restore_best": True}
     result = make_run(tmp_path, FakeTrainer(script=script), **changes)

@@ -112,10 +112,9 @@ def test_the_winners_and_the_mutations_are_those_of_the_table(result):
     assert set(view.varied) <= set(view.gene_names)
 
 
-def test_the_best_training_is_that_of_the_result(result):
+def test_the_best_training_is_the_one_with_the_best_value(result):
     view = RunView.of(result)
-    assert view.best.value == result.best_value
-    assert view.best.record.genome == result.best_genome
+    assert view.best.record == result.log.best(result.mode)
     assert view.resulting.record.genome == result.genome
 
 

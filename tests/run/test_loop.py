@@ -756,7 +756,7 @@ def test_a_transition_begins_from_what_the_parent_is(tmp_path):
                 self.before.append(self.genome)
             super().express(genome, transition, rng)
 
-    loop = make_loop(tmp_path, Watched(), c=6, pop_size=6)
+    loop = make_loop(tmp_path, Watched(), c=12, pop_size=6)
     run(loop)
     genomes = {record.archive: record.genome for record in loop.log.trainings}
     kept = [r for r in loop.log.trainings if r.change.transition == "keep_function"]

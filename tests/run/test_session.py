@@ -11,6 +11,7 @@ from miha.callbacks import Callback
 from miha.errors import ArgumentError, MihaWarning, RunExistsError, RunStopped, StorageError
 from miha.run.session import Session
 from miha.run.ways import Request
+from miha.search import best
 from miha.storage.folder import FINAL, START, RunFolder
 from miha.storage.lock import is_locked, locked
 
@@ -110,7 +111,8 @@ def test_a_finished_run_without_its_networks_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("keep", "number"), [("all", 11), ("model", 5), ("final", 2), ("none", 0)])
-def test_what_is_kept_of_the_archives(tmp_path, keep, number):
+def test_what_is_kept_of_the_archives(tmp_path, monkeypatch, keep, number):
+    monkeypatch.setattr(best, "NOISES", 0.0)
     # The best network is a clone.
     trainer = FakeTrainer(script={2: {"val_loss": 0.0}})
     result = make_session(tmp_path, trainer, keep=keep).run()

@@ -10,8 +10,7 @@ from fakes import GENOME, RICH, RICH_SPACE, SPACE, make_plan, make_record
 
 from miha.errors import MihaWarning
 from miha.mutations import resolve
-from miha.search.plan import possible_mutations, warn_of_unused
-from miha.space import SearchSpace
+from miha.search.plan import possible_mutations
 
 
 def test_a_plan_has_the_values_of_all_epochs_in_order():
@@ -41,7 +40,7 @@ def genes(names, genome, space, has_validation=True, rebatches=True):
     return [mutation.gene for mutation in found]
 
 
-def test_by_default_what_the_network_has_mutates_but_label_smoothing():
+def test_by_default_all_that_the_network_has_mutates():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert genes(None, GENOME, SPACE) == [
@@ -49,7 +48,8 @@ def test_by_default_what_the_network_has_mutates_but_label_smoothing():
         ]
         assert genes(None, RICH, RICH_SPACE) == [
             *("optimizer", "activation", "activations", "batch_size", "learning_rate"),
-            *("weight_decay", "dropout", "noise"),
+            *("weight_decay", "dropout", "noise", "label_smoothing"),
+            *("input_noise", "augmentation"),
         ]
 
 
@@ -59,7 +59,7 @@ def test_without_validation_data_nothing_mutates_that_always_pleases_the_trainin
 
 
 def test_what_is_asked_for_mutates_without_validation_data_too():
-    wishes = ["dropout", "label_smoothing"]
+    wishes = ["dropout", "label_smoothing", "input_noise", "augmentation"]
     assert genes(wishes, RICH, RICH_SPACE, has_validation=False) == wishes
 
 
@@ -70,6 +70,8 @@ def test_what_is_asked_for_mutates_without_validation_data_too():
         ("dropout", "no Dropout layer"),
         ("noise", "no GaussianNoise layer"),
         ("label_smoothing", "not one single loss with label smoothing"),
+        ("input_noise", "no input of floats"),
+        ("augmentation", "no layers of `space.augmentation`"),
     ],
 )
 def test_a_gene_that_is_asked_for_and_lacks_is_warned_of(gene, text):
@@ -99,13 +101,3 @@ def test_a_network_without_activations_is_told_of_by_default():
     with pytest.warns(MihaWarning, match="no mutation of activation"):
         found = genes(None, GENOME.replace(activations=()), replace(SPACE, slots={}))
     assert found == ["optimizer", "batch_size", "learning_rate"]
-
-
-def test_values_of_a_gene_that_does_not_mutate_are_warned_of():
-    space = SearchSpace(label_smoothing=[0.3])
-    with pytest.warns(MihaWarning, match="has no effect: 'label_smoothing' mutates only where"):
-        warn_of_unused(None, space)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_unused(resolve(["label_smoothing"]), space)
-        warn_of_unused(None, SearchSpace(label_smoothing=[0.0, 0.05, 0.1, 0.2], dropout=[0.1]))

@@ -17,7 +17,8 @@ SMALL = {"m": 1, "n": 1, "k": 1, "c": 4, "pop_size": 6, "restarts": 2}
 
 def draw(cycle=1, records=(), **changes):
     plan = make_plan(**({"mutations": resolve(NAMES)} | SMALL | changes))
-    return draw_population(plan, GENOME, SPACE, cycle, records)
+    parent = make_record("initial", None, None, genome=GENOME)
+    return draw_population(plan, parent, SPACE, cycle, records)
 
 
 def test_a_population_is_the_control_mutants_and_a_restart():

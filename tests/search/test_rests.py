@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-from fakes import FakeTrainer, make_loop, make_record, run
+from fakes import FakeTrainer, make_loop, make_plan, make_record, run
 
 from miha.records import Change, Schedule
-from miha.search.rests import is_rest, is_worthwhile, worthwhile_cycles
+from miha.search.rests import is_rest, is_worthwhile, resting_cycles, worthwhile_cycles
 from miha.storage.logbook import Logbook
 
 
@@ -148,3 +148,11 @@ def test_a_run_that_rests_trains_as_many_epochs_as_announced(tmp_path):
 
 def test_a_run_that_shall_not_rest_does_not(tmp_path):
     assert list(good_start(tmp_path, rest=False).log.winners) == [1, 2, 3, 4]
+
+
+def test_the_rests_to_come_are_known_after_two_failures_running():
+    clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.9)]
+    log = Logbook([c.replace(cycle=cycle) for cycle in (1, 3) for c in clones], {1: 0, 3: 0})
+    plan = make_plan(c=6, rest=True)
+    assert resting_cycles(log, plan) == {2, 4, 5, 6}
+    assert resting_cycles(log, make_plan(c=6, rest=False)) == set()

@@ -57,6 +57,8 @@ RICH = GENOME.replace(
     dropout=(("drop", 0.5), ("drop_1", 0.2)),
     noise=(("noise", 0.1),),
     label_smoothing=0.0,
+    input_noise=(("x", 0.0), ("y", 0.5)),
+    augmentation=0.0,
 )
 """A genome with every gene."""
 
@@ -73,6 +75,8 @@ RICH_SPACE = replace(
     dropout={"drop": (0.5, 0.0, 0.3), "drop_1": (0.2, 0.0)},
     noise={"noise": (0.1, 0.0, 0.3)},
     label_smoothing=(0.0, 0.1),
+    input_noise={"x": (0.0, 0.5), "y": (0.5, 0.0)},
+    augmentation=(0.0, 0.5),
 )
 SAMPLES = np.random.default_rng(7).normal(size=16)
 

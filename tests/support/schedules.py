@@ -17,7 +17,7 @@ RATES = HyperparameterSchedule(
     (
         Segment(1, ADAM),
         Segment(2, ADAM.replace(learning_rate=0.002), "clone", 1, 1),
-        Segment(2, ADAM.replace(learning_rate=0.004), "final", anneal=True),
+        Segment(2, ADAM.replace(learning_rate=0.004), "final", rates=(1.0, 0.5)),
     )
 )
 """Only the learning rate changes."""

@@ -99,7 +99,7 @@ class Noise:
     ) -> Any:
         """Call Keras' own layer, as it is with another amount."""
         changed = {self.attribute: amount, "seed_generator": seed}
-        with _changed(self.layer, changed):
+        with changed_attributes(self.layer, changed):
             call = type(self.layer).call
             return call(self.layer, inputs, training=True)
 
@@ -119,7 +119,7 @@ class _DrawnSeed(keras.random.SeedGenerator):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _changed(
+def changed_attributes(
     layer: Any,
     attributes: dict[str, Any],
 ) -> Iterator[None]:

@@ -17,12 +17,14 @@ from miha.data.arrays import Data
 from miha.data.stream import Stream
 from miha.records import Epoch, Genome, Snapshot, Transition
 from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
-from miha.trainer.genes.optimizers import name_of
+from miha.trainer.genes.inputs import InputChanges
+from miha.trainer.genes.optimizers import inner, name_of
 from miha.trainer.jax import loops, memory
 from miha.trainer.jax.cache import keep_programs
 from miha.trainer.jax.fused import Clones, padded, stack
 from miha.trainer.jax.loops import State
 from miha.trainer.live_network import assign
+from miha.trainer.network.keras_internals import all_iterations
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Origin, Trained, Way
 
@@ -181,6 +183,18 @@ class JaxTrainer(KerasTrainer):
             snapshot = partial(self._snapshot_of, clones, place, optimizer)
             trained.append(Trained(tuple(curve), snapshot))
         return trained
+
+    def _train_step_on(self, inputs: InputChanges, train_step: Any) -> Any:
+        """See `LiveNetwork`; the number of the step is a part of the state."""
+
+        def step(state: State, batch: Any) -> Any:
+            optimizer = self._network.optimizer
+            counter = all_iterations(inner(optimizer))
+            places = [id(variable) for variable in optimizer.variables]
+            steps = state[2][places.index(id(counter))]
+            return train_step(state, inputs(batch, steps))
+
+        return step
 
     def _steps(
         self,
@@ -367,7 +381,7 @@ class JaxTrainer(KerasTrainer):
         indices = clones.indices
         if kind == "test" and self._loss is not None:
             # The user's loss is chosen in the live network meanwhile.
-            own = jnp.full(clones.number, self._loss.index.value)
+            own = jnp.full(clones.number, self._loss.number.index.value)
             indices = [*indices[:-1], own]
         data = self._sources[kind]
         places = jnp.asarray(order)

@@ -229,6 +229,13 @@ def load_network(
     )
 
 
+def seed_dtype() -> str:
+    """Return the type of a random seed on this backend; only `keras.src` says it."""
+    from keras.src import backend
+
+    return str(backend.random_seed_dtype())
+
+
 def layer_ops() -> ModuleType:
     """Return the module through which layers call operations; `keras.ops` is a copy of it."""
     module: ModuleType = ops

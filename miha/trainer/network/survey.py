@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import keras
 from keras import Model
 
 from miha.trainer.genes.activations import Slot, slots_among
@@ -52,6 +53,14 @@ class Survey:
     def noise(self) -> list[Noise]:
         """All layers that add noise."""
         return noise_among(self.places)
+
+    @cached_property
+    def padding(self) -> float | None:
+        """What padded steps of a series hold, by a Masking layer; None without one."""
+        for layer in self.layers:
+            if isinstance(layer, keras.layers.Masking):
+                return float(layer.mask_value)
+        return None
 
     @cached_property
     def loss(self) -> LossSlot | None:

@@ -103,6 +103,30 @@ def test_together_and_alone_agree_in_every_curve_and_in_the_ranking(network):
     assert np.argsort(ends[0]).tolist() == np.argsort(ends[1]).tolist()
 
 
+def test_clones_of_other_noise_smoothing_and_augmentation_agree_with_those_alone():
+    trainer = make_contract_trainer(
+        dense(), images(), validation=images(48, seed=9), batch_size=24,
+        genes=("input_noise", "augmentation", "label_smoothing"),
+        augmentation=[layers.RandomTranslation(0.2, 0.2, seed=1)],
+    )  # fmt: skip
+    start, own = trainer.snapshot(), trainer.genome
+    genomes = [
+        own,
+        own.with_input_noise("x", 0.5),
+        own.replace(augmentation=0.5),
+        own.replace(label_smoothing=0.1),
+        own.with_input_noise("x", 1.0).replace(augmentation=1.0, label_smoothing=0.2),
+    ]
+    ones, many = (way(trainer, genomes, start, 2) for way in (alone, together))
+    for (curve, snapshot), (other, values) in zip(ones, many, strict=True):
+        for mine, theirs in zip(curve, other, strict=True):
+            assert mine.logs == pytest.approx(theirs.logs, rel=1e-4)
+        for a, b in zip(snapshot.variables, values.variables, strict=True):
+            np.testing.assert_allclose(a, b, 1e-3, 1e-4)
+    ends = [[curve[-1].logs["loss"] for curve, _ in way] for way in (ones, many)]
+    assert len(set(ends[0])) == len(set(ends[1])) == len(genomes)
+
+
 def test_a_new_optimizer_starts_fresh_in_every_clone():
     trainer = make_contract_trainer(dense(), images(), batch_size=24)
     trainer.train(1, rng(0), rng(1), lambda epoch: None)

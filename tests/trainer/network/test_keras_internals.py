@@ -133,6 +133,23 @@ def test_the_settings_of_a_loss_are_its_functions_arguments():
     assert settings == {"from_logits": True, "label_smoothing": 0.1, "axis": -1}
 
 
+def test_a_random_draw_takes_a_pair_of_the_type_of_a_seed():
+    class Pair(keras.random.SeedGenerator):
+        def __init__(self, numbers):
+            self.numbers = numbers
+
+        def next(self, ordered=True):
+            return keras.ops.cast(self.numbers, internals.seed_dtype())
+
+    generator = keras.random.SeedGenerator(0)
+    own = keras.backend.standardize_dtype(generator.state.dtype)
+    assert internals.seed_dtype() == own
+    drawn = [keras.random.normal((3,), seed=Pair([1, number])) for number in (1, 1, 2)]
+    first, same, other = map(numpy, drawn)
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).all()
+
+
 def test_metrics_have_a_direction():
     assert internals.metric_direction(keras.metrics.CategoricalAccuracy()) == "up"
     assert internals.metric_direction(keras.metrics.MeanSquaredError()) == "down"

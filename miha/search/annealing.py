@@ -1,0 +1,67 @@
+"""Annealing: how the learning rate falls once there is nothing more to search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from miha.records import Schedule
+from miha.search.plan import Plan
+
+LONGEST = 0.3
+"""The largest share of a run's epochs in which the learning rate falls."""
+
+
+def cosine(epochs: int) -> tuple[float, ...]:
+    """Return the factor of the learning rate in each epoch: from 1, along a cosine, to near 0.
+
+    Source: I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts"
+    (2017), equation 5, without restarts.
+
+    Args:
+        epochs: How many.
+    """
+    return tuple(_factor(epoch, epochs) for epoch in range(epochs))
+
+
+def rates(
+    cycle: int,
+    rests: Collection[int],
+    plan: Plan,
+) -> tuple[float, ...]:
+    """Return the factors of the learning rate in a rest, or in the last training.
+
+    From the first of the rests after which no population follows, one cosine goes to the end of
+    the run. It is at most three tenths of the run long: before that, the rate is constant.
+
+    Args:
+        cycle: The cycle that rests; c + 1 stands for the last m epochs.
+        rests: The cycles that rest, as far as that is known.
+        plan: What the run does.
+
+    Returns:
+        A factor for each epoch; none where the rate stays.
+    """
+    schedule = plan.schedule
+    first = schedule.c + 1
+    while first - 1 in rests:
+        first -= 1
+    if cycle < first or not plan.search.anneal:
+        return ()
+
+    is_last = cycle > schedule.c
+    epochs = schedule.m if is_last else schedule.epochs_of_cycle
+    limit = max(schedule.m, int(LONGEST * schedule.epochs))
+    length = min(_epochs_to_the_end(first, schedule), limit)
+    begin = length - _epochs_to_the_end(cycle, schedule)
+    return tuple(_factor(max(0, begin + epoch), length) for epoch in range(epochs))
+
+
+def _epochs_to_the_end(cycle: int, schedule: Schedule) -> int:
+    """Return the epochs from the beginning of a cycle to the end of the run."""
+    cycles = schedule.c + 1 - cycle
+    return cycles * schedule.epochs_of_cycle + schedule.m
+
+
+def _factor(epoch: int, epochs: int) -> float:
+    return 0.5 * (1 + math.cos(math.pi * epoch / epochs))

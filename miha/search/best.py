@@ -1,0 +1,66 @@
+"""Which network of a run is the best one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+
+from miha.records import Judge, Mode, TrainingRecord, as_loss
+from miha.search.ancestry import main_line
+from miha.search.selection import noise
+
+NOISES = 2.0
+"""Networks whose values differ by less than so many times the noise are equally good."""
+
+
+def best_network(
+    records: Sequence[TrainingRecord],
+    judge: Judge,
+) -> TrainingRecord | None:
+    """Return the best network of a run: of those that are equally good, the latest.
+
+    One validation value goes up and down from epoch to epoch. Of many networks, the one with the
+    best value is often one that was lucky. The latest has learned the longest, at a learning
+    rate that has fallen.
+
+    Args:
+        records: The run's trainings, in their order.
+        judge: What the best one is the best in.
+
+    Returns:
+        None where no network has a finite value.
+    """
+    alive = [record for record in records if isfinite(judge.value(record))]
+    if not alive:
+        return None
+    best = min(alive, key=lambda record: as_loss(judge.value(record), judge.mode))
+    line = main_line(records, alive[-1])
+    values = [epoch.value(judge.name) for record in line for epoch in record.epochs]
+    worst = as_loss(judge.value(best), judge.mode) + NOISES * noise(values)
+    for record in reversed(alive):
+        if as_loss(judge.value(record), judge.mode) <= worst:
+            return record
+    return best
+
+
+def choose_judge(
+    monitor: str | None,
+    default: Judge,
+    metrics: Mapping[str, Mode | None],
+) -> Judge:
+    """Return what the best network is the best in.
+
+    It is what the user monitors. Where the user names nothing, it is the first metric that the
+    network was compiled with, on validation data: a loss may rise while accuracy does, too.
+
+    Args:
+        monitor: What the user monitors, or None.
+        default: What clones are compared by.
+        metrics: The logged values, and the directions in which they are better.
+    """
+    if monitor is not None:
+        return default
+    for name, mode in metrics.items():
+        if name.startswith("val_") and not name.endswith("loss") and mode is not None:
+            return Judge(name, mode)
+    return default

@@ -1,0 +1,68 @@
+"""Diagnosis: what the curves of a network ask for, before its genes are mutated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Literal
+
+from miha.records import Epoch
+
+State = Literal["overfits", "learns", "stands still", "unknown"]
+"""What a network does, by its training loss and its validation loss."""
+
+EPOCHS = 4
+"""Epochs of the past that are looked at."""
+
+GAP = 0.25
+"""A network overfits where its training loss is by this share below its validation loss."""
+
+PACE = 0.02
+"""A network learns where its validation loss falls by this share in each epoch."""
+
+REGULARISATION = (
+    "weight_decay",
+    "dropout",
+    "noise",
+    "label_smoothing",
+    "input_noise",
+    "augmentation",
+)
+"""Genes that make a network fit its training data less."""
+
+TRAINING = ("optimizer", "learning_rate", "batch_size")
+"""Genes that decide how fast it learns."""
+
+FACTORS: Mapping[State, Mapping[str, float]] = {
+    "overfits": dict.fromkeys(REGULARISATION, 3.0),
+    "learns": dict.fromkeys(REGULARISATION, 0.5),
+    "stands still": dict.fromkeys(TRAINING, 2.0),
+    "unknown": {},
+}
+"""How often each gene is drawn in a state, compared with how often it is drawn else."""
+
+
+def diagnose(epochs: Sequence[Epoch]) -> State:
+    """Return what a network does, by its latest epochs.
+
+    Args:
+        epochs: Those of its main line, the last one last.
+    """
+    recent = [epoch for epoch in epochs[-EPOCHS:] if _has_losses(epoch)]
+    if len(recent) < 2:
+        return "unknown"
+    losses = [float(epoch.logs["loss"]) for epoch in recent]
+    values = [float(epoch.logs["val_loss"]) for epoch in recent]
+    scale = abs(values[-1])
+    if not scale or not all(map(isfinite, [*losses, *values])):
+        return "unknown"
+
+    pace = (values[0] - values[-1]) / scale / (len(recent) - 1)
+    gap = (values[-1] - losses[-1]) / scale
+    if gap > GAP:
+        return "overfits"
+    return "learns" if pace > PACE else "stands still"
+
+
+def _has_losses(epoch: Epoch) -> bool:
+    return "loss" in epoch.logs and "val_loss" in epoch.logs

@@ -1,0 +1,51 @@
+"""Diagnosis: what the curves of a network ask for."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from miha.mutations import MUTATIONS
+from miha.records import Epoch
+from miha.search.diagnosis import FACTORS, REGULARISATION, TRAINING, diagnose
+
+
+def epochs(losses, values):
+    pairs = zip(losses, values, strict=True)
+    return [Epoch({"loss": loss, "val_loss": value}, 0.1) for loss, value in pairs]
+
+
+@pytest.mark.parametrize(
+    ("losses", "values", "state"),
+    [
+        ([0.4, 0.3, 0.2, 0.1], [0.5, 0.5, 0.5, 0.5], "overfits"),
+        ([0.9, 0.8, 0.7, 0.6], [1.0, 0.9, 0.8, 0.7], "learns"),
+        ([0.7, 0.7, 0.7, 0.7], [0.7, 0.7, 0.7, 0.7], "stands still"),
+        ([0.6, 0.8, 0.6, 0.8], [0.7, 0.9, 0.7, 0.9], "stands still"),
+        ([0.5], [0.5], "unknown"),
+        ([], [], "unknown"),
+        ([0.5, math.nan], [0.5, 0.4], "unknown"),
+        ([0.5, 0.4], [0.5, math.inf], "unknown"),
+        ([0.0, 0.0], [0.0, 0.0], "unknown"),
+    ],
+)
+def test_the_latest_epochs_tell_what_a_network_does(losses, values, state):
+    assert diagnose(epochs(losses, values)) == state
+
+
+def test_only_the_latest_epochs_count():
+    past = epochs([0.1] * 9, [9.0] * 9)
+    now = epochs([0.7] * 4, [0.7] * 4)
+    assert diagnose([*past, *now]) == "stands still"
+
+
+def test_a_network_without_both_losses_is_unknown():
+    assert diagnose([Epoch({"loss": 0.1, "eval_loss": 0.1}, 0.1)] * 4) == "unknown"
+    assert diagnose([Epoch({"val_loss": 0.1}, 0.1)] * 4) == "unknown"
+
+
+def test_every_factor_is_of_a_gene_that_there_is():
+    named = {gene for factors in FACTORS.values() for gene in factors}
+    assert named <= set(MUTATIONS)
+    assert set(REGULARISATION) | set(TRAINING) <= set(MUTATIONS)
