@@ -34,7 +34,7 @@ TRAINING = ("optimizer", "learning_rate", "batch_size")
 """Genes that decide how fast it learns."""
 
 FACTORS: Mapping[State, Mapping[str, float]] = {
-    "overfits": dict.fromkeys(REGULARISATION, 3.0),
+    "overfits": {**dict.fromkeys(REGULARISATION, 3.0), **dict.fromkeys(TRAINING, 0.3)},
     "learns": dict.fromkeys(REGULARISATION, 0.5),
     "stands still": dict.fromkeys(TRAINING, 2.0),
     "unknown": {},

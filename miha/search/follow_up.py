@@ -18,8 +18,11 @@ def follow_up(
 ) -> tuple[Genome, Change] | None:
     """Return a clone that goes one step further than the last winner; None where there is none.
 
-    A step is one value of the gene's list, in the direction of the winner's change; for the
-    learning rate, it is the same factor again.
+    A step is one value of the gene's list, in the direction of the winner's change; for a
+    learning rate that rose, it is the same factor again.
+
+    Source: Y. Wu et al., "Understanding Short-Horizon Bias in Stochastic Meta-Optimization"
+    (2018), for learning rates that fall.
 
     Args:
         winner: The clone that won the cycle before.
@@ -49,6 +52,9 @@ def _further(genome: Genome, parent: Genome, gene: str, space: Space) -> Genome 
         return genome.replace(weight_decay=value)
     if gene == "learning_rate" and genome.learning_rate and parent.learning_rate:
         low, high = space.learning_rate
+        if genome.learning_rate < parent.learning_rate:
+            # A smaller rate always looks better in a short trial, and learns less in a long one.
+            return None
         rate = genome.learning_rate**2 / parent.learning_rate
         return genome.replace(learning_rate=min(max(float(f"{rate:.3g}"), low), high))
     return None

@@ -48,12 +48,14 @@ class Settings:
         validation_batch_size: Batch size of the evaluation, the same for every genome.
         prefix: Stands before the names of the evaluation's values, e.g. ``"val_"``.
         shuffle: Whether each epoch has another order of samples.
+        augmentation: Configurations of the layers that may change inputs.
     """
 
     batch_size: int
     validation_batch_size: int
     prefix: str
     shuffle: bool
+    augmentation: tuple[Any, ...] = ()
 
 
 class KerasTrainer(LiveNetwork, abc.ABC):

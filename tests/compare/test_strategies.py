@@ -306,6 +306,7 @@ def test_early_stopping_leaves_epochs_unused(tmp_path):
     check_budget(comparison, notes, strategy.name, epochs=2)
 
 
+@pytest.mark.slow
 def test_a_time_limit_ends_every_strategy(tmp_path):
     strategies = [Plain(), RandomSearch(), Miha(schedule=Schedule(2, 1, 1, 16, 2))]
     comparison, _ = watched(tmp_path, strategies, epochs=52, time_limit=0.01)
@@ -322,6 +323,7 @@ def test_a_grid_that_does_not_fit_is_left_out():
     assert wide.obstacle(space, 11) == "its grid of 12 configurations does not fit into 11 epochs"
 
 
+@pytest.mark.slow
 def test_a_grid_that_does_not_divide_the_budget_spends_it_all_the_same(tmp_path):
     comparison, notes = watched(tmp_path, [GRID], epochs=7)  # Of two configurations.
     check_budget(comparison, notes, GRID.name, epochs=7)

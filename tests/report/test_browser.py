@@ -177,6 +177,7 @@ def test_a_thousand_clones_are_there_in_a_second(browser, thousand):
     assert min(times) < 1000, json.dumps(times)
 
 
+@pytest.mark.slow
 def test_the_first_figure_of_a_thousand_clones_does_not_wait_for_the_rest(thousand, result):
     """As a ratio: how quick a machine is says nothing of the page."""
     addresses = [write_report(shown).as_uri() for shown in (result, thousand)]

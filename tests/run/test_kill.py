@@ -90,7 +90,7 @@ def kill_again_and_again(path, nursery, expected, most):
 
 
 def test_a_run_killed_again_and_again_ends_as_one_never_interrupted(tmp_path, nursery, whole):
-    kill_again_and_again(tmp_path, nursery, whole, 5)
+    kill_again_and_again(tmp_path, nursery, whole, 3)
 
 
 @pytest.mark.slow

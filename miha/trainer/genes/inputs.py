@@ -111,6 +111,12 @@ class Augmentation:
 
     layers: tuple[Any, ...]
 
+    @property
+    def description(self) -> tuple[Any, ...]:
+        """The layers' configurations, without names, which Keras counts on in each process."""
+        configs = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
+        return tuple(_without_names(config) for config in configs)
+
     def apply(
         self,
         images: Any,
@@ -295,6 +301,15 @@ def make_augmentation(
             f"{tuple(changed.shape)} of {tuple(images.shape)}. Leave out the layer that does."
         )
     return augmentation
+
+
+def _without_names(config: Any) -> Any:
+    if isinstance(config, Mapping):
+        kept = {key: value for key, value in config.items() if key != "name"}
+        return {key: _without_names(value) for key, value in kept.items()}
+    if isinstance(config, (list, tuple)):
+        return [_without_names(part) for part in config]
+    return config
 
 
 def _named(x: Any, name: str) -> Iterator[tuple[str, Any]]:
