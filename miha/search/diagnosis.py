@@ -33,9 +33,16 @@ REGULARISATION = (
 TRAINING = ("optimizer", "learning_rate", "batch_size")
 """Genes that decide how fast it learns."""
 
+AUGMENTATION = "augmentation"
+"""Its layers are chosen by the user, who knows that they do not change what a sample shows."""
+
 FACTORS: Mapping[State, Mapping[str, float]] = {
-    "overfits": {**dict.fromkeys(REGULARISATION, 3.0), **dict.fromkeys(TRAINING, 0.3)},
-    "learns": dict.fromkeys(REGULARISATION, 0.5),
+    "overfits": {
+        **dict.fromkeys(REGULARISATION, 3.0),
+        **dict.fromkeys(TRAINING, 0.3),
+        AUGMENTATION: 9.0,
+    },
+    "learns": {**dict.fromkeys(REGULARISATION, 0.5), AUGMENTATION: 1.0},
     "stands still": dict.fromkeys(TRAINING, 2.0),
     "unknown": {},
 }

@@ -11,7 +11,7 @@ from miha.search.ancestry import main_line
 from miha.search.diagnosis import FACTORS, diagnose
 from miha.search.follow_up import follow_up
 from miha.search.plan import Plan
-from miha.search.restarts import draw_restart, has_restart
+from miha.search.restarts import draw_restart, has_restart, is_promising
 from miha.search.selection import find_control
 from miha.space import Space
 
@@ -53,7 +53,7 @@ def draw_population(
     further = follow_up(*last_winner(records, cycle), space)
     if further is not None and further[0] not in [mutant for mutant, _ in mutants]:
         mutants[0] = further
-    if has_restart(cycle, plan.search, len(mutants)):
+    if has_restart(cycle, plan.search, len(mutants)) and restarts_pay(records, cycle, parent, plan):
         mutants[-1] = draw_restart(genome, space, cycle, generators[-1])
     return controls + mutants
 
@@ -65,6 +65,31 @@ def factors_for(
     """Return how often each gene is drawn, by what the curves of the network ask for."""
     epochs = [epoch for record in main_line(records, parent) for epoch in record.epochs]
     return FACTORS[diagnose(epochs)]
+
+
+def restarts_pay(
+    records: Sequence[TrainingRecord],
+    cycle: int,
+    parent: TrainingRecord,
+    plan: Plan,
+) -> bool:
+    """Return whether another restart is worth its epochs.
+
+    It is where there was none yet, where one has won, or where one was promising.
+
+    Args:
+        records: The trainings of earlier cycles.
+        cycle: The cycle to draw for.
+        parent: The network.
+        plan: What the run does.
+    """
+    restarts = [record for record in records if record.is_clone and record.change.is_restart]
+    before = [restart for restart in restarts if (restart.cycle or 0) < cycle]
+    line = main_line(records, parent)
+    if not before or line[0].change.is_restart:
+        return True
+    values = plan.values(line)
+    return any(is_promising(restart, values, plan.mode) for restart in before)
 
 
 def last_winner(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from miha.mutations import with_activations
 from miha.options import Search
-from miha.records import Change, Genome
+from miha.records import Change, Genome, Mode, TrainingRecord, is_better
 from miha.space import Space
 
 ADAPTIVE = ("adam", "adamw", "nadam", "rmsprop", "adamax")
@@ -17,6 +18,9 @@ ADAPTIVE = ("adam", "adamw", "nadam", "rmsprop", "adamax")
 
 RATE = 0.001
 """Keras' default learning rate of all of these."""
+
+PACE = 1.5
+"""A restart is promising where it is better than the network was at so many times its age."""
 
 RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish")
 """Activations under which a deep network learns from its first epochs: they do not saturate."""
@@ -37,6 +41,25 @@ def has_restart(
         mutants: Clones beside the control; one of them stays a mutant.
     """
     return cycle <= search.restarts and mutants > 1
+
+
+def is_promising(
+    restart: TrainingRecord,
+    values: Sequence[float],
+    mode: Mode,
+) -> bool:
+    """Return whether a restart learned clearly faster than the network did at its age.
+
+    Args:
+        restart: A clone that began with fresh weights.
+        values: The monitored values of the network's epochs, from its first.
+        mode: Whether they are better small or large.
+    """
+    age = int(PACE * len(restart.epochs))
+    at_that_age = values[:age]
+    if not at_that_age or not isfinite(restart.value):
+        return False
+    return all(is_better(restart.value, value, mode) for value in at_that_age)
 
 
 def draw_restart(

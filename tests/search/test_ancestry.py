@@ -61,8 +61,10 @@ def test_a_child_of_two_clones_comes_from_the_fitter_one():
 
 
 def test_the_values_of_a_network_begin_with_its_restart(tmp_path):
-    trainer = FakeTrainer(script={7: {"val_loss": 0.0}})  # The restart of cycle 2.
-    loop = make_loop(tmp_path, trainer, c=3, restarts=2)
+    # The restart of cycle 1 is promising, and that of cycle 2 wins.
+    values = {0: 5.0, 1: 0.9, 2: 9.0, 3: 1.0, 7: 0.0}
+    script = {number: {"val_loss": value} for number, value in values.items()}
+    loop = make_loop(tmp_path, FakeTrainer(script=script), m=3, c=3, restarts=2)
     run(loop)
     records = loop.log.trainings
     assert loop.log.winners[2] == 2 and records[7].change.is_restart
@@ -76,6 +78,6 @@ def test_the_values_of_a_network_begin_with_its_restart(tmp_path):
         "population/2_2_model.zip",
         "population/2_2_model.zip",
     ]
-    assert loop.plan.values(lines[1])[:2] == records[0].values("val_loss")
+    assert loop.plan.values(lines[1])[:3] == records[0].values("val_loss")
     assert loop.plan.values(lines[2]) == [0.0, 0.0, records[8].value]
     assert [len(line) for line in lines.values()] == [3, 2, 4]

@@ -17,7 +17,7 @@ SMALL = {"m": 1, "n": 1, "k": 1, "c": 4, "pop_size": 6, "restarts": 2}
 
 def draw(cycle=1, records=(), **changes):
     plan = make_plan(**({"mutations": resolve(NAMES)} | SMALL | changes))
-    parent = make_record("initial", None, None, genome=GENOME)
+    parent = make_record("initial", None, None, genome=GENOME, parent=None)
     return draw_population(plan, parent, SPACE, cycle, records)
 
 
@@ -39,6 +39,34 @@ def test_without_a_control_all_are_mutants_and_a_restart():
 @pytest.mark.parametrize(("cycle", "restarts"), [(1, 1), (2, 1), (3, 0)])
 def test_restarts_end_after_the_first_cycles(cycle, restarts):
     assert sum(change.is_restart for _, change in draw(cycle)) == restarts
+
+
+@pytest.mark.parametrize(("value", "restarts"), [(0.1, 1), (9.0, 0)])
+def test_another_restart_follows_only_one_that_was_promising(value, restarts):
+    initial = make_record("initial", None, None, genome=GENOME, values=(0.5, 0.4, 0.3), parent=None)
+    fresh = make_record(cycle=1, clone=5, values=(9.0, value), change=RESTART)
+    plan = make_plan(**({"mutations": resolve(NAMES)} | SMALL))
+    clones = draw_population(plan, initial, SPACE, 2, [initial, fresh])
+    assert sum(change.is_restart for _, change in clones) == restarts
+
+
+def test_a_change_that_won_goes_one_step_further():
+    parent = make_record("initial", None, None, genome=GENOME, parent=None)
+    faster = GENOME.replace(learning_rate=0.006)
+    control = make_record(clone=0, genome=GENOME, parent=parent.archive)
+    clone = make_record(
+        clone=1, genome=faster, change=Change("learning_rate", "x"), parent=parent.archive
+    )
+    winner = make_record("winner", 1, None, genome=faster, parent=clone.archive)
+    records = [parent, control, clone, winner]
+    plan = make_plan(**({"mutations": resolve(NAMES)} | SMALL))
+    genome, change = draw_population(plan, winner, SPACE, 2, records)[1]
+    expected = 0.006**2 / GENOME.learning_rate
+    assert genome.learning_rate == pytest.approx(expected, rel=0.01)
+    assert change.gene == "learning_rate"
+    # Of a cycle before the last nothing follows.
+    later = draw_population(plan, winner, SPACE, 3, records)[1]
+    assert later[0].learning_rate != genome.learning_rate
 
 
 def test_the_only_mutant_of_a_population_is_no_restart():

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import GENOME, SPACE, make_loop, run
+from fakes import GENOME, SPACE, make_loop, make_record, run
 
 from miha.options import Search
-from miha.search.restarts import ADAPTIVE, draw_restart, has_restart
+from miha.search.restarts import ADAPTIVE, draw_restart, has_restart, is_promising
 
 TEXTBOOK = replace(SPACE, optimizers=SPACE.optimizers | {"adam": 0.3}, batch_size=(8, 128))
 
@@ -101,3 +101,21 @@ def test_a_restart_in_a_run_begins_with_fresh_weights_and_a_fresh_optimizer(tmp_
     assert control.start == mutant.start == parent.end != fresh.start
     assert loop.log.trainings[3].change.transition == "restart"
     assert not any(clone.change.is_restart for clone in loop.log.clones(2))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((1.0, 0.9, 0.8, 0.2), True),  # At three epochs, it was not as good.
+        ((1.0, 0.9, 0.5, 0.2), False),
+        ((0.4, 0.9, 0.9, 0.9), False),
+        ((1.0,), True),
+        ((), False),
+    ],
+)
+def test_a_restart_is_promising_where_it_is_ahead_of_the_network_at_its_age(values, expected):
+    fresh = make_record(values=(0.9, 0.5))
+    assert is_promising(fresh, values, "min") is expected
+    mirrored = fresh.replace(value=-0.5)
+    assert is_promising(mirrored, [-value for value in values], "max") is expected
+    assert not is_promising(fresh.replace(value=float("nan")), values, "min")
