@@ -67,9 +67,11 @@ class Loop:
     def _run_cycle(self, parent: TrainingRecord, cycle: int) -> TrainingRecord:
         """Train a population and its winner, or the network alone; return the network."""
         schedule = self.plan.schedule
-        if self._rests(cycle):
+        rests = self._resting(cycle)
+        if rests:
+            falling = rates(cycle, rests, self.plan)
             epochs = schedule.epochs_of_cycle
-            network = self.trainings.train_winner(parent, cycle, epochs, self._rates(cycle))
+            network = self.trainings.train_winner(parent, cycle, epochs, falling)
         else:
             clones = self._train_population(parent, cycle)
             winner = self._select_winner(clones, parent, cycle)
@@ -85,13 +87,9 @@ class Loop:
         self.trainings.recorder.keep_values([network, best])
         return best
 
-    def _rests(self, cycle: int) -> bool:
-        """Return whether the network trains alone in a cycle."""
-        return cycle in resting_cycles(self.trainings.log, self.plan)
-
-    def _rates(self, cycle: int) -> tuple[float, ...]:
-        """Return how the learning rate falls in a rest; c + 1 stands for the last m epochs."""
-        return rates(cycle, resting_cycles(self.trainings.log, self.plan), self.plan)
+    def _resting(self, cycle: int) -> range:
+        """Return the rests in a row that a cycle belongs to: there, the network trains alone."""
+        return resting_cycles(self.trainings.log, self.plan, cycle)
 
     def _train_population(self, parent: TrainingRecord, cycle: int) -> list[TrainingRecord]:
         """Train pop_size clones of the network, each with one mutated hyperparameter."""
@@ -145,7 +143,11 @@ class Loop:
         """Train m epochs more, or none where the target is reached."""
         is_done = has_reached_target(self.plan, self.trainings.log)
         task = last_task(self.plan, network.genome, is_done)
-        task = replace(task, rates=self._rates(self.plan.schedule.c + 1)[: task.epochs])
+        # A cosine that began in the last rests goes on.
+        cycles = self.plan.schedule.c
+        rests = self._resting(cycles) if network.rates else range(0)
+        falling = rates(cycles + 1, rests, self.plan)
+        task = replace(task, rates=falling[: task.epochs])
         return self.trainings.train(task, network)
 
     def _past(self, network: TrainingRecord) -> list[float]:

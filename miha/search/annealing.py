@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 
 from miha.records import Schedule
 from miha.search.plan import Plan
@@ -26,7 +25,7 @@ def cosine(epochs: int) -> tuple[float, ...]:
 
 def rates(
     cycle: int,
-    rests: Collection[int],
+    rests: range,
     plan: Plan,
 ) -> tuple[float, ...]:
     """Return the factors of the learning rate in a rest, or in the last training.
@@ -36,23 +35,25 @@ def rates(
 
     Args:
         cycle: The cycle that rests; c + 1 stands for the last m epochs.
-        rests: The cycles that rest, as far as that is known.
+        rests: The rests in a row before the end, or around the cycle.
         plan: What the run does.
 
     Returns:
         A factor for each epoch; none where the rate stays.
     """
     schedule = plan.schedule
-    first = schedule.c + 1
-    while first - 1 in rests:
-        first -= 1
-    if cycle < first or not plan.search.anneal:
+    is_last = cycle > schedule.c
+    if not plan.search.anneal:
+        return ()
+    if is_last and not rests:
+        return cosine(schedule.m)
+    # A population follows after these rests.
+    if rests.stop <= schedule.c:
         return ()
 
-    is_last = cycle > schedule.c
     epochs = schedule.m if is_last else schedule.epochs_of_cycle
     limit = max(schedule.m, int(LONGEST * schedule.epochs))
-    length = min(_epochs_to_the_end(first, schedule), limit)
+    length = min(_epochs_to_the_end(rests.start, schedule), limit)
     begin = length - _epochs_to_the_end(cycle, schedule)
     return tuple(_factor(max(0, begin + epoch), length) for epoch in range(epochs))
 

@@ -12,15 +12,16 @@ from miha.search.selection import CAUTION, find_control
 from miha.storage.logbook import Logbook
 
 
-def is_rest(
+def rests_around(
     cycle: int,
     was_worthwhile: Mapping[int, bool],
-) -> bool:
-    """Return whether a cycle trains the network alone, for all the epochs of its population.
+) -> range:
+    """Return the rests in a row that a cycle belongs to; none where it has a population.
 
-    After a population that was not worthwhile, the next cycle is a rest; after a second one
-    running, the next three, then seven, and so on. A network that mutations help has none, and
-    one that is good already loses few epochs to them.
+    In a rest the network trains alone, for all the epochs of its population. After a population
+    that was not worthwhile, the next cycle is a rest; after a second one running, the next three,
+    then seven, and so on. A network that mutations help has none, and one that is good already
+    loses few epochs to them.
 
     Args:
         cycle: 1 to c.
@@ -28,32 +29,29 @@ def is_rest(
     """
     # Counted from the first cycle on: a run that was resumed comes to the same answer.
     failures_in_a_row = 0
-    rests_left = 0
+    rests = range(0)
     for earlier in range(1, cycle):
-        if rests_left:
-            rests_left -= 1
-        elif was_worthwhile.get(earlier):
+        if earlier in rests:
+            continue
+        if was_worthwhile.get(earlier):
             failures_in_a_row = 0
         else:
             failures_in_a_row += 1
-            rests_left = 2**failures_in_a_row - 1
-    return rests_left > 0
+            rests = range(earlier + 1, earlier + 2**failures_in_a_row)
+    return rests if cycle in rests else range(0)
 
 
-def resting_cycles(log: Logbook, plan: Plan) -> set[int]:
-    """Return the cycles in which the network trains alone, as far as that is known.
-
-    Of later cycles, they are those that rest whatever happens before them.
+def resting_cycles(log: Logbook, plan: Plan, cycle: int) -> range:
+    """Return the rests in a row that a cycle of a run belongs to.
 
     Args:
-        log: What has happened.
+        log: What has happened before it.
         plan: What the run does.
+        cycle: 1 to c.
     """
     if not plan.search.rest:
-        return set()
-    was_worthwhile = worthwhile_cycles(log, plan.schedule, plan.mode)
-    cycles = range(1, plan.schedule.c + 1)
-    return {cycle for cycle in cycles if is_rest(cycle, was_worthwhile)}
+        return range(0)
+    return rests_around(cycle, worthwhile_cycles(log, plan.schedule, plan.mode))
 
 
 def worthwhile_cycles(

@@ -8,7 +8,12 @@ import pytest
 from fakes import FakeTrainer, make_loop, make_plan, make_record, run
 
 from miha.records import Change, Schedule
-from miha.search.rests import is_rest, is_worthwhile, resting_cycles, worthwhile_cycles
+from miha.search.rests import (
+    is_worthwhile,
+    resting_cycles,
+    rests_around,
+    worthwhile_cycles,
+)
 from miha.storage.logbook import Logbook
 
 
@@ -19,7 +24,7 @@ def rests(outcomes: str) -> str:
     """
     was_worthwhile, found = {}, ""
     for cycle, outcome in enumerate(outcomes, 1):
-        rest = is_rest(cycle, was_worthwhile)
+        rest = bool(rests_around(cycle, was_worthwhile))
         found += "r" if rest else outcome
         if not rest:
             was_worthwhile[cycle] = outcome == "w"
@@ -154,5 +159,13 @@ def test_the_rests_to_come_are_known_after_two_failures_running():
     clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.9)]
     log = Logbook([c.replace(cycle=cycle) for cycle in (1, 3) for c in clones], {1: 0, 3: 0})
     plan = make_plan(c=6, rest=True)
-    assert resting_cycles(log, plan) == {2, 4, 5, 6}
-    assert resting_cycles(log, make_plan(c=6, rest=False)) == set()
+    assert resting_cycles(log, plan, 2) == range(2, 3)
+    assert not resting_cycles(log, plan, 3)
+    for cycle in (4, 5, 6):
+        assert resting_cycles(log, plan, cycle) == range(4, 7)
+    assert not resting_cycles(log, make_plan(c=6, rest=False), 4)
+
+
+def test_rests_cost_no_time_where_a_run_has_a_million_cycles():
+    plan = make_plan(c=10**6, rest=True, anneal=True)
+    assert resting_cycles(Logbook([], {}), plan, 1) == range(0)
