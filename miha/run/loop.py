@@ -8,7 +8,7 @@ Networks" (2017), whose population lives on, where this one is drawn for each cy
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 from miha.executors.protocol import PopulationExecutor
@@ -67,11 +67,10 @@ class Loop:
     def _run_cycle(self, parent: TrainingRecord, cycle: int) -> TrainingRecord:
         """Train a population and its winner, or the network alone; return the network."""
         schedule = self.plan.schedule
-        rests = self._resting(cycle)
+        rests = resting_cycles(self.trainings.log, self.plan, cycle)
         if rests:
             falling = rates(cycle, rests, self.plan)
-            epochs = schedule.epochs_of_cycle
-            network = self.trainings.train_winner(parent, cycle, epochs, falling)
+            network = self.trainings.train_winner(parent, cycle, schedule.epochs_of_cycle, falling)
         else:
             clones = self._train_population(parent, cycle)
             winner = self._select_winner(clones, parent, cycle)
@@ -87,14 +86,9 @@ class Loop:
         self.trainings.recorder.keep_values([network, best])
         return best
 
-    def _resting(self, cycle: int) -> range:
-        """Return the rests in a row that a cycle belongs to: there, the network trains alone."""
-        return resting_cycles(self.trainings.log, self.plan, cycle)
-
     def _train_population(self, parent: TrainingRecord, cycle: int) -> list[TrainingRecord]:
         """Train pop_size clones of the network, each with one mutated hyperparameter."""
-        records = self.trainings.log.trainings
-        drawn = draw_population(self.plan, parent, self.space, cycle, records)
+        drawn = draw_population(self.plan, parent, self.space, cycle, self.trainings.log.trainings)
         tasks = self.trainings.clone_tasks(drawn, cycle)
         if not self.plan.search.prune:
             return self._train_clones(tasks, parent)
@@ -142,12 +136,13 @@ class Loop:
     def _train_last(self, network: TrainingRecord) -> TrainingRecord:
         """Train m epochs more, or none where the target is reached."""
         is_done = has_reached_target(self.plan, self.trainings.log)
-        task = last_task(self.plan, network.genome, is_done)
         # A cosine that began in the last rests goes on.
-        cycles = self.plan.schedule.c
-        rests = self._resting(cycles) if network.rates else range(0)
-        falling = rates(cycles + 1, rests, self.plan)
-        task = replace(task, rates=falling[: task.epochs])
+        end = self.plan.schedule.c + 1
+        rests = range(0)
+        if network.rates:
+            rests = resting_cycles(self.trainings.log, self.plan, end - 1)
+        falling = rates(end, rests, self.plan)
+        task = last_task(self.plan, network.genome, falling, is_done)
         return self.trainings.train(task, network)
 
     def _past(self, network: TrainingRecord) -> list[float]:

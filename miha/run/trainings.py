@@ -212,11 +212,12 @@ def first_task(plan: Plan, genome: Genome) -> Task:
 def last_task(
     plan: Plan,
     genome: Genome,
+    rates: tuple[float, ...],
     has_reached_target: bool,
 ) -> Task:
     """Return the run's last training: m epochs, or none where the target is reached."""
     task = make_task(plan, "final", genome)
-    return replace(task, epochs=0) if has_reached_target else task
+    return replace(task, epochs=0) if has_reached_target else replace(task, rates=rates)
 
 
 def untrained(genome: Genome) -> TrainingRecord:

@@ -772,3 +772,20 @@ def test_the_learning_rate_is_annealed_in_the_last_training_only(tmp_path, annea
     assert not any(others)
     expected = [0.5 * (1 + math.cos(math.pi * i / 4)) for i in range(4)]
     assert last == (pytest.approx(expected) if anneal else None)
+
+
+def test_one_cosine_goes_over_the_rests_that_end_a_run(tmp_path):
+    # No mutant is ever better by so much: populations in cycles 1 and 3, then only rests.
+    numbers = {"m": 4, "n": 1, "k": 1, "c": 6, "pop_size": 3}
+    loop = make_loop(tmp_path, rest=True, anneal=True, margin=1e9, **numbers)
+    run(loop)
+    falling = {record.cycle: record.rates for record in loop.log.trainings if record.rates}
+    assert list(falling) == [4, 5, 6, None]
+    factors = [factor for rates in falling.values() for factor in rates]
+    assert len(factors) == 3 * 4 + 4
+    assert factors == sorted(factors, reverse=True)
+    assert factors[0] == 1.0 and 0 < factors[-1] < 0.1
+
+    # It is read again from the journal: the same run goes on to the same end.
+    again = make_loop(tmp_path, rest=True, anneal=True, margin=1e9, **numbers)
+    assert [r.rates for r in again.recorder.past.trainings] == [r.rates for r in loop.log.trainings]

@@ -38,8 +38,8 @@ def test_a_task_has_the_epochs_of_its_phase_and_a_name(phase, cycle, clone, epoc
 
 def test_the_first_and_the_last_training_have_m_epochs_or_none_at_the_target():
     plan = make_plan(m=5)
-    assert first_task(plan, GENOME).epochs == last_task(plan, GENOME, False).epochs == 5
-    assert last_task(plan, GENOME, True).epochs == 0
+    assert first_task(plan, GENOME).epochs == last_task(plan, GENOME, (), False).epochs == 5
+    assert last_task(plan, GENOME, (), True).epochs == 0
 
 
 def test_the_users_own_network_is_a_record_without_epochs():
