@@ -27,6 +27,7 @@ from tasks import EXPERIMENTS, FORMER, Experiment, Parts, start_of
 
 import miha
 from miha.records import Genome, Schedule
+from miha.search.plan import default_names
 
 OLD = {
     "fitness": miha.LevelAndSlope(recovery=True),
@@ -41,8 +42,10 @@ OLD = {
 
 def genes(*others: str | miha.Mutation, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the default mutations, but for some."""
-    names = ["optimizer", "activation", "activations", "batch_size", "learning_rate"]
-    kept = [name for name in (*names, "weight_decay", "dropout") if name not in without]
+    names = [*default_names(has_validation=True)]
+    # No task has a GaussianNoise layer of its own.
+    names.remove("noise")
+    kept = [name for name in names if name not in without]
     return {"mutations": [*kept, *others]}
 
 
@@ -99,6 +102,9 @@ def mutated(
     letters = {name: changes.pop(name, value) for name, value in names.items()}
     # A variant with other letters trains no more epochs than the others.
     letters["c"] = cycles_within(experiment.schedule.epochs, Schedule(**letters))
+    # The user of a task with images names layers that do not change what an image shows.
+    layers = [] if experiment.augmentation is None else experiment.augmentation()
+    changes.setdefault("space", miha.SearchSpace(augmentation=layers))
     with tempfile.TemporaryDirectory() as folder:
         result = miha.MIHA(
             build(experiment, Recipe(genome), seed), x, y, validation_data=validation,

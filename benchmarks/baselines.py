@@ -256,7 +256,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 }
 """What Optuna may choose for a part of the recipe; the first is what a plain training has."""
 
-TUNED = ("weight_decay", "dropout")
+TUNED = ("weight_decay", "dropout", "noise", "smoothing", "augments")
 """Of them, those for which MIHA has a gene by default; the rest of a genome is always chosen."""
 
 

@@ -60,7 +60,8 @@ def test_runs_are_listed_with_their_state(capsys, tmp_path):
 def test_a_list_counts_rests_and_has_the_time(capsys, tmp_path):
     result = rested(tmp_path / "rested")
     out = printed(capsys, print_runs, tmp_path)
-    assert "finished │ 8/8 │" in out and f"val_loss {result.best_value:.4g}" in out
+    best = result.log.best(result.mode).value
+    assert "finished │ 8/8 │" in out and f"val_loss {best:.4g}" in out
     assert re.search(r"│ \d{4}-\d\d-\d\d \d\d:\d\d │", out)
 
 
