@@ -162,10 +162,10 @@ def set_up(
 def _default_genes(has_validation: bool, monitor: str | None) -> list[str]:
     """Return the genes that mutate where the user names none."""
     names = default_names(has_validation)
-    if monitor == "loss":
-        # Clones would be compared by different losses.
-        names.remove("label_smoothing")
-    return names
+    if monitor != "loss":
+        return names
+    # Clones would be compared by different losses.
+    return [name for name in names if name != "label_smoothing"]
 
 
 def _batch_size(training: Source, wanted: int | None) -> int:

@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from miha.mutations import MUTATIONS, Mutation, resolve
 from miha.options import Budget, Search
 from miha.records import Genome, Judge, Mode, Schedule, TrainingRecord
+from miha.search.diagnosis import REGULARISATION
 from miha.search.fitness import Fitness
 from miha.space import Space
 from miha.utils.warn import warn
 
-GREEDY = (
-    "learning_rate",
-    "weight_decay",
-    "dropout",
-    "noise",
-    "label_smoothing",
-    "input_noise",
-    "augmentation",
-)
+GREEDY = ("learning_rate", *REGULARISATION)
 """Genes left alone without validation data: less noise, say, always pleases the training loss."""
 
 _USUAL = ("activation", "learning_rate", "batch_size")

@@ -466,3 +466,14 @@ def test_a_run_of_open_end_is_not_refused_for_the_room_that_it_might_need(tmp_pa
         run_in(tmp_path / "a", plain(), c=10**6).optimize()
     with pytest.warns(MihaWarning, match="may need less, but: .* must have room"):
         run_in(tmp_path / "b", plain(), c=10**6, budget=Budget(target=1e9)).optimize()
+
+
+@pytest.mark.parametrize("has_validation", [True, False])
+def test_the_training_loss_can_be_monitored_whatever_mutates_by_default(tmp_path, has_validation):
+    x, y = images(96)
+    validation = (x, y) if has_validation else None
+    miha_run = miha.MIHA(
+        dense(), x, y, validation_data=validation, monitor="loss", logs=tmp_path, verbose=0
+    )
+    # By a loss that is smoothed, clones could not be compared.
+    assert miha_run.trainer.genome.label_smoothing is None
