@@ -12,6 +12,7 @@ from miha.integrations.keras_checks import is_keras_callback
 from miha.mutations import Mutation, resolve
 from miha.options import Budget, Execution, Search
 from miha.records import Genome
+from miha.report.live import Live
 from miha.report.progress import make_progress
 from miha.results.result import Result
 from miha.run import checks
@@ -254,8 +255,9 @@ def _watchers(
     plan: Plan,
     setup: Setup,
 ) -> list[Callback]:
-    """Return who watches the run: a progress bar, and what the user gives."""
+    """Return who watches the run: a file for `miha watch`, a bar, and what the user gives."""
     from miha.integrations.keras_callbacks import join_keras_callbacks
 
-    progress = make_progress(verbose, plan.monitor, plan.budget)
-    return [*progress, *join_keras_callbacks(callbacks, setup.trainer)]
+    live = Live(plan.monitor, plan.mode, plan.budget)
+    progress = make_progress(verbose, plan.monitor, plan.mode, plan.budget)
+    return [live, *progress, *join_keras_callbacks(callbacks, setup.trainer)]

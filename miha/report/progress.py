@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+from rich.progress import Task as Row
+from rich.table import Column
+from rich.text import Text
 
 from miha.callbacks import Callback
 from miha.options import Budget
-from miha.records import Epoch, Network, Schedule, Task, TrainingRecord
+from miha.records import Epoch, Mode, Network, Schedule, Task, TrainingRecord
+from miha.report.pace import UNLIMITED, Pace, clock, epochs_of, place, planned_epochs
 from miha.search.budgets import announcement
-from miha.storage.folder import archive_name
 
 if TYPE_CHECKING:
     from miha.results.result import Result
-
-UNLIMITED = Budget()
 
 
 def make_progress(
     verbose: int,
     monitor: str,
+    mode: Mode = "min",
     budget: Budget = UNLIMITED,
 ) -> list[Callback]:
     """Return what shows the progress.
@@ -32,13 +34,14 @@ def make_progress(
     Args:
         verbose: 0: nothing; 1: a bar where the output can show one, else lines; 2: lines.
         monitor: Name of the value to show.
+        mode: Whether it is better small or large.
         budget: What may end the run before its last cycle.
     """
     if verbose == 0:
         return []
     console = Console(highlight=False, soft_wrap=True)
     if verbose == 1 and _can_show_bar(console):
-        return [Bar(console, monitor, budget)]
+        return [Bar(console, monitor, budget, mode)]
     return [Lines(console, monitor, budget)]
 
 
@@ -125,64 +128,65 @@ class Lines(_Shown):
 
 
 class Bar(_Shown):
-    """A bar over all epochs of the run, and a line for each cycle."""
+    """A bar over all epochs, the present training below it, and a line for each cycle."""
 
-    def __init__(self, console: Console, monitor: str, budget: Budget = UNLIMITED) -> None:
+    def __init__(
+        self,
+        console: Console,
+        monitor: str,
+        budget: Budget = UNLIMITED,
+        mode: Mode = "min",
+    ) -> None:
         super().__init__(console, monitor, budget)
-        unit = "epochs at most" if budget.is_open else "epochs"
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(f"{unit}  {{task.fields[values]}}"),
-            TimeRemainingColumn(),
+        self._pace = Pace(monitor, mode, budget)
+        most = "<=" if budget.is_open else ""
+        self._bar = _WithPresent(
+            # The bar comes last and takes what is left: a narrow terminal cuts no number.
+            TextColumn(f"{{task.completed}}/{most}{{task.total}} epochs"),
+            _Time(self._pace),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
             console=console,
         )
-        self._row = self._bar.add_task("", total=None, values="")
-        # Epochs of each training that is at work; several may be.
-        self._running = Counter[str]()
+        self._row = self._bar.add_task("", total=0)
 
     def on_run_begin(self, schedule: Schedule, run_dir: str) -> None:
         """Announce the run and start the bar."""
         super().on_run_begin(schedule, run_dir)
-        self._running.clear()
-        self._update(total=schedule.epochs, completed=0)
+        self._pace.on_run_begin(schedule, run_dir)
+        self._bar.present = ()
+        self._show()
         self._bar.start()
 
     def on_resume(self, trainings: Sequence[TrainingRecord]) -> None:
         """Advance by what is done already."""
         super().on_resume(trainings)
-        self._update(completed=self._done)
+        self._pace.on_resume(trainings)
+        self._show()
         line = resume_line(trainings, self._schedule, self._budget)
         self._say(line)
 
     def on_training_begin(self, task: Task) -> None:
-        """Show what is trained."""
-        self._running[task.archive] = 0
-        self._update(description=place(task))
+        """Show what is trained; the numbers of what was trained before are gone."""
+        self._pace.on_training_begin(task)
+        self._tell({})
 
     def on_epoch_end(self, task: Task, epoch: Epoch) -> None:
         """Advance by an epoch."""
-        values: list[str] = []
-        # The loss may be what is monitored: then it is shown once.
-        for name in dict.fromkeys(["loss", self._monitor]):
-            if name in epoch.logs:
-                values.append(f"{name} {epoch.logs[name]:.4g}")
-        self._running[task.archive] += 1
-        self._update(completed=self._completed, values="  ".join(values))
+        self._pace.on_epoch_end(task, epoch)
+        self._tell(epoch.logs)
 
     def on_training_end(self, network: Network) -> None:
         """Advance by the epochs that a diverged network did not need."""
         super().on_training_end(network)
-        record = network.record
-        self._running.pop(archive_name(record.phase, record.cycle, record.clone), None)
-        self._update(completed=self._completed)
+        self._pace.on_training_end(network)
+        self._show()
 
     def on_run_end(self, result: Result) -> None:
         """Say how the run ended."""
         # A run that was stopped is complete, with fewer epochs than planned.
         if result.stopped is not None:
-            self._update(total=self._done)
+            self._bar.update(self._row, total=self._done)
+        self._bar.present = ()
         self.close()
         super().on_run_end(result)
 
@@ -190,25 +194,54 @@ class Bar(_Shown):
         """Leave the terminal as it was."""
         self._bar.stop()
 
-    def _update(self, **fields: Any) -> None:
-        self._bar.update(self._row, **fields)
+    def _tell(self, logs: Mapping[str, Any]) -> None:
+        """Show what is trained, how good it is, and what the best is."""
+        work = self._pace.work[-1]
+        numbers = [work.epoch] if work.epoch else []
+        # The monitored value and the best one come first: a narrow terminal cuts the end.
+        names = list(dict.fromkeys([self._monitor, "loss", *logs]))
+        values = [f"{name} {logs[name]:.4g}" for name in names if _is_number(logs.get(name))]
+        numbers += values[:1]
+        if math.isfinite(self._pace.best):
+            numbers.append(f"best {self._pace.best:.4g}")
+        self._bar.present = (work.name, "  ".join([*numbers, *values[1:]]))
+        self._show()
 
-    @property
-    def _completed(self) -> int:
-        return self._done + sum(self._running.values())
+    def _show(self) -> None:
+        self._bar.update(self._row, total=self._schedule.epochs, completed=self._pace.done)
 
 
-def epochs_of(trainings: Sequence[TrainingRecord], schedule: Schedule) -> int:
-    """Return how many planned epochs finished trainings have had."""
-    return sum(planned_epochs(record, schedule) for record in trainings)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
 
 
-def planned_epochs(record: TrainingRecord, schedule: Schedule) -> int:
-    """Return the epochs that a training has used up of the run's total."""
-    # One that failed has used up all that it was to have. A pruned clone leaves the rest.
-    if record.failure is None:
-        return len(record.epochs)
-    return max(len(record.epochs), schedule.epochs_of(record.phase))
+class _Time(ProgressColumn):
+    """The time that a run has taken, and the time that it will take."""
+
+    # Seconds: a clock need not be drawn more often.
+    max_refresh = 0.5
+
+    def __init__(self, pace: Pace) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
+        self._pace = pace
+
+    def render(self, task: Row) -> Text:
+        """Return both as a clock shows them."""
+        elapsed = clock(self._pace.elapsed)
+        return Text(f"{elapsed}, {clock(self._pace.left)} left", style="progress.remaining")
+
+
+class _WithPresent(Progress):
+    """A bar, and lines below it that are cut where the terminal ends."""
+
+    present: Sequence[str] = ()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the bar and the lines."""
+        yield from super().get_renderables()
+        for line in self.present:
+            # Text takes a layer's name as it is, though it may look like markup.
+            yield Text(line, no_wrap=True, overflow="ellipsis")
 
 
 def resume_line(
@@ -225,15 +258,6 @@ def end_line(result: Result) -> str:
     """Return how a run ended."""
     stopped = "" if result.stopped is None else f"Stopped: {result.stopped} "
     return f"{stopped}Best {result.monitor}: {result.best_value:.4g}. Folder: {result.run_dir}"
-
-
-def place(task: Task | TrainingRecord) -> str:
-    """Return where in the run a training is."""
-    if task.phase == "clone":
-        return f"cycle {task.cycle}, clone {task.clone}"
-    if task.phase == "winner":
-        return f"cycle {task.cycle}, winner"
-    return f"{task.phase} training"
 
 
 def winner_line(cycle: int, winner: TrainingRecord | None) -> str:

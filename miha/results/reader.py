@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from miha.archive.archive import load
-from miha.errors import JournalError
+from miha.errors import JournalError, MihaError
 from miha.results.result import Result
 from miha.storage.folder import RunFolder
-from miha.storage.journal import Journal
+from miha.storage.journal import JOURNAL, Entry, GrowingJournal, Journal
 from miha.storage.lock import is_locked
 from miha.storage.logbook import Logbook
 
@@ -39,16 +40,57 @@ def load_run(
     arguments = folder.description()["arguments"]
     # Asked before the journal is read: a run that ends meanwhile is called running, not stopped.
     is_running = is_locked(folder.path)
-    log = Logbook.of(Journal(folder.path / "journal.jsonl").read())
-
-    state = "running" if is_running else "interrupted"
-    if log.is_finished:
-        state = "finished"
+    log = Logbook.of(Journal(folder.path / JOURNAL).read())
 
     def load_network(archive: Path) -> Any:
         network, _ = load(archive, custom_objects, safe_mode)
         return network
 
+    return _result(folder, arguments, log, is_running, load_network)
+
+
+class RunReader:
+    """Reads a run again and again while it grows; what was read is not read again.
+
+    Args:
+        path: The run's folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._folder = RunFolder(Path(path))
+        self._journal = GrowingJournal(self._folder.path / JOURNAL)
+        self._entries: list[Entry] = []
+        self._log = Logbook()
+
+    def read(self) -> Result:
+        """Return the run as it is now; its networks cannot be loaded.
+
+        Raises:
+            JournalError: There is no run, it is damaged, or a later version wrote it.
+        """
+        arguments = self._folder.description()["arguments"]
+        is_running = is_locked(self._folder.path)
+        entries = self._journal.read()
+        known = len(self._entries)
+        # By identity: another run has other entries, of the same length perhaps.
+        if known and (known > len(entries) or entries[known - 1] is not self._entries[-1]):
+            self._log = Logbook()
+            known = 0
+        self._log.extend(entries[known:])
+        self._entries = entries
+        return _result(self._folder, arguments, self._log.copy(), is_running, _no_network)
+
+
+def _result(
+    folder: RunFolder,
+    arguments: Mapping[str, Any],
+    log: Logbook,
+    is_running: bool,
+    load_network: Callable[[Path], Any],
+) -> Result:
+    state = "running" if is_running else "interrupted"
+    if log.is_finished:
+        state = "finished"
     return Result(
         monitor=arguments["monitor"],
         run_dir=folder.path,
@@ -56,6 +98,13 @@ def load_run(
         log=log,
         mode=arguments["mode"],
         _load=load_network,
+    )
+
+
+def _no_network(archive: Path) -> Any:
+    raise MihaError(
+        f"A run that is only watched has no networks. Received: {str(archive)!r}. "
+        "Read it with miha.load_run."
     )
 
 

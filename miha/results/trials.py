@@ -6,10 +6,10 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
-from miha.records import Mode, TrainingRecord, is_better
+from miha.records import Genome, Mode, TrainingRecord, is_better
 from miha.storage.logbook import Logbook, last_line
 from miha.utils.json_values import numbers
 
@@ -83,7 +83,7 @@ class TrainingView:
     @cached_property
     def genes(self) -> Genes:
         """Every hyperparameter by name; those of layers as ``"activations.dense"``."""
-        return flat(self.record.genome.to_dict())
+        return dict(_genes_of(self.record.genome))
 
     @cached_property
     def logs(
@@ -365,6 +365,17 @@ class RunView:
         return {trial.archive or "": trial for trial in archived}
 
     @cached_property
+    def metrics(self) -> list[str]:
+        """What was logged after an epoch, the monitored value first, values on new data next."""
+        names: dict[str, None] = {self.monitor: None} if self.trials else {}
+        for trial in self.trials:
+            if trial.record.epochs:
+                names |= dict.fromkeys(trial.record.epochs[-1].logs)
+        ranked = sorted(names, key=lambda name: not name.startswith("val_"))
+        ranked.sort(key=lambda name: name != self.monitor)
+        return ranked
+
+    @cached_property
     def mutations(self) -> list[TrainingView]:
         """The clones that were changed."""
         return [clone for clone in self.clones if clone.gene != NO_GENE]
@@ -390,9 +401,11 @@ class RunView:
 
     def _is_varied(self, name: str) -> bool:
         values = [clone.genes.get(name) for clone in self.clones]
-        # With their types: 1 and True are equal, and a list cannot be in a set.
-        different = {(type(value), str(value)) for value in values}
-        return len(different) > 1
+        if not values:
+            return False
+        # With its type: 1 and True are equal. As text: a list is what it was in another genome.
+        first = (type(values[0]), str(values[0]))
+        return any((type(value), str(value)) != first for value in values)
 
     @property
     def best(self) -> TrainingView | None:
@@ -404,6 +417,12 @@ class RunView:
                 best = trial
                 best_value = trial.value
         return best
+
+
+@lru_cache(maxsize=20_000)
+def _genes_of(genome: Genome) -> Genes:
+    """Return a genome's hyperparameters by name; a run that is watched is asked often."""
+    return flat(genome.to_dict())
 
 
 def flat(

@@ -24,6 +24,9 @@ FORMAT = 2
 START = "model/model_start.zip"
 FINAL = "model/model_final.zip"
 
+RUNNING = "running.json"
+"""What a run does at this moment; there as long as it does something."""
+
 _SKELETON = {"model", "population", "run.log", "run.json.part"}
 """What a run that was killed before it wrote `run.json` has left, hidden files aside."""
 
@@ -37,7 +40,8 @@ _KEPT: dict[Keep, tuple[str, ...]] = {
 }
 """Which archives stay after a run, beside those of the result."""
 
-_WRITTEN = ("journal.jsonl", "history.csv", "lineage.csv", "run.log", *_ARCHIVES, *_SHOWN)
+_TABLES = ("history.csv", "lineage.csv")
+_WRITTEN = ("journal.jsonl", RUNNING, *_TABLES, "run.log", *_ARCHIVES, *_SHOWN)
 """What a run writes beside `run.json`; all else in its folder is somebody else's."""
 
 

@@ -18,6 +18,9 @@ from miha.utils.json_values import plain
 
 Entry = Mapping[str, Any]
 
+JOURNAL = "journal.jsonl"
+"""Its name in a run's folder."""
+
 _LINE = re.compile(rb'\{"crc32": "([0-9a-f]{8})", (.*\n)', re.DOTALL)
 
 
@@ -99,32 +102,107 @@ class Journal:
         Raises:
             JournalError: A line before the last is damaged.
         """
-        texts = io.BytesIO(self._bytes()).readlines()
-        lines: list[_Line] = []
-        end = 0
-        crc = 0
-        for number, text in enumerate(texts, 1):
-            match = _LINE.fullmatch(text)
-            if match is not None:
-                crc = zlib.crc32(match[2], crc)
-            if match is None or match[1] != b"%08x" % crc:
-                self._check_last(number, len(texts))
-                break
-            end += len(text)
-            lines.append(_Line(json.loads(b"{" + match[2]), end, crc))
-        return lines
+        return _whole_lines(self._path, _bytes(self._path), _Line({}, 0, 0))
 
-    def _bytes(self) -> bytes:
+
+class GrowingJournal:
+    """A journal that another process writes: what was read is not read again.
+
+    Args:
+        path: The file, there or not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # What was read: the entries, the last line, and which file it was.
+        self._entries: list[Entry] = []
+        self._last = _Line({}, 0, 0)
+        self._file = 0
+
+    def read(self) -> list[Entry]:
+        """Return all whole lines so far; a torn last one is left out.
+
+        Raises:
+            JournalError: A line before the last is damaged.
+        """
+        if not self._has_grown():
+            self._forget()
         try:
-            return self._path.read_bytes()
-        except FileNotFoundError:
-            # Nothing has been journalled yet.
-            return b""
+            self._read_on()
+        except JournalError:
+            # It may be the journal of another run by now: then it is whole from its beginning.
+            self._forget()
+            self._read_on()
+        return self._entries
 
-    def _check_last(self, number: int, count: int) -> None:
-        if number < count:
-            raise JournalError(
-                "Every line of a journal but the last must have its checksum. "
-                f"Received: {str(self._path)!r}, line {number}, which has not: it was damaged or "
-                "changed. Bring the file back from a copy, or replace the run with overwrite=True."
-            )
+    def _has_grown(self) -> bool:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return False
+        is_same = status.st_ino == self._file and status.st_size >= self._last.end
+        self._file = status.st_ino
+        return is_same
+
+    def _forget(self) -> None:
+        # A new list: whoever was given the old one may still read it.
+        self._entries = []
+        self._last = _Line({}, 0, 0)
+
+    def _read_on(self) -> None:
+        begin = self._last.end
+        data = _bytes(self._path, begin)
+        lines = _whole_lines(self._path, data, self._last)
+        if lines:
+            self._last = lines[-1]
+            self._entries = [*self._entries, *(line.entry for line in lines)]
+        is_torn = not data.endswith(b"\n")
+        if begin and not is_torn and self._last.end < begin + len(data):
+            # A whole line that does not follow: it is another run's.
+            raise _damaged(self._path, len(self._entries) + 1)
+
+
+def _whole_lines(path: Path, data: bytes, before: _Line) -> list[_Line]:
+    """Return the whole lines of a part of a journal.
+
+    Args:
+        path: The journal.
+        data: What is read of it.
+        before: The line before.
+
+    Raises:
+        JournalError: A line before the last is damaged.
+    """
+    texts = io.BytesIO(data).readlines()
+    lines: list[_Line] = []
+    end = before.end
+    crc = before.crc
+    for number, text in enumerate(texts, 1):
+        match = _LINE.fullmatch(text)
+        if match is not None:
+            crc = zlib.crc32(match[2], crc)
+        if match is None or match[1] != b"%08x" % crc:
+            if number < len(texts):
+                raise _damaged(path, number)
+            break
+        end += len(text)
+        lines.append(_Line(json.loads(b"{" + match[2]), end, crc))
+    return lines
+
+
+def _bytes(path: Path, begin: int = 0) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(begin)
+            return file.read()
+    except FileNotFoundError:
+        # Nothing has been journalled yet.
+        return b""
+
+
+def _damaged(path: Path, number: int) -> JournalError:
+    return JournalError(
+        "Every line of a journal but the last must have its checksum. "
+        f"Received: {str(path)!r}, line {number}, which has not: it was damaged or "
+        "changed. Bring the file back from a copy, or replace the run with overwrite=True."
+    )

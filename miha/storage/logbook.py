@@ -40,9 +40,13 @@ class Logbook:
     def of(cls, entries: Iterable[Entry]) -> Logbook:
         """Return the logbook of a journal's entries; events of other kinds are passed over."""
         log = cls()
-        for entry in entries:
-            log._read(entry)
+        log.extend(entries)
         return log
+
+    def extend(self, entries: Iterable[Entry]) -> None:
+        """Note what a journal says further."""
+        for entry in entries:
+            self._read(entry)
 
     def _read(self, entry: Entry) -> None:
         event = entry["event"]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from miha.errors import MihaError
 from miha.integrations.optuna import quiet, to_optuna
@@ -18,8 +23,43 @@ if TYPE_CHECKING:
 
     from miha.results.result import Result
 
-FEWEST = 4
-"""Clones below which there is nothing to explain."""
+FEWEST = 50
+"""Clones below which a forest would explain chance."""
+
+MOST = 250
+"""Clones that a forest is fitted to: its time grows with their square."""
+
+TREES = 8
+"""Trees of one forest."""
+
+FORESTS = 4
+"""Forests whose mean is shown, unless the time is over before."""
+
+SECONDS = 5.0
+"""No further forest begins when so much time has passed."""
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What fANOVA found.
+
+    Attributes:
+        shares: The share of the variance in gain that each hyperparameter explains, the largest
+            first.
+        used: Clones that the shares rest on.
+        clones: Clones of the run that have a gain.
+    """
+
+    shares: dict[str, float]
+    used: int
+    clones: int
+
+    @property
+    def basis(self) -> str:
+        """What the shares rest on, in words."""
+        if self.used == self.clones:
+            return f"{self.used} clones"
+        return f"{self.used} of {self.clones} clones, drawn at random"
 
 
 def plot_importance(result: Result, seed: int = 0) -> go.Figure:
@@ -27,20 +67,22 @@ def plot_importance(result: Result, seed: int = 0) -> go.Figure:
 
     Optuna's fANOVA works on the clones' gains, since their values fall with the epochs whatever
     their hyperparameters are. It works on the places of gains on the figures' axis; else one
-    clone that diverged would be all that is explained.
+    clone that diverged would be all that is explained. It takes a few seconds, however many
+    clones there are.
 
     Args:
         result: A run, finished or not.
-        seed: Of the forest that is fitted, at least 0.
+        seed: Of the forests that are fitted, at least 0.
 
     Returns:
         A Plotly figure.
 
     Raises:
-        MihaError: Too few clones differ.
+        MihaError: There are fewer than 50 clones, or all gained the same.
         MissingPackageError: Plotly, Optuna or scikit-learn is not installed.
     """
-    shares = gene_importance(result, seed)
+    found = gene_importance(result, seed)
+    shares = found.shares
     # Plotly counts from below, and the most important one belongs on top.
     names = list(reversed(shares))
     rows = list(range(len(names)))
@@ -58,9 +100,12 @@ def plot_importance(result: Result, seed: int = 0) -> go.Figure:
     }
     return figure(
         [bars],
-        title=title("Importance for the gain in fitness (fANOVA)"),
+        title=title("Importance for the gain (fANOVA)"),
         height=180 + 32 * len(names),
-        xaxis={"title": {"text": "share of the variance"}, "rangemode": "tozero"},
+        xaxis={
+            "title": {"text": f"share of the variance; from {found.basis}"},
+            "rangemode": "tozero",
+        },
         yaxis={
             "tickvals": rows,
             "ticktext": [safe(name, 36) for name in names],
@@ -70,34 +115,67 @@ def plot_importance(result: Result, seed: int = 0) -> go.Figure:
     )
 
 
-def gene_importance(result: Result, seed: int = 0) -> dict[str, float]:
+def has_importance(clones: int) -> bool:
+    """Return whether so many clones are enough to tell what matters."""
+    return clones >= FEWEST
+
+
+def gene_importance(result: Result, seed: int = 0) -> Importance:
     """Return the share of the variance in gain that each hyperparameter explains.
 
     Args:
         result: A run, finished or not.
-        seed: Of the forest that is fitted, at least 0.
+        seed: Of the forests that are fitted, and of the clones that are drawn; at least 0.
 
     Returns:
-        Shares by name, the largest first.
+        The shares, and what they rest on.
 
     Raises:
-        MihaError: Too few clones differ.
+        MihaError: There are fewer than 50 clones, or all gained the same.
         MissingPackageError: Optuna or scikit-learn is not installed.
     """
     need("sklearn", "optuna")
-    importance = need("optuna.importance", "optuna")
+    need("optuna.importance", "optuna")
     study = to_optuna(result, target="gain")
     # Clones that failed have no gain.
     done = [trial for trial in study.trials if trial.value is not None]
     gains = {trial.value for trial in done}
-    if len(done) < FEWEST or len(gains) < 2:
+    if not has_importance(len(done)) or len(gains) < 2:
         raise MihaError(
-            f"At least {FEWEST} clones of different fitness are needed to tell what matters. "
+            f"At least {FEWEST} clones of different gain are needed to tell what matters. "
             f"Received: {len(done)}. Wait for more."
         )
-    evaluator = importance.FanovaImportanceEvaluator(seed=seed)
-    shares = importance.get_param_importances(_filled(done), evaluator=evaluator)
-    return {name: float(share) for name, share in shares.items()}
+    used = _sample(done, seed)
+    filled = _filled(used)
+    totals = Counter[str]()
+    rounds = 0
+    for shares in _forests(filled, seed):
+        totals.update(shares)
+        rounds += 1
+    means = {name: float(total / rounds) for name, total in totals.most_common()}
+    return Importance(means, len(used), len(done))
+
+
+def _sample(done: Sequence[Any], seed: int) -> list[Any]:
+    """Return as many clones as a forest is fitted to in time."""
+    if len(done) <= MOST:
+        return list(done)
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(done), MOST, replace=False)
+    return [done[number] for number in sorted(chosen)]
+
+
+def _forests(study: optuna.Study, seed: int) -> Iterator[dict[str, float]]:
+    """Yield the shares by one forest after another, as long as there is time."""
+    importance = need("optuna.importance", "optuna")
+    end = time.monotonic() + SECONDS
+    for number in range(FORESTS):
+        if number and time.monotonic() > end:
+            return
+        evaluator = importance.FanovaImportanceEvaluator(
+            n_trees=TREES, max_depth=32, seed=seed + number
+        )
+        yield importance.get_param_importances(study, evaluator=evaluator)
 
 
 def _filled(done: Sequence[Any]) -> optuna.Study:

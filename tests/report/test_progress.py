@@ -130,7 +130,7 @@ def test_the_bar_counts_to_the_last_epoch(tmp_path):
     bar.on_run_end(RESULT)
     shown = text(output)
     assert "MIHA trains 9 epochs" in shown
-    assert "9/9 epochs  loss " in shown
+    assert "9/9 epochs 0:00, 0:00 left" in shown
     assert "final training" in shown
     assert shown.count("Cycle 1: ") == 1
     assert shown.rstrip().endswith("Best val_loss: 0.1235. Folder: logs/x")
@@ -142,9 +142,44 @@ def test_the_bar_shows_loss_and_monitored_value_of_the_last_epoch(bar):
     bar.on_training_begin(task_of(network.record))
     bar.on_epoch_end(task_of(network.record), network.record.epochs[0])
     bar.close()
-    assert "1/9 epochs  loss 0.2469  val_loss 0.1235" in text(bar._bar.console)
-    assert "cycle 1, clone 0" in text(bar._bar.console)
+    shown = text(bar._bar.console)
+    assert "1/9 epochs" in shown and "cycle 1, clone 0: the control" in shown
+    assert "epoch 1 of 1  val_loss 0.1235  loss 0.2469" in shown
 
+
+def test_the_numbers_of_a_bar_are_those_of_what_is_training(bar):
+    """The loss of the clone before is not that of the one that has begun."""
+    bar.on_run_begin(LONGER, "logs/x")
+    first = make_network(values=(0.25, 0.125, 0.1), change=LARGER)
+    bar.on_training_begin(task_of(first.record))
+    bar.on_epoch_end(task_of(first.record), first.record.epochs[0])
+    assert bar._bar.present == (
+        "cycle 1, clone 0: batch size 4 -> 8",
+        "epoch 2 of 3  val_loss 0.25  loss 0.5",
+    )
+    bar.on_training_end(first)
+    bar.on_training_begin(task_of(make_record(clone=1, values=(0.5, 0.5, 0.5))))
+    assert bar._bar.present == ("cycle 1, clone 1: the control", "epoch 1 of 3  best 0.1")
+
+
+@pytest.mark.parametrize("width", [60, 48])
+def test_count_and_time_are_whole_on_a_narrow_terminal(width):
+    screen = console(terminal=True)
+    screen.width = width
+    bar = Bar(screen, "val_loss", Budget(patience=2))
+    long = Change("activation", "layer/" + "x" * 300 + ": relu -> tanh")
+    bar.on_run_begin(Schedule(100, 300, 100, 100, 20), "logs/x")
+    bar._pace._began -= 3 * 3600 + 61
+    record = make_record(values=(0.5, 0.25, 0.2), change=long)
+    for epoch in record.epochs[:2]:
+        bar.on_epoch_end(task_of(record), epoch)
+    bar._pace._first_epoch = (bar._pace._last_epoch - 0.25, 1)
+    bar._bar.refresh()
+    bar.close()
+    lines = text(screen).splitlines()
+    assert any("2/<=610200 epochs 3:01:01, 42:22:" in line and " left" in line for line in lines)
+    assert any(line.startswith("epoch 3 of 3  val_loss 0.25") for line in lines)
+    assert max(len(line.split("\r")[-1]) for line in lines[1:]) <= width
 
 def test_the_bar_shows_a_monitored_loss_once(bar):
     network = make_network(values=(0.5,))
@@ -152,7 +187,7 @@ def test_the_bar_shows_a_monitored_loss_once(bar):
     bar.on_run_begin(SCHEDULE, "logs/x")
     bar.on_epoch_end(task_of(network.record), network.record.epochs[0])
     bar.close()
-    assert "epochs  loss 1 " in text(bar._bar.console)
+    assert bar._bar.present[1] == "epoch 1 of 1  loss 1  val_loss 0.5"
 
 
 def test_the_bar_counts_the_epochs_that_a_diverged_clone_did_not_need(bar):
@@ -205,7 +240,7 @@ def test_a_run_that_may_end_before_has_at_most_so_many_epochs(make):
     assert "MIHA trains at most 9 epochs" in text(screen) and "fewer where patience=2" in text(
         screen
     )
-    assert ("[2/<=9]" if make is Lines else "epochs at most") in text(screen)
+    assert ("[2/<=9]" if make is Lines else "2/<=9 epochs") in text(screen)
 
 
 def test_the_bar_leaves_the_terminal_as_it_was(bar):
