@@ -89,6 +89,12 @@ def _add_show(commands: Commands) -> None:
         description="Print a run's summary and who won each of its cycles.",
     )
     command.add_argument("--all", action="store_true", help="every clone, not the winners only")
+    command.add_argument(
+        "--metric",
+        metavar="NAME",
+        action="append",
+        help="another logged value beside the monitored one, e.g. val_accuracy; several are taken",
+    )
     command.set_defaults(run=_show)
 
 
@@ -120,6 +126,11 @@ def _add_report(commands: Commands) -> None:
     command.add_argument(
         "--to", metavar="FILE", type=Path, help="the page (default: report.html in the folder)"
     )
+    command.add_argument(
+        "--importance",
+        action="store_true",
+        help="compute which hyperparameters matter: seconds, and at least fifty clones",
+    )
     command.add_argument("--open", action="store_true", help="show it in the browser")
     command.set_defaults(run=_report)
 
@@ -130,13 +141,14 @@ def _add_watch(commands: Commands) -> None:
         "watch",
         help="the page of a run, live",
         description="Serve the page of a run to this computer only (127.0.0.1); it follows the "
-        "run as it goes on. Ctrl-C ends it, the run goes on.",
+        "run as it goes on, and waits for one that has not begun. Ctrl-C ends it, the run goes on.",
     )
     command.add_argument(
         "--port", type=_port, default=0, help="where to listen (default: a free port)"
     )
     command.add_argument("--open", action="store_true", help="show it in the browser")
-    command.set_defaults(run=_watch)
+    # A run that has not begun is waited for.
+    command.set_defaults(run=_watch, needs_run=False)
 
 
 def _add_export(commands: Commands) -> None:
@@ -179,7 +191,7 @@ def _port(text: str) -> int:
 def _show(chosen: argparse.Namespace) -> None:
     from miha.report.terminal import print_run
 
-    print_run(chosen.folder, chosen.all)
+    print_run(chosen.folder, chosen.all, chosen.metric or ())
 
 
 def _list(chosen: argparse.Namespace) -> None:
@@ -192,7 +204,7 @@ def _report(chosen: argparse.Namespace) -> None:
     from miha.report.page import write_report
     from miha.results.reader import load_run
 
-    path = write_report(load_run(chosen.folder), chosen.to)
+    path = write_report(load_run(chosen.folder), chosen.to, chosen.importance)
     print(path)
     if chosen.open:
         webbrowser.open(path.absolute().as_uri())
@@ -200,6 +212,7 @@ def _report(chosen: argparse.Namespace) -> None:
 
 def _watch(chosen: argparse.Namespace) -> None:
     from miha.report.server import address, make_server
+    from miha.storage.folder import RunFolder
 
     try:
         server = make_server(chosen.folder, chosen.port)
@@ -213,6 +226,8 @@ def _watch(chosen: argparse.Namespace) -> None:
         os.nice(5)
     with server, contextlib.suppress(KeyboardInterrupt):
         print(f"Watching {chosen.folder} at {address(server)} (Ctrl-C ends this)", flush=True)
+        if not RunFolder(chosen.folder).has_run:
+            print("There is no run yet: the page shows it as soon as it begins.", flush=True)
         if chosen.open:
             webbrowser.open(address(server))
         server.serve_forever()

@@ -12,7 +12,16 @@ from miha.compare.comparison import REFERENCE, Comparison
 from miha.compare.records import Cell
 from miha.compare.statistics import Mean, finite
 from miha.utils.optional import need
-from miha.visualization.theme import COLOURS, MAIN, SYMBOLS, bounds, figure, log_axis, safe, title
+from miha.visualization.theme import (
+    COLOURS,
+    MAIN,
+    SYMBOLS_OF_RUNS,
+    bounds,
+    figure,
+    log_axis,
+    safe,
+    title,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -48,7 +57,7 @@ def look_of(
         "colour": OTHERS[place % len(OTHERS)],
         "dash": DASHES[rounds % len(DASHES)],
         # The last two symbols are left out: one of them is MIHA's star.
-        "symbol": SYMBOLS[place % (len(SYMBOLS) - 2)],
+        "symbol": SYMBOLS_OF_RUNS[place % len(SYMBOLS_OF_RUNS)],
     }
 
 

@@ -2,13 +2,19 @@
 
 // Everything that comes from the run is put into the page as text, never as HTML.
 
-const POLL = 1000;  // Milliseconds between two questions to `miha watch`.
+const POLL = 400;  // Milliseconds between two questions to `miha watch`.
+const POLL_UNSEEN = 3000;  // Where nobody looks at the page.
+const RETRY = 2000;  // After `miha watch` had no time for a figure.
+const NARROW = 600;  // Pixels of a figure below which it is drawn for a telephone.
+const ON_DEMAND = "importance";  // Takes seconds: `miha watch` makes it when it is asked for.
 const ROWS = 100;  // Of the table, put there at once.
 const element = (id) => document.getElementById(id);
 const sorting = { column: null, ascending: true };
 let shown = null;
-let version = null;
+let version = null;  // What of a watched run is shown: of the run, and of what is at work.
+let live = null;  // What it does now, and when it told so.
 let missing = [];  // Rows of the table that are not there yet.
+let cells = [];  // The columns that a row has, and what kind each is.
 
 async function unpacked(text) {
   const letters = atob(text);
@@ -76,8 +82,10 @@ function nextPlace() {
 
 function draw(place) {
   if (!place.waiting) return;
-  const { data, layout } = place.waiting;
+  const { layout } = place.waiting;
+  const data = place.waiting.data.map((trace) => ({ ...trace }));
   place.waiting = null;
+  const isNarrow = place.clientWidth < NARROW;
   const styled = { ...layout, font: { ...layout.font, color: ink() }, autosize: true };
   if (data.some((trace) => trace.type === "parcoords")) {
     // Their labels stand on the lines: a shadow of the page's colour keeps them legible.
@@ -85,8 +93,37 @@ function draw(place) {
     const font = { color: ink(), size: 12, shadow: `${glow}, ${glow}, ${glow}` };
     data.forEach((trace) => { trace.labelfont = trace.tickfont = font; });
   }
-  Plotly.react(place, data, styled, { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "" })
+  const options = { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "" };
+  // Its buttons would lie on the title.
+  options.displayModeBar = isNarrow ? false : "hover";
+  place.isNarrow = isNarrow;
+  place.closest(".figure").querySelector("h3").hidden = !isNarrow;
+  if (isNarrow) data.filter((trace) => trace.orientation === "h").forEach((trace) => { trace.width = 0.4; });
+  Plotly.react(place, data, isNarrow ? narrowed(styled) : styled, options)
     .then(() => { place.dataset.drawn = "yes"; });
+}
+
+const ON_THE_ROW = { ticklabelposition: "inside", tickfont: { size: 10 }, automargin: false };
+
+// A figure for a telephone: small margins and letters; long names stand on their rows.
+function narrowed(layout) {
+  const small = {
+    ...layout,
+    font: { ...layout.font, size: 11 },
+    margin: { ...layout.margin, l: 46, r: 12, b: 46, t: Math.max(16, layout.margin.t - 60) },
+    // The page has it above the figure: here it would lie on the legend.
+    title: undefined,
+    legend: { ...layout.legend, font: { size: 10 } },
+  };
+  for (const [name, axis] of Object.entries(layout)) {
+    if (!/^yaxis/.test(name)) continue;
+    const longest = Math.max(0, ...(axis.ticktext ?? []).map((text) => text.length));
+    small[name] = { ...axis, title: { ...axis.title, standoff: 4 } };
+    // Above what the row shows, whichever way the axis goes.
+    const ticklabelshift = axis.range?.[0] > axis.range?.[1] ? 12 : -12;
+    if (longest > 12) Object.assign(small[name], ON_THE_ROW, { ticklabelshift });
+  }
+  return small;
 }
 
 function figureBox(name) {
@@ -94,34 +131,119 @@ function figureBox(name) {
   if (!box) {
     box = make("section", undefined, "figure");
     box.dataset.name = name;
-    box.append(make("div", undefined, "plot"), make("p"));
+    const place = make("div", undefined, "plot");
+    place.hidden = true;
+    const frame = make("div", undefined, name === "parallel" ? "wide" : "");
+    frame.append(place);
+    const head = make("h3");
+    head.hidden = true;
+    box.append(head, frame, make("p"));
+    if (isWatched() && name === ON_DEMAND) box.append(demandButton(box));
     element("figures").append(box);
   }
   return box;
 }
 
+function demandButton(box) {
+  const button = make("button", "compute");
+  button.type = "button";
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    button.textContent = "computing …";
+    try {
+      await fetchFigure(box, "");
+    } catch (error) {
+      notice(error.message);
+    }
+    button.disabled = false;
+    button.textContent = "compute again";
+  });
+  return button;
+}
+
 function showFigures(figures) {
+  const names = figures.map((figure) => figure.name);
+  document.querySelectorAll(".figure").forEach((box) => {
+    if (!names.includes(box.dataset.name)) box.remove();
+  });
   for (const figure of figures) {
     const box = figureBox(figure.name);
-    const [place, caption] = box.children;
-    caption.textContent = figure.message ? `${figure.caption} ${figure.message}` : figure.caption;
-    place.hidden = !figure.figure;
-    if (!figure.figure) continue;
-    place.style.height = `${figure.figure.layout.height}px`;
-    place.waiting = figure.figure;
-    place.dataset.drawn = "";
-    drawing.unobserve(place);
-    drawing.observe(place);
+    if (figure.figure || figure.message) showFigure(box, figure.others?.[metric()] ?? figure);
+    else if (!box.made) box.querySelector("p").textContent = figure.caption;
   }
 }
 
+function showFigure(box, figure) {
+  const place = box.querySelector(".plot");
+  box.querySelector("p").textContent = figure.message ? `${figure.caption} ${figure.message}` : figure.caption;
+  place.hidden = !figure.figure;
+  if (!figure.figure) return;
+  const { height, title } = figure.figure.layout;
+  place.style.height = `${height}px`;
+  // Plotly's own text has tags and entities; this is a text.
+  const entities = { "&lt;": "<", "&gt;": ">", "&amp;": "&" };
+  box.querySelector("h3").textContent = (title?.text ?? "").replace(/&(lt|gt|amp);/g, (name) => entities[name]);
+  showLater(place, figure.figure);
+}
+
+function showLater(place, figure) {
+  place.source = figure;
+  place.waiting = { data: figure.data, layout: figure.layout };
+  place.dataset.drawn = "";
+  drawing.unobserve(place);
+  drawing.observe(place);
+}
+
+const places = () => [...document.querySelectorAll(".plot")].filter((place) => place.source);
+
 function recolour() {
-  document.querySelectorAll(".plot").forEach((place) => {
-    if (!place.data) return;
-    place.waiting = { data: place.data, layout: place.layout };
-    drawing.unobserve(place);
-    drawing.observe(place);
+  places().forEach((place) => showLater(place, place.source));
+}
+
+// One that is made narrow or wide is drawn in another way.
+window.addEventListener("resize", () => {
+  places().forEach((place) => {
+    if (place.isNarrow !== place.clientWidth < NARROW) showLater(place, place.source);
   });
+});
+
+// On paper all figures are there: light, and as wide as the page.
+let themeOnScreen;
+window.addEventListener("beforeprint", () => {
+  themeOnScreen = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+  document.body.classList.add("printing");
+  places().forEach((place) => {
+    place.waiting = place.source;
+    draw(place);
+    Plotly.Plots.resize(place);
+  });
+});
+window.addEventListener("afterprint", () => {
+  if (themeOnScreen) document.documentElement.dataset.theme = themeOnScreen;
+  else delete document.documentElement.dataset.theme;
+  document.body.classList.remove("printing");
+  recolour();
+});
+
+// Metrics
+
+const metric = () => element("metric").value;
+
+function showMetrics(names) {
+  const select = element("metric");
+  const chosen = select.value;
+  select.replaceChildren(...names.map((name) => make("option", name)));
+  select.value = names.includes(chosen) ? chosen : names[0] ?? "";
+  element("metrics").hidden = names.length < 2;
+}
+
+function chooseMetric() {
+  // Those of a watched run are asked for, whichever version of the run they show.
+  document.querySelectorAll(".figure").forEach((box) => { if (box.metric !== metric()) box.version = ""; });
+  showFigures(shown.figures);
+  showClones();
+  if (isWatched()) refresh();
 }
 
 // Tables
@@ -183,8 +305,8 @@ function filtered(rows) {
   });
 }
 
-function headCell(name, isNumber) {
-  const cell = make("th", undefined, isNumber ? "number" : "");
+function headCell(name, kind) {
+  const cell = make("th", undefined, kind);
   cell.scope = "col";
   if (name === sorting.column) cell.ariaSort = sorting.ascending ? "ascending" : "descending";
   const button = make("button", name);
@@ -198,29 +320,72 @@ function headCell(name, isNumber) {
   return cell;
 }
 
-function bodyCell(value) {
-  const cell = make("td", undefined, typeof value === "number" ? "number" : "");
+// Which columns are shown: unless all are, the first ones, and of other metrics the chosen one.
+function shownColumns() {
+  const { columns, first } = shown.table;
+  const others = shown.metrics.slice(1).filter((name) => name !== metric());
+  const isShown = (name, place) => element("every").checked || (place < first && !others.includes(name));
+  return columns.map((name, place) => place).filter((place) => isShown(columns[place], place));
+}
+
+function bodyCell(row, place, kind) {
+  const value = row[place];
+  const cell = make("td", undefined, kind);
   if (value && typeof value === "object" && value.link) {
     const link = make("a", value.text);
     link.href = value.link;
     link.download = "";
     cell.append(link);
+  } else if (shown.table.columns[place] === "selected") {
+    cell.textContent = value ? "✓" : "";
+  } else if (shown.table.columns[place] === "mutation") {
+    cell.append(folded(row, value));
   } else {
     cell.textContent = shownValue(value);
-    if (cell.textContent.length > 50) cell.title = cell.textContent;
+    if (cell.textContent.length > 24) cell.title = cell.textContent;
   }
   return cell;
+}
+
+// A long text in one line, which unfolds with all else that is known of the clone.
+function folded(row, text) {
+  const details = make("details");
+  details.append(make("summary", text));
+  details.title = text;
+  details.addEventListener("toggle", () => {
+    if (!details.open || details.children.length > 1) return;
+    const list = make("dl");
+    shown.table.columns.forEach((name, place) => {
+      if (name === "mutation" || row[place] === "" || row[place] === null) return;
+      const value = make("dd");
+      value.append(...bodyCell(row, place, "").childNodes);
+      list.append(make("dt", name), value);
+    });
+    details.append(list);
+  });
+  return details;
+}
+
+function kindOf(place) {
+  const { columns, rows } = shown.table;
+  if (columns[place] === "selected") return "mark";
+  if (columns[place] === "cycle" || columns[place] === "clone") return "number place";
+  if (rows.some((row) => typeof row[place] === "number")) return "number";
+  const isLong = columns[place] === "mutation" || rows.some((row) => shownValue(row[place]).length > 24);
+  return isLong ? "long" : "";
 }
 
 function showClones() {
   const { columns, rows } = shown.table;
   const table = element("clones");
   const chosen = sorted(filtered(rows));
-  const isNumber = columns.map((_, place) => rows.some((row) => typeof row[place] === "number"));
-  const focused = columns.indexOf(document.activeElement.closest("#clones th")?.textContent);
+  const places = shownColumns();
+  const kinds = columns.map((_, place) => kindOf(place));
+  table.className = element("every").checked ? "every" : "";
+  const focused = document.activeElement.closest("#clones th")?.textContent;
   const head = make("thead");
   const names = make("tr");
-  columns.forEach((name, place) => names.append(headCell(name, isNumber[place])));
+  places.forEach((place) => names.append(headCell(columns[place], kinds[place])));
   head.append(names);
   // As many rows again, and at the same place: what is read stays put.
   const [before, box] = [table.tBodies[0]?.rows.length ?? 0, table.parentElement];
@@ -228,8 +393,10 @@ function showClones() {
   table.replaceChildren(head, make("tbody"));
   element("count").textContent = `${chosen.length} of ${rows.length} clones`;
   missing = chosen;
+  cells = places.map((place) => [place, kinds[place]]);
   addRows(Math.max(before, ROWS));
-  if (focused >= 0) names.cells[focused].firstChild.focus({ preventScroll: true });
+  const again = [...names.cells].find((cell) => cell.textContent === focused);
+  if (again) again.firstChild.focus({ preventScroll: true });
   [box.scrollTop, box.scrollLeft] = [top, left];
   soon();
 }
@@ -239,7 +406,7 @@ function addRows(count) {
   const selected = shown.table.columns.indexOf("selected");
   const added = missing.slice(0, count).map((row) => {
     const line = make("tr", undefined, row[selected] ? "selected" : "");
-    line.append(...row.map(bodyCell));
+    line.append(...cells.map(([place, kind]) => bodyCell(row, place, kind)));
     return line;
   });
   missing = missing.slice(count);
@@ -265,6 +432,8 @@ function showKinds() {
 // The page
 
 function show(content) {
+  const { kept } = content.table;
+  if (kept) content.table.rows = [...shown.table.rows.slice(0, kept), ...content.table.rows];
   shown = content;
   document.title = `${content.title} – MIHA`;
   element("title").textContent = content.title;
@@ -274,28 +443,104 @@ function show(content) {
   pairs("genes", content.genes, ["hyperparameter", "started from", content.state === "finished" ? "ended with" : "now"]);
   pairs("arguments", content.arguments);
   pairs("versions", content.versions);
+  showMetrics(content.metrics);
   showKinds();
   showClones();
   showFigures(content.figures);  // Their places: they are drawn when Plotly is there.
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
 }
 
+// A run that is watched
+
+const isWatched = () => !element("content").textContent;
+
 async function ask() {
-  const asked = performance.now();
   try {
     const answer = await fetch(`data.json?since=${encodeURIComponent(version ?? "")}`, { cache: "no-store" });
     if (!answer.ok) throw new Error(await answer.text());
     if (answer.status !== 204) {
       const update = await answer.json();
       version = update.version;
-      show(update.content);
+      if (update.content) show(update.content);
+      live = { told: update.live, age: update.age, since: performance.now() };
+      showLive();
     }
+    refresh();
     notice("");
   } catch (error) {
     notice(`No news from miha watch: ${error.message}`);
   }
-  // A long run takes its time to read: the run itself shall have most of the processor.
-  setTimeout(ask, Math.max(POLL, 2 * (performance.now() - asked)));
+  setTimeout(ask, document.hidden ? POLL_UNSEEN : POLL);
+}
+
+let isRefreshing = false;
+
+// Ask for figures that are older than the run: first for those that are not there, then for those
+// that are seen. One at a time, and not again before there is more news.
+async function refresh() {
+  if (isRefreshing || !shown) return;
+  isRefreshing = true;
+  try {
+    const asked = new Set();
+    for (let box = nextFigure(asked); box; box = nextFigure(asked)) {
+      asked.add(box);
+      await fetchFigure(box, box.version ?? "");
+    }
+  } catch (error) {
+    notice(`No news from miha watch: ${error.message}`);
+  }
+  isRefreshing = false;
+}
+
+function nextFigure(asked) {
+  const boxes = [...document.querySelectorAll(".figure")];
+  const waiting = boxes.filter((box) => box.dataset.name !== ON_DEMAND && !asked.has(box));
+  const current = version.split("/")[0];
+  return waiting.find((box) => !box.version)
+    ?? waiting.find((box) => box.version !== current && near.has(box.querySelector(".plot"))
+      && performance.now() > (box.retry ?? 0));
+}
+
+async function fetchFigure(box, since) {
+  const asked = new URLSearchParams({ name: box.dataset.name, metric: metric(), since });
+  box.metric = metric();
+  const answer = await fetch(`figure.json?${asked}`, { cache: "no-store" });
+  if (!answer.ok) throw new Error(await answer.text());
+  if (answer.status === 204) {
+    box.retry = performance.now() + RETRY;
+    return;
+  }
+  const found = await answer.json();
+  // Another metric may have been chosen meanwhile.
+  if (box.metric !== metric()) return;
+  box.version = found.version;
+  box.made = true;
+  showFigure(box, found.figure);
+}
+
+function showLive() {
+  const told = live?.told;
+  element("live").hidden = !live || live.age === null;
+  if (element("live").hidden) return;
+  const passed = (performance.now() - live.since) / 1000;
+  element("done").hidden = element("work").hidden = !told;
+  const parts = [`updated ${Math.floor(live.age + passed)} s ago`];
+  if (told) {
+    element("done").max = told.epochs;
+    element("done").value = told.done;
+    const left = told.left === null ? "" : `about ${duration(told.left - passed)} left`;
+    const count = `${told.done} of ${told.is_open ? "at most " : ""}${told.epochs} epochs`;
+    parts.unshift(...[count, `${duration(told.elapsed + passed)} so far`, left].filter(Boolean));
+    element("work").textContent = told.work.join("\n");
+  }
+  element("pace").textContent = parts.join(" · ");
+}
+
+function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 120) return `${whole} s`;
+  if (whole < 7200) return `${Math.round(whole / 60)} min`;
+  return `${(whole / 3600).toFixed(1)} h`;
 }
 
 async function begin() {
@@ -306,15 +551,20 @@ async function begin() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
   element("filters").addEventListener("submit", (event) => event.preventDefault());
   ["input", "change"].forEach((name) => element("filters").addEventListener(name, showClones));
+  element("metric").addEventListener("change", chooseMetric);
   if (!("DecompressionStream" in window)) {
     notice("This page needs a browser of 2023 or later.");
     return;
   }
   const packed = element("content").textContent;
   if (packed) show(JSON.parse(await unpacked(packed)));
+  else {
+    ask();
+    setInterval(showLive, 1000);
+  }
+  // Text and table do not wait for it.
   (0, eval)(await unpacked(element("plotly").textContent));
-  if (packed) soon();
-  else ask();
+  soon();
 }
 
 begin();

@@ -23,13 +23,19 @@ if TYPE_CHECKING:
 NAME = "report.html"
 
 
-def write_report(result: Result, path: str | Path | None = None) -> Path:
+def write_report(
+    result: Result,
+    path: str | Path | None = None,
+    importance: bool = False,
+) -> Path:
     """Write one self-contained HTML page of a run.
 
     Args:
         result: A run, finished or not.
         path: The file; by default ``report.html`` in the run's folder. One that is there is
             replaced, and a folder that is not there is made.
+        importance: Whether to compute which hyperparameters matter, which takes seconds. It needs
+            fifty clones; with fewer, the page does not have it.
 
     Returns:
         The file.
@@ -42,7 +48,7 @@ def write_report(result: Result, path: str | Path | None = None) -> Path:
     target = result.run_dir / NAME
     if path is not None:
         target = Path(path)
-    found = content(result, links=target.parent)
+    found = content(result, target.parent, importance)
     text = page(found["title"], found)
     with placed(target):
         write_whole(target, text.encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from miha.errors import JournalError
+from miha.errors import JournalError, MihaError
 from miha.results.reader import load_run
 from miha.results.summary import summarize
 from miha.results.trials import RunView, TrainingView
@@ -48,17 +48,20 @@ def _folders(parent: Path) -> list[Path]:
         return []
 
 
-def print_run(folder: Path, every: bool = False) -> None:
+def print_run(folder: Path, every: bool = False, metrics: Sequence[str] = ()) -> None:
     """Print a run's summary and its lineage.
 
     Args:
         folder: The run's.
         every: Whether to print every clone, and not the winners only.
+        metrics: Logged values that have a column beside the monitored one.
 
     Raises:
         JournalError: The folder holds no run, or it is damaged.
+        MihaError: A metric was not logged.
     """
     result = load_run(folder)
+    _check_metrics(RunView.of(result), metrics)
     console = Console(highlight=False)
     for text in summarize(result):
         console.print(escape(text), end="\n\n")
@@ -67,7 +70,7 @@ def print_run(folder: Path, every: bool = False) -> None:
     if not every:
         clones = [clone for clone in clones if clone.selected]
     if clones:
-        console.print(_lineage(view, clones))
+        console.print(_lineage(view, clones, metrics))
 
 
 def print_runs(folder: Path) -> None:
@@ -96,10 +99,20 @@ def print_runs(folder: Path) -> None:
     console.print(table)
 
 
-def _lineage(view: RunView, clones: list[TrainingView]) -> Table:
+def _check_metrics(view: RunView, metrics: Sequence[str]) -> None:
+    unknown = [name for name in metrics if name not in view.metrics]
+    if unknown:
+        raise MihaError(
+            f"`--metric` must name a value that was logged: {', '.join(view.metrics) or 'none'}. "
+            f"Received: {', '.join(unknown)}. Choose one of those."
+        )
+
+
+def _lineage(view: RunView, clones: list[TrainingView], metrics: Sequence[str] = ()) -> Table:
     has_losers = len(clones) > len(view.winners)
     table = Table(title="All clones" if has_losers else "Who won each cycle")
-    for name in ("cycle", "clone", "mutation", view.monitor, "fitness", "gain"):
+    others = [name for name in dict.fromkeys(metrics) if name != view.monitor]
+    for name in ("cycle", "clone", "mutation", view.monitor, *others, "fitness", "gain"):
         is_text = name == "mutation"
         table.add_column(escape(name), justify="left" if is_text else "right")
     for clone in clones:
@@ -108,6 +121,7 @@ def _lineage(view: RunView, clones: list[TrainingView]) -> Table:
             str(clone.clone),
             escape(clone.change),
             _number(clone.value),
+            *[_number(next(reversed(clone.curve(name)), None)) for name in others],
             _number(clone.fitness),
             _number(clone.gain),
             style="bold" if clone.selected and has_losers else None,

@@ -19,9 +19,20 @@ if TYPE_CHECKING:
 class Delegates:
     """What a `Result` can be shown as; each method imports what it needs when it is called."""
 
-    def plot_learning_history(self) -> go.Figure:
-        """Plot the main line's losses; see `miha.visualization.plot_learning_history`."""
-        return _call("visualization", "plot_learning_history", self)
+    def plot_learning_history(
+        self,
+        metrics: Sequence[str] | None = None,
+    ) -> go.Figure:
+        """Plot the main line's values; see `miha.visualization.plot_learning_history`."""
+        return _call("visualization", "plot_learning_history", self, metrics)
+
+    def plot_best(
+        self,
+        metric: str | None = None,
+        mode: Literal["min", "max"] | None = None,
+    ) -> go.Figure:
+        """Plot the best value so far; see `miha.visualization.plot_best`."""
+        return _call("visualization", "plot_best", self, metric, mode)
 
     def plot_lineage(self) -> go.Figure:
         """Plot who was tried, who won, and by how much; see `miha.visualization.plot_lineage`."""
@@ -59,11 +70,13 @@ class Delegates:
     def report(
         self,
         path: str | Path | None = None,
+        importance: bool = False,
     ) -> Path:
         """Write one self-contained HTML page of the run.
 
         Args:
             path: The file; by default ``report.html`` in the run's folder.
+            importance: Whether to compute which hyperparameters matter, which takes seconds.
 
         Returns:
             The file.
@@ -72,7 +85,7 @@ class Delegates:
             StorageError: It cannot be written.
             MissingPackageError: Plotly is not installed.
         """
-        written: Path = _call("report.page", "write_report", self, path)
+        written: Path = _call("report.page", "write_report", self, path, importance)
         return written
 
     def to_optuna(

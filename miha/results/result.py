@@ -140,12 +140,17 @@ class Result(Delegates):
         return self._finished(self.log.resulting)
 
     @property
-    def _best(self) -> TrainingRecord:
+    def best_training(self) -> TrainingRecord | None:
+        """The record of the best network; None before the first training has finished."""
         values = RunFolder(self.run_dir).description()["arguments"].get("judge")
         if values is None:
             # Of a run of version 0.3.0, the best is the one with the best monitored value.
-            return self._finished(self.log.best(self.mode))
-        return self._finished(best_network(self.log.trainings, Judge(**values)))
+            return self.log.best(self.mode)
+        return best_network(self.log.trainings, Judge(**values))
+
+    @property
+    def _best(self) -> TrainingRecord:
+        return self._finished(self.best_training)
 
     def _finished(self, record: TrainingRecord | None) -> TrainingRecord:
         if record is None:

@@ -19,16 +19,17 @@ MOST_TURNS = 5
 """Selected mutations that a summary names."""
 
 
-def summarize(result: Result) -> list[str]:
+def summarize(result: Result, view: RunView | None = None) -> list[str]:
     """Return a run in sentences.
 
     Args:
         result: A run, finished, running or interrupted.
+        view: Its view, where there is one already.
 
     Returns:
         Plain text, a paragraph each; what a page shows must be escaped.
     """
-    view = RunView.of(result)
+    view = view or RunView.of(result)
     description = RunFolder(result.run_dir).description()
     paragraphs = [_progress(result, view, description)]
     if view.trials:
@@ -82,7 +83,7 @@ def _progress(
 ) -> str:
     cycles = description["arguments"].get("schedule", {}).get("c")
     of_cycles = "" if cycles is None else f" of {cycles}"
-    epochs = [len(trial.logs) for trial in view.trials]
+    epochs = [len(trial.record.epochs) for trial in view.trials]
     seconds = [trial.seconds for trial in view.trials]
     text = (
         f"The run is {result.state}: {view.cycles_done}{of_cycles} cycles and "

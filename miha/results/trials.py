@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
+from miha.errors import MihaError
 from miha.records import Genome, Mode, TrainingRecord, is_better
 from miha.storage.logbook import Logbook, last_line
 from miha.utils.json_values import numbers
@@ -83,7 +84,7 @@ class TrainingView:
     @cached_property
     def genes(self) -> Genes:
         """Every hyperparameter by name; those of layers as ``"activations.dense"``."""
-        return dict(_genes_of(self.record.genome))
+        return _genes_of(self.record.genome)
 
     @cached_property
     def logs(
@@ -123,11 +124,10 @@ class TrainingView:
         """Epochs of the main line after it, or as if it were a part of that."""
         return self.start + len(self.record.epochs)
 
-    @property
+    @cached_property
     def seconds(self) -> float:
         """Wall time of its epochs."""
-        times = [epoch.seconds for epoch in self.record.epochs]
-        return float(sum(times))
+        return float(sum([epoch.seconds for epoch in self.record.epochs]))
 
     @property
     def name(self) -> str:
@@ -276,12 +276,14 @@ class RunView:
         trials: Every finished training, in order.
         resulting: The training whose network the run has now: the network's last one, or the
             best one of the run, where that was restored.
+        find_best: Returns the record of the best network.
     """
 
     monitor: str
     mode: Mode
     trials: Sequence[TrainingView]
     resulting: TrainingView | None = None
+    find_best: Callable[[], TrainingRecord | None] = lambda: None
 
     @classmethod
     def of(cls, result: Any) -> RunView:
@@ -289,8 +291,25 @@ class RunView:
         log = result.log
         views = tuple(trials(log))
         # By identity: two records may be equal.
-        resulting = [view for view in views if view.record is log.resulting]
-        return cls(result.monitor, result.mode, views, *resulting)
+        last = log.resulting
+        resulting = next((view for view in views if view.record is last), None)
+
+        def find_best() -> TrainingRecord | None:
+            best: TrainingRecord | None = result.best_training
+            return best
+
+        return cls(result.monitor, result.mode, views, resulting, find_best)
+
+    @cached_property
+    def best_network(self) -> TrainingView | None:
+        """The training that left the best network; None where there is none, or no folder."""
+        try:
+            best = self.find_best()
+        # The folder may have been moved or deleted since.
+        except MihaError:
+            best = None
+        found = [trial for trial in self.trials if trial.record is best]
+        return found[0] if found else None
 
     @cached_property
     def clones(self) -> list[TrainingView]:
@@ -390,8 +409,9 @@ class RunView:
     def gene_names(self) -> list[str]:
         """The hyperparameters, in the order of the genome."""
         names: Genes = {}
-        for trial in self.trials:
-            names |= trial.genes
+        # Many trainings share a genome, which is looked at once.
+        for genes in {id(trial.genes): trial.genes for trial in self.trials}.values():
+            names |= genes
         return list(names)
 
     @cached_property
@@ -400,7 +420,8 @@ class RunView:
         return [name for name in self.gene_names if self._is_varied(name)]
 
     def _is_varied(self, name: str) -> bool:
-        values = [clone.genes.get(name) for clone in self.clones]
+        different = {id(clone.genes): clone.genes for clone in self.clones}
+        values = [genes.get(name) for genes in different.values()]
         if not values:
             return False
         # With its type: 1 and True are equal. As text: a list is what it was in another genome.

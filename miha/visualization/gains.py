@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +13,17 @@ import numpy as np
 from miha.results.trials import RunView, TrainingView, is_number
 from miha.visualization.scales import GainScale
 from miha.visualization.theme import (
+    FAILED,
     GREY,
     MAIN,
+    MEDIAN,
     Axis,
     Trace,
     colour,
     describe,
     figure,
     points,
+    rings,
     safe,
     symbol,
     title,
@@ -35,6 +39,9 @@ Genes = Mapping[str, Any]
 MOST_VALUES = 25
 """New values that are shown, those tried most often."""
 
+FEWEST = 5
+"""Gains below which an interval would promise more than is known."""
+
 DRAWS = 1000
 """Samples of the bootstrap."""
 
@@ -44,7 +51,7 @@ def plot_gains(result: Result) -> go.Figure:
 
     The gain of a clone is its fitness less that of its cycle's control (less its cycle's mean
     where there is none). A point is a mutation; a diamond is the median, a bar its 95 %
-    interval.
+    interval where there are five gains and more; a ring is a mutation that was selected.
 
     Args:
         result: A run, finished or not.
@@ -73,7 +80,7 @@ def plot_gains(result: Result) -> go.Figure:
     value_axis["domain"] = [0, 1 - share - 0.04]
     return figure(
         upper + lower,
-        title=title("Gain in fitness over the control"),
+        title=title("Gain over the control"),
         height=200 + 34 * rows,
         showlegend=False,
         xaxis=_gain_axis(scale),
@@ -96,27 +103,27 @@ class Group:
     kind: str
     clones: list[TrainingView]
 
-    @property
+    @cached_property
     def gains(self) -> list[float]:
         """The gains of the clones that did not fail."""
         return [clone.gain for clone in self.clones if clone.gain is not None]
 
-    @property
+    @cached_property
     def median(self) -> float:
         """The median gain; minus infinity where all failed."""
         if not self.gains:
             return -math.inf
         return float(np.median(self.gains))
 
-    @property
+    @cached_property
     def interval(self) -> tuple[float, float] | None:
-        """A 95 % interval of the median gain; None of fewer than three.
+        """A 95 % interval of the median gain; None of fewer than five.
 
         Source: the percentile bootstrap of B. Efron, "Bootstrap Methods: Another Look at the
         Jackknife" (1979).
         """
         gains = self.gains
-        if len(gains) < 3:
+        if len(gains) < FEWEST:
             return None
         # The same interval each time that the figure is drawn.
         rng = np.random.default_rng(0)
@@ -207,6 +214,7 @@ def _panel(
         shifts = rng.uniform(-0.22, 0.22, len(group.clones))
         trace["y"] = [row + float(shift) for shift in shifts]
         traces.append(trace)
+        traces.append(_rings(group, trace))
     return [*traces, _medians(groups, scale)]
 
 
@@ -218,21 +226,30 @@ def _clones(view: RunView, group: Group, scale: GainScale) -> Trace:
     for clone in group.clones:
         if clone.gain is None:
             x.append(left_edge)
-            symbols.append("triangle-left-open")
+            symbols.append(FAILED)
         else:
             x.append(scale.place(clone.gain))
-            symbols.append(symbol(view, group.kind))
+            symbols.append(symbol(group.kind))
 
     text = [describe(view, clone) for clone in group.clones]
     trace = points(x, [], text)
     trace["cliponaxis"] = False
     is_small = len(x) < 60
     trace["marker"] = {
-        "color": colour(view, group.kind),
+        "color": colour(group.kind),
         "size": 7 if is_small else 5,
         "opacity": 0.6 if is_small else 0.35,
         "symbol": symbols,
     }
+    return trace
+
+
+def _rings(group: Group, clones: Trace) -> Trace:
+    """Return the mark of the clones of a group that were selected."""
+    places = zip(group.clones, clones["x"], clones["y"], strict=True)
+    selected = [(x, y) for clone, x, y in places if clone.selected]
+    trace = rings([x for x, _ in selected], [y for _, y in selected], size=12)
+    trace["cliponaxis"] = False
     return trace
 
 
@@ -258,7 +275,7 @@ def _medians(groups: list[Group], scale: GainScale) -> Trace:
     trace = points(x, rows, text)
     trace["cliponaxis"] = False
     trace["marker"] = {
-        "symbol": "diamond",
+        "symbol": MEDIAN,
         "size": 11,
         "color": MAIN,
         "line": {"color": "#ffffff", "width": 1},
@@ -286,7 +303,7 @@ def _median_text(group: Group) -> str:
 def _gain_axis(scale: GainScale) -> Axis:
     places, texts = scale.ticks()
     return {
-        "title": {"text": "gain in fitness (open triangles at the left edge: failed)"},
+        "title": {"text": "gain (open triangles: failed)"},
         "range": list(scale.bounds),
         "tickvals": places,
         "ticktext": texts,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
+from miha.errors import MihaError
 from miha.results.trials import RunView, TrainingView
 from miha.visualization.theme import (
+    BEST,
     FAINT,
     MAIN,
     OUTLINE,
+    RETURN,
+    VERMILION,
     Axis,
     Trace,
     bounds,
@@ -22,6 +28,7 @@ from miha.visualization.theme import (
     log_axis,
     number,
     points,
+    rings,
     safe,
     symbol,
     title,
@@ -35,6 +42,12 @@ if TYPE_CHECKING:
 WIDE = 20.0
 """From the ratio of the largest to the smallest on, values are shown on a logarithmic axis."""
 
+STEEP = 4.0
+"""A ratio from which on an axis may be logarithmic, if most values lie near its end."""
+
+NEAR_END = 0.15
+"""A share of a linear axis; where half of the values lie within it, they look all the same."""
+
 MOST_BORDERS = 120
 """Cycles beyond which their borders would be a grey wall."""
 
@@ -42,24 +55,32 @@ MANY = 400
 """Clones beyond which only the first panel has points for the mouse: a page must be quick."""
 
 
-def plot_learning_history(result: Result) -> go.Figure:
+def plot_learning_history(
+    result: Result,
+    metrics: Sequence[str] | None = None,
+) -> go.Figure:
     """Plot loss and monitored value over the epochs of the main line.
 
-    The clones' curves are faint branches where they left it; under the mouse, they name their
-    mutation. Triangles are the mutations that were selected. Where the run went back to its best
-    network, the line continues from that network at an arrow.
+    The line is solid where the network itself trained, and dotted where it is a selected clone's
+    epochs. The other clones' curves are faint branches where they left it; under the mouse, they
+    name their mutation. Rings are the clones that were selected, a star is the best network.
+    Where the run went back to its best network, the line continues from that network at an arrow;
+    where a restart was selected, it begins again.
 
     Args:
         result: A run, finished or not.
+        metrics: Names of logged values, one for each panel; by default the monitored one and the
+            training loss.
 
     Returns:
         A Plotly figure.
 
     Raises:
+        MihaError: No such value was logged.
         MissingPackageError: Plotly is not installed.
     """
     view = RunView.of(result)
-    names = _panel_names(view)
+    names = choose_metrics(view, metrics)
     data: list[Trace] = []
     axes: dict[str, Axis] = {}
     for row, name in enumerate(names, start=1):
@@ -90,14 +111,21 @@ def plot_learning_history(result: Result) -> go.Figure:
     )
 
 
-def _panel_names(view: RunView) -> list[str]:
-    """Return the logged values to show: the monitored one, and the training loss if it differs."""
-    names = [view.monitor]
-    first = view.trials[0].logs if view.trials else ()
-    has_loss = any("loss" in log for log in first)
-    if has_loss and view.monitor != "loss":
-        names.append("loss")
-    return names
+def choose_metrics(view: RunView, metrics: Sequence[str] | None) -> list[str]:
+    """Return the logged values to show: those named, else the monitored one and the loss.
+
+    Raises:
+        MihaError: One was not logged.
+    """
+    if metrics is None:
+        return list(dict.fromkeys([view.monitor, *({"loss"} & {*view.metrics})]))
+    unknown = [name for name in metrics if name not in view.metrics]
+    if unknown or not metrics:
+        raise MihaError(
+            f"`metrics` must name values that were logged: {view.metrics}. "
+            f"Received: {list(metrics)}. Choose some of those."
+        )
+    return list(metrics)
 
 
 def _panel(
@@ -110,17 +138,18 @@ def _panel(
         branches = [clone for clone in clones if _has_place(clone) and not clone.selected]
         if not branches:
             continue
-        traces.append(_legend_entry(view, kind))
+        traces.append(_legend_entry(kind))
         traces.append(_curves(view, name, branches))
         if has_points:
             traces.append(_ends(view, name, branches))
-    traces.append(_main_line(view, name))
-
-    selected = [clone for clone in view.mutations if clone.selected and _has_place(clone)]
+    traces += _main_line(view, name)
+    selected = [clone for clone in view.winners.values() if _has_place(clone)]
     if selected:
-        traces.append(_selected(view, name, selected))
+        traces += _selected(view, name, selected)
     if view.returns:
         traces.append(_returns(view, name))
+    if view.best_network is not None and _has_place(view.best_network):
+        traces.append(_best(view, name, view.best_network))
     return traces
 
 
@@ -129,37 +158,63 @@ def _has_place(clone: TrainingView) -> bool:
     return bool(clone.logs) or math.isfinite(clone.value)
 
 
-def _main_line(view: RunView, name: str) -> Trace:
-    x: list[int | None] = []
-    y: list[float | None] = []
-    text: list[str] = []
+def _main_line(view: RunView, name: str) -> list[Trace]:
+    """Return the network's own epochs, and those of the clones that were selected."""
+    own = _no_line(name, "main line", "solid")
+    clones = _no_line(name, "epochs of selected clones", "dot")
+    end: tuple[int, float | None] | None = None
     for trial in view.main_line:
+        values = [finite(value) for value in trial.curve(name)]
+        if not values:
+            continue
         about = f"<b>{safe(trial.name)}</b>"
         if trial.is_clone:
             about = describe(view, trial)
         base = view.returns.get(trial.start)
-        # After a gap, the line continues from the older network that the run went back to.
-        if base is not None and x and x[-1] == trial.start:
-            x += [None, trial.start]
-            y += [None, _last(view, base, name)]
-            text += ["", about]
-        x += range(trial.start + 1, trial.end + 1)
-        y += map(finite, trial.curve(name))
-        # The whole line shows the mutation under the mouse, not its triangle only.
-        text += [about] * len(trial.logs)
+        if base is not None:
+            # The line continues from the older network that the run went back to.
+            end = trial.start, _last(view, base, name)
+        if trial.record.change.is_restart:
+            # Fresh weights do not continue what was before.
+            end = None
+
+        line = clones if trial.is_clone else own
+        if end is not None and end[0] == trial.start:
+            _draw(line, [end[0]], [end[1]], about)
+        # The whole line shows the mutation under the mouse, not its symbol only.
+        _draw(line, range(trial.start + 1, trial.end + 1), values, about)
+        # A gap, or the line would go on to the next training.
+        _draw(line, [None], [None], "")
+        end = trial.end, values[-1]
+    return [line for line in (own, clones) if line["x"]]
+
+
+def _no_line(name: str, label: str, dash: str) -> Trace:
+    """Return a trace for a part of the main line, without epochs."""
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": "main line",
-        "x": x,
-        "y": y,
-        "text": text,
+        "name": label,
+        "x": [],
+        "y": [],
+        "text": [],
         "hovertemplate": f"%{{text}}<br>epoch %{{x}}: {safe(name)} %{{y:.4g}}<extra></extra>",
-        "line": {"color": MAIN, "width": 2.5},
+        "line": {"color": MAIN, "width": 2.5, "dash": dash},
     }
 
 
-def _legend_entry(view: RunView, kind: str) -> Trace:
+def _draw(
+    line: Trace,
+    epochs: Iterable[int | None],
+    values: Sequence[float | None],
+    text: str,
+) -> None:
+    line["x"] += epochs
+    line["y"] += values
+    line["text"] += [text] * len(values)
+
+
+def _legend_entry(kind: str) -> Trace:
     """Return a point that is nowhere: the curves are too faint to stand in the legend."""
     return {
         "type": "scatter",
@@ -169,14 +224,14 @@ def _legend_entry(view: RunView, kind: str) -> Trace:
         "legendgroup": kind,
         "name": label(kind),
         "showlegend": True,
-        "marker": _marker(view, kind, size=9),
+        "marker": _marker(kind, size=9),
     }
 
 
-def _marker(view: RunView, kind: str, size: int) -> Trace:
+def _marker(kind: str, size: int) -> Trace:
     return {
-        "color": colour(view, kind),
-        "symbol": symbol(view, kind),
+        "color": colour(kind),
+        "symbol": symbol(kind),
         "size": size,
     }
 
@@ -213,7 +268,7 @@ def _curves(
         "showlegend": False,
         "hoverinfo": "skip",
         "opacity": _opacity(view),
-        "line": {"color": colour(view, kind), "width": 1},
+        "line": {"color": colour(kind), "width": 1},
     }
 
 
@@ -226,7 +281,7 @@ def _ends(view: RunView, name: str, clones: list[TrainingView]) -> Trace:
         "name": label(kind),
         "showlegend": False,
         "opacity": min(1.0, 2 * _opacity(view)),
-        "marker": _marker(view, kind, size=5),
+        "marker": _marker(kind, size=5),
     }
 
 
@@ -238,16 +293,24 @@ def _points(view: RunView, name: str, clones: list[TrainingView]) -> Trace:
     return points(x, y, text)
 
 
-def _selected(view: RunView, name: str, clones: list[TrainingView]) -> Trace:
-    """Return where the main line changed."""
+def _selected(view: RunView, name: str, clones: list[TrainingView]) -> list[Trace]:
+    """Return the clones that were selected: their symbols, with a ring around each."""
     trace = _points(view, name, clones)
-    trace["name"] = "selected mutation"
+    trace["showlegend"] = False
     trace["marker"] = {
-        "symbol": "triangle-up",
-        "size": 12,
-        "color": [colour(view, clone.gene) for clone in clones],
-        "line": OUTLINE,
+        "symbol": [symbol(clone.gene) for clone in clones],
+        "size": 9,
+        "color": [colour(clone.gene) for clone in clones],
     }
+    return [trace, rings(trace["x"], trace["y"])]
+
+
+def _best(view: RunView, name: str, best: TrainingView) -> Trace:
+    """Return the mark of the best network."""
+    trace = _points(view, name, [best])
+    trace["text"] = [f"<b>the best network</b><br>{text}" for text in trace["text"]]
+    trace["name"] = "best network"
+    trace["marker"] = {"symbol": BEST, "size": 14, "color": VERMILION, "line": OUTLINE}
     return trace
 
 
@@ -263,7 +326,7 @@ def _returns(view: RunView, name: str) -> Trace:
         texts.append(f"<b>back to {safe(base.name)}</b><br>{value}")
     trace = points(epochs, values, texts)
     trace["name"] = "back to the best network"
-    trace["marker"] = {"symbol": "triangle-left", "size": 12, "color": MAIN, "line": OUTLINE}
+    trace["marker"] = {"symbol": RETURN, "size": 12, "color": MAIN, "line": OUTLINE}
     return trace
 
 
@@ -304,9 +367,23 @@ def _y_axis(
     high = max(high, main_high)
     # A logarithmic axis has no place for zero and less.
     smallest = min(main + clones)
-    if smallest > 0 and max(main) / min(main) > WIDE:
+    if smallest > 0 and reads_better_as_log(main):
         return axis | log_axis(max(low, smallest * 0.9), high)
     return axis | {"range": [low, high]}
+
+
+def reads_better_as_log(values: Sequence[float]) -> bool:
+    """Return whether positive values tell more on a logarithmic axis.
+
+    A loss falls by a factor and then by a little: on a linear axis, all that follows the first
+    epochs is one flat line.
+    """
+    low = min(values)
+    high = max(values)
+    if high / low > WIDE:
+        return True
+    is_flat = median(values) - low < NEAR_END * (high - low)
+    return is_flat and high / low > STEEP
 
 
 def _finite_values(trials: list[TrainingView], name: str) -> list[float]:

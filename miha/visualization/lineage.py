@@ -18,6 +18,7 @@ from miha.visualization.theme import (
     figure,
     label,
     points,
+    rings,
     symbol,
     title,
 )
@@ -183,33 +184,38 @@ def _nodes(view: RunView, places: Places) -> list[Trace]:
     for kind, clones in clones_of_kinds(view).items():
         trace = _points(view, clones, places)
         trace["name"] = label(kind)
-        trace["marker"] = _marker(view, clones, places)
+        trace["marker"] = _marker(clones, places)
         traces.append(trace)
 
     trials = [trial for trial in view.trials if _is_alone(view, trial)]
     alone = _points(view, trials, places)
     alone["name"] = "the network alone"
-    alone["marker"] = {"color": MAIN, "size": 8}
-    return [*traces, alone]
+    alone["marker"] = {"color": MAIN, "size": 8, "symbol": "circle"}
+    selected = [places[id(clone)] for clone in view.winners.values()]
+    columns = [column for column, _ in selected]
+    ranks = [rank for _, rank in selected]
+    ring = rings(columns, ranks, size=_size(places) + 7)
+    return [*traces, alone, ring]
 
 
-def _marker(view: RunView, clones: list[TrainingView], places: Places) -> Trace:
-    """Return the looks of the clones of one kind: winners larger, failed ones fainter."""
+def _marker(clones: list[TrainingView], places: Places) -> Trace:
+    """Return the looks of the clones of one kind: failed ones are fainter."""
     kind = clones[0].gene
-    columns = {column for column, _ in places.values()}
-    # Points of neighbouring cycles must not touch.
-    size = 11
-    if len(columns) > 30:
-        size = 7
-    if len(columns) > 110:
-        size = 5
     return {
-        "color": colour(view, kind),
-        "symbol": symbol(view, kind),
-        "size": [size + 4 if clone.selected else size for clone in clones],
+        "color": colour(kind),
+        "symbol": symbol(kind),
+        "size": _size(places),
         "opacity": [0.35 if clone.failure else 1 for clone in clones],
-        "line": {"color": colour(view, kind), "width": 1},
+        "line": {"color": colour(kind), "width": 1},
     }
+
+
+def _size(places: Places) -> int:
+    """Return how large points are: those of neighbouring cycles must not touch."""
+    columns = {column for column, _ in places.values()}
+    if len(columns) > 110:
+        return 5
+    return 7 if len(columns) > 30 else 11
 
 
 def _points(view: RunView, trials: list[TrainingView], places: Places) -> Trace:
@@ -240,5 +246,5 @@ def _winner_gains(view: RunView, scale: GainScale) -> Trace:
             bars["x"].append(clone.cycle)
             bars["y"].append(scale.place(clone.gain))
             bars["text"].append(describe(view, clone))
-            bars["marker"]["color"].append(colour(view, clone.gene))
+            bars["marker"]["color"].append(colour(clone.gene))
     return bars

@@ -18,6 +18,7 @@ from miha.visualization.theme import (
     describe,
     figure,
     points,
+    rings,
     safe,
     title,
 )
@@ -80,11 +81,15 @@ def _count(view: RunView, name: str) -> int:
 
 def _axis(name: str, scale: Scale) -> Axis:
     places, texts = scale.ticks()
-    return {
+    axis: Axis = {
         "title": {"text": safe(name, 40)},
         "tickvals": places,
         "ticktext": [safe(text) for text in texts],
     }
+    if not scale.is_numeric:
+        # Points are scattered about their word: the last one must be seen as well.
+        axis["range"] = [-0.5, len(places) - 0.5]
+    return axis
 
 
 def _traces(view: RunView, scales: Scales) -> list[Trace]:
@@ -94,18 +99,17 @@ def _traces(view: RunView, scales: Scales) -> list[Trace]:
     trace["name"] = "clones"
     trace["marker"] = GainScale.of(gains).colours(gains)
     trace["marker"] |= {
-        "size": [13 if clone.selected else 9 for clone in done],
+        "size": 9,
         "opacity": 0.8 if len(done) < 150 else 0.55,
-        "line": {
-            "color": GREY,
-            "width": [2 if clone.selected else 0 for clone in done],
-        },
     }
+    places = zip(done, trace["x"], trace["y"], strict=True)
+    selected = [(x, y) for clone, x, y in places if clone.selected]
+    ring = rings([x for x, _ in selected], [y for _, y in selected])
 
     # Clones that failed have no colour: they have no gain.
     failed = [clone for clone in view.clones if clone.gain is None]
     if not failed:
-        return [trace]
+        return [trace, ring]
     crosses = _points(view, failed, scales)
     crosses["name"] = "failed"
     crosses["marker"] = {
@@ -113,7 +117,7 @@ def _traces(view: RunView, scales: Scales) -> list[Trace]:
         "size": 9,
         "line": {"color": GREY, "width": 2},
     }
-    return [trace, crosses]
+    return [trace, ring, crosses]
 
 
 def _points(view: RunView, clones: list[TrainingView], scales: Scales) -> Trace:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from miha.results.trials import RunView, is_number
+from miha.results.trials import RunView, TrainingView, is_number
 from miha.visualization.theme import (
     COLOURS,
     GREY,
@@ -71,8 +71,8 @@ Spans = dict[str, list[Span]]
 def plot_schedule(result: Result) -> go.Figure:
     """Plot each hyperparameter of the main line over its epochs.
 
-    Numbers that changed are steps; words (the optimizer, activations) are swim lanes, and so are
-    numbers that never changed.
+    Numbers that changed are steps, and the learning rate falls where it was annealed. Words (the
+    optimizer, activations) are swim lanes, and so are numbers that never changed.
 
     Args:
         result: A run, finished or not.
@@ -151,13 +151,26 @@ def _spans(view: RunView, name: str) -> list[Span]:
     spans: list[Span] = []
     for trial in view.main_line:
         value = trial.genes.get(name)
-        if value is None or not trial.logs:
+        if value is None or not trial.record.epochs:
             continue
-        start = trial.start
-        if spans and spans[-1].continues(start, value):
-            start = spans.pop().start
-        spans.append(Span(start, trial.end, value))
+        for span in _spans_of(trial, name, value):
+            start = span.start
+            if spans and spans[-1].continues(start, span.value):
+                start = spans.pop().start
+            spans.append(Span(start, span.end, span.value))
     return spans
+
+
+def _spans_of(trial: TrainingView, name: str, value: Any) -> list[Span]:
+    """Return the spans of a hyperparameter in one training: its rate falls where it anneals."""
+    if name != "learning_rate" or not trial.record.rates:
+        return [Span(trial.start, trial.end, value)]
+    epochs = range(trial.start, trial.end)
+    # A target may end a training before its last rate.
+    return [
+        Span(epoch, epoch + 1, value * rate)
+        for epoch, rate in zip(epochs, trial.record.rates, strict=False)
+    ]
 
 
 def _domains(heights: Sequence[int]) -> list[list[float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,38 @@ MAIN = "#1f88c9"
 """The main line: the blue, a little lighter, so that it stands out on a dark page as well."""
 
 COLOURS = (VERMILION, GREEN, PURPLE, ORANGE, SKY, MAIN)
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
+
+KINDS = {
+    NO_GENE: (GREY, "circle"),
+    "optimizer": (VERMILION, "square"),
+    "learning_rate": (GREEN, "triangle-up"),
+    "batch_size": (PURPLE, "triangle-down"),
+    "activation": (ORANGE, "hexagon"),
+    "activations": (SKY, "diamond-tall"),
+    "weight_decay": (SKY, "cross"),
+    "dropout": (VERMILION, "x"),
+    "noise": (GREEN, "pentagon"),
+    "input_noise": (PURPLE, "bowtie"),
+    "label_smoothing": (ORANGE, "hourglass"),
+    "augmentation": (SKY, "triangle-right"),
+    "restart": (PURPLE, "star"),
+    "crossover": (ORANGE, "star-triangle-up"),
+    "soup": (ORANGE, "star-triangle-down"),
+}
+"""Colour and symbol of each kind of mutation: the same in every figure, run and moment."""
+
+OTHER_SYMBOLS = ("hexagram", "star-square", "octagon", "triangle-ne", "triangle-sw", "square-x")
+"""Of mutations that a user wrote; their names choose one, and a colour."""
+
+SYMBOLS_OF_RUNS = ("circle", "square", "triangle-up", "cross", "x", "pentagon")
+"""Of several runs in one figure."""
+
+# Marks that no kind has: what was selected, the best network, a median, a way back, a failure.
+SELECTED = "circle-open"
+BEST = "star-diamond"
+MEDIAN = "diamond"
+RETURN = "triangle-left"
+FAILED = "triangle-left-open"
 SCALE = [
     [0.0, MAIN],
     [0.5, "#a0a0a0"],
@@ -101,6 +133,9 @@ def figure(data: Sequence[Trace], **layout: Any) -> go.Figure:
     for name, value in layout.items():
         if name.startswith(("xaxis", "yaxis")):
             whole[name] = AXIS | value
+        if name.startswith("yaxis") and "title" in value:
+            # Else a title may lie on the numbers.
+            whole[name]["title"] = {"standoff": 12} | value["title"]
     return graph.Figure(data=list(data), layout=whole)
 
 
@@ -158,20 +193,46 @@ def describe(view: RunView, trial: TrainingView) -> str:
     return "<br>".join(lines)
 
 
-def colour(view: RunView, kind: str) -> str:
+def colour(kind: str) -> str:
     """Return the colour of a kind of mutation; controls are grey."""
-    if kind not in view.gene_kinds:
-        return GREY
-    index = view.gene_kinds.index(kind)
-    return COLOURS[index % len(COLOURS)]
+    return look(kind)[0]
 
 
-def symbol(view: RunView, kind: str) -> str:
+def symbol(kind: str) -> str:
     """Return the symbol of a kind of mutation."""
-    if kind not in view.gene_kinds:
-        return "circle-open"
-    index = view.gene_kinds.index(kind)
-    return SYMBOLS[index % len(SYMBOLS)]
+    return look(kind)[1]
+
+
+def look(kind: str) -> tuple[str, str]:
+    """Return colour and symbol of a kind of mutation."""
+    if kind in KINDS:
+        return KINDS[kind]
+    # By its name, and not by what else was tried: it looks the same in the next run.
+    number = zlib.crc32(kind.encode())
+    # The last colour is the main line's.
+    colours = COLOURS[:-1]
+    shape = number // len(colours)
+    return colours[number % len(colours)], OTHER_SYMBOLS[shape % len(OTHER_SYMBOLS)]
+
+
+def rings(x: Values, y: Values, size: int = 15) -> Trace:
+    """Return the mark of what was selected: a ring around its symbol.
+
+    Args:
+        x: Where the selected clones are.
+        y: Where they are.
+        size: In pixels, larger than their symbols.
+    """
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "selected",
+        "x": x,
+        "y": y,
+        # The symbol inside tells what it is.
+        "hoverinfo": "skip",
+        "marker": {"symbol": SELECTED, "size": size, "color": MAIN, "line": {"width": 2}},
+    }
 
 
 def label(kind: str) -> str:
