@@ -88,7 +88,7 @@ def test_list_says_where_there_are_none(capsys, tmp_path):
     assert "There are no runs" in call(capsys, "list", tmp_path)[1]
 
 
-@pytest.mark.parametrize("command", ["show", "report", "watch", "export"])
+@pytest.mark.parametrize("command", ["show", "report", "export"])
 def test_a_folder_that_is_no_run_is_an_error_with_the_cure(capsys, tmp_path, command):
     more = ["--to", tmp_path / "x.keras"] if command == "export" else []
     status, _, err = call(capsys, command, tmp_path, *more)

@@ -61,11 +61,11 @@ def test_the_page_loads_without_complaint_and_asks_nobody(browser, result):
 def test_the_table_sorts_by_numbers_and_words(browser, result):
     show(browser, result)
     assert len(rows(browser)) == 20
-    place, button = column(browser, "fitness")
+    place, button = column(browser, "gain")
     button.click()
     values = [float(row[place]) for row in rows(browser)]
     assert values == sorted(values)
-    column(browser, "fitness")[1].click()
+    column(browser, "gain")[1].click()
     assert [float(row[place]) for row in rows(browser)] == sorted(values, reverse=True)
     head = browser.find_elements("css selector", "#clones th")[place]
     assert head.get_attribute("aria-sort") == "descending"
@@ -84,7 +84,7 @@ def test_the_table_filters_by_words_kind_and_selection(browser, result):
     assert browser.find_element("id", "count").text == f"{len(expected)} of 20 clones"
     browser.find_element("id", "search").clear()
     browser.find_element("css selector", "#kind option[value='control']").click()
-    assert {row[2] for row in rows(browser)} == {"unchanged"}
+    assert {row[4] for row in rows(browser)} == {"unchanged"}
     browser.find_element("css selector", "#kind option[value='']").click()
     browser.find_element("id", "only").click()
     assert len(rows(browser)) == 4
@@ -111,6 +111,65 @@ def test_the_history_tells_a_mutation_that_is_pointed_at(browser, result):
     hover = until(lambda: browser.find_elements("css selector", ".hovertext"))
     assert clone.change in hover[0].text
     assert f"cycle {clone.cycle}, clone {clone.clone}" in hover[0].text
+
+
+def test_a_long_text_unfolds_with_all_else_that_is_known_of_the_clone(browser, result):
+    show(browser, result)
+    clone = RunView.of(result).clones[1]
+    second = browser.find_elements("css selector", "#clones tbody tr")[1]
+    assert "fitness" not in second.text
+    second.find_element("css selector", "summary").click()
+    until(lambda: "fitness" in second.text)
+    assert str(clone.record.genome.batch_size) in second.text and clone.archive in second.text
+    browser.find_element("id", "every").click()
+    heads = [head.text for head in browser.find_elements("css selector", "#clones thead th")]
+    assert {"fitness", "seconds", "archive", "optimizer"} <= {*heads}
+
+
+def test_another_metric_is_drawn_and_is_a_column(browser, result):
+    show(browser, result)
+    draw_all(browser)
+    title = "return document.querySelector('.figure[data-name=history] .ytitle').textContent"
+    assert browser.execute_script(title) == "val_loss"
+    browser.find_element("css selector", "#metric option:nth-child(2)").click()
+    until(lambda: browser.execute_script(title) == "val_accuracy")
+    heads = [head.text for head in browser.find_elements("css selector", "#clones thead th")]
+    assert heads[:5] == ["selected", "gain", "kind", "val_loss", "val_accuracy"]
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_nothing_is_wider_than_the_page_or_stands_under_buttons(browser, result, width):
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        show(browser, result)
+        draw_all(browser)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        box = (
+            "const box = document.querySelector('.tall'); return box.scrollWidth - box.clientWidth"
+        )
+        assert browser.execute_script(box) <= 1
+        buttons = browser.find_elements("css selector", ".modebar-group")
+        assert bool(buttons) == (width > 600)
+        titles = browser.find_elements("css selector", ".figure h3")
+        assert titles[0].is_displayed() == (width < 600) and len(titles) == 7
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_on_paper_all_figures_are_there_in_the_light(browser, result):
+    show(browser, result)
+    browser.find_element("id", "theme").click()
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    drawn = """return [...document.querySelectorAll('.plot')].map((plot) =>
+               plot.querySelector('.main-svg')?.getBoundingClientRect().width ?? 0)"""
+    widths = browser.execute_script(drawn)
+    assert len(widths) == 7 and all(0 < width <= 700 for width in widths)
+    colour = "return getComputedStyle(document.body).backgroundColor"
+    assert browser.execute_script(colour) == "rgb(255, 255, 255)"
+    browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.execute_script(colour) == "rgb(20, 23, 26)"
+    assert errors(browser) == []
 
 
 def test_light_and_dark_can_be_changed_and_figures_follow(browser, result):
@@ -199,6 +258,6 @@ def test_the_rows_of_a_long_table_come_bit_by_bit_and_stay_filtered(browser, tho
     assert len(rows(browser)) == 50
     browser.find_element("id", "only").click()
     found = rows(browser)
-    assert [(int(row[0]), int(row[1])) for row in found] == [
+    assert [(int(row[6]), int(row[7])) for row in found] == [
         (cycle, clone) for cycle in range(1, 51) for clone in range(20)
     ]

@@ -9,7 +9,7 @@ from drawn import rewritten
 from fakes import FakeTrainer, make_loop
 from runs import failing, make_run, pruned
 
-from miha.report.content import FIGURES, content
+from miha.report.content import FIGURES, ON_DEMAND, Table, content, outline
 from miha.report.page import write_report
 from miha.results.reader import load_run
 from miha.results.summary import summarize
@@ -32,8 +32,11 @@ def test_a_run_that_has_not_trained_yet_has_a_summary_and_a_page(tmp_path):
 
 def test_the_content_has_every_figure_and_every_clone(result):
     found = content(result)
-    assert [figure["name"] for figure in found["figures"]] == list(FIGURES)
+    names = [name for name in FIGURES if name != ON_DEMAND]
+    assert [figure["name"] for figure in found["figures"]] == names
     assert all("figure" in f or "message" in f for f in found["figures"])
+    assert found["metrics"] == ["val_loss", "val_accuracy"]
+    assert list(found["figures"][0]["others"]) == ["val_accuracy"]
     columns, rows = found["table"]["columns"], found["table"]["rows"]
     table = [dict(zip(columns, row, strict=True)) for row in rows]
     lineage = result.lineage
@@ -42,6 +45,36 @@ def test_the_content_has_every_figure_and_every_clone(result):
     assert [row["archive"]["link"] for row in table] == lineage["archive"].tolist()
     assert dict(found["arguments"])["schedule.c"] == "3"
     assert dict(found["versions"])["seed"] == "0"
+
+
+def test_what_a_reader_looks_for_first_are_the_first_columns(result):
+    table = content(result)["table"]
+    first = table["columns"][: table["first"]]
+    assert first[:4] == ["selected", "gain", "kind", "val_loss"]
+    assert first[4:] == ["val_accuracy", "mutation", "cycle", "clone"]
+    place = table["columns"].index("val_accuracy")
+    expected = [clone.curve("val_accuracy")[-1] for clone in RunView.of(result).clones]
+    assert [row[place] for row in table["rows"]] == expected
+
+
+def test_rows_that_cannot_change_are_made_once(result):
+    table = Table()
+    first = outline(result, table=table)["table"]["rows"]
+    again = outline(result, table=table)["table"]["rows"]
+    assert all(row is other for row, other in zip(first, again, strict=True))
+    # The same place in another run is another clone.
+    other = outline(load_run(result.run_dir), table=table)["table"]["rows"]
+    assert other == first and other[0] is not first[0]
+
+
+def test_importance_is_made_where_it_is_asked_for_and_there_are_fifty_clones(tmp_path):
+    few = make_run(tmp_path / "few", c=12, pop_size=4)
+    assert ON_DEMAND not in [f["name"] for f in content(few, importance=True)["figures"]]
+    result = make_run(tmp_path / "many", c=13, pop_size=4)
+    assert ON_DEMAND not in [f["name"] for f in content(result)["figures"]]
+    *_, importance = content(result, importance=True)["figures"]
+    assert importance["name"] == ON_DEMAND
+    assert "52 clones" in importance["figure"]["layout"]["xaxis"]["title"]["text"]
 
 
 def test_the_content_is_json_whatever_became_of_the_clones(tmp_path):
@@ -53,7 +86,7 @@ def test_the_content_is_json_whatever_became_of_the_clones(tmp_path):
 def test_archives_that_are_gone_are_not_linked(tmp_path):
     result = make_run(tmp_path)
     (tmp_path / "population/1_1_model.zip").unlink()
-    links = [row[8]["link"] for row in content(result)["table"]["rows"]]
+    links = [row[-1]["link"] for row in content(result)["table"]["rows"]]
     assert links[:3] == ["population/1_0_model.zip", None, "population/1_2_model.zip"]
 
 
@@ -68,7 +101,7 @@ def test_the_content_has_the_hyperparameters_of_the_best_network_where_it_was_re
 
 def test_late_clones_of_old_runs_are_simply_clones_that_were_not_selected(result):
     older = rewritten(result, lambda entry: {"late": entry["clone"] == 2})
-    columns, rows = content(older)["table"].values()
+    columns, _, rows = content(older)["table"].values()
     place = columns.index("selected")
     assert [row[place] for row in rows] == [row[place] for row in content(result)["table"]["rows"]]
 
@@ -79,15 +112,15 @@ def test_the_page_has_a_figure_of_gains(result):
 
 
 def test_the_table_says_which_clone_was_pruned(tmp_path):
-    columns, rows = content(pruned(tmp_path))["table"].values()
+    columns, _, rows = content(pruned(tmp_path))["table"].values()
     place = columns.index("failure")
     assert [row[place] for row in rows] == ["", "pruned", ""]
 
 
 def test_the_control_is_called_so_in_the_table_and_in_the_figures(result):
-    columns, rows = content(result)["table"].values()
+    columns, _, rows = content(result)["table"].values()
     place = columns.index("kind")
-    assert {row[place] for row in rows if row[1] == 0} == {"control"}
+    assert {row[place] for row in rows if row[columns.index("clone")] == 0} == {"control"}
     for figure in content(result)["figures"]:
         assert "unchanged clone" not in json.dumps(figure)
     [history] = [f for f in content(result)["figures"] if f["name"] == "history"]

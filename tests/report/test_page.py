@@ -28,7 +28,7 @@ def test_links_lead_from_where_the_page_is(tmp_path):
     result = make_run(tmp_path / "run #1")
     path = write_report(result, tmp_path / "pages.html")
     shown = json.loads(unpacked(path.read_text(), "content"))
-    link = shown["table"]["rows"][0][8]["link"]
+    link = shown["table"]["rows"][0][-1]["link"]
     assert link == "run%20%231/population/1_0_model.zip"
 
 

@@ -181,6 +181,7 @@ def test_count_and_time_are_whole_on_a_narrow_terminal(width):
     assert any(line.startswith("epoch 3 of 3  val_loss 0.25") for line in lines)
     assert max(len(line.split("\r")[-1]) for line in lines[1:]) <= width
 
+
 def test_the_bar_shows_a_monitored_loss_once(bar):
     network = make_network(values=(0.5,))
     bar._monitor = "loss"

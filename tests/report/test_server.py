@@ -5,20 +5,24 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from browser import errors, requests, until
-from fakes import make_loop, run
+from fakes import GENOME, make_loop, run
 from runs import hostile, make_run
 
 from miha.callbacks import Callback
-from miha.errors import JournalError
-from miha.report.content import FIGURES, SLOW, content
-from miha.report.server import Watched, address, make_server
+from miha.options import Budget
+from miha.records import Change, Schedule, Task
+from miha.report.content import FIGURES, ON_DEMAND, Drawn, content, outline
+from miha.report.live import Live
+from miha.report.server import SHARE, Allowance, Watched, address, make_server
 from miha.results.reader import load_run
 from miha.storage.journal import Journal
 from miha.storage.lock import locked
@@ -63,8 +67,26 @@ def test_the_page_and_its_data_are_served(served):
     status, body = ask(server, "/data.json")
     shown = json.loads(body)
     assert status == 200
-    assert shown["content"] == json.loads(json.dumps(content(load_run(folder))))
+    assert shown["content"] == json.loads(json.dumps(outline(load_run(folder))))
     assert ask(server, f"/data.json?since={shown['version']}") == (204, b"")
+
+
+def test_each_figure_is_served_for_each_metric(served):
+    folder, server = served
+    version = json.loads(ask(server, "/data.json")[1])["version"].split("/")[0]
+    whole = {figure["name"]: figure for figure in content(load_run(folder))["figures"]}
+    assert "val_accuracy" in whole["best"]["others"]
+    for name, metric, expected in (
+        ("lineage", "", whole["lineage"]),
+        ("history", "val_loss", whole["history"]),
+        ("best", "val_accuracy", whole["best"]["others"]["val_accuracy"]),
+    ):
+        status, body = ask(server, f"/figure.json?name={name}&metric={metric}&since=")
+        found = json.loads(body)
+        assert status == 200 and found["version"] == version
+        assert found["figure"]["figure"] == expected["figure"]
+    assert ask(server, f"/figure.json?name=lineage&since={version}") == (204, b"")
+    assert ask(server, "/figure.json?name=other&since=")[0] == 404
 
 
 def test_only_this_computer_is_listened_to(served):
@@ -163,9 +185,15 @@ def test_a_damaged_journal_is_said_and_watching_goes_on(tmp_path):
         assert ask(server, "/data.json")[0] == 200
 
 
-def test_a_folder_without_a_run_is_not_watched(tmp_path):
-    with pytest.raises(JournalError, match=r"must hold its `run\.json`"):
-        make_server(tmp_path)
+def test_a_run_that_has_not_begun_is_waited_for(tmp_path):
+    watched = Watched(tmp_path / "run")
+    before = json.loads(watched.news(""))
+    assert before["content"]["state"] == "waiting" and before["live"] is None
+    assert watched.news(before["version"]) is None
+    assert watched.figure("history", None, "") is None
+    make_run(tmp_path / "run")
+    after = json.loads(watched.news(before["version"]))
+    assert after["content"]["state"] == "finished" and len(after["content"]["table"]["rows"]) == 6
 
 
 def test_the_version_changes_with_the_journal_and_with_the_process(tmp_path):
@@ -180,23 +208,98 @@ def test_the_version_changes_with_the_journal_and_with_the_process(tmp_path):
     assert len(versions) == 4
 
 
-def test_the_slow_figure_of_a_running_run_is_made_again_as_the_run_grows(tmp_path, monkeypatch):
-    make_run(tmp_path, c=8, pop_size=4)
-    lines = (tmp_path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+def lines_of(folder):
+    return (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def grow(watched, lines, count, since=""):
+    """Return what is new when a journal has so many lines."""
+    (watched.folder / "journal.jsonl").write_bytes(b"".join(lines[:count]))
+    return json.loads(watched.news(since))
+
+
+def test_the_figure_that_takes_seconds_is_made_only_when_it_is_asked_for(tmp_path, monkeypatch):
+    make_run(tmp_path, c=14, pop_size=4)
     made = []
-    slow = FIGURES[SLOW][0]
-    monkeypatch.setitem(FIGURES, SLOW, (lambda result: made.append(1) or slow(result), ""))
-    watched, counts = Watched(tmp_path), []
+
+    def plot(result, metric):
+        made.append(len(result.log.trainings))
+        return FIGURES["schedule"].plot(result, metric)
+
+    monkeypatch.setitem(FIGURES, ON_DEMAND, Drawn(plot, "slow"))
+    lines = lines_of(tmp_path)
+    watched = Watched(tmp_path)
+    for count, is_offered in ((30, False), (len(lines), True)):
+        shown = grow(watched, lines, count)["content"]["figures"]
+        assert (ON_DEMAND in [figure["name"] for figure in shown]) == is_offered
+    assert made == []
+    assert "figure" in json.loads(watched.figure(ON_DEMAND, None, ""))
+    assert len(made) == 1
+
+
+def test_a_page_gets_the_rows_that_it_does_not_have(tmp_path):
+    make_run(tmp_path, c=8, pop_size=4)
+    lines = lines_of(tmp_path)
+    watched, rows, since, sent = Watched(tmp_path), [], "", []
+    for count in range(2, len(lines), 3):
+        news = grow(watched, lines, count, since)
+        table, since = news["content"]["table"], news["version"]
+        rows = rows[: table.get("kept", 0)] + table["rows"]
+        sent.append(len(table["rows"]))
+        whole = json.loads(json.dumps(outline(load_run(tmp_path))))["table"]["rows"]
+        assert rows == whole
+    # When a hyperparameter has its first new value, all rows have one more cell.
+    assert sent[-1] < 12 and len(rows) > 24
+
+
+def test_text_comes_at_once_and_figures_when_there_is_time(tmp_path):
+    make_run(tmp_path, c=8, pop_size=4)
+    lines = lines_of(tmp_path)
+    watched = Watched(tmp_path)
+    first = grow(watched, lines, 20)["version"].split("/")[0]
+    assert watched.figure("history", None, "") is not None
+    watched._figure_allowance._seconds = -60
+    grow(watched, lines, 21)
+    assert watched.figure("history", None, first) is None
+    assert watched.figure("history", "val_accuracy", "") is not None  # One that is not there.
+    watched._figure_allowance._seconds = 1
+    assert watched.figure("history", None, first) is not None
+
+
+def test_an_allowance_grows_with_time_and_is_spent(monkeypatch):
+    clock = SimpleNamespace(monotonic=lambda: clock.now, thread_time=lambda: clock.used)
+    clock.now = clock.used = 0.0
+    monkeypatch.setattr("miha.report.server.time", clock)
+    allowance = Allowance(SHARE, 0.5)
+    for _ in range(100):
+        clock.now += 1.0
+        if allowance.is_there:
+            with allowance.spent():
+                clock.used += 0.3
+    assert 0.5 * SHARE * 100 <= clock.used - 0.5 <= SHARE * 100 + 0.3
+
+
+def test_what_is_at_work_is_told_while_a_run_runs(tmp_path):
+    make_run(tmp_path)
+    watched, told = Watched(tmp_path), []
+
+    class Asking(Callback):
+        def on_training_begin(self, task):
+            told.append(json.loads(watched.news("")))
+
+    live = Live("val_loss", "min")
     with locked(tmp_path):
-        for length in range(20, 36):  # Two lines longer than 10 % are a new figure.
-            (tmp_path / "journal.jsonl").write_bytes(b"".join(lines[:length]))
-            shown = json.loads(watched.news(""))["content"]
-            assert "figure" in shown["figures"][-1]
-            counts.append(len(made))
-    assert counts[0] == 1 and 3 < counts[-1] < len(counts)
-    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
-    watched.news("")
-    assert len(made) == counts[-1] + 1  # Of a finished run it is always that of all clones.
+        loop = make_loop(tmp_path, overwrite=True, callbacks=[live, Asking()], seed=2)
+        live.on_run_begin(loop.schedule, str(tmp_path))
+        run(loop)
+        live.close()
+    works = [news["live"]["work"] for news in told]
+    assert works[0] == ["initial training, epoch 1 of 2"]
+    assert works[1] == ["cycle 1, clone 0: the control, epoch 1 of 2"]
+    assert works[2][0].startswith("cycle 1, clone 1: ") and "epoch 1 of 2" in works[2][0]
+    assert [news["live"]["done"] for news in told[:4]] == [0, 2, 4, 6]
+    assert all(0 <= news["age"] < 60 for news in told)
+    assert json.loads(watched.news(""))["live"] is None
 
 
 def test_a_torn_line_is_as_if_it_were_not_there(tmp_path):
@@ -250,7 +353,7 @@ def test_watching_never_waits_for_a_cycle_to_be_read(tmp_path):
     assert held and all(held)
 
 
-def test_a_new_cycle_is_shown_within_three_seconds(browser, tmp_path):
+def test_a_new_cycle_is_shown_within_a_second(browser, tmp_path):
     make_run(tmp_path / "run", c=3)
     path = tmp_path / "run/journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -266,12 +369,42 @@ def test_a_new_cycle_is_shown_within_three_seconds(browser, tmp_path):
             journal.write(b"".join(lines[6:10]))
         written = time.monotonic()
         until(lambda: browser.execute_script(counted) == 6)
-        assert time.monotonic() - written < 3
+        # A busy machine takes its time; it is 0.4 s.
+        assert time.monotonic() - written < 2
         browser.execute_script("document.querySelector('.plot').scrollIntoView()")
         until(lambda: browser.execute_script("return document.querySelector('.plot').data"))
+        shown = browser.find_element("id", "pace").text
+        assert re.fullmatch(r"updated \d+ s ago", shown)
         assert errors(browser) == []
         own = address(server)
         assert all(url.startswith((own, "data:", "blob:")) for url in requests(browser))
+
+
+def test_a_page_tells_what_is_at_work_and_draws_the_metric_that_is_chosen(browser, tmp_path):
+    make_run(tmp_path / "run", c=3)
+    path = tmp_path / "run/journal.jsonl"
+    path.write_bytes(b"".join(lines_of(tmp_path / "run")[:6]))
+    live = Live("val_loss", "min", Budget(patience=2))
+    live.on_run_begin(Schedule(2, 2, 1, 3, 3), str(tmp_path / "run"))
+    with watching(tmp_path / "run") as server, locked(tmp_path / "run"):
+        browser.get(address(server))
+        until(lambda: "of at most 25 epochs" in browser.find_element("id", "pace").text)
+        live.on_training_begin(make_task("adam -> lion"))
+        until(lambda: browser.find_element("id", "work").text)
+        assert browser.find_element("id", "work").text == (
+            "cycle 2, clone 1: adam -> lion, epoch 1 of 2"
+        )
+        title = "return document.querySelector('.figure[data-name=best] .plot').source"
+        until(lambda: (browser.execute_script(title) or {}).get("layout"))
+        browser.find_element("css selector", "#metric option:nth-child(2)").click()
+        until(lambda: "accuracy" in str(browser.execute_script(f"{title}.layout.title.text")))
+        assert errors(browser) == []
+    live.close()
+
+
+def make_task(text):
+    change = Change("optimizer", text)
+    return Task("clone", 2, 1, 2, GENOME, change, "population/2_1_model.zip")
 
 
 def test_what_is_read_stays_put_when_the_run_grows(browser, tmp_path):
@@ -293,7 +426,7 @@ def test_what_is_read_stays_put_when_the_run_grows(browser, tmp_path):
         until(lambda: browser.execute_script(counted) > many)
         assert browser.execute_script("return document.querySelector('.tall').scrollTop") == where
         focused = browser.execute_script("return document.activeElement.textContent")
-        assert where > 3000 and focused == "cycle"
+        assert where > 3000 and focused == "selected"
 
 
 def test_a_watched_run_of_a_stranger_is_text(browser, tmp_path):

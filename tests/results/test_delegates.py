@@ -20,7 +20,8 @@ def result():
 @pytest.mark.parametrize(
     ("method", "given", "module", "function", "received"),
     [
-        ("plot_learning_history", (), "visualization", "plot_learning_history", ()),
+        ("plot_learning_history", (), "visualization", "plot_learning_history", (None,)),
+        ("plot_best", ("loss",), "visualization", "plot_best", ("loss", None)),
         ("plot_lineage", (), "visualization", "plot_lineage", ()),
         ("plot_schedule", (), "visualization", "plot_schedule", ()),
         ("plot_gains", (), "visualization", "plot_gains", ()),
@@ -30,7 +31,7 @@ def result():
         ),
         ("plot_pairs", (), "visualization", "plot_pairs", (None,)),
         ("plot_importance", (3,), "visualization", "plot_importance", (3,)),
-        ("report", ("a.html",), "report.page", "write_report", ("a.html",)),
+        ("report", ("a.html",), "report.page", "write_report", ("a.html", False)),
         ("to_optuna", (), "integrations.optuna", "to_optuna", (None, None, "value")),
         ("to_tensorboard", (), "integrations.tensorboard", "to_tensorboard", (None,)),
         ("_repr_html_", (), "report.notebook", "as_html", ()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from drawn import rewritten, traces
 
 from miha.results.trials import RunView
-from miha.visualization import plot_lineage
+from miha.visualization import plot_lineage, theme
 
 
 def nodes(result):
@@ -14,7 +14,7 @@ def nodes(result):
     return [
         (x, y, text)
         for trace in drawn
-        if trace["mode"] == "markers"
+        if trace["mode"] == "markers" and trace["name"] != "selected"
         for x, y, text in zip(trace["x"], trace["y"], trace["text"], strict=True)
     ]
 
@@ -36,6 +36,15 @@ def test_the_lineage_ranks_the_clones_of_each_cycle(result):
     assert sorted(p[:2] for p in points) == expected
     winners = {c.cycle: f"clone {c.clone}" for c in view.clones if c.selected}
     assert all(winners[x] in text for x, y, text in points if y == 1 and x)
+
+
+def test_what_was_selected_has_a_ring_and_keeps_its_own_symbol(result):
+    [rings] = traces(plot_lineage(result), "selected")
+    assert list(zip(rings["x"], rings["y"], strict=True)) == [(c, 1) for c in range(1, 6)]
+    for trace in traces(plot_lineage(result)):
+        if trace.get("name") in RunView.of(result).gene_kinds:
+            assert trace["marker"]["symbol"] == theme.symbol(trace["name"])
+            assert trace["marker"]["color"] == theme.colour(trace["name"])
 
 
 def test_the_main_line_of_the_lineage_passes_through_every_winner(result):

@@ -52,5 +52,5 @@ def test_pairs_are_those_with_the_most_values_and_show_every_clone(result, faile
     first, second, *_ = sorted(counts, key=lambda name: -counts[name])
     assert figure.layout.title.text == f"{first} and {second}"
     clones = traces(plot_pairs(failed_run))
-    assert [trace["name"] for trace in clones] == ["clones", "failed"]
-    assert sum(len(trace["x"]) for trace in clones) == 20
+    assert [trace["name"] for trace in clones] == ["clones", "selected", "failed"]
+    assert sum(len(trace["x"]) for trace in clones if trace["name"] != "selected") == 20

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from drawn import edited, layout, traces, with_genes
 from runs import make_run
 
 from miha.results.trials import RunView
+from miha.search.annealing import cosine
 from miha.visualization import plot_schedule
 
 
@@ -59,6 +61,18 @@ def test_the_schedule_has_the_main_lines_hyperparameters(result):
     assert spans[0][0] == 0 and spans[-1][1] == view.main_line[-1].end
     assert all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False))
     assert spans[-1][2] == view.main_line[-1].genes["optimizer"]
+
+
+def test_the_learning_rate_falls_where_it_was_annealed(tmp_path):
+    """The genome's rate is the same to the end; what was trained with is less and less."""
+    result = make_run(tmp_path, m=4, c=1, anneal=True)
+    final = RunView.of(result).main_line[-1]
+    rate = final.genes["learning_rate"]
+    [line] = [t for t in traces(plot_schedule(result)) if "learning_rate" in t["hovertemplate"]]
+    # Where each of the last epochs begins and ends; the first one has the whole rate.
+    expected = [rate * factor for factor in cosine(4)[1:] for _ in range(2)]
+    assert line["y"][-6:] == pytest.approx(expected)
+    assert line["x"][-6::2] == [final.start + epoch for epoch in (1, 2, 3)]
 
 
 def test_a_hyperparameter_that_was_not_there_for_a_while_leaves_a_gap(tmp_path):

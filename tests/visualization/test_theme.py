@@ -6,6 +6,8 @@ import math
 
 import pytest
 
+from miha.mutations.draw import MUTATIONS
+from miha.records import RESERVED_GENES
 from miha.visualization import theme
 
 
@@ -53,3 +55,18 @@ def test_numbers_that_are_missing_are_a_dash():
 
 def test_text_is_cut_before_it_is_escaped():
     assert theme.safe("<b>&" * 9, 5) == "&lt;b&gt;&amp;…"
+
+
+def test_each_kind_of_mutation_has_looks_of_its_own_and_no_mark_is_a_kinds():
+    looks = list(theme.KINDS.values())
+    assert len({symbol for _, symbol in looks}) == len(looks)
+    assert {*MUTATIONS, *RESERVED_GENES} == set(theme.KINDS)
+    marks = {theme.SELECTED, theme.BEST, theme.MEDIAN, theme.RETURN, theme.FAILED}
+    own = {*theme.OTHER_SYMBOLS, *(symbol for _, symbol in looks)}
+    assert marks.isdisjoint(own)
+
+
+def test_a_kind_that_a_user_wrote_looks_the_same_in_every_run():
+    assert theme.look("my_gene") == theme.look("my_gene")
+    assert theme.symbol("my_gene") in theme.OTHER_SYMBOLS
+    assert len({theme.look(f"gene_{n}") for n in range(20)}) > 10
