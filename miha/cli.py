@@ -23,6 +23,7 @@ examples:
   miha show logs/mnist                       a run in words, and who won each cycle
   miha report logs/mnist                     one HTML page with figures and all clones
   miha watch logs/mnist                      the same page, live while the run goes on
+  miha compare-runs logs/a logs/b            several runs side by side
   miha export logs/mnist --model model_3 --to network.keras
 """
 
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_list(commands)
     _add_report(commands)
     _add_watch(commands)
+    _add_compare_runs(commands)
     _add_export(commands)
     return parser
 
@@ -151,6 +153,25 @@ def _add_watch(commands: Commands) -> None:
     command.set_defaults(run=_watch, needs_run=False)
 
 
+def _add_compare_runs(commands: Commands) -> None:
+    command = commands.add_parser(
+        "compare-runs",
+        help="several runs side by side",
+        description="Print the outcomes and the settings of several runs side by side; where they "
+        "differ, a line is marked.",
+    )
+    command.add_argument(
+        "folders", metavar="RUN", type=Path, nargs="+", help="the runs' folders, two or more"
+    )
+    command.add_argument(
+        "--to",
+        metavar="FILE",
+        type=Path,
+        help="write one HTML page with the best so far of all runs in one figure",
+    )
+    command.set_defaults(run=_compare_runs, needs_run=False)
+
+
 def _add_export(commands: Commands) -> None:
     command = _add_command(
         commands,
@@ -231,6 +252,18 @@ def _watch(chosen: argparse.Namespace) -> None:
         if chosen.open:
             webbrowser.open(address(server))
         server.serve_forever()
+
+
+def _compare_runs(chosen: argparse.Namespace) -> None:
+    from miha.report.compared import RunsCompared
+    from miha.report.terminal import check_run
+
+    for folder in chosen.folders:
+        check_run(folder)
+    runs = RunsCompared.of(chosen.folders)
+    runs.print()
+    if chosen.to is not None:
+        print(runs.write(chosen.to))
 
 
 def _export(chosen: argparse.Namespace) -> None:

@@ -183,8 +183,8 @@ def outline(
         "metrics": metrics_to_choose(view),
         "figures": [{"name": name, "caption": FIGURES[name].caption} for name in names],
         "table": (table or Table()).shown(view, result, links or result.run_dir),
-        "arguments": list(_pairs(description.get("arguments", {}))),
-        "versions": list(_pairs(circumstances)),
+        "arguments": list(pairs(description.get("arguments", {}))),
+        "versions": list(pairs(circumstances)),
     }
 
 
@@ -203,11 +203,15 @@ def figure_of(result: Result, name: str, metric: str | None = None) -> Figure:
         metric: The logged value that it shows, where it shows one; None: the monitored one.
     """
     drawn = FIGURES[name]
-    found: Figure = {"name": name, "caption": drawn.caption}
+    return named_figure(name, drawn.caption, lambda: drawn.plot(result, metric or result.monitor))
+
+
+def named_figure(name: str, caption: str, plot: Callable[[], go.Figure]) -> Figure:
+    """Return a figure as the page gets it, or why there is none."""
+    found: Figure = {"name": name, "caption": caption}
     try:
         # Through Plotly's JSON, which makes lists of numpy's arrays.
-        figure = drawn.plot(result, metric or result.monitor).to_json()
-        found["figure"] = json.loads(figure)
+        found["figure"] = json.loads(plot().to_json())
     except (MihaError, ImportError) as error:
         found["message"] = str(error)
     return found
@@ -340,11 +344,11 @@ def _cell(value: Any) -> Any:
     return finite(value) if isinstance(value, float) else plain(value)
 
 
-def _pairs(values: Values, prefix: str = "") -> Iterator[tuple[str, str]]:
+def pairs(values: Values, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield name and text of each value, those within others as ``outer.inner``."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _pairs(value, f"{prefix}{name}.")
+            yield from pairs(value, f"{prefix}{name}.")
         elif isinstance(value, list):
             texts = map(_text, value)
             yield prefix + name, ", ".join(texts)

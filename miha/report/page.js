@@ -258,7 +258,7 @@ function pairs(id, rows, head) {
   const body = table.createTBody();
   rows.forEach((cells) => {
     const row = body.insertRow();
-    if (cells.length === 3 && cells[1] !== cells[2]) row.className = "changed";
+    if (cells.length > 2 && cells.slice(2).some((text) => text !== cells[1])) row.className = "changed";
     cells.forEach((text) => { row.insertCell().textContent = text; });
   });
 }
@@ -440,7 +440,12 @@ function show(content) {
   element("state").textContent = content.state;
   element("folder").textContent = `Folder: ${content.folder}`;
   element("summary").replaceChildren(...content.summary.map((text) => make("p", text)));
-  pairs("genes", content.genes, ["hyperparameter", "started from", content.state === "finished" ? "ended with" : "now"]);
+  const last = content.state === "finished" ? "ended with" : "now";
+  pairs("genes", content.genes, content.genes_heads ?? ["hyperparameter", "started from", last]);
+  element("genes-title").textContent = content.genes_title ?? "Hyperparameters";
+  // Several runs have no table of clones.
+  const isOne = !content.genes_heads;
+  document.querySelectorAll("#all, .of-one").forEach((part) => { part.hidden = !isOne; });
   pairs("arguments", content.arguments);
   pairs("versions", content.versions);
   showMetrics(content.metrics);

@@ -151,7 +151,8 @@ class Watched:
         if version == self._version or not (is_first or self._text_allowance.is_there):
             return self._version
         with self._text_allowance.spent():
-            if RunFolder(self.folder).has_run:
+            # One that is gone is an error, and not waited for.
+            if self._result is not None or RunFolder(self.folder).has_run:
                 self._result = self._reader.read()
                 self._content = outline(self._result, table=self._table)
             else:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from runs import SCRIPT, hostile, make_run, rested
 
-from miha.errors import JournalError
+from miha.cli import main
+from miha.errors import JournalError, MihaError
 from miha.report.terminal import check_run, print_run, print_runs
 from miha.results.trials import RunView
 from miha.storage.journal import Journal
@@ -35,6 +36,16 @@ def test_a_run_is_printed_with_its_winners_or_with_every_clone(capsys, result):
     assert "All clones" in every
     for clone in view.clones:
         assert f"│ {clone.cycle} │ {clone.clone} │ {clone.change} │" in every
+
+
+def test_another_metric_has_a_column_of_its_own(capsys, result):
+    shown = printed(capsys, print_run, result.run_dir, True, ["val_accuracy"])
+    assert "val_accuracy" in shown
+    for clone in RunView.of(result).clones:
+        assert f"│ {clone.value:.4g} │ {clone.curve('val_accuracy')[-1]:.4g} │" in shown
+    with pytest.raises(MihaError, match=r"`--metric` must name a value that was logged: val_loss"):
+        print_run(result.run_dir, metrics=["acc"])
+    assert main(["show", str(result.run_dir), "--metric", "loss"]) == 0
 
 
 def test_runs_are_listed_with_their_state(capsys, tmp_path):

@@ -8,12 +8,12 @@ import json
 import pandas as pd
 import pytest
 from fakes import FakeTrainer, make_loop, run
-from runs import OLD_RUNS, old_run, pruned
+from runs import OLD_RUNS, make_run, old_run, pruned
 
 from miha.callbacks import Callback
 from miha.errors import JournalError, MihaError
 from miha.records import Genome
-from miha.results.reader import load_run, start_time
+from miha.results.reader import RunReader, load_run, start_time
 from miha.storage.journal import Journal
 from miha.storage.lock import locked
 
@@ -154,3 +154,21 @@ def test_a_run_knows_when_it_began(tmp_path):
     assert abs(start_time(result) - path.stat().st_mtime) < 60
     path.write_text("{}")
     assert start_time(result) == 0.0
+
+
+def test_a_run_that_is_read_again_and_again_is_the_one_in_the_folder(tmp_path):
+    make_run(tmp_path, c=3)
+    path = tmp_path / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    reader = RunReader(tmp_path)
+    for count in range(len(lines) + 1):
+        path.write_bytes(b"".join(lines[:count]))
+        found = reader.read()
+        whole = load_run(tmp_path)
+        assert found.log == whole.log and found.state == whole.state
+    records = reader.read().log.trainings
+    assert all(a is b for a, b in zip(records, reader.read().log.trainings, strict=True))
+    make_run(tmp_path, overwrite=True, seed=7)
+    assert reader.read().log == load_run(tmp_path).log
+    with pytest.raises(MihaError, match="only watched has no networks"):
+        _ = reader.read().model

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miha.errors import JournalError, StorageError
-from miha.storage.journal import Journal
+from miha.storage.journal import GrowingJournal, Journal
 
 ENTRIES = [
     {"event": "training", "value": 0.5, "genome": {"optimizer": "adam"}},
@@ -213,3 +213,64 @@ def test_a_folder_that_has_vanished_is_named(tmp_path):
     assert journal.open() == []
     with pytest.raises(StorageError, match=r"gone/journal\.jsonl.*No such file"):
         journal.append({"event": "end"})
+
+
+def grown(path, texts):
+    journal = Journal(path)
+    journal.open()
+    for text in texts:
+        journal.append({"event": text})
+
+
+def events(journal):
+    return [entry["event"] for entry in journal.read()]
+
+
+def test_a_growing_journal_is_read_on_from_where_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "journal.jsonl"
+    growing = GrowingJournal(path)
+    assert events(growing) == []
+    grown(path, "abc")
+    assert events(growing) == ["a", "b", "c"]
+    first = growing.read()[0]
+    grown(path, "de")
+    assert events(growing) == ["a", "b", "c", "d", "e"]
+    assert growing.read()[0] is first  # It was not read again.
+
+
+def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    grown(path, "abc")
+    whole = path.read_bytes()
+    growing = GrowingJournal(path)
+    ends = [end for end in range(len(whole) + 1) if end == 0 or whole[end - 1 : end] == b"\n"]
+    for length in range(0, len(whole) + 1, 7):
+        path.write_bytes(whole[:length])
+        assert len(events(growing)) == sum(0 < end <= length for end in ends)
+    path.write_bytes(whole)
+    assert events(growing) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("texts", ["xyz", "x", "vwxyz"])
+def test_a_journal_that_another_run_has_begun_is_read_anew(tmp_path, texts):
+    path = tmp_path / "journal.jsonl"
+    grown(path, "abc")
+    growing = GrowingJournal(path)
+    growing.read()
+    grown(tmp_path / "other", texts)
+    path.write_bytes((tmp_path / "other").read_bytes())  # The same file, with other lines.
+    if len(texts) != 3:
+        assert events(growing) == [*texts]
+    (tmp_path / "other").replace(path)  # Another file.
+    assert events(growing) == [*texts]
+
+
+def test_a_growing_journal_that_is_damaged_is_an_error(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    grown(path, "abc")
+    growing = GrowingJournal(path)
+    growing.read()
+    with open(path, "ab") as file:
+        file.write(b"garbage\nand more\n")
+    with pytest.raises(JournalError, match="line 4"):
+        growing.read()
