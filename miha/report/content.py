@@ -147,6 +147,10 @@ def content(
         is_made = importance or figure["name"] != ON_DEMAND
         if is_made:
             shown.append(_with_metrics(result, figure, found["metrics"]))
+    names = [figure["name"] for figure in shown]
+    if importance and ON_DEMAND not in names:
+        # Who asks for it is told why it is not there.
+        shown.append(figure_of(result, ON_DEMAND))
     return found | {"figures": shown}
 
 

@@ -6,6 +6,7 @@ const POLL = 400;  // Milliseconds between two questions to `miha watch`.
 const POLL_UNSEEN = 3000;  // Where nobody looks at the page.
 const RETRY = 2000;  // After `miha watch` had no time for a figure.
 const NARROW = 600;  // Pixels of a figure below which it is drawn for a telephone.
+const MIDDLE = 900;  // Below which its legend may need the room of its title.
 const ON_DEMAND = "importance";  // Takes seconds: `miha watch` makes it when it is asked for.
 const ROWS = 100;  // Of the table, put there at once.
 const element = (id) => document.getElementById(id);
@@ -96,12 +97,17 @@ function draw(place) {
   const options = { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "" };
   // Its buttons would lie on the title.
   options.displayModeBar = isNarrow ? false : "hover";
-  place.isNarrow = isNarrow;
-  place.closest(".figure").querySelector("h3").hidden = !isNarrow;
+  place.size = sizeOf(place);
+  // Then the page has the title above the figure.
+  const hasHead = place.clientWidth < MIDDLE;
+  place.closest(".figure").querySelector("h3").hidden = !hasHead;
+  if (hasHead) styled.title = undefined;
   if (isNarrow) data.filter((trace) => trace.orientation === "h").forEach((trace) => { trace.width = 0.4; });
   Plotly.react(place, data, isNarrow ? narrowed(styled) : styled, options)
     .then(() => { place.dataset.drawn = "yes"; });
 }
+
+const sizeOf = (place) => [NARROW, MIDDLE].filter((width) => place.clientWidth >= width).length;
 
 const ON_THE_ROW = { ticklabelposition: "inside", tickfont: { size: 10 }, automargin: false };
 
@@ -111,8 +117,6 @@ function narrowed(layout) {
     ...layout,
     font: { ...layout.font, size: 11 },
     margin: { ...layout.margin, l: 46, r: 12, b: 46, t: Math.max(16, layout.margin.t - 60) },
-    // The page has it above the figure: here it would lie on the legend.
-    title: undefined,
     legend: { ...layout.legend, font: { size: 10 } },
   };
   for (const [name, axis] of Object.entries(layout)) {
@@ -203,7 +207,7 @@ function recolour() {
 // One that is made narrow or wide is drawn in another way.
 window.addEventListener("resize", () => {
   places().forEach((place) => {
-    if (place.isNarrow !== place.clientWidth < NARROW) showLater(place, place.source);
+    if (place.size !== sizeOf(place)) showLater(place, place.source);
   });
 });
 

@@ -35,7 +35,7 @@ def write_report(
         path: The file; by default ``report.html`` in the run's folder. One that is there is
             replaced, and a folder that is not there is made.
         importance: Whether to compute which hyperparameters matter, which takes seconds. It needs
-            fifty clones; with fewer, the page does not have it.
+            fifty clones; with fewer, the page says so.
 
     Returns:
         The file.

@@ -98,12 +98,8 @@ class Watched:
         self._lock = threading.Lock()
         self._drawing = {name: threading.Lock() for name in FIGURES}
         self._version = ""
-        self._begin_anew()
-        self._text_allowance = Allowance(SHARE * SHARE_OF_TEXT, BURST)
-        self._figure_allowance = Allowance(SHARE * (1 - SHARE_OF_TEXT), BURST)
-
-    def _begin_anew(self) -> None:
-        self._reader = RunReader(self.folder)
+        self._has_begun = RunFolder(folder).has_run
+        self._reader = RunReader(folder)
         self._table = Table()
         self._content: dict[str, Any] = {}
         self._result: Result | None = None
@@ -111,6 +107,8 @@ class Watched:
         self._tables: dict[str, dict[str, Any]] = {}
         # Figures as they were sent, by name and metric, with the version of the run.
         self._figures: dict[tuple[str, str | None], tuple[str, bytes]] = {}
+        self._text_allowance = Allowance(SHARE * SHARE_OF_TEXT, BURST)
+        self._figure_allowance = Allowance(SHARE * (1 - SHARE_OF_TEXT), BURST)
 
     @property
     def version(self) -> str:
@@ -152,11 +150,11 @@ class Watched:
             return self._version
         with self._text_allowance.spent():
             # One that is gone is an error, and not waited for.
-            if self._result is not None or RunFolder(self.folder).has_run:
+            self._has_begun = self._has_begun or RunFolder(self.folder).has_run
+            if self._has_begun:
                 self._result = self._reader.read()
                 self._content = outline(self._result, table=self._table)
             else:
-                self._begin_anew()
                 self._content = _nothing(self.folder)
         self._version = version
         return version

@@ -51,6 +51,9 @@ NEAR_END = 0.15
 MOST_BORDERS = 120
 """Cycles beyond which their borders would be a grey wall."""
 
+CROWD = 20
+"""Selected clones beyond which their marks are small."""
+
 MANY = 400
 """Clones beyond which only the first panel has points for the mouse: a page must be quick."""
 
@@ -297,12 +300,14 @@ def _selected(view: RunView, name: str, clones: list[TrainingView]) -> list[Trac
     """Return the clones that were selected: their symbols, with a ring around each."""
     trace = _points(view, name, clones)
     trace["showlegend"] = False
+    # Rings of neighbouring cycles must not hide the line.
+    is_crowded = len(clones) > CROWD
     trace["marker"] = {
         "symbol": [symbol(clone.gene) for clone in clones],
-        "size": 9,
+        "size": 6 if is_crowded else 9,
         "color": [colour(clone.gene) for clone in clones],
     }
-    return [trace, rings(trace["x"], trace["y"])]
+    return [trace, rings(trace["x"], trace["y"], size=10 if is_crowded else 15)]
 
 
 def _best(view: RunView, name: str, best: TrainingView) -> Trace:

@@ -69,7 +69,9 @@ def test_rows_that_cannot_change_are_made_once(result):
 
 def test_importance_is_made_where_it_is_asked_for_and_there_are_fifty_clones(tmp_path):
     few = make_run(tmp_path / "few", c=12, pop_size=4)
-    assert ON_DEMAND not in [f["name"] for f in content(few, importance=True)["figures"]]
+    assert ON_DEMAND not in [f["name"] for f in content(few)["figures"]]
+    *_, missing = content(few, importance=True)["figures"]
+    assert "At least 50 clones" in missing["message"] and "figure" not in missing
     result = make_run(tmp_path / "many", c=13, pop_size=4)
     assert ON_DEMAND not in [f["name"] for f in content(result)["figures"]]
     *_, importance = content(result, importance=True)["figures"]
