@@ -109,7 +109,7 @@ function draw(place) {
 
 const sizeOf = (place) => [NARROW, MIDDLE].filter((width) => place.clientWidth >= width).length;
 
-const ON_THE_ROW = { ticklabelposition: "inside", tickfont: { size: 10 }, automargin: false };
+const ON_THE_ROW = { ticklabelposition: "inside", automargin: false };
 
 // A figure for a telephone: small margins and letters; long names stand on their rows.
 function narrowed(layout) {
@@ -125,7 +125,7 @@ function narrowed(layout) {
     small[name] = { ...axis, title: { ...axis.title, standoff: 4 } };
     // Above what the row shows, whichever way the axis goes.
     const ticklabelshift = axis.range?.[0] > axis.range?.[1] ? 12 : -12;
-    if (longest > 12) Object.assign(small[name], ON_THE_ROW, { ticklabelshift });
+    if (longest > 12) Object.assign(small[name], ON_THE_ROW, { ticklabelshift, tickfont: { size: 10, color: ink() } });
   }
   return small;
 }

@@ -153,6 +153,10 @@ def test_nothing_is_wider_than_the_page_or_stands_under_buttons(browser, result,
         assert bool(buttons) == (width > 600)
         titles = browser.find_elements("css selector", ".figure h3")
         assert titles[0].is_displayed() == (width < 600) and len(titles) == 7
+        inside = "return getComputedStyle(document.querySelector('[data-name=gains] .ytick text'))"
+        below = "return getComputedStyle(document.querySelector('[data-name=gains] .xtick text'))"
+        # Labels that stand on their rows are as dark as all others.
+        assert browser.execute_script(f"{inside}.fill") == browser.execute_script(f"{below}.fill")
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
