@@ -199,7 +199,9 @@ class Watched:
                 version, result = self._version, self._result
             if version == since or result is None:
                 return None
-            made_for, found = self._figures.get((name, metric), ("", b""))
+            # Without a name it shows the monitored value; most figures show no other one.
+            shown = (metric or result.monitor) if FIGURES[name].has_metrics else None
+            made_for, found = self._figures.get((name, shown), ("", b""))
             if made_for == version:
                 return found
             # The first one is not waited for, nor one that somebody has asked for.
@@ -207,10 +209,19 @@ class Watched:
             if since and not allowance.is_there:
                 return None
             with contextlib.nullcontext() if name == ON_DEMAND else allowance.spent():
-                sent = {"version": version, "figure": figure_of(result, name, metric)}
+                sent = {"version": version, "figure": figure_of(result, name, shown)}
                 found = json.dumps(sent, allow_nan=False).encode()
-            self._figures[name, metric] = (version, found)
+            self._figures[name, shown] = (version, found)
             return found
+
+    def prepare(self) -> None:
+        """Make what a page will ask for first, while the browser is still opening it."""
+        # What is wrong is said when the page asks.
+        with contextlib.suppress(MihaError):
+            self.news("")
+            for name in FIGURES:
+                if name != ON_DEMAND:
+                    self.figure(name, None, "")
 
     def archive(self, name: str) -> bytes | None:
         """Return an archive; None unless the journal names it and it lies in the folder.
@@ -334,7 +345,9 @@ def make_server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
     if RunFolder(folder).has_run:
         load_run(folder)
     page("", None)
-    handler = partial(Handler, Watched(folder))
+    watched = Watched(folder)
+    threading.Thread(target=watched.prepare, daemon=True).start()
+    handler = partial(Handler, watched)
     server = ThreadingHTTPServer((HOST, port), handler)
     server.daemon_threads = True
     return server
