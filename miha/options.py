@@ -44,8 +44,8 @@ class Search:
             the same epoch. Its epochs are added to the winner's k. Control and restarts stay.
         crossover: Whether the two fittest clones are joined. Their child is evaluated, not
             trained, and wins where it is better than the winner by the margin.
-        restore_best: Whether the run ends with its best network, by the monitored value, where
-            that is not the last one.
+        restore_best: Whether the run ends with its best network, where that is not the last one.
+            Networks that differ by less than twice the noise of a value are equally good.
 
     Raises:
         ArgumentError: An option breaks its rule.
@@ -59,7 +59,7 @@ class Search:
     anneal: bool = True
     prune: bool = False
     crossover: bool = False
-    restore_best: bool = False
+    restore_best: bool = True
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -77,7 +77,15 @@ class Search:
     @classmethod
     def of_2021(cls) -> Search:
         """Return the method as it was published: the fittest clone wins, whatever it is."""
-        return cls(control=False, restarts=0, margin=0.0, rest=False, backtrack=None, anneal=False)
+        return cls(
+            control=False,
+            restarts=0,
+            margin=0.0,
+            rest=False,
+            backtrack=None,
+            anneal=False,
+            restore_best=False,
+        )
 
 
 @explains_keywords(

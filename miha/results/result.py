@@ -49,9 +49,9 @@ class Result(Delegates):
 
     @cached_property
     def model(self) -> keras.Model:
-        """The last network, plain Keras, compiled with its final optimizer and its state.
+        """The best network, plain Keras, compiled with its final optimizer and its state.
 
-        With ``restore_best``, the best one.
+        With ``Search(restore_best=False)``, the last one.
         """
         return self._load(self.run_dir / self.archives[0])
 

@@ -12,6 +12,7 @@ from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import Logbook, write_tables
 from miha.storage.writer import Writer
 from miha.trainer.protocol import Trainer
+from miha.utils.signals import raise_if_asked
 
 
 class Recorder:
@@ -64,6 +65,8 @@ class Recorder:
         Raises:
             StorageError: The disk has refused what was recorded before.
         """
+        # What a stop has made of a training is no result of it.
+        raise_if_asked()
         record = network.record
         entry = self.log.add(record)
         if network.snapshot is not None:
@@ -98,6 +101,7 @@ class Recorder:
         winner: TrainingRecord | None,
     ) -> bool:
         """Journal a cycle's winner, None if all clones lost; return whether that is new."""
+        raise_if_asked()
         entry = self.log.select(cycle, None if winner is None else winner.clone)
         if cycle in self.past.winners:
             return False

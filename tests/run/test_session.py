@@ -115,7 +115,7 @@ def test_what_is_kept_of_the_archives(tmp_path, monkeypatch, keep, number):
     monkeypatch.setattr(best, "NOISES", 0.0)
     # The best network is a clone.
     trainer = FakeTrainer(script={2: {"val_loss": 0.0}})
-    result = make_session(tmp_path, trainer, keep=keep).run()
+    result = make_session(tmp_path, trainer, keep=keep, restore_best=False).run()
     found = archives(tmp_path)
     assert len(found) == number + (keep == "model")
     assert result.best_model["genome"] == result.best_genome.to_dict()
