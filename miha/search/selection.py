@@ -143,7 +143,8 @@ def will_overtake(
     After so few epochs it is seldom better than a network that has trained for many. But where it
     is already as good as the network was at several times its age, it learns as many times
     faster. It is taken where half of that pace, to the end, would bring it further, and where the
-    network was never as good.
+    network was never as good. The restart's value is taken to be worse by the margin than it is:
+    where a network's first values only go up and down, a lucky one tells of no pace.
 
     Args:
         restart: The clone with fresh weights.
@@ -151,7 +152,7 @@ def will_overtake(
         epochs_left: Epochs that the network will still train.
         plan: What the run does.
     """
-    wanted = as_loss(restart.value, plan.mode)
+    wanted = as_loss(restart.value, plan.mode) + margin(values, plan)
     as_good = [as_loss(value, plan.mode) <= wanted for value in values]
     if True not in as_good:
         return True
