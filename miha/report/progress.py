@@ -80,14 +80,9 @@ class _Shown(Callback):
         """Count the epochs that the training has used up."""
         self._done += planned_epochs(network.record, self._schedule)
 
-    def on_cycle_end(
-        self,
-        cycle: int,
-        clones: Sequence[TrainingRecord],
-        winner: TrainingRecord | None,
-    ) -> None:
-        """Say who won."""
-        self._say(winner_line(cycle, winner))
+    def on_decision(self, text: str) -> None:
+        """Say who won and why, or why the network rests or goes back."""
+        self._say(text)
 
     def on_run_end(self, result: Result) -> None:
         """Say how the run ended."""
@@ -234,12 +229,3 @@ def place(task: Task | TrainingRecord) -> str:
     if task.phase == "winner":
         return f"cycle {task.cycle}, winner"
     return f"{task.phase} training"
-
-
-def winner_line(cycle: int, winner: TrainingRecord | None) -> str:
-    """Return which clone of a cycle was selected."""
-    if winner is None:
-        return f"Cycle {cycle}: every clone has failed; the network goes on unchanged"
-    fitness = "" if winner.fitness is None else f" (fitness {winner.fitness:.4g})"
-    name = "the control" if winner.change.is_control else winner.change.text
-    return f"Cycle {cycle}: {name} wins{fitness}"

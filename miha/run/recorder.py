@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from miha.archive.archive import pack, read
 from miha.records import Network, Snapshot, Task, TrainingRecord
@@ -96,16 +96,41 @@ class Recorder:
         self,
         cycle: int,
         winner: TrainingRecord | None,
+        reasons: Mapping[int, str],
     ) -> bool:
         """Journal a cycle's winner, None if all clones lost; return whether that is new."""
-        entry = self.log.select(cycle, None if winner is None else winner.clone)
-        if cycle in self.past.winners:
+        is_new = cycle not in self.past.winners
+        # What was journalled stays: an earlier version may have known other phrases, or none.
+        phrases = reasons if is_new else self.past.reasons.get(cycle, {})
+        entry = self.log.select(cycle, None if winner is None else winner.clone, phrases)
+        if not is_new:
             return False
         # The writer's thread must not read what this one appends to.
         log = self.log.copy()
         self._writer.submit(lambda: self._journal.append(entry))
         self._writer.submit(lambda: write_tables(log, self.folder.path))
         return True
+
+    def rest(self, cycle: int, reason: str) -> bool:
+        """Journal that the network trains alone for a cycle; return whether that is new."""
+        is_new = cycle not in self.past.rests
+        entry = self.log.rest(cycle, reason)
+        if is_new:
+            self._writer.submit(lambda: self._journal.append(entry))
+        return is_new
+
+    def go_back(
+        self,
+        cycle: int,
+        network: TrainingRecord,
+        reason: str,
+    ) -> bool:
+        """Journal that an older network follows a cycle; return whether that is new."""
+        is_new = cycle not in self.past.returns
+        entry = self.log.go_back(cycle, network, reason)
+        if is_new:
+            self._writer.submit(lambda: self._journal.append(entry))
+        return is_new
 
     def stop(self, reason: str) -> None:
         """Journal why no further cycle begins."""

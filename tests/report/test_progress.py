@@ -13,7 +13,7 @@ from rich.console import Console
 
 from miha.options import Budget
 from miha.records import Change, Network, Schedule, Task, TrainingRecord
-from miha.report.progress import Bar, Lines, announcement, make_progress, place, winner_line
+from miha.report.progress import Bar, Lines, announcement, make_progress, place
 
 SCHEDULE = Schedule(m=2, n=2, k=1, c=1, pop_size=2)
 LONGER = Schedule(m=2, n=3, k=1, c=1, pop_size=2)
@@ -233,16 +233,6 @@ def test_a_bar_that_has_not_begun_can_be_closed(bar):
 def test_a_training_has_a_place_in_words(where, words):
     record = make_record(*where)
     assert place(record) == place(task_of(record)) == words
-
-
-def test_the_line_of_a_cycle_names_the_winner():
-    winner = make_record(change=LARGER, fitness=0.5)
-    assert winner_line(2, winner) == "Cycle 2: batch size 4 -> 8 wins (fitness 0.5)"
-    assert winner_line(2, make_record(fitness=0.25)) == "Cycle 2: the control wins (fitness 0.25)"
-
-
-def test_the_line_of_a_cycle_tells_that_every_clone_has_failed():
-    assert winner_line(2, None).startswith("Cycle 2: every clone has failed")
 
 
 @pytest.mark.parametrize("make", [Lines, Bar])
