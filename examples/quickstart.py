@@ -70,15 +70,15 @@ def accuracy(model: keras.Model) -> float:
 
 
 table = Table(title="Lineage: who was tried in each cycle, and who won")
-for name in ("cycle", "clone", "change", "fitness", "selected"):
-    table.add_column(name, justify="left" if name == "change" else "right")
+for name in ("cycle", "clone", "change", "val_loss", "reason"):
+    table.add_column(name, justify="left" if name in ("change", "reason") else "right")
 for row in result.lineage.itertuples():
     table.add_row(
         str(row.cycle),
         str(row.clone),
         row.change,
-        f"{row.fitness:.4f}",
-        "*" if row.selected else "",
+        f"{row.value:.4f}",
+        row.reason,
         style="bold" if row.selected else "",
     )
 Console().print(table)

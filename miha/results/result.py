@@ -121,9 +121,9 @@ class Result(Delegates):
     def lineage(self) -> pd.DataFrame:
         """One row for each clone.
 
-        Cycle, clone, change, fitness, selected, reason (why it was selected or not), archive,
-        gene, value (the monitored one), parent (the archive it came from), mate (a child's second
-        parent), failure (the last line of why it failed), pruned.
+        Cycle, clone, change, fitness, selected, archive, gene, value (the monitored one), parent
+        (the archive it came from), mate (a child's second parent), failure (the last line of why
+        it failed), pruned, reason (why it was selected or not).
         """
         return self.log.lineage
 

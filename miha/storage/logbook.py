@@ -224,7 +224,6 @@ class Logbook:
             "change": clone.change.text,
             "fitness": clone.fitness,
             "selected": self.is_selected(clone),
-            "reason": self.reason(clone),
             "archive": clone.archive,
             "gene": clone.change.gene,
             "value": clone.value,
@@ -232,6 +231,7 @@ class Logbook:
             "mate": clone.change.mate,
             "failure": last_line(clone.failure),
             "pruned": clone.pruned,
+            "reason": self.reason(clone),
         }
 
 
@@ -267,7 +267,6 @@ _LINEAGE = (
     "change",
     "fitness",
     "selected",
-    "reason",
     "archive",
     "gene",
     "value",
@@ -275,6 +274,7 @@ _LINEAGE = (
     "mate",
     "failure",
     "pruned",
+    "reason",
 )
 
 

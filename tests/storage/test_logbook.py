@@ -17,8 +17,8 @@ from miha.storage.logbook import Logbook, write_tables
 from miha.utils.json_values import plain
 
 LINEAGE = [
-    *("cycle", "clone", "change", "fitness", "selected", "reason", "archive"),
-    *("gene", "value", "parent", "mate", "failure", "pruned"),
+    *("cycle", "clone", "change", "fitness", "selected", "archive"),
+    *("gene", "value", "parent", "mate", "failure", "pruned", "reason"),
 ]
 REASONS = {0: "behind clone 1 by 0.1", 1: "fittest by 0.1"}
 
