@@ -69,7 +69,7 @@ def accuracy(model: keras.Model) -> float:
     return model.evaluate(x[test], y[test], verbose=0, return_dict=True)["accuracy"]
 
 
-table = Table(title="Lineage: who was tried in each cycle, and who won")
+table = Table(title="Lineage: who was tried in each cycle, in bold who won, and why")
 for name in ("cycle", "clone", "change", "val_loss", "reason"):
     table.add_column(name, justify="left" if name in ("change", "reason") else "right")
 for row in result.lineage.itertuples():

@@ -264,8 +264,15 @@ function showKinds() {
 
 // The page
 
+// What stands between backticks is code.
+function paragraph(text) {
+  const made = make("p");
+  text.split("`").forEach((part, place) => made.append(place % 2 ? make("code", part) : part));
+  return made;
+}
+
 function showVerdict({ sentences, commands }) {
-  const parts = sentences.map((text) => make("p", text));
+  const parts = sentences.map(paragraph);
   for (const [what, line] of Object.entries(commands)) {
     parts.push(make("p", `${what}:`), make("pre", line));
   }

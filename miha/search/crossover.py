@@ -136,7 +136,7 @@ def select_child(
     if not isfinite(child.value):
         return selection.but(winner, {number: "failed"})
 
-    rival = f"clone {winner.clone}"
+    rival = reasons.name_of(winner)
     lead = gain(child.value, winner.value, plan.mode)
     noise = reasons.margin_in_words(margin(past, plan), plan.search.margin)
     if not wins(child, winner, past, plan):

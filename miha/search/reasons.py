@@ -46,6 +46,11 @@ def number(clone: TrainingRecord) -> int:
     return clone.clone or 0
 
 
+def name_of(clone: TrainingRecord) -> str:
+    """Return what a reason calls a clone of the same cycle."""
+    return "the control" if clone.change.is_control else f"clone {clone.clone}"
+
+
 def _of_lost(clone: TrainingRecord) -> str:
     if clone.pruned:
         return f"pruned after epoch {len(clone.epochs)}"
@@ -57,7 +62,7 @@ def _less_fit(
     fittest: TrainingRecord,
     mode: Mode,
 ) -> str:
-    name = f"clone {fittest.clone}"
+    name = name_of(fittest)
     if clone.fitness == fittest.fitness:
         return f"as fit as {name}, which comes first"
     lead = gain(fittest.value, clone.value, mode)
@@ -80,7 +85,7 @@ def of_fittest(ranked: Sequence[TrainingRecord], mode: Mode) -> str:
     fittest, second = ranked[:2]
     lead = gain(fittest.value, second.value, mode)
     if lead < 0:
-        return f"fittest, though behind clone {second.clone} by {short(-lead)}"
+        return f"fittest, though behind {name_of(second)} by {short(-lead)}"
     return f"fittest by {short(lead)}" if lead else "fittest"
 
 

@@ -112,7 +112,7 @@ def test_of_equally_fit_clones_the_first_wins():
     found = phrases([control(fitness=1.0), mutant(1, 0.5, 1.0)])
     assert found == {
         0: "fittest, though behind clone 1 by 0.5",
-        1: "as fit as clone 0, which comes first",
+        1: "as fit as the control, which comes first",
     }
 
 
