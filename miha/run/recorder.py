@@ -113,9 +113,11 @@ class Recorder:
 
     def rest(self, cycle: int, reason: str) -> bool:
         """Journal that the network trains alone for a cycle; return whether that is new."""
-        is_new = cycle not in self.past.rests
-        entry = self.log.rest(cycle, reason)
+        if cycle in self.past.rests:
+            self.log.rest(cycle, self.past.rests[cycle])
+        is_new = self._is_new and cycle not in self.past.rests
         if is_new:
+            entry = self.log.rest(cycle, reason)
             self._writer.submit(lambda: self._journal.append(entry))
         return is_new
 
@@ -126,11 +128,19 @@ class Recorder:
         reason: str,
     ) -> bool:
         """Journal that an older network follows a cycle; return whether that is new."""
-        is_new = cycle not in self.past.returns
-        entry = self.log.go_back(cycle, network, reason)
+        if cycle in self.past.returns:
+            self.log.go_back(cycle, network, self.past.returns[cycle])
+        is_new = self._is_new and cycle not in self.past.returns
         if is_new:
+            entry = self.log.go_back(cycle, network, reason)
             self._writer.submit(lambda: self._journal.append(entry))
         return is_new
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether what happens now has not happened before: all that was recorded is recalled."""
+        # A run that an earlier version began may lack the reason of what it did.
+        return len(self.log.trainings) >= len(self.past.trainings)
 
     def stop(self, reason: str) -> None:
         """Journal why no further cycle begins."""

@@ -57,6 +57,11 @@ def entries(recorder):
     return Journal(recorder.folder.path / "journal.jsonl").read()
 
 
+def recall_all(recorder):
+    for record in recorder.past.trainings:
+        recorder.recall(make_task(PLAN, record.phase, GENOME, record.cycle, record.clone))
+
+
 def test_what_is_recorded_is_in_the_log_the_journal_and_an_archive(first):
     assert first.log.trainings == [done.record for done in (INITIAL, *CLONES)]
     assert first.written == 3
@@ -130,6 +135,7 @@ def test_a_decision_and_a_stop_are_journalled_once(first, tmp_path):
     before = entries(first)
     for is_new in (True, False):
         recorder = make_recorder(tmp_path)
+        recall_all(recorder)
         with recorder.writing():
             assert not recorder.select(1, CLONES[1].record, WHY)
             assert recorder.select(2, None, {0: "failed"}) is is_new
@@ -144,6 +150,15 @@ def test_a_decision_and_a_stop_are_journalled_once(first, tmp_path):
         {"event": "return", "cycle": 3, "to": INITIAL.record.archive, "reason": "worse"},
         {"event": "stop", "reason": "enough"},
     ]
+
+
+def test_what_was_decided_before_without_a_reason_stays_so(first, tmp_path):
+    second = make_recorder(tmp_path)
+    with second.writing():
+        assert not second.rest(1, "why")
+        assert not second.go_back(1, INITIAL.record, "worse")
+    assert entries(second) == entries(first)
+    assert (second.log.rests, second.log.returns) == ({}, {})
 
 
 def test_the_reasons_that_are_journalled_stay(first, tmp_path):
