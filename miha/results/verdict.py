@@ -70,7 +70,8 @@ def ending(result: Result) -> list[str]:
     """Return which network is the last, the best, and `result.model`; whether it overfitted."""
     found = [_networks(result)]
     course = Course.of(result)
-    if course is not None:
+    # While the run goes on, it is too early to say that a network does not overfit.
+    if course is not None and (course.is_worse or result.state == "finished"):
         found.append(course.in_words())
     return [text for text in found if text]
 
@@ -107,11 +108,15 @@ def _restored(result: Result, last: TrainingRecord) -> str:
     # Where the target was reached, it is the best in the monitored value.
     by = _by(result) if best is result.best else ""
     archive = _archive(result, result.archives[0])
-    return (
+    text = (
         f"The run ends with its best network{by}, that of {_name(best)}: "
-        f"{_value(result, best)}. Take it: `result.model`, {archive}. "
-        f"The last network had {_value(result, last)} and was given up for it."
+        f"{_value(result, best)}. Take it: `result.model`, {archive}."
     )
+    # At a target, the last training has no epochs: what it would have gone on from may be the best.
+    is_given_up = last.epochs or last.parent != last.restored
+    if not is_given_up:
+        return text
+    return f"{text} The last network had {_value(result, last)} and was given up for it."
 
 
 def _by(result: Result) -> str:

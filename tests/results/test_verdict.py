@@ -225,11 +225,18 @@ def test_the_lines_to_export_and_to_replay_name_the_folder(tmp_path):
     assert f"miha.load_run({str(tmp_path / 'my run')!r}).schedule" in replay
 
 
+def test_a_run_that_reached_its_target_gives_nothing_up(tmp_path):
+    [networks, _] = ending(make_run(tmp_path, c=9, target=0.5))
+    assert networks.startswith("The run ends with its best network, that of cycle ")
+    assert networks.endswith("Take it: `result.model`, model/model_final.zip.")
+
+
 def test_a_run_that_goes_on_has_a_verdict_so_far_and_no_advice(tmp_path):
     whole = make_run(tmp_path / "run")
     verdict = make_verdict(at(whole, 6))
     assert "network so far" in verdict.sentences[0]
-    assert not verdict.commands and not any("To try next" in text for text in verdict.sentences)
+    words = " ".join(verdict.sentences)
+    assert not verdict.commands and "To try next" not in words and "overfitting" not in words
 
 
 def test_a_run_that_has_not_trained_yet_has_no_verdict(tmp_path):
