@@ -66,7 +66,7 @@ result = miha.MIHA(
 ).optimize()
 
 # 4. What was tried, and what won.
-print(result.lineage[["cycle", "change", "fitness", "selected"]].to_string(index=False))
+print(result.lineage[["cycle", "change", "value", "selected", "reason"]].to_string(index=False))
 accuracy = result.model.evaluate(x[test], y[test], verbose=0, return_dict=True)["accuracy"]
 print(f"Test accuracy: {accuracy:.3f}")
 print(f"Ended with: {result.genome}")

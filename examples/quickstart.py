@@ -69,16 +69,16 @@ def accuracy(model: keras.Model) -> float:
     return model.evaluate(x[test], y[test], verbose=0, return_dict=True)["accuracy"]
 
 
-table = Table(title="Lineage: who was tried in each cycle, and who won")
-for name in ("cycle", "clone", "change", "fitness", "selected"):
-    table.add_column(name, justify="left" if name == "change" else "right")
+table = Table(title="Lineage: who was tried in each cycle, in bold who won, and why")
+for name in ("cycle", "clone", "change", "val_loss", "reason"):
+    table.add_column(name, justify="left" if name in ("change", "reason") else "right")
 for row in result.lineage.itertuples():
     table.add_row(
         str(row.cycle),
         str(row.clone),
         row.change,
-        f"{row.fitness:.4f}",
-        "*" if row.selected else "",
+        f"{row.value:.4f}",
+        row.reason,
         style="bold" if row.selected else "",
     )
 Console().print(table)

@@ -59,6 +59,6 @@ result = miha.MIHA(
     verbose=2,
 ).optimize()
 
-print(result.lineage[["cycle", "clone", "change", "fitness", "selected"]].to_string(index=False))
+print(result.lineage[["cycle", "clone", "change", "value", "selected"]].to_string(index=False))
 print(f"Ended with: {result.genome}")
 print(f"The run's folder: {result.run_dir}")

@@ -13,6 +13,7 @@ from miha import visualization as figures
 from miha.errors import MihaError
 from miha.results.summary import last_genes, short, starting_genes, summarize
 from miha.results.trials import NO_GENE, RunView, TrainingView
+from miha.results.verdict import make_verdict
 from miha.storage.folder import RunFolder
 from miha.utils.json_values import plain
 from miha.utils.optional import need
@@ -38,8 +39,9 @@ FIGURES: Mapping[str, tuple[Plot, str]] = {
     ),
     "lineage": (
         figures.plot_lineage,
-        "A column is a cycle, the fittest clone on top. Below, by how much each winner was "
-        "fitter than the control.",
+        "A column is a cycle: the selected clone on top, then the others by fitness, which is not "
+        "all that decides: under the mouse each says why it was selected or not. Below, by how "
+        "much each winner was better than the control.",
     ),
     "schedule": (figures.plot_schedule, "What the network's hyperparameters were, by epoch."),
     "gains": (
@@ -86,6 +88,7 @@ def content(
     """
     need("plotly.graph_objects", "plot")
     view = RunView.of(result)
+    verdict = make_verdict(result)
     description = RunFolder(result.run_dir).description()
     shown = dict(kept or {})
     for name in FIGURES:
@@ -101,6 +104,7 @@ def content(
         "title": result.run_dir.absolute().name,
         "folder": str(result.run_dir.absolute()),
         "state": result.state,
+        "verdict": {"sentences": verdict.sentences, "commands": verdict.commands},
         "summary": summarize(result),
         "genes": _genes(view, description),
         "figures": [shown[name] for name in FIGURES],
@@ -152,7 +156,7 @@ def _table(
     for clone in view.clones:
         name = clone.archive or ""
         link = quote(prefix + name) if name in archives else None
-        rows.append(_row(clone, genes, {"text": name, "link": link}))
+        rows.append(_row(view, clone, genes, {"text": name, "link": link}))
     return {
         "columns": [
             "cycle",
@@ -160,9 +164,10 @@ def _table(
             "mutation",
             "kind",
             view.monitor,
-            "fitness",
             "gain",
+            *["fitness"] * view.shows_fitness,
             "selected",
+            "reason",
             "archive",
             *genes,
             "seconds",
@@ -173,6 +178,7 @@ def _table(
 
 
 def _row(
+    view: RunView,
     clone: TrainingView,
     genes: list[str],
     archive: Values,
@@ -183,9 +189,10 @@ def _row(
         clone.change,
         "control" if clone.gene == NO_GENE else clone.gene,
         finite(clone.value),
-        finite(clone.fitness),
         finite(clone.gain),
+        *[finite(clone.fitness)] * view.shows_fitness,
         "selected" if clone.selected else "",
+        clone.reason,
         archive,
         *[_cell(clone.genes.get(name)) for name in genes],
         round(clone.seconds, 3),

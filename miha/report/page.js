@@ -264,12 +264,28 @@ function showKinds() {
 
 // The page
 
+// What stands between backticks is code.
+function paragraph(text) {
+  const made = make("p");
+  text.split("`").forEach((part, place) => made.append(place % 2 ? make("code", part) : part));
+  return made;
+}
+
+function showVerdict({ sentences, commands }) {
+  const parts = sentences.map(paragraph);
+  for (const [what, line] of Object.entries(commands)) {
+    parts.push(make("p", `${what}:`), make("pre", line));
+  }
+  element("verdict").replaceChildren(...parts);
+}
+
 function show(content) {
   shown = content;
   document.title = `${content.title} – MIHA`;
   element("title").textContent = content.title;
   element("state").textContent = content.state;
   element("folder").textContent = `Folder: ${content.folder}`;
+  showVerdict(content.verdict);
   element("summary").replaceChildren(...content.summary.map((text) => make("p", text)));
   pairs("genes", content.genes, ["hyperparameter", "started from", content.state === "finished" ? "ended with" : "now"]);
   pairs("arguments", content.arguments);

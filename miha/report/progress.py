@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from miha.callbacks import Callback
 from miha.options import Budget
 from miha.records import Epoch, Network, Schedule, Task, TrainingRecord
+from miha.results.verdict import ending
 from miha.search.budgets import announcement
 from miha.storage.folder import archive_name
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from miha.results.result import Result
 
 UNLIMITED = Budget()
+
+NARROW = 80
+"""Columns of a terminal below which the bar shows the monitored value alone."""
 
 
 def make_progress(
@@ -80,18 +86,14 @@ class _Shown(Callback):
         """Count the epochs that the training has used up."""
         self._done += planned_epochs(network.record, self._schedule)
 
-    def on_cycle_end(
-        self,
-        cycle: int,
-        clones: Sequence[TrainingRecord],
-        winner: TrainingRecord | None,
-    ) -> None:
-        """Say who won."""
-        self._say(winner_line(cycle, winner))
+    def on_decision(self, text: str) -> None:
+        """Say who won and why, or why the network rests or goes back."""
+        self._say(text)
 
     def on_run_end(self, result: Result) -> None:
         """Say how the run ended."""
-        self._say(end_line(result))
+        for line in end_lines(result):
+            self._say(line)
 
     def _say(self, text: str) -> None:
         # A layer's name may look like markup.
@@ -129,13 +131,15 @@ class Bar(_Shown):
 
     def __init__(self, console: Console, monitor: str, budget: Budget = UNLIMITED) -> None:
         super().__init__(console, monitor, budget)
-        unit = "epochs at most" if budget.is_open else "epochs"
+        self._is_narrow = console.width < NARROW
+        at_most = " at most" if budget.is_open and not self._is_narrow else ""
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(f"{unit}  {{task.fields[values]}}"),
-            TimeRemainingColumn(),
+            # Where there is little room, the bar is cut, and no number.
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn(f"epochs{at_most}  {{task.fields[values]}}"),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=console,
         )
         self._row = self._bar.add_task("", total=None, values="")
@@ -164,8 +168,9 @@ class Bar(_Shown):
     def on_epoch_end(self, task: Task, epoch: Epoch) -> None:
         """Advance by an epoch."""
         values: list[str] = []
+        shown = [self._monitor] if self._is_narrow else ["loss", self._monitor]
         # The loss may be what is monitored: then it is shown once.
-        for name in dict.fromkeys(["loss", self._monitor]):
+        for name in dict.fromkeys(shown):
             if name in epoch.logs:
                 values.append(f"{name} {epoch.logs[name]:.4g}")
         self._running[task.archive] += 1
@@ -189,6 +194,17 @@ class Bar(_Shown):
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._bar.stop()
+
+    def _say(self, text: str) -> None:
+        # Where a line must be broken, it is between words, and its rest is indented.
+        lines = textwrap.wrap(
+            text,
+            width=self._console.width,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        super()._say("\n".join(lines))
 
     def _update(self, **fields: Any) -> None:
         self._bar.update(self._row, **fields)
@@ -221,10 +237,11 @@ def resume_line(
     return f"Goes on after {len(trainings)} of {at_most}{schedule.trainings} trainings"
 
 
-def end_line(result: Result) -> str:
+def end_lines(result: Result) -> list[str]:
     """Return how a run ended."""
-    stopped = "" if result.stopped is None else f"Stopped: {result.stopped} "
-    return f"{stopped}Best {result.monitor}: {result.best_value:.4g}. Folder: {result.run_dir}"
+    stopped = [] if result.stopped is None else [f"Stopped: {result.stopped}"]
+    folder = f"Folder: {result.run_dir} (`miha show` tells more of it)"
+    return [*stopped, *ending(result), folder]
 
 
 def place(task: Task | TrainingRecord) -> str:
@@ -234,12 +251,3 @@ def place(task: Task | TrainingRecord) -> str:
     if task.phase == "winner":
         return f"cycle {task.cycle}, winner"
     return f"{task.phase} training"
-
-
-def winner_line(cycle: int, winner: TrainingRecord | None) -> str:
-    """Return which clone of a cycle was selected."""
-    if winner is None:
-        return f"Cycle {cycle}: every clone has failed; the network goes on unchanged"
-    fitness = "" if winner.fitness is None else f" (fitness {winner.fitness:.4g})"
-    name = "the control" if winner.change.is_control else winner.change.text
-    return f"Cycle {cycle}: {name} wins{fitness}"

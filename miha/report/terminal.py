@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -16,7 +17,14 @@ from miha.errors import JournalError
 from miha.results.reader import load_run
 from miha.results.summary import summarize
 from miha.results.trials import RunView, TrainingView
+from miha.results.verdict import Verdict, make_verdict
 from miha.storage.folder import RunFolder
+
+NARROW = 80
+"""Columns of a terminal below which a table has no lines between its columns."""
+
+WIDE = 120
+"""Columns of a terminal from which on a reason has a column of its own."""
 
 
 def check_run(folder: Path) -> None:
@@ -49,7 +57,7 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def print_run(folder: Path, every: bool = False) -> None:
-    """Print a run's summary and its lineage.
+    """Print the verdict on a run, its summary and its lineage.
 
     Args:
         folder: The run's.
@@ -60,14 +68,27 @@ def print_run(folder: Path, every: bool = False) -> None:
     """
     result = load_run(folder)
     console = Console(highlight=False)
+    _print_verdict(console, make_verdict(result))
     for text in summarize(result):
         console.print(escape(text), end="\n\n")
     view = RunView.of(result)
     clones = view.clones
     if not every:
         clones = [clone for clone in clones if clone.selected]
-    if clones:
-        console.print(_lineage(view, clones))
+    if clones or view.rests:
+        console.print(_lineage(view, clones, every, console.width))
+
+
+def _print_verdict(console: Console, verdict: Verdict) -> None:
+    if verdict.sentences:
+        console.rule("Verdict", align="left")
+    for text in verdict.sentences:
+        console.print(escape(text))
+    for what, line in verdict.commands.items():
+        # A line that is to be copied is not broken.
+        console.print(f"{what}:\n  {escape(line)}", soft_wrap=True)
+    if verdict.sentences:
+        console.rule()
 
 
 def print_runs(folder: Path) -> None:
@@ -96,23 +117,55 @@ def print_runs(folder: Path) -> None:
     console.print(table)
 
 
-def _lineage(view: RunView, clones: list[TrainingView]) -> Table:
-    has_losers = len(clones) > len(view.winners)
-    table = Table(title="All clones" if has_losers else "Who won each cycle")
-    for name in ("cycle", "clone", "mutation", view.monitor, "fitness", "gain"):
-        is_text = name == "mutation"
+def _lineage(
+    view: RunView,
+    clones: list[TrainingView],
+    every: bool,
+    width: int,
+) -> Table:
+    """Return a table of clones and of the cycles in which the network trained alone.
+
+    Args:
+        view: The run's.
+        clones: Those to show.
+        every: Whether they are all of the run's.
+        width: Columns of the terminal.
+    """
+    # In a narrow terminal a reason stands below its mutation, and lines would take its room.
+    is_wide = width >= WIDE
+    title = "All clones" if every else "Who won each cycle, and why"
+    table = Table(title=title, box=box.SIMPLE_HEAD if width < NARROW else box.HEAVY_HEAD)
+    names = ["cycle", "clone", "mutation", view.monitor, "gain"]
+    names += ["fitness"] * view.shows_fitness
+    names += ["reason"] * is_wide
+    for name in names:
+        is_text = name in ("mutation", "reason")
         table.add_column(escape(name), justify="left" if is_text else "right")
-    for clone in clones:
-        table.add_row(
-            str(clone.cycle),
-            str(clone.clone),
-            escape(clone.change),
-            _number(clone.value),
-            _number(clone.fitness),
-            _number(clone.gain),
-            style="bold" if clone.selected and has_losers else None,
-        )
+
+    trials = sorted([*clones, *view.rests], key=lambda trial: trial.cycle or 0)
+    for trial in trials:
+        style = "bold" if trial.selected and every else None
+        table.add_row(*_cells(view, trial, is_wide), style=style)
     return table
+
+
+def _cells(
+    view: RunView,
+    trial: TrainingView,
+    is_wide: bool,
+) -> list[str]:
+    change = trial.change
+    reason = trial.reason
+    if not trial.is_clone:
+        change = "the network alone"
+        reason = view.rest_reasons.get(trial.cycle or 0, "")
+    if reason and not is_wide:
+        change = f"{change}\n→ {reason}"
+    clone = "–" if trial.clone is None else str(trial.clone)
+    cells = [str(trial.cycle), clone, change, _number(trial.value), _gain(trial.gain)]
+    cells += [_number(trial.fitness)] * view.shows_fitness
+    cells += [reason] * is_wide
+    return [escape(cell) for cell in cells]
 
 
 def _runs(folder: Path) -> Iterator[tuple[str, ...]]:
@@ -141,6 +194,12 @@ def _clock(description: dict[str, Any]) -> str:
     except ValueError:
         return "–"
     return f"{started.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _gain(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:+.3g}" if value else "0"
 
 
 def _number(value: float | None) -> str:

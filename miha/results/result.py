@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.errors import ArchiveError, MihaError
+from miha.errors import ArchiveError, JournalError, MihaError
 from miha.records import Genome, Judge, Mode, TrainingRecord
 from miha.replays.schedule import HyperparameterSchedule
 from miha.results.delegates import Delegates
 from miha.search.best import best_network
+from miha.search.fitness import LevelAndSlope
 from miha.storage.folder import RunFolder
 from miha.storage.logbook import Logbook
 from miha.utils.warn import warn
@@ -41,6 +42,23 @@ class Result(Delegates):
     log: Logbook = field(repr=False)
     mode: Mode = field(repr=False)
     _load: Callable[[Path], Any] = field(repr=False)
+
+    @property
+    def judge(self) -> Judge:
+        """What the best network is the best in."""
+        values = self.arguments.get("judge")
+        # Of a run of version 0.3.0, the best is the one with the best monitored value.
+        return Judge(self.monitor, self.mode) if values is None else Judge(**values)
+
+    @property
+    def has_own_fitness(self) -> bool:
+        """Whether the user gave a fitness; else people need not see its numbers."""
+        default = repr(LevelAndSlope())
+        try:
+            return bool(self.arguments.get("fitness", default) != default)
+        # The folder may have been moved or deleted since.
+        except JournalError:
+            return False
 
     @property
     def stopped(self) -> str | None:
@@ -83,12 +101,12 @@ class Result(Delegates):
     @property
     def best_genome(self) -> Genome:
         """The hyperparameters of the best network."""
-        return self._best.genome
+        return self.best.genome
 
     @property
     def best_value(self) -> float:
         """The monitored value of the best network."""
-        return self._best.value
+        return self.best.value
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -105,7 +123,7 @@ class Result(Delegates):
 
         Cycle, clone, change, fitness, selected, archive, gene, value (the monitored one), parent
         (the archive it came from), mate (a child's second parent), failure (the last line of why
-        it failed), pruned.
+        it failed), pruned, reason (why it was selected or not).
         """
         return self.log.lineage
 
@@ -128,7 +146,7 @@ class Result(Delegates):
         """Names of the archives of the last and of the best network, relative to the folder."""
         last = self._last
         # A restored network is the best one, and its archive is the last one, too.
-        best = self._best if self._resulting is last else last
+        best = self.best if self._resulting is last else last
         return str(last.archive), str(best.archive)
 
     @property
@@ -140,12 +158,19 @@ class Result(Delegates):
         return self._finished(self.log.resulting)
 
     @property
-    def _best(self) -> TrainingRecord:
-        values = RunFolder(self.run_dir).description()["arguments"].get("judge")
-        if values is None:
-            # Of a run of version 0.3.0, the best is the one with the best monitored value.
+    def best(self) -> TrainingRecord:
+        """The training whose network is the run's best; the last where none has a value."""
+        if self.arguments.get("judge") is None:
+            # As it was in version 0.3.0: the first of equals.
             return self._finished(self.log.best(self.mode))
-        return self._finished(best_network(self.log.trainings, Judge(**values)))
+        best = best_network(self.log.trainings, self.judge)
+        return self._finished(best or self.log.last)
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """What the run was called with, as `run.json` describes it."""
+        arguments: dict[str, Any] = RunFolder(self.run_dir).description()["arguments"]
+        return arguments
 
     def _finished(self, record: TrainingRecord | None) -> TrainingRecord:
         if record is None:

@@ -16,6 +16,7 @@ from miha.executors.protocol import Executor, Job, WorkerPool
 from miha.executors.training import Training
 from miha.executors.worker import signature
 from miha.results.result import Result
+from miha.results.verdict import ending
 from miha.run.identity import check_same, describe_run
 from miha.run.interrupts import resumable
 from miha.run.loop import Loop
@@ -189,7 +190,9 @@ class Session:
         """Load the networks, then delete the archives that shall not stay."""
         result = self._result(folder, log, "finished")
         folder.keep(self._keep, result.archives)
-        say(f"Ends with {result.genome}; best {result.monitor} {result.best_value:.5g}")
+        say(f"Ends with {result.genome}")
+        for sentence in ending(result):
+            say(sentence)
         return result
 
     def _result(

@@ -58,7 +58,7 @@ def plot_importance(result: Result, seed: int = 0) -> go.Figure:
     }
     return figure(
         [bars],
-        title=title("Importance for the gain in fitness (fANOVA)"),
+        title=title("Importance for the gain (fANOVA)"),
         height=180 + 32 * len(names),
         xaxis={"title": {"text": "share of the variance"}, "rangemode": "tozero"},
         yaxis={
@@ -92,7 +92,7 @@ def gene_importance(result: Result, seed: int = 0) -> dict[str, float]:
     gains = {trial.value for trial in done}
     if len(done) < FEWEST or len(gains) < 2:
         raise MihaError(
-            f"At least {FEWEST} clones of different fitness are needed to tell what matters. "
+            f"At least {FEWEST} clones of different gain are needed to tell what matters. "
             f"Received: {len(done)}. Wait for more."
         )
     evaluator = importance.FanovaImportanceEvaluator(seed=seed)

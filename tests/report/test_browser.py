@@ -53,6 +53,8 @@ def test_the_page_loads_without_complaint_and_asks_nobody(browser, result):
     assert errors(browser) == []
     assert {url.split(":")[0] for url in requests(browser)} <= {"file", "data", "blob"}
     assert browser.find_element("id", "title").text == "mnist"
+    verdict = browser.find_element("id", "verdict").text
+    assert "Take it: result.model" in verdict and "miha export" in verdict
     assert "The run is finished" in browser.find_element("id", "summary").text
     drawn = browser.execute_script("return document.querySelectorAll('.main-svg').length")
     assert drawn >= 7
@@ -61,11 +63,11 @@ def test_the_page_loads_without_complaint_and_asks_nobody(browser, result):
 def test_the_table_sorts_by_numbers_and_words(browser, result):
     show(browser, result)
     assert len(rows(browser)) == 20
-    place, button = column(browser, "fitness")
+    place, button = column(browser, "gain")
     button.click()
     values = [float(row[place]) for row in rows(browser)]
     assert values == sorted(values)
-    column(browser, "fitness")[1].click()
+    column(browser, "gain")[1].click()
     assert [float(row[place]) for row in rows(browser)] == sorted(values, reverse=True)
     head = browser.find_elements("css selector", "#clones th")[place]
     assert head.get_attribute("aria-sort") == "descending"

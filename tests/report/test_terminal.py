@@ -11,6 +11,7 @@ from runs import SCRIPT, hostile, make_run, rested
 from miha.errors import JournalError
 from miha.report.terminal import check_run, print_run, print_runs
 from miha.results.trials import RunView
+from miha.results.verdict import make_verdict
 from miha.storage.journal import Journal
 from miha.storage.lock import locked
 
@@ -35,6 +36,40 @@ def test_a_run_is_printed_with_its_winners_or_with_every_clone(capsys, result):
     assert "All clones" in every
     for clone in view.clones:
         assert f"│ {clone.cycle} │ {clone.clone} │ {clone.change} │" in every
+
+
+def test_the_verdict_stands_on_top_and_each_winner_has_its_reason(capsys, result):
+    shown = printed(capsys, print_run, result.run_dir)
+    verdict = make_verdict(result)
+    assert shown.startswith("Verdict ")
+    for text in [*verdict.sentences, *verdict.commands, *verdict.commands.values()]:
+        assert text in shown.split("The run is finished")[0]
+    assert "fitness" not in shown
+    for clone in RunView.of(result).winners.values():
+        assert f"│ {clone.reason} │" in shown
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_in_a_narrow_terminal_a_reason_stands_below_its_mutation(
+    capsys, result, monkeypatch, width
+):
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_run(result.run_dir)
+    lines = capsys.readouterr().out.splitlines()
+    too_long = [line for line in lines if len(line) > width]
+    # Lines that are to be copied are not broken.
+    assert all("miha export" in line or "miha.replay" in line for line in too_long)
+    assert sum("→ " in line for line in lines) == len(RunView.of(result).winners)
+
+
+def test_a_rest_has_a_row_that_says_why(capsys, tmp_path):
+    shown = printed(capsys, print_run, rested(tmp_path).run_dir)
+    assert "the network alone" in shown and "│ no mutation was worth its epochs │" in shown
+
+
+def test_a_fitness_of_the_users_own_is_shown(capsys, tmp_path):
+    shown = printed(capsys, print_run, make_run(tmp_path, fitness=lambda curve: 7.25).run_dir)
+    assert "fitness" in shown and "│ 7.25 │" in shown
 
 
 def test_runs_are_listed_with_their_state(capsys, tmp_path):

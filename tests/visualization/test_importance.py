@@ -30,7 +30,7 @@ def test_importance_has_every_hyperparameter_though_some_clones_lack_it(eight_cy
     )
     result = edited(
         result,
-        lambda n, r: {"fitness": 100.0 + 10 * weight_decay(n)} if has_weight_decay(n, r) else {},
+        lambda n, r: {"value": -100.0 - 10 * weight_decay(n)} if has_weight_decay(n, r) else {},
     )
     shares = gene_importance(result)
     assert max(shares, key=shares.get) == "weight_decay"
@@ -45,7 +45,7 @@ def test_a_clone_that_diverged_is_not_all_that_importance_explains(eight_cycles)
         if number != clones[1]:
             return {}
         genome = record.genome.replace(optimizer="sgd", batch_size=1)
-        return {"fitness": -1e30, "genome": genome}
+        return {"value": 1e30, "genome": genome}
 
     after = gene_importance(edited(eight_cycles, diverge))
     assert max(after.values()) < 0.99 and len(after) == len(before)
@@ -64,5 +64,5 @@ def test_the_most_important_hyperparameter_is_on_top(result):
 
 
 def test_of_too_few_clones_nothing_is_explained(tmp_path):
-    with pytest.raises(MihaError, match="At least 4 clones of different fitness.*Received: 3"):
+    with pytest.raises(MihaError, match="At least 4 clones of different gain.*Received: 3"):
         plot_importance(make_run(tmp_path, c=1, pop_size=3))
