@@ -55,6 +55,9 @@ def level_of_all_epochs(curve: miha.Curve) -> float:
     return float(np.mean(curve.values)) * (-1 if curve.mode == "min" else 1)
 
 
+AUGMENTED = "MIHA with augmentation"
+"""As the user of images calls it, who names layers that do not change what an image shows."""
+
 ACTIVATIONS = ("activation", "activations")
 LONGER = {"n": 4, "k": 4, "c": 3}
 """Half as many cycles, twice as long; where a task has no epochs for three, there are two."""
@@ -62,6 +65,7 @@ LONGER = {"n": 4, "k": 4, "c": 3}
 MUTATED: dict[str, dict[str, Any]] = {
     "2021": {**OLD, "monitor": "loss"},
     "MIHA": {},
+    AUGMENTED: {},
     "by accuracy": {"monitor": "val_accuracy"},
     "without restarts": {"search": miha.Search(restarts=0)},
     "without kept function": genes(
@@ -103,9 +107,6 @@ def mutated(
     letters = {name: changes.pop(name, value) for name, value in names.items()}
     # A variant with other letters trains no more epochs than the others.
     letters["c"] = cycles_within(experiment.schedule.epochs, Schedule(**letters))
-    # The user of a task with images names layers that do not change what an image shows.
-    layers = [] if experiment.augmentation is None else experiment.augmentation()
-    changes.setdefault("space", miha.SearchSpace(augmentation=layers))
     # Both the last network and the best one are looked at.
     search = changes.pop("search", miha.Search())
     search = replace(search, restore_best=False)
@@ -138,7 +139,10 @@ def cell(data: Parts, task: str, start: str, variant: str, seed: int) -> dict[st
         trained, counts = tuned(experiment, data, genome, seed, SEARCHES[variant])
         models = trained.networks()
     else:
-        models, counts = mutated(experiment, data, genome, seed, **MUTATED[variant])
+        changes = dict(MUTATED[variant])
+        if variant == AUGMENTED:
+            changes["space"] = miha.SearchSpace(augmentation=experiment.augmentation())
+        models, counts = mutated(experiment, data, genome, seed, **changes)
     seconds = time.perf_counter() - began
     last, best = (tested(experiment, model, data[2]) for model in models)
     place = {"task": task, "start": start, "variant": variant, "seed": seed}
@@ -176,6 +180,8 @@ def has_use(task: str, start: str, variant: str) -> bool:
     experiment = EXPERIMENTS[task]
     if variant == "by accuracy":
         return experiment.metric == "accuracy"
+    if variant == AUGMENTED:
+        return experiment.augmentation is not None
     if variant in FIXED and start != "good":
         return False
     return suits(experiment, BASELINES.get(variant, {}))
