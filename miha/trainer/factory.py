@@ -18,7 +18,7 @@ from miha.data.stream import Stream
 from miha.errors import ArgumentError, first_line
 from miha.records import Mode
 from miha.space import AUGMENTED_SHARES, SearchSpace, Space, batch_size_bounds, values_of
-from miha.trainer.base import KerasTrainer, Settings
+from miha.trainer.base import KerasTrainer, Settings, spread
 from miha.trainer.exporter import Exporter
 from miha.trainer.genes.activations import Slot, check_activations
 from miha.trainer.genes.inputs import (
@@ -313,7 +313,7 @@ def _probe(
     network.reset_metrics()
     # A vector (the F1 score of each class, say) can be logged but not monitored.
     metrics = {}
-    for name, value in logs.items():
+    for name, value in spread(logs).items():
         if np.ndim(value) == 0:
             metrics[name] = _mode(network, name)
     return metrics
