@@ -101,8 +101,8 @@ class Following(Callback):
         if stopping:
             raise RunStopped(
                 f"The callback {stopping[0]} set `stop_training`: the run stops after epoch "
-                f"{self._epoch} of the network itself. Run the same script again, without the callback, "
-                "to go on."
+                f"{self._epoch} of the network itself. Run the same script again, without the "
+                "callback, to go on."
             )
         if task.phase != "clone" and task.epochs:
             self._epochs_left = task.epochs
