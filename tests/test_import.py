@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from interpreters import imported
+from paths import ROOT
 
 import miha
 
@@ -84,6 +87,22 @@ def test_the_names_for_type_checkers_are_the_public_names():
 
 def test_the_public_names_are_listed():
     assert set(dir(miha)) >= set(miha.__all__)
+
+
+def test_rooms_that_a_user_calls_are_listed_and_loaded_when_first_used():
+    rooms = {"compare", "integrations", "visualization"}
+    assert rooms | {"__version__"} <= set(dir(miha))
+    assert dir(miha.integrations) == ["mlflow", "optuna", "tensorboard"]
+    uses = "miha.visualization.plot_lineage, miha.compare.compare, miha.integrations.optuna"
+    assert imported(f"import miha; {uses}") == set()
+    with pytest.raises(AttributeError, match="'miha.integrations' has no attribute 'keras'"):
+        _ = miha.integrations.keras
+
+
+def test_the_version_is_the_one_that_is_installed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "miha.__version__"
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", miha.__version__)
 
 
 def test_an_unknown_name_is_an_attribute_error():
