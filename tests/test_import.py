@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -114,3 +115,20 @@ def test_a_star_import_brings_the_public_names():
     names: dict = {}
     exec("from miha import *", names)
     assert set(miha.__all__) <= set(names)
+
+
+def test_the_help_of_the_call_is_grouped_and_has_an_example():
+    text = inspect.getdoc(miha.MIHA)
+    assert "miha.MIHA(model, x, y, validation_data=" in text
+    groups = re.findall(r"^Args \((.*)\):$", text, re.M)
+    assert groups == [
+        "as in `fit`",
+        "how long what is trained",
+        "what mutates, and what it is judged by",
+        "policies",
+        "the run and its folder",
+    ]
+    # Every argument stands in a group, in the order in which the call has them.
+    described = re.findall(r"^    (\w+): ", text[text.index("Args (") :], re.M)
+    parameters = list(inspect.signature(miha.MIHA).parameters)
+    assert described[: len(parameters)] == parameters
