@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from miha.archive.archive import load
 from miha.errors import MihaError
+from miha.records import Judge
 from miha.results.reader import load_run
 from miha.results.result import Result
 from miha.results.trials import RunView
 from miha.storage.disk import placed
-from miha.storage.folder import START
+from miha.storage.folder import START, RunFolder
 from miha.utils.optional import need
 from miha.utils.quiet import quiet
 
@@ -70,8 +71,8 @@ def export(
 def describe_network(folder: Path, name: str) -> str:
     """Return which network of a run a name means, in words.
 
-    E.g. ``"model_3 (cycle 3, winner; the best network), val_loss 0.2143"``. The arguments are
-    those of `export`.
+    E.g. ``"model_3 (cycle 3, winner; the best network), val_loss 0.2143, val_accuracy 0.9"``.
+    The arguments are those of `export`.
     """
     result = load_run(folder)
     archive = _find_archive(result, name)
@@ -87,7 +88,12 @@ def describe_network(folder: Path, name: str) -> str:
         roles.append("the best network")
     if archive == last:
         roles.append("the last network")
-    return f"{stem} ({'; '.join(roles)}), {result.monitor} {trial.value:.4g}"
+    values = [f"{result.monitor} {trial.value:.4g}"]
+    # What the best network is the best in. A run of version 0.3.0 does not say it.
+    judge = RunFolder(folder).description()["arguments"].get("judge")
+    if judge is not None and judge["name"] != result.monitor:
+        values.append(f"{judge['name']} {Judge(**judge).value(trial.record):.4g}")
+    return f"{stem} ({'; '.join(roles)}), {', '.join(values)}"
 
 
 def _find_archive(result: Result, name: str) -> str:

@@ -128,9 +128,14 @@ def test_the_command_line_prints_what_it_wrote(run_dir, tmp_path, capsys):
     [
         ("model_1", r"model_1 \(cycle 1, winner.*\), val_loss [\d.]+"),
         ("1_1_model", r"1_1_model \(cycle 1, clone 1\), val_loss [\d.]+"),
-        ("last", r"model_final \(final training.*the last network\), val_loss [\d.]+"),
+        (
+            "last",
+            r"model_final \(final training.*the last network\), val_loss [\d.]+, val_accuracy [\d.]+",
+        ),
         ("model_start", r"model_start \(the network as it was before the run\)"),
     ],
 )
 def test_a_network_is_described_by_its_place_and_value(run_dir, name, words):
-    assert re.fullmatch(words, describe_network(run_dir, name))
+    # The metric that the best network is the best in stands beside the monitored value.
+    metric = "" if name == "model_start" else r", val_accuracy [\d.]+"
+    assert re.fullmatch(words + metric, describe_network(run_dir, name))
