@@ -7,10 +7,13 @@ All Dropout layers get another rate at once, where MIHA's own mutation changes o
 
 import argparse
 
-import keras
 from sklearn.datasets import load_digits
 
 import miha
+from miha.utils.quiet import quiet
+
+with quiet():  # TensorFlow says much when it starts.
+    import keras
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--cycles", type=int, default=6, help="cycles of mutation, c")

@@ -64,13 +64,20 @@ class MIHA:
     mutated hyperparameter, train n epochs; the fittest becomes the network and trains k epochs
     more. At the end it trains m epochs again: ``2 m + c (pop_size n + k)`` epochs in all.
 
+    Example:
+        ```python
+        run = miha.MIHA(model, x, y, validation_data=(x_val, y_val), epochs=200, logs="logs/mnist")
+        result = run.optimize()
+        result.model.predict(x_test)  # plain Keras; `result.best_model` is the best of the run
+        ```
+
     The constructor checks every argument, copies the network and takes one step on the first
     samples, which takes seconds. Nothing is trained or written before `optimize`.
 
     Source: M. Sarafanov, "Talking about Neural Architecture Search and own algorithm for
     optimizing neural network hyperparameters" (2021).
 
-    Args:
+    Args (as in `fit`):
         model: The compiled network. It is not touched.
         x: Inputs: an array, or a structure of arrays, as in `fit`; memory-mapped ones and HDF5
             datasets among them. Or what gives batches ``(x, y)`` or ``(x, y, sample_weight)``:
@@ -89,6 +96,8 @@ class MIHA:
         callbacks: `Callback` objects that watch the run, and callbacks of Keras, which are
             called for the network itself, and for the clones that become it, as in `fit`.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
+
+    Args (how long what is trained):
         epochs: All epochs that the run may train; it never trains more. Letters that are not
             given are chosen to fill the total: pop_size is 5, n and k are 3, 2 or 1, and c and m
             are such that the two ends have about a tenth of the epochs. 200 gives the defaults.
@@ -98,6 +107,8 @@ class MIHA:
         k: Epochs of each cycle's winner, at least 0; 3 by default.
         c: Cycles, at least 0; 10 by default.
         pop_size: Clones in each cycle, the control among them; 5 by default.
+
+    Args (what mutates, and what it is judged by):
         mutations: Names of genes and `Mutation` objects. By default all that the network has but
             ``"label_smoothing"``; without validation data neither ``"learning_rate"``,
             ``"weight_decay"``, ``"dropout"`` nor ``"noise"``, which the training loss rewards at
@@ -108,9 +119,13 @@ class MIHA:
             without validation data ``"eval_loss"``, the loss on the training data after the
             epoch, which no gene bends.
         mode: ``"min"`` or ``"max"``: how the monitored value is better; ``"auto"`` asks Keras.
+
+    Args (policies):
         search: Who is in a population, and who wins: a `Search`.
         budget: What may end the run before its last cycle: a `Budget`.
         execution: Where and how clones train: an `Execution`.
+
+    Args (the run and its folder):
         seed: Decides every random draw of the run, at least 0. None draws one and records it.
         logs: The run's folder: new, empty, or that of the same run, which then goes on where
             it was interrupted. ``logs/<date>-<time>`` by default.

@@ -11,6 +11,9 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from miha.data.frames import array_of_frame, is_frame
+from miha.data.sparse import as_dense
+from miha.data.text import bytes_of, is_text
 from miha.errors import ArgumentError
 
 AT_ONCE = 1024
@@ -72,7 +75,7 @@ class Data:
             digest_shape(sha, array.shape, array.dtype)
             for start in range(0, len(array), AT_ONCE):
                 block = array[start : start + AT_ONCE]
-                sha.update(block.tobytes())
+                sha.update(bytes_of(block))
 
     def map(
         self,
@@ -178,8 +181,9 @@ def as_array(values: Any) -> np.ndarray:
             f"`x` and `y` must be arrays or structures of arrays. Received: {type(values)}. "
             "Read the stream into arrays first."
         )
-    array = np.asarray(values)
-    if array.dtype == object or array.ndim == 0:
+    array = array_of_frame(values) if is_frame(values) else np.asarray(as_dense(values))
+    is_odd = array.dtype == object and not is_text(array)
+    if is_odd or array.ndim == 0:
         raise ArgumentError(
             "`x` and `y` must be arrays or structures of arrays with samples along the first "
             f"axis. Received: {type(values)} of dtype {array.dtype} and shape {array.shape}. "

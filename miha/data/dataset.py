@@ -12,6 +12,7 @@ import tensorflow as tf
 from miha.data.arrays import Data
 from miha.data.blocks import as_data
 from miha.data.iterated import Iterated
+from miha.data.sparse import as_dense, ragged_refusal
 from miha.data.stream import ClassWeight
 from miha.errors import ArgumentError
 
@@ -42,6 +43,7 @@ class Dataset(Iterated):
         network: keras.Model,
         class_weight: ClassWeight = None,
     ) -> None:
+        dataset = _dense(dataset)
         leaves = _leaves(dataset.element_spec)
         _check_kind(name, leaves)
         is_batched = _is_batched(dataset.element_spec, network)
@@ -76,22 +78,31 @@ class Dataset(Iterated):
             yield as_data(self.name, batch)
 
 
+def _dense(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return a dataset whose sparse tensors are dense."""
+    leaves = _leaves(dataset.element_spec)
+    if not any(isinstance(leaf, tf.SparseTensorSpec) for leaf in leaves):
+        return dataset
+
+    def convert(*parts: Any) -> Any:
+        element = tf.nest.map_structure(as_dense, parts)
+        return element if len(element) > 1 else element[0]
+
+    return dataset.map(convert)
+
+
 def _check_kind(
     name: str,
     leaves: list[Any],
 ) -> None:
-    odd = [leaf for leaf in leaves if not _is_numeric(leaf)]
-    if odd:
-        raise ArgumentError(
-            f"`{name}` must be a dataset of dense tensors of numbers. Received: {odd[0]}. Convert "
-            "it with `map`, or use a dense representation."
-        )
-
-
-def _is_numeric(leaf: Any) -> bool:
-    # Ragged and sparse tensors have other classes.
-    is_dense = isinstance(leaf, tf.TensorSpec)
-    return is_dense and leaf.dtype not in (tf.string, tf.variant)
+    for leaf in leaves:
+        if isinstance(leaf, tf.RaggedTensorSpec):
+            raise ragged_refusal(f"`{name}` of {leaf}")
+        if not isinstance(leaf, tf.TensorSpec) or leaf.dtype == tf.variant:
+            raise ArgumentError(
+                f"`{name}` must be a dataset of tensors of numbers or text. Received: {leaf}. "
+                "Convert it with `map`."
+            )
 
 
 def _leaves(spec: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from miha.data.arrays import Data, digest_shape
 from miha.data.batches import Batches
 from miha.data.blocks import as_data, cut, grouped, is_same, same_shapes, shuffled
 from miha.data.stream import ClassWeight, Order, Part, Stream, bytes_of_sample, seed_of
+from miha.data.text import bytes_of
 from miha.errors import ArgumentError
 from miha.utils.warn import warn
 
@@ -92,7 +93,7 @@ class Iterated(Stream):
             for array in batch.arrays:
                 digest_shape(sha, array.shape[1:], array.dtype)
                 if self.repeats:
-                    sha.update(array.tobytes())
+                    sha.update(bytes_of(array))
 
     def _peek(self) -> list[Data]:
         batches = self._batches(None, 0, False)

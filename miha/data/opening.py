@@ -12,6 +12,7 @@ from miha.data.arrays import Data, map_arrays, prepare, split_border, unpack_val
 from miha.data.column import is_on_disk
 from miha.data.indexed import Indexed
 from miha.data.iterated import Iterable
+from miha.data.sparse import size_of
 from miha.data.stream import ClassWeight, Stream
 from miha.errors import ArgumentError
 
@@ -146,7 +147,7 @@ def _from_arrays(
     room: int,
 ) -> tuple[Source, Source | None]:
     leaves = _leaves([*parts, validation_data])
-    is_small = sum(map(_size, leaves)) <= room
+    is_small = sum(map(size_of, leaves)) <= room
     if is_small and not any(map(is_on_disk, leaves)):
         return prepare(*parts, class_weight, validation_data, validation_split)
 
@@ -183,10 +184,3 @@ def _leaves(structure: Any) -> list[Any]:
     found: list[Any] = []
     map_arrays(found.append, structure)
     return found
-
-
-def _size(values: Any) -> int:
-    """Return the bytes of an array; what is not one yet is small enough."""
-    if not hasattr(values, "shape"):
-        return 0
-    return int(getattr(values, "nbytes", 0) or 0)

@@ -1,12 +1,9 @@
-"""Runs on a terminal: one in words with its lineage, or a list of them."""
+"""A run on a terminal: in words, with its lineage."""
 
 from __future__ import annotations
 
-import datetime
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -14,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from miha.errors import JournalError
+from miha.report.listing import folders_of_runs
 from miha.results.reader import load_run
 from miha.results.summary import summarize
 from miha.results.trials import RunView, TrainingView
@@ -37,7 +35,7 @@ def check_run(folder: Path) -> None:
         return
     example = ""
     for place in (folder, folder.parent, Path("logs")):
-        runs = _folders(place)
+        runs = folders_of_runs(place)
         if runs:
             example = f", such as {str(runs[-1])!r}; `miha list` shows those of a folder"
             break
@@ -46,14 +44,6 @@ def check_run(folder: Path) -> None:
         f"A run's folder must hold its `run.json`. Received: {str(folder)!r}, which {state}. "
         f"Name the folder of a run{example}."
     )
-
-
-def _folders(parent: Path) -> list[Path]:
-    """Return the folders of runs in a folder; none where it cannot be read."""
-    try:
-        return sorted(path for path in parent.iterdir() if RunFolder(path).has_run)
-    except OSError:
-        return []
 
 
 def print_run(folder: Path, every: bool = False) -> None:
@@ -89,32 +79,6 @@ def _print_verdict(console: Console, verdict: Verdict) -> None:
         console.print(f"{what}:\n  {escape(line)}", soft_wrap=True)
     if verdict.sentences:
         console.rule()
-
-
-def print_runs(folder: Path) -> None:
-    """Print the runs in a folder.
-
-    Args:
-        folder: What holds the runs' folders.
-
-    Raises:
-        JournalError: There is no such folder.
-    """
-    if not folder.is_dir():
-        raise JournalError(
-            "The folder of the runs must be there. "
-            f"Received: {str(folder)!r}. Name another, as in `miha list my_logs`."
-        )
-    rows = list(_runs(folder))
-    console = Console(highlight=False)
-    if not rows:
-        console.print(escape(f"There are no runs in {str(folder)!r}."))
-        return
-    table = Table("run", "state", "cycles", "best value", "started")
-    for row in rows:
-        # A run's own text may look like the markup of the terminal.
-        table.add_row(*map(escape, row))
-    console.print(table)
 
 
 def _lineage(
@@ -166,34 +130,6 @@ def _cells(
     cells += [_number(trial.fitness)] * view.shows_fitness
     cells += [reason] * is_wide
     return [escape(cell) for cell in cells]
-
-
-def _runs(folder: Path) -> Iterator[tuple[str, ...]]:
-    for path in _folders(folder):
-        try:
-            yield _run(path)
-        # One damaged run must not hide the others.
-        except JournalError as error:
-            yield path.name, "damaged", "", "", str(error)[:60]
-
-
-def _run(path: Path) -> tuple[str, ...]:
-    result = load_run(path)
-    description = RunFolder(path).description()
-    view = RunView.of(result)
-    schedule = description["arguments"].get("schedule", {})
-    cycles = f"{view.cycles_done}/{schedule.get('c', '?')}"
-    best = _number(view.best.value if view.best else None)
-    return path.name, result.state, cycles, f"{result.monitor} {best}", _clock(description)
-
-
-def _clock(description: dict[str, Any]) -> str:
-    """Return when a run began, by this computer's clock."""
-    try:
-        started = datetime.datetime.fromisoformat(str(description.get("started")))
-    except ValueError:
-        return "–"
-    return f"{started.astimezone():%Y-%m-%d %H:%M}"
 
 
 def _gain(value: float | None) -> str:

@@ -62,7 +62,10 @@ class Result(Delegates):
 
     @property
     def stopped(self) -> str | None:
-        """Why the run went to its end before its last cycle, as a sentence; None: it did not."""
+        """Why the run went to its end before its last cycle, as a sentence; None: it did not.
+
+        Where a callback of Keras stopped it, the run is not at its end, and its state says so.
+        """
         return self.log.stopped
 
     @cached_property

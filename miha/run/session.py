@@ -131,6 +131,9 @@ class Session:
             self._loop(recorder, pool).run(self.genome, self._start)
         except RunStopped as stop:
             say(str(stop))
+            warn(str(stop))
+            # Not in the journal: the same script goes on from here.
+            recorder.log.stopped = str(stop)
             return self._result(recorder.folder, recorder.log, "interrupted")
         recorder.end()
         return self._finish(recorder.folder, recorder.log)

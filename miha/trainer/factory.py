@@ -18,7 +18,7 @@ from miha.data.stream import Stream
 from miha.errors import ArgumentError, first_line
 from miha.records import Mode
 from miha.space import AUGMENTED_SHARES, SearchSpace, Space, batch_size_bounds, values_of
-from miha.trainer.base import KerasTrainer, Settings
+from miha.trainer.base import KerasTrainer, Settings, spread
 from miha.trainer.exporter import Exporter
 from miha.trainer.genes.activations import Slot, check_activations
 from miha.trainer.genes.inputs import (
@@ -35,12 +35,14 @@ from miha.trainer.genes.noise import Noise
 from miha.trainer.genes.optimizers import Optimizers, check_names
 from miha.trainer.network import copies
 from miha.trainer.network.admission import check_network
+from miha.trainer.network.compilation import nameless, words
 from miha.trainer.network.fingerprint import fingerprint
-from miha.trainer.network.keras_internals import metric_direction
+from miha.trainer.network.keras_internals import has_slots, metric_direction
 from miha.trainer.network.replicas import check_divisible, replicas, strategy_of
 from miha.trainer.network.survey import Survey
 from miha.trainer.protocol import Trainer
 from miha.trainer.transitions.fresh import FreshValues
+from miha.utils.warn import warn
 
 Source = data.Data | Stream
 """Training or validation data."""
@@ -248,6 +250,7 @@ def _copy(
     model = original.network
     known = original.custom_objects
     built = original
+    _warn_of_compilation(model)
     if not model.built:
         twin = copies.build_from(model, batch[0], seed, known)
         built = Survey(twin, known)
@@ -259,6 +262,23 @@ def _copy(
     with keras.device("cpu"):
         plain = built.copy()
     return _Copies(built, live, metrics, plain, batch)
+
+
+def _warn_of_compilation(model: Model) -> None:
+    """Say what of a network's compilation its copies begin without, or its archives lack."""
+    if model.optimizer.built and model.trainable_variables and not has_slots(model.optimizer):
+        warn(
+            f"The optimizer of {model.name!r} has no state, as Keras reads networks from .h5: it "
+            "begins as a new one with the same settings."
+        )
+    functions = nameless(model)
+    if functions:
+        warn(
+            f"Archives hold {model.name!r} without {words(functions)}, since Keras cannot store "
+            "what has no name. `result.model` is compiled with it; a network that is loaded "
+            "later must be compiled before it is evaluated or trained. Write a named function "
+            "with `@keras.saving.register_keras_serializable()` to have it archived."
+        )
 
 
 def _mirror(
@@ -293,7 +313,7 @@ def _probe(
     network.reset_metrics()
     # A vector (the F1 score of each class, say) can be logged but not monitored.
     metrics = {}
-    for name, value in logs.items():
+    for name, value in spread(logs).items():
         if np.ndim(value) == 0:
             metrics[name] = _mode(network, name)
     return metrics

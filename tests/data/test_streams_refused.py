@@ -48,10 +48,6 @@ X, Y = images(40)
 BAD = np.where(np.arange(40)[:, None, None, None] == 30, np.float32(np.nan), X)
 
 
-def words():
-    return tf.data.Dataset.from_tensor_slices((["a", "b"], [0, 1])).batch(2)
-
-
 def ragged():
     spec = (tf.TensorSpec((None, 8, 1)), tf.TensorSpec((), tf.int32))
     return tf.data.Dataset.from_generator(lambda: iter([]), output_signature=spec)
@@ -76,7 +72,6 @@ def endless_loader():
         (OnceOnly, {}, "OnceOnly.*can be read once only"),
         (lambda: Endless(X, Y), {}, "must have an end.*num_batches"),
         (lambda: dataset(X, Y).repeat().batch(4), {}, r"infinite dataset.*take\(batches\)"),
-        (words, {}, "dense tensors of numbers.*string"),
         (ragged, {}, "must all have one shape.*padded_batch"),
         (endless_loader, {}, "must have a length.*DataLoader"),
         (lambda: Listed(X[:0], Y[:0]), {}, "at least one batch"),

@@ -9,6 +9,7 @@ from fakes import FakeTrainer, FakeWorkers, make_plan
 
 from miha.callbacks import Callback
 from miha.errors import ArgumentError, MihaWarning, RunExistsError, RunStopped, StorageError
+from miha.results.reader import load_run
 from miha.run.session import Session
 from miha.run.ways import Request
 from miha.search import best
@@ -77,8 +78,12 @@ def test_a_run_is_written_and_returned(tmp_path):
 
 def test_a_run_that_a_callback_stops_is_interrupted_and_goes_on(tmp_path):
     first = Watching(stops_after="population/1_2_model.zip")
-    result = make_session(tmp_path / "run", callbacks=[first]).run()
+    with pytest.warns(MihaWarning, match="enough of this"):
+        result = make_session(tmp_path / "run", callbacks=[first]).run()
     assert (result.state, first.calls) == ("interrupted", ["begin", "end", "close"])
+    # Nothing of it stays in the folder: the run is not at its end.
+    assert result.stopped == "enough of this"
+    assert load_run(tmp_path / "run").stopped is None
     assert result.log.last.archive == "model/model_init.zip"
 
     second, trainer = Watching(), FakeTrainer()

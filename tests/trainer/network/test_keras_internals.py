@@ -108,6 +108,25 @@ def test_compile_settings_are_the_objects_that_the_user_gave():
     assert internals.compile_settings(keras.Sequential()) == {}
 
 
+def test_compile_settings_are_what_the_network_has_and_not_what_was_written_down():
+    model = small(metrics=["accuracy"])
+    model.compile("adam")
+    model.optimizer = keras.optimizers.SGD()
+    assert internals.written_settings(model)["loss"] is None
+    settings = internals.compile_settings(model)
+    assert settings["loss"] == "categorical_crossentropy"
+    assert settings["metrics"] == ["accuracy"]
+    assert settings["optimizer"] is model.optimizer
+
+
+def test_an_optimizer_has_slots_once_it_is_built_for_weights():
+    model = small()
+    assert not internals.has_slots(model.optimizer)
+    model.optimizer.build([])  # As Keras does where it reads a network from .h5.
+    assert not internals.has_slots(model.optimizer)
+    assert internals.has_slots(trained().optimizer)
+
+
 def test_the_single_loss_is_there_after_a_step_and_can_be_exchanged():
     assert internals.single_loss(small()) is None
     model = trained()
