@@ -126,8 +126,10 @@ def set_up(
     """
     from miha.data.opening import open_data
     from miha.trainer.factory import make_trainer
+    from miha.trainer.network.admission import check_made
     from miha.trainer.network.replicas import replicas
 
+    check_made(model)
     opening: dict[str, Any] = {
         "class_weight": data.class_weight,
         "validation_split": data.validation_split,
@@ -143,7 +145,8 @@ def set_up(
     )
     if genes is None:
         genes = _default_genes(sources[1] is not None, monitor)
-    batch_size = _batch_size(sources[0], data.batch_size)
+    multiple = replicas(model)
+    batch_size = _batch_size(sources[0], data.batch_size, multiple)
     evaluated = batch_size if data.validation_batch_size is None else data.validation_batch_size
     arguments: dict[str, Any] = {
         "space": space,
@@ -153,7 +156,7 @@ def set_up(
         "batch_size": batch_size,
         "validation_batch_size": check_integer("validation_batch_size", evaluated, 1),
         "evaluate_training": monitor is None or monitor.startswith("eval_"),
-        "batch_multiple": replicas(model),
+        "batch_multiple": multiple,
     }
     trainer = make_trainer(model, *sources, **arguments, with_mirror=with_mirror)
     return Setup(model, sources, opening, arguments, trainer)
@@ -168,8 +171,13 @@ def _default_genes(has_validation: bool, monitor: str | None) -> list[str]:
     return [name for name in names if name != "label_smoothing"]
 
 
-def _batch_size(training: Source, wanted: int | None) -> int:
-    return choose_batch_size(wanted, training.batch_size, training.rebatches, training.samples)
+def _batch_size(
+    training: Source,
+    wanted: int | None,
+    multiple: int,
+) -> int:
+    own = training.batch_size
+    return choose_batch_size(wanted, own, training.rebatches, training.samples, multiple)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import dis
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType
 from typing import Any
@@ -36,6 +37,21 @@ def check_network(
     _check_optimizers(model, survey.layers)
     _check_lambdas(model, survey.layers)
     _check_foreign_state(model, foreign_state(model))
+
+
+def check_made(model: Any) -> None:
+    """Raise where a function or class is given that makes a network.
+
+    Raises:
+        ArgumentError: It is to be called.
+    """
+    if inspect.isroutine(model) or inspect.isclass(model):
+        kind = "class" if inspect.isclass(model) else "function"
+        name = model.__name__
+        raise ArgumentError(
+            f"`model` must be a `keras.Model`. Received: the {kind} {name!r}. "
+            f"Call it: model={name}()."
+        )
 
 
 def _check_compiled(model: Any) -> None:
