@@ -198,6 +198,7 @@ class MIHA:
                 validation_batch_size=validation_batch_size,
                 shuffle=shuffle,
                 memory=execution.data_memory,
+                must_be_finite=execution.check_finite,
             ),
             space or SearchSpace(),
             genes=None if wanted is None else [mutation.gene for mutation in wanted],

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from miha.data.arrays import Data, check_finite, check_lengths, digest_shape, weigh_classes
+from miha.data.arrays import Data, check_lengths, digest_shape, weigh_classes
 from miha.data.column import READ_BYTES, Column
-from miha.data.stream import Order, Part, Stream
+from miha.data.stream import Order, Part, Rules, Stream
 
 
 class Indexed(Stream):
@@ -22,6 +22,7 @@ class Indexed(Stream):
     Args:
         name: The argument that the user gave them as.
         columns: The arrays.
+        rules: What is asked of the samples; classes are weighed by `weighed` alone.
         places: Which of their samples belong to it; None: all.
     """
 
@@ -29,10 +30,12 @@ class Indexed(Stream):
         self,
         name: str,
         columns: Data,
+        rules: Rules,
         places: range | None = None,
     ) -> None:
         check_lengths(name, columns)
         self.name = name
+        self.rules = replace(rules, class_weight=None)
         self._columns = columns
         self._places = range(columns.samples) if places is None else places
         self.samples = len(self._places)
@@ -44,10 +47,11 @@ class Indexed(Stream):
         x: Any,
         y: Any,
         sample_weight: Any,
+        rules: Rules,
     ) -> Indexed:
         """Return the arrays that a user gave, checked but for their values."""
         columns = Data(x, y, sample_weight).map(Column)
-        return cls(name, columns.with_spread_weights())
+        return cls(name, columns.with_spread_weights(), rules)
 
     @property
     def nbytes(self) -> int:
@@ -61,8 +65,8 @@ class Indexed(Stream):
         border: int,
     ) -> tuple[Indexed, Indexed]:
         """Return the samples before and after a border."""
-        before = Indexed(self.name, self._columns, self._places[:border])
-        after = Indexed(self.name, self._columns, self._places[border:])
+        before = Indexed(self.name, self._columns, self.rules, self._places[:border])
+        after = Indexed(self.name, self._columns, self.rules, self._places[border:])
         return before, after
 
     def weighed(
@@ -77,13 +81,12 @@ class Indexed(Stream):
         part = slice(self._places.start, self._places.stop)
         weights[part] = np.concatenate(found)
         columns = replace(self._columns, sample_weight=Column(weights))
-        return Indexed(self.name, columns, self._places)
+        return Indexed(self.name, columns, self.rules, self._places)
 
     def loaded(self) -> Data:
         """Return all samples in memory, checked."""
         data = self._take(np.arange(self.samples))
-        check_finite(self.name, data)
-        return data
+        return self._checked(data)
 
     def few(self) -> Data:
         """See `Stream`."""
@@ -97,7 +100,7 @@ class Indexed(Stream):
             digest_shape(sha, shape, column.dtype)
             for places in self._runs(column):
                 block = column.take(places)
-                check_finite(self.name, Data(block))
+                self._checked(Data(block))
                 sha.update(block.tobytes())
 
     def _targets(self) -> Iterator[Data]:

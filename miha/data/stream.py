@@ -25,6 +25,19 @@ ClassWeight = Mapping[int, float] | None
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What is asked of samples and done with them before they are trained on.
+
+    Attributes:
+        class_weight: Weight of each class in the loss, or None.
+        must_be_finite: Whether a value that is NaN or infinite is refused.
+    """
+
+    class_weight: ClassWeight = None
+    must_be_finite: bool = True
+
+
+@dataclass(frozen=True)
 class Part:
     """Some consecutive steps of an epoch.
 
@@ -57,7 +70,8 @@ class Stream(abc.ABC):
         rebatches: Whether it can be read in batches of any size.
         repeats: Whether each epoch has the same samples in the same order.
         is_threaded: Whether a thread reads it ahead.
-        class_weight: Weight of each class in the loss, or None.
+        rules: What is asked of the samples and done with them.
+        has_labels_per_step: Whether classes are weighed that differ within a sample, as in `fit`.
     """
 
     name: str
@@ -66,7 +80,8 @@ class Stream(abc.ABC):
     rebatches: bool = True
     repeats: bool = True
     is_threaded: bool = True
-    class_weight: ClassWeight = None
+    rules: Rules = Rules()
+    has_labels_per_step: bool = False
 
     @abc.abstractmethod
     def few(self) -> Data:
@@ -128,13 +143,14 @@ class Stream(abc.ABC):
             )
 
     def _checked(self, data: Data) -> Data:
-        check_finite(self.name, data)
+        if self.rules.must_be_finite:
+            check_finite(self.name, data)
         return self._weighed(data)
 
     def _weighed(self, data: Data) -> Data:
-        if self.class_weight is None:
+        if self.rules.class_weight is None:
             return data
-        return weigh_classes(data, self.class_weight)
+        return weigh_classes(data, self.rules.class_weight, self.has_labels_per_step)
 
     def _steps(
         self,

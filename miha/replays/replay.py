@@ -117,7 +117,17 @@ def replay(
 
     schedule = as_schedule(schedule)
     seed = draw_seed() if seed is None else check_integer("seed", seed, 0)
-    sources = open_data(model, x, y, sample_weight, class_weight, validation_data, validation_split)
+    # What may be missing, the run has decided.
+    sources = open_data(
+        model,
+        x,
+        y,
+        sample_weight,
+        class_weight,
+        validation_data,
+        validation_split,
+        must_be_finite=False,
+    )
     sizes = [segment.genome.batch_size for segment in schedule.segments]
     _check_sizes(sizes, sources[0])
     if validation_batch_size is None:

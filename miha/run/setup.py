@@ -40,6 +40,7 @@ class Data:
         validation_batch_size: That of evaluations; None: the same.
         shuffle: Whether to shuffle the samples before each epoch.
         memory: Bytes of arrays to keep on the device, or None.
+        must_be_finite: Whether values that are NaN or infinite are refused.
     """
 
     x: Any
@@ -52,6 +53,7 @@ class Data:
     validation_batch_size: int | None
     shuffle: bool
     memory: int | None
+    must_be_finite: bool = True
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def set_up(
         "class_weight": data.class_weight,
         "validation_split": data.validation_split,
         "room": data.memory,
+        "must_be_finite": data.must_be_finite,
     }
     sources = open_data(
         model,
