@@ -88,12 +88,13 @@ class MIHA:
         y: Targets, likewise; None where ``x`` gives batches.
         batch_size: The batch size to begin with, at most the number of samples. By default that
             of the batches that ``x`` gives, and for arrays 32, or all samples where they are fewer.
-        validation_data: ``(x, y)``, ``(x, y, sample_weight)``, or what gives batches. Clones are
-            then compared by what they have not been trained on: give it where you can.
+        validation_data: ``(x, y)``, ``(x, y, sample_weight)``, or what gives batches; ``(x,)`` or
+            ``x`` where there are no targets. Clones are then compared by what they have not been
+            trained on: give it where you can.
         validation_split: Share of the last samples to validate on instead, 0 to 1.
         validation_batch_size: Batch size of evaluations; as ``batch_size`` by default.
         sample_weight: Weights of the samples in the loss.
-        class_weight: Weight of each class in the loss.
+        class_weight: Weight of each class in the loss, one class for each sample.
         shuffle: Whether to shuffle the samples before each epoch.
         callbacks: `Callback` objects that watch the run, and callbacks of Keras, which are
             called for the network itself, and for the clones that become it, as in `fit`. One
@@ -116,7 +117,7 @@ class MIHA:
         fitness: Any callable from a `Curve` to a number; level and slope by default.
         monitor: Name of the logged value that the fitness reads: ``"val_loss"`` by default;
             without validation data ``"eval_loss"``, the loss on the training data after the
-            epoch, which no gene bends.
+            epoch, which no gene bends; ``"loss"`` where a network has no ``test_step``.
         mode: ``"min"`` or ``"max"``: how the monitored value is better; ``"auto"`` asks Keras.
         search: Who is in a population, and who wins: a `Search`.
         budget: What may end the run before its last cycle: a `Budget`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from numbers import Integral, Number, Real
@@ -61,6 +61,10 @@ class Data:
     def few(self) -> Data:
         """Return the first samples, at most two."""
         return self.take(slice(2))
+
+    def targets(self) -> Iterator[Any]:
+        """Yield the targets, here all at once; see `Stream`."""
+        yield self.y
 
     def for_evaluation(self) -> Data:
         """Return the same samples, to evaluate on."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
-from miha.data.arrays import Data, check_lengths, digest_shape, weigh_classes
+from miha.data.arrays import Data, check_lengths, digest_shape, map_arrays, weigh_classes
 from miha.data.column import READ_BYTES, Column
 from miha.data.stream import Order, Part, Rules, Stream
 
@@ -92,6 +93,16 @@ class Indexed(Stream):
         """See `Stream`."""
         return self._take(np.arange(min(2, self.samples)))
 
+    def targets(self) -> Iterator[Any]:
+        """See `Stream`: all, of which memory holds some."""
+        y = self._columns.y
+        columns: list[Any] = Data(y).arrays
+        if not columns:
+            return
+        largest = max(columns, key=lambda column: int(column.sample_bytes))
+        for places in self._runs(largest):
+            yield map_arrays(partial(_take, places=places), y)
+
     def digest(self, sha: Any) -> None:
         """See `Stream`; it is the checksum of the same arrays in memory."""
         columns: list[Any] = self._columns.arrays
@@ -140,3 +151,10 @@ class Indexed(Stream):
         for start in range(0, len(samples), size):
             data = self._take(samples[start : start + size])
             yield Part(data, batch_size, size)
+
+
+def _take(
+    column: Column,
+    places: np.ndarray,
+) -> np.ndarray:
+    return column.take(places)

@@ -85,6 +85,11 @@ class Iterated(Stream):
         """See `Stream`."""
         return self._weighed(self._first[0].few())
 
+    def targets(self) -> Iterator[Any]:
+        """See `Stream`: those of the first batches."""
+        for batch in self._first:
+            yield batch.y
+
     def digest(self, sha: Any) -> None:
         """See `Stream`: kind and length and, where they stay the same, the first batches."""
         sha.update(f"{self.kind} {self.samples}".encode())

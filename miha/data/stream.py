@@ -104,6 +104,10 @@ class Stream(abc.ABC):
     ) -> Iterator[Part]:
         """Yield the parts of an epoch; see `parts`."""
 
+    def targets(self) -> Iterator[Any]:
+        """Yield the targets that can be looked at before training, some at a time."""
+        yield self.few().y
+
     def for_evaluation(self) -> Stream:
         """Return the same samples, as they are read to evaluate on training data."""
         return self

@@ -15,6 +15,7 @@ from miha.search.best import choose_judge
 from miha.search.fitness import Fitness, LevelAndSlope
 from miha.search.plan import Plan, default_names, possible_mutations
 from miha.space import SearchSpace
+from miha.utils.warn import warn
 from miha.validation import check_integer, choose_batch_size
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ class Setup:
     @property
     def monitor(self) -> str:
         """Name of the value that clones are compared by unless the user names one."""
-        return "val_loss" if self.has_validation else "eval_loss"
+        if self.has_validation:
+            return "val_loss"
+        # A network with a `train_step` of its own may have nothing to be evaluated by.
+        return "eval_loss" if "eval_loss" in self.trainer.metrics else "loss"
 
     @property
     def rebatches(self) -> bool:
@@ -183,6 +187,14 @@ def _batch_size(
     return choose_batch_size(wanted, own, training.rebatches, training.samples, multiple)
 
 
+def _warn_of_training_data(monitor: str) -> None:
+    warn(
+        f"Without validation data, clones are compared by {monitor!r}, a loss on the training "
+        "data: those win that fit it best, whether they overfit or not. Give `validation_data` or "
+        f"`validation_split`; or write monitor={monitor!r} if that is what you want."
+    )
+
+
 @dataclass(frozen=True)
 class Choices:
     """What the user wants of the search, before the network is known.
@@ -216,6 +228,8 @@ def make_plan(choices: Choices, setup: Setup) -> Plan:
     """
     trainer = setup.trainer
     wanted = choices.monitor or setup.monitor
+    if choices.monitor is None and not setup.has_validation and choices.schedule.c:
+        _warn_of_training_data(wanted)
     monitor, mode = resolve_monitor(wanted, choices.mode, trainer.metrics)
     check_ruler(monitor, trainer.space)
     mutations = possible_mutations(

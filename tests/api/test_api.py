@@ -206,15 +206,17 @@ def test_several_inputs_and_outputs_run_and_any_logged_value_is_monitored(tmp_pa
 def test_without_validation_data_the_learning_rate_is_left_alone_unless_asked(tmp_path):
     genes = {}
     for name, mutations, pop_size in (("default", None, 8), ("asked", ["learning_rate"], 3)):
-        result = run_in(
-            tmp_path / name,
-            plain(),
-            validation_data=None,
-            mutations=mutations,
-            c=1,
-            pop_size=pop_size,
-            search=Search(restarts=0),
-        ).optimize()
+        with pytest.warns(MihaWarning, match="clones are compared by 'eval_loss'.*`validation_spl"):
+            run = run_in(
+                tmp_path / name,
+                plain(),
+                validation_data=None,
+                mutations=mutations,
+                c=1,
+                pop_size=pop_size,
+                search=Search(restarts=0),
+            )
+        result = run.optimize()
         genes[name] = set(result.lineage["gene"])
         assert result.monitor == "eval_loss"
     assert "learning_rate" not in genes["default"]

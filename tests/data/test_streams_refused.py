@@ -147,7 +147,7 @@ class Breaking(Listed):
 
 
 def test_data_that_fails_stops_the_run_and_not_a_clone(tmp_path):
-    run = miha.MIHA(dense(), Breaking(X, Y), c=1, m=1, logs=tmp_path / "run", verbose=0)
+    run = miha.MIHA(dense(), Breaking(X, Y), c=0, m=1, logs=tmp_path / "run", verbose=0)
     with pytest.raises(MihaError, match="`x` raised while it was read.*the disk is gone"):
         run.optimize()
 

@@ -101,6 +101,17 @@ class JaxTrainer(KerasTrainer):
         logs: Logs = network.test_on_batch(x, y, sample_weight, return_dict=True)
         return logs
 
+    @classmethod
+    def probe_training(
+        cls,
+        network: keras.Model,
+        batch: Any,
+    ) -> Logs:
+        """See `KerasTrainer`."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        logs: Logs = network.train_on_batch(x, y, sample_weight, return_dict=True)
+        return logs
+
     def obstacle(self, way: Way) -> str | None:
         """See `Trainer`."""
         if way != "fused":
