@@ -172,7 +172,7 @@ class MIHA:
         check_policy("search", search, Search)
         check_policy("budget", budget, Budget)
         check_policy("execution", execution, Execution)
-        checks.check_choices(keep, mode, verbose)
+        checks.check_choices(keep, mode, verbose, monitor, logs)
         watching = checks.check_callbacks(callbacks)
         checks.check_search(space, fitness)
         schedule = choose_schedule(epochs, m, n, k, c, pop_size, search.control)

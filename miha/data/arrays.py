@@ -345,9 +345,9 @@ def unpack_validation(
         ArgumentError: It is not that.
     """
     # As in `fit`: what is neither tuple nor list is inputs, of a network without targets.
-    if not isinstance(validation_data, tuple | list):
+    if not isinstance(validation_data, tuple | list | str):
         return validation_data, None, None
-    if len(validation_data) not in (1, 2, 3):
+    if isinstance(validation_data, str) or len(validation_data) not in (1, 2, 3):
         kind = type(validation_data).__name__
         raise ArgumentError(
             "`validation_data` must be (x, y) or (x, y, sample_weight), or (x,) where there are "

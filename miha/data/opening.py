@@ -161,6 +161,11 @@ def _gives_batches(value: Any) -> bool:
 
 def _refuse_functions(name: str, value: Any) -> None:
     is_iterable = hasattr(value, "__iter__")
+    if isinstance(value, keras.Model):
+        raise ArgumentError(
+            f"`{name}` must be data. Received: the network {value.name!r}. The network comes "
+            "first: miha.MIHA(model, x, y)."
+        )
     if isinstance(value, GeneratorType):
         given = "a generator, which can be read once only"
     elif callable(value) and not is_iterable and not hasattr(value, "__array__"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any, get_args
 
 from miha.callbacks import Callback
@@ -21,8 +22,10 @@ def check_choices(
     keep: Any,
     mode: Any,
     verbose: Any,
+    monitor: Any = None,
+    logs: Any = None,
 ) -> None:
-    """Raise unless the arguments that choose one of a few things do.
+    """Raise unless the arguments that choose one of a few things do, or name one.
 
     Raises:
         ArgumentError: One does not.
@@ -30,6 +33,16 @@ def check_choices(
     check_one_of("keep", keep, get_args(Keep))
     check_one_of("mode", mode, ("auto", *get_args(Mode)))
     check_one_of("verbose", verbose, (0, 1, 2))
+    if not isinstance(monitor, str | None):
+        raise ArgumentError(
+            "`monitor` must be the name of a logged value. "
+            f"Received: monitor={monitor!r}. Example: monitor='val_loss'."
+        )
+    if not isinstance(logs, str | PathLike | None):
+        raise ArgumentError(
+            f"`logs` must be the path of a folder. Received: logs={logs!r}. "
+            "Example: logs='logs/mnist'."
+        )
 
 
 def check_callbacks(callbacks: Any) -> list[Any]:

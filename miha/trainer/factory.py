@@ -116,8 +116,11 @@ def make_trainer(
 
     wants_evaluation = evaluate_training or validation is not None
     copied = _copy(original, kind, first_batch(training), seed)
-    logged = _logged(copied, kind, validation, wants_evaluation)
-    check_labels(copied.live.network, training, validation, copied.batch[0])
+    try:
+        logged = _logged(copied, kind, validation, wants_evaluation)
+    finally:
+        # Also where a step fails: by a label, it says so in words of the backend.
+        check_labels(copied.live.network, training, validation, copied.batch[0])
     chosen = _choose(copied, space, slots_named)
     parts = _parts(copied.live, chosen, training, batch_size, space, genes)
     sizes = _Sizes(batch_size, training.samples, multiple)

@@ -74,7 +74,7 @@ def _targets_at(
 ) -> Iterator[np.ndarray]:
     for y in source.targets():
         target = _at(network, y, path)
-        if target is not None and target.size:
+        if target is not None and target.size and target.dtype.kind in "biuf":
             yield target
 
 

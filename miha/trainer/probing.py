@@ -180,6 +180,8 @@ def _cure_of_targets(
     """Return what to do where a network takes its inputs, and its loss not the targets."""
     outputs = _shapes(output)
     targets = _shapes(y)
+    if not targets:
+        return "There are no targets: give `y`, or a network whose `compute_loss` needs none."
     usual = (
         f"The output is of shape {outputs}, the targets of {targets}: check the shape of `y`, the "
         "output layer, and what loss and metrics take."

@@ -56,12 +56,8 @@ def explains_call(
 
         @functools.wraps(function)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            if named and len(args) > len(places):
-                given = args[len(places)]
-                raise ArgumentError(
-                    f"`{call}` must be given its arguments by name from `{named[0]}` on. "
-                    f"Received: {_short(given)} in place {len(places)}. Write {named[0]}=..., say."
-                )
+            if len(args) > len(places):
+                raise ArgumentError(_too_many(call, named, args[len(places) :]))
             for name in kwargs:
                 if name in cures:
                     raise ArgumentError(_unknown(call, name, cures[name]))
@@ -74,9 +70,21 @@ def explains_call(
     return decorate
 
 
-def _short(value: Any) -> str:
-    """Return a value in a few words: it may be a large array."""
-    return repr(value) if isinstance(value, int | float | str) else str(type(value))
+def _too_many(
+    call: str,
+    named: list[str],
+    given: tuple[Any, ...],
+) -> str:
+    """Return what to say of arguments that are given by place and have none."""
+    value = given[0]
+    # It may be a large array.
+    short = repr(value) if isinstance(value, int | float | str) else str(type(value))
+    if not named:
+        return f"`{call}` must not be given so many arguments. Received: {short}. Leave it out."
+    return (
+        f"`{call}` must be given its arguments by name from `{named[0]}` on. "
+        f"Received: {short} without one. Write {named[0]}=..., say."
+    )
 
 
 def _explanation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import FrozenInstanceError, dataclass
 
+import numpy as np
 import pytest
 
 from miha.errors import ArgumentError
@@ -101,5 +102,7 @@ def test_a_function_explains_what_it_is_wrongly_given():
         ArgumentError, match=r"Received: batchsize=\.\.\. Did you mean `batch_size`"
     ):
         go(1, batchsize=10)
-    with pytest.raises(ArgumentError, match=r"by name from `batch_size` on. Received: 32 in place"):
+    with pytest.raises(ArgumentError, match=r"by name from `batch_size` on. Received: 32 without"):
         go(1, 2, 32)
+    with pytest.raises(ArgumentError, match=r"must not be given so many.*ndarray.*Leave it out"):
+        explains_call("stop")(lambda: None)(np.zeros(3))

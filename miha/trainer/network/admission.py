@@ -6,6 +6,7 @@ import builtins
 import dis
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -45,12 +46,13 @@ def check_made(model: Any) -> None:
     Raises:
         ArgumentError: It is to be called.
     """
-    if inspect.isroutine(model) or inspect.isclass(model):
-        kind = "class" if inspect.isclass(model) else "function"
-        name = model.__name__
+    is_class = inspect.isclass(model)
+    if is_class or inspect.isroutine(model) or isinstance(model, partial):
+        name = getattr(model, "__name__", "")
+        call = f"model={name}()" if name.isidentifier() else "model=build(), say"
         raise ArgumentError(
-            f"`model` must be a `keras.Model`. Received: the {kind} {name!r}. "
-            f"Call it: model={name}()."
+            f"`model` must be a `keras.Model`. Received: the {'class' if is_class else 'function'} "
+            f"{name or model!r}. Call it: {call}."
         )
 
 
