@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from numbers import Integral, Number, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -15,6 +15,9 @@ from miha.errors import ArgumentError
 
 AT_ONCE = 1024
 """Samples that are looked at together where a copy of all would take too much memory."""
+
+Part = Literal["x", "y"]
+"""Inputs or targets."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,9 @@ class Data:
         """Return the first samples, at most two."""
         return self.take(slice(2))
 
-    def targets(self) -> Iterator[Any]:
-        """Yield the targets, here all at once; see `Stream`."""
-        yield self.y
+    def blocks(self, part: Part) -> Iterator[Any]:
+        """Yield inputs or targets, here all at once; see `Stream`."""
+        yield getattr(self, part)
 
     def for_evaluation(self) -> Data:
         """Return the same samples, to evaluate on."""

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from miha.data import arrays
 from miha.data.arrays import Data, check_lengths, digest_shape, map_arrays, weigh_classes
 from miha.data.column import READ_BYTES, Column
 from miha.data.stream import Order, Part, Rules, Stream
@@ -93,15 +94,15 @@ class Indexed(Stream):
         """See `Stream`."""
         return self._take(np.arange(min(2, self.samples)))
 
-    def targets(self) -> Iterator[Any]:
+    def blocks(self, part: arrays.Part) -> Iterator[Any]:
         """See `Stream`: all, of which memory holds some."""
-        y = self._columns.y
-        columns: list[Any] = Data(y).arrays
+        structure = getattr(self._columns, part)
+        columns: list[Any] = Data(structure).arrays
         if not columns:
             return
         largest = max(columns, key=lambda column: int(column.sample_bytes))
         for places in self._runs(largest):
-            yield map_arrays(partial(_take, places=places), y)
+            yield map_arrays(partial(_take, places=places), structure)
 
     def digest(self, sha: Any) -> None:
         """See `Stream`; it is the checksum of the same arrays in memory."""

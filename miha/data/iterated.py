@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from miha.data import arrays
 from miha.data.arrays import Data, digest_shape
 from miha.data.batches import Batches
 from miha.data.blocks import as_data, cut, grouped, is_same, same_shapes, shuffled
@@ -85,10 +86,10 @@ class Iterated(Stream):
         """See `Stream`."""
         return self._weighed(self._first[0].few())
 
-    def targets(self) -> Iterator[Any]:
+    def blocks(self, part: arrays.Part) -> Iterator[Any]:
         """See `Stream`: those of the first batches."""
         for batch in self._first:
-            yield batch.y
+            yield getattr(batch, part)
 
     def digest(self, sha: Any) -> None:
         """See `Stream`: kind and length and, where they stay the same, the first batches."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from miha.data import arrays
 from miha.data.arrays import Data, check_finite, weigh_classes
 from miha.errors import ArgumentError, MihaError
 
@@ -104,9 +105,9 @@ class Stream(abc.ABC):
     ) -> Iterator[Part]:
         """Yield the parts of an epoch; see `parts`."""
 
-    def targets(self) -> Iterator[Any]:
-        """Yield the targets that can be looked at before training, some at a time."""
-        yield self.few().y
+    def blocks(self, part: arrays.Part) -> Iterator[Any]:
+        """Yield inputs or targets that can be looked at before training, some at a time."""
+        yield getattr(self.few(), part)
 
     def for_evaluation(self) -> Stream:
         """Return the same samples, as they are read to evaluate on training data."""

@@ -1,10 +1,11 @@
-"""All labels, before anything is trained: each must have a place in the output layer."""
+"""All labels and words, before anything is trained: each must have a place in its layer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 from keras import Model
 
@@ -12,7 +13,12 @@ from miha.data.arrays import Data
 from miha.data.stream import Stream
 from miha.errors import ArgumentError
 from miha.trainer.network import copies
-from miha.trainer.network.keras_internals import loss_settings, losses_by_path
+from miha.trainer.network.keras_internals import (
+    functional_of,
+    loss_settings,
+    losses_by_path,
+    nodes_of,
+)
 from miha.utils.warn import warn
 
 SPARSE = "sparse_categorical_crossentropy"
@@ -37,17 +43,20 @@ def check_labels(
         x: A few inputs.
 
     Raises:
-        ArgumentError: A sparse loss is given a label that the output layer has no unit for.
+        ArgumentError: A sparse loss is given a label that the output layer has no unit for, or an
+            Embedding a word that it has no vector for.
     """
+    sources = {"training": training}
+    if validation is not None:
+        sources["validation"] = validation
+    for kind, source in sources.items():
+        _check_words(network, kind, source)
+
     watched = [(path, loss) for path, loss in losses_by_path(network) if _name(loss)]
     if not watched:
         return
     with copies.untouched(network):
         outputs = network(x, training=False)
-    sources = {"training": training}
-    if validation is not None:
-        sources["validation"] = validation
-
     for path, loss in watched:
         for kind, source in sources.items():
             blocks = _targets_at(network, source, path)
@@ -57,6 +66,57 @@ def check_labels(
                 _check_classes(kind, units, _bounds(blocks, settings.get("ignore_class")))
             else:
                 _check_binary(kind, _bounds(blocks, None))
+
+
+def _check_words(
+    network: Model,
+    kind: str,
+    source: Data | Stream,
+) -> None:
+    """Raise where an Embedding that reads an input has fewer vectors than there are words."""
+    for place, name, layer in _embeddings(network):
+        bounds = _bounds(_inputs_at(source, place, name), None)
+        if bounds is None or (bounds[0] >= 0 and bounds[1] < layer.input_dim):
+            continue
+        low, high = bounds
+        raise ArgumentError(
+            f"What the layer {layer.name!r} (Embedding) reads must be whole numbers from 0 to "
+            f"{layer.input_dim - 1}: its input_dim is {layer.input_dim}. "
+            f"Received: from {low:g} to {high:g} in the {kind} data. "
+            "Raise `input_dim`, or give what is beyond it another number."
+        )
+
+
+def _embeddings(
+    network: Model,
+) -> Iterator[tuple[int, str, Any]]:
+    """Yield place and name of each input that an Embedding reads directly, and the layer."""
+    functional = functional_of(network)
+    if functional is None:
+        return
+    inputs = keras.tree.flatten(functional.inputs)
+    for node in nodes_of(functional):
+        if not isinstance(node.operation, keras.layers.Embedding):
+            continue
+        for place, tensor in enumerate(inputs):
+            if tensor is node.input_tensors[0]:
+                yield place, tensor.name, node.operation
+
+
+def _inputs_at(
+    source: Data | Stream,
+    place: int,
+    name: str,
+) -> Iterator[np.ndarray]:
+    """Yield one input of several; nothing where Keras finds it in another way."""
+    for x in source.blocks("x"):
+        leaves = keras.tree.flatten(x)
+        if isinstance(x, dict):
+            found = x.get(name)
+        else:
+            found = leaves[place] if place < len(leaves) else None
+        if isinstance(found, np.ndarray) and found.size and found.dtype.kind in "iuf":
+            yield found
 
 
 def _name(loss: Any) -> str:
@@ -72,7 +132,7 @@ def _targets_at(
     source: Data | Stream,
     path: tuple[Any, ...],
 ) -> Iterator[np.ndarray]:
-    for y in source.targets():
+    for y in source.blocks("y"):
         target = _at(network, y, path)
         if target is not None and target.size and target.dtype.kind in "biuf":
             yield target

@@ -83,7 +83,7 @@ def test_labels_of_large_arrays_are_read_in_blocks_and_those_of_batches_at_first
     model = network()
     monkeypatch.setattr("miha.data.indexed.READ_BYTES", 64)
     large, _ = open_data(model, X, changed(7), room=0)
-    assert len(list(large.targets())) > 1
+    assert len(list(large.blocks("y"))) > 1
     with pytest.raises(ArgumentError, match="from 0 to 7"):
         check_labels(model, large, None, X[:2])
     batches, _ = open_data(model, Batched())
@@ -108,3 +108,20 @@ def test_a_binary_loss_of_other_numbers_is_warned_of_since_fit_takes_it():
 
 def test_other_losses_say_nothing_of_labels():
     check(network(1, "mse"), changed(99), changed(-99))
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_word_that_an_embedding_has_no_vector_for_is_refused(named):
+    words, numbers = keras.Input((4,), name="words"), keras.Input((6,), name="numbers")
+    summed = layers.GlobalAveragePooling1D()(layers.Embedding(10, 3, name="table")(words))
+    joined = layers.Concatenate()([numbers, summed])
+    model = keras.Model([numbers, words], layers.Dense(1)(joined))
+    few = np.arange(160).reshape(40, 4) % 10
+    many = np.where(few == 9, 12, few)
+    for rows, is_wrong in ((few, False), (many, True), (few - 1, True)):
+        given = {"words": rows, "numbers": X} if named else (X, rows)
+        if not is_wrong:
+            check_labels(model, Data(given, Y), None, given)
+            continue
+        with pytest.raises(ArgumentError, match="'table'.*from 0 to 9.*input_dim is 10.*training"):
+            check_labels(model, Data(given, Y), Data(given, Y), given)
