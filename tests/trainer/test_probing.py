@@ -20,7 +20,9 @@ SPARSE = "sparse_categorical_crossentropy"
 
 
 def network(units=2, loss=SPARSE):
-    model = keras.Sequential([keras.Input((6,)), layers.Dense(units, "softmax")])
+    model = keras.Sequential(
+        [keras.Input((6,)), layers.Dense(2, "relu"), layers.Dense(units, "softmax")]
+    )
     model.compile("sgd", loss)
     return model
 
@@ -52,6 +54,21 @@ def test_data_that_does_not_fit_is_refused_with_its_cure(tmp_path, loss, y, vali
             network(loss=loss), X, y, validation_data=validation, logs=tmp_path / "run", **SHORT
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_what_the_user_did_not_write_is_adapted_as_in_fit(tmp_path):
+    arguments = {**SHORT, "batch_size": None, "validation_data": (X, Y), "logs": tmp_path / "run"}
+    few = miha.MIHA(network(), X[:20], Y[:20], callbacks=miha.Callback(), **arguments)
+    assert few.genome.batch_size == 20
+    assert miha.MIHA(network(), X, Y, **arguments).genome.batch_size == 32
+
+
+def test_values_may_be_missing_where_the_user_says_so(tmp_path):
+    x = np.where(X > 2, np.nan, X)
+    arguments = {**SHORT, "validation_data": (x, Y), "logs": tmp_path / "run"}
+    with pytest.raises(ArgumentError, match=r"execution=miha.Execution\(check_finite=False\)"):
+        miha.MIHA(network(), x, Y, **arguments)
+    miha.MIHA(network(), x, Y, execution=miha.Execution(check_finite=False), **arguments)
 
 
 if keras.backend.backend() == "tensorflow":
