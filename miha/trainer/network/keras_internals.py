@@ -115,6 +115,11 @@ def single_loss(model: Any) -> Any:
     return losses[0].loss if len(losses) == 1 and not is_nested else None
 
 
+def build_for(model: Any, batch: Any) -> None:
+    """Make the variables of metrics and optimizer; nothing public does it without a step."""
+    model._symbolic_build(data_batch=batch)
+
+
 def losses_by_path(model: Any) -> list[tuple[tuple[Any, ...], Any]]:
     """Return each loss of a network as Keras has made it, and where its output is; none: no step.
 
