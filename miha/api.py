@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from miha.callbacks import Callback
 from miha.executors.factory import choose_executor
@@ -24,11 +24,14 @@ from miha.search.fitness import Fitness
 from miha.search.plan import Plan
 from miha.space import SearchSpace
 from miha.storage.folder import Keep, RunFolder
-from miha.utils.keywords import explains_keywords
+from miha.utils.keywords import explains_call, explains_keywords
 from miha.validation import check_policy
 
 if TYPE_CHECKING:
     import keras
+
+    Watcher: TypeAlias = Callback | keras.callbacks.Callback
+    Watchers: TypeAlias = Watcher | Sequence[Watcher] | None
 
     from miha.trainer.protocol import Trainer
 
@@ -54,6 +57,12 @@ REPLACED = {
     "data_memory": "Write execution=miha.Execution(data_memory=...).",
 }
 """The new spelling of each keyword of version 0.3.0."""
+
+IN_CONSTRUCTOR = {
+    name: f"Write miha.MIHA({name}=...)."
+    for name in ("x", "y", "epochs", "batch_size", "validation_data", "callbacks", "verbose")
+}
+"""What `fit` is given, and `optimize` is not."""
 
 
 @explains_keywords("miha.MIHA", REPLACED)
@@ -85,16 +94,18 @@ class MIHA:
             `DataLoader`, `miha.Batches`, or an iterable of them that has a length.
         y: Targets, likewise; None where ``x`` gives batches.
         batch_size: The batch size to begin with, at most the number of samples. By default that
-            of the batches that ``x`` gives, and 32 for arrays.
-        validation_data: ``(x, y)``, ``(x, y, sample_weight)``, or what gives batches. Clones are
-            then compared by what they have not been trained on: give it where you can.
+            of the batches that ``x`` gives, and for arrays 32, or all samples where they are fewer.
+        validation_data: ``(x, y)``, ``(x, y, sample_weight)``, or what gives batches; ``(x,)`` or
+            ``x`` where there are no targets. Clones are then compared by what they have not been
+            trained on: give it where you can.
         validation_split: Share of the last samples to validate on instead, 0 to 1.
         validation_batch_size: Batch size of evaluations; as ``batch_size`` by default.
         sample_weight: Weights of the samples in the loss.
-        class_weight: Weight of each class in the loss.
+        class_weight: Weight of each class in the loss, one class for each sample.
         shuffle: Whether to shuffle the samples before each epoch.
         callbacks: `Callback` objects that watch the run, and callbacks of Keras, which are
-            called for the network itself, and for the clones that become it, as in `fit`.
+            called for the network itself, and for the clones that become it, as in `fit`. One
+            needs no list.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
 
     Args (how long what is trained):
@@ -117,7 +128,7 @@ class MIHA:
         fitness: Any callable from a `Curve` to a number; level and slope by default.
         monitor: Name of the logged value that the fitness reads: ``"val_loss"`` by default;
             without validation data ``"eval_loss"``, the loss on the training data after the
-            epoch, which no gene bends.
+            epoch, which no gene bends; ``"loss"`` where a network has no ``test_step``.
         mode: ``"min"`` or ``"max"``: how the monitored value is better; ``"auto"`` asks Keras.
 
     Args (policies):
@@ -152,7 +163,7 @@ class MIHA:
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | None = None,
         shuffle: bool = True,
-        callbacks: Sequence[Callback | keras.callbacks.Callback] = (),
+        callbacks: Watchers = (),
         verbose: int = 1,
         epochs: int | None = None,
         m: int | None = None,
@@ -176,7 +187,8 @@ class MIHA:
         check_policy("search", search, Search)
         check_policy("budget", budget, Budget)
         check_policy("execution", execution, Execution)
-        checks.check_choices(keep, mode, verbose, callbacks)
+        checks.check_choices(keep, mode, verbose, monitor, logs)
+        watching = checks.check_callbacks(callbacks)
         checks.check_search(space, fitness)
         schedule = choose_schedule(epochs, m, n, k, c, pop_size, search.control)
         executor = choose_executor(execution.executor)
@@ -202,12 +214,13 @@ class MIHA:
                 validation_batch_size=validation_batch_size,
                 shuffle=shuffle,
                 memory=execution.data_memory,
+                must_be_finite=execution.check_finite,
             ),
             space or SearchSpace(),
             genes=None if wanted is None else [mutation.gene for mutation in wanted],
             monitor=monitor,
             seed=seed,
-            with_mirror=any(map(is_keras_callback, callbacks)),
+            with_mirror=any(map(is_keras_callback, watching)),
         )
         choices = Choices(schedule, wanted, fitness, monitor, mode, seed, search, budget)
         self._plan = make_plan(choices, setup)
@@ -217,7 +230,7 @@ class MIHA:
             setup=setup,
             request=Request.of(execution),
             executor=executor,
-            callbacks=_watchers(callbacks, verbose, self._plan, setup),
+            callbacks=_watchers(watching, verbose, self._plan, setup),
             path=path,
             overwrite=overwrite,
             keep=keep,
@@ -244,6 +257,7 @@ class MIHA:
         """The hyperparameters that the run begins with: the user's own."""
         return self._session.genome
 
+    @explains_call("optimize", elsewhere=IN_CONSTRUCTOR)
     def optimize(self) -> Result:
         """Train the network and its clones; write the run's folder.
 

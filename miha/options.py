@@ -153,6 +153,8 @@ class Execution:
             compiled with ``jit_compile=True`` has chosen already.
         data_memory: Bytes of arrays to keep on the device. Larger arrays are read in parts, with
             the same result. A quarter of the device's free memory by default.
+        check_finite: Whether data that is NaN or infinite is refused. `fit` does not look: False
+            is for what is missing, where a layer fills it or the loss leaves it out.
 
     Raises:
         ArgumentError: An option breaks its rule.
@@ -162,10 +164,12 @@ class Execution:
     population: PopulationWay = "auto"
     compiler: Compiler | None = None
     data_memory: int | None = None
+    check_finite: bool = True
 
     def __post_init__(self) -> None:
         check_one_of("population", self.population, ("auto", "fused", "sequential"))
         check_one_of("compiler", self.compiler, (None, "auto", "graph", "xla"))
+        _set(self, "check_finite", bool(self.check_finite))
         if self.data_memory is not None:
             check_integer("data_memory", self.data_memory, 0)
         if self.population == "fused" and self.is_remote:

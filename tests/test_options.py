@@ -44,6 +44,7 @@ def test_the_defaults_are_those_of_the_method():
         "population": "auto",
         "compiler": None,
         "data_memory": None,
+        "check_finite": True,
     }
 
 

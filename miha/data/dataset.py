@@ -13,7 +13,7 @@ from miha.data.arrays import Data
 from miha.data.blocks import as_data
 from miha.data.iterated import Iterated
 from miha.data.sparse import as_dense, ragged_refusal
-from miha.data.stream import ClassWeight
+from miha.data.stream import Rules
 from miha.errors import ArgumentError
 
 READ_TOGETHER = 256
@@ -28,20 +28,21 @@ class Dataset(Iterated):
         dataset: The dataset, in batches or not. Where it does not know how many there are, they
             are counted.
         network: What it is for: its inputs tell whether the dataset is in batches.
-        class_weight: Weight of each class in the loss, or None.
+        rules: What is asked of the samples and done with them.
 
     Raises:
         ArgumentError: It is infinite, or holds what cannot be put into batches.
     """
 
     kind = "a tf.data.Dataset"
+    has_labels_per_step = True
 
     def __init__(
         self,
         name: str,
         dataset: tf.data.Dataset,
         network: keras.Model,
-        class_weight: ClassWeight = None,
+        rules: Rules,
     ) -> None:
         dataset = _dense(dataset)
         leaves = _leaves(dataset.element_spec)
@@ -62,7 +63,7 @@ class Dataset(Iterated):
         options = tf.data.Options()
         options.deterministic = True
         self._dataset = dataset.with_options(options)
-        super().__init__(name, length, class_weight, own_batches=is_ragged)
+        super().__init__(name, length, rules, own_batches=is_ragged)
         if not is_batched:
             self.batch_size = None
             self.samples = length

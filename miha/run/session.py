@@ -89,7 +89,7 @@ class Session:
         if self._path is None or self._overwrite:
             return
         folder = RunFolder(self._path)
-        if folder.has_run:
+        if folder.has_training:
             check_same(folder, with_recorded_ways(folder, self._description, self._request))
 
     def run(self) -> Result:
@@ -97,7 +97,7 @@ class Session:
         # Named only now: of two runs made in one second, both have their folder.
         self._path = self._path or new_folder(Path("logs").absolute())
         folder = RunFolder(self._path)
-        is_new = not folder.has_run
+        is_new = not folder.has_training
         folder.create()
         workers = Workers(self._executor, self._job)
         with locked(folder.path), self._watched(), workers:

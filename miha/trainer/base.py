@@ -162,6 +162,16 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         logs: Logs = network.test_step(batch)
         return logs
 
+    @classmethod
+    def probe_training(
+        cls,
+        network: keras.Model,
+        batch: Any,
+    ) -> Logs:
+        """Take a training step on a batch and return what is logged; changes the network."""
+        logs: Logs = network.train_step(batch)
+        return logs
+
     @abc.abstractmethod
     def _steps(
         self,

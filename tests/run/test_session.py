@@ -8,7 +8,14 @@ import pytest
 from fakes import FakeTrainer, FakeWorkers, make_plan
 
 from miha.callbacks import Callback
-from miha.errors import ArgumentError, MihaWarning, RunExistsError, RunStopped, StorageError
+from miha.errors import (
+    ArgumentError,
+    MihaError,
+    MihaWarning,
+    RunExistsError,
+    RunStopped,
+    StorageError,
+)
 from miha.results.reader import load_run
 from miha.run.session import Session
 from miha.run.ways import Request
@@ -227,3 +234,29 @@ def test_a_run_that_a_budget_may_end_needs_space_for_its_ends_only(tmp_path, mon
     monkeypatch.setattr("miha.storage.folder.free_bytes", lambda path: 1500)
     with pytest.raises(StorageError, match="for 2 archives"):
         make_session(tmp_path / "other", FakeTrainer(padding=1000), patience=9).run()
+
+
+class Failing(Callback):
+    """Ends a run as a mistake does: before its first training has finished."""
+
+    def on_run_begin(self, schedule, run_dir):
+        raise RuntimeError("a mistake")
+
+
+def begin_and_fail(path):
+    with pytest.raises(MihaError, match="a mistake"):
+        make_session(path, callbacks=[Failing()]).run()
+    assert RunFolder(path).has_run
+
+
+def test_a_folder_whose_run_finished_no_training_takes_another_run(tmp_path):
+    begin_and_fail(tmp_path / "run")
+    begin_and_fail(tmp_path / "copy")
+    corrected = make_session(tmp_path / "run", m=3)
+    corrected.check()
+    corrected.run()
+    assert RunFolder(tmp_path / "run").description()["arguments"]["schedule"]["m"] == 3
+    # With its journal lost but a cycle's archives left, a folder is still its run's.
+    (tmp_path / "copy/population/1_0_model.zip").write_bytes(b"")
+    with pytest.raises(RunExistsError, match="Choose another folder"):
+        make_session(tmp_path / "copy", m=3).check()

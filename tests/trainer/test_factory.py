@@ -254,7 +254,8 @@ def test_layers_are_named_as_the_users_network_names_them(tmp_path):
 def test_aliases_of_one_activation_are_one(tmp_path):
     stack = [keras.Input((6,)), layers.Dense(4, "relu"), layers.Dense(2, "softmax")]
     space = SearchSpace(activations=["swish", "silu"])
-    run = MIHA(compiled(keras.Sequential(stack)), X, Y, space=space, logs=tmp_path / "r", **SHORT)
+    model = compiled(keras.Sequential(stack))
+    run = MIHA(model, X, Y, validation_split=0.2, space=space, logs=tmp_path / "r", **SHORT)
     assert list(run.trainer.space.slots.values()) == [("relu", "silu")]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -33,6 +35,22 @@ def check_network(
     _check_optimizers(model, survey.layers)
     _check_lambdas(model, survey.layers)
     _check_foreign_state(model, foreign_state(model))
+
+
+def check_made(model: Any) -> None:
+    """Raise where a function or class is given that makes a network.
+
+    Raises:
+        ArgumentError: It is to be called.
+    """
+    is_class = inspect.isclass(model)
+    if is_class or inspect.isroutine(model) or isinstance(model, partial):
+        name = getattr(model, "__name__", "")
+        call = f"model={name}()" if name.isidentifier() else "model=build(), say"
+        raise ArgumentError(
+            f"`model` must be a `keras.Model`. Received: the {'class' if is_class else 'function'} "
+            f"{name or model!r}. Call it: {call}."
+        )
 
 
 def _check_compiled(model: Any) -> None:

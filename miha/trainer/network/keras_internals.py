@@ -150,6 +150,22 @@ def single_loss(model: Any) -> Any:
     return losses[0].loss if len(losses) == 1 and not is_nested else None
 
 
+def build_for(model: Any, batch: Any) -> None:
+    """Make the variables of metrics and optimizer; nothing public does it without a step."""
+    model._symbolic_build(data_batch=batch)
+
+
+def losses_by_path(model: Any) -> list[tuple[tuple[Any, ...], Any]]:
+    """Return each loss of a network as Keras has made it, and where its output is; none: no step.
+
+    The public `model.loss` is what the user wrote, such as names.
+    """
+    compiled = getattr(model, "_compile_loss", None)
+    if compiled is None or not compiled.built:
+        return []
+    return [(tuple(each.path), each.loss) for each in compiled._flat_losses]
+
+
 def replace_single_loss(model: Any, loss: Any) -> None:
     """Exchange the one loss; `compile` would reset metrics and compiled functions too."""
     losses = model._compile_loss._flat_losses

@@ -138,6 +138,27 @@ def test_the_single_loss_is_there_after_a_step_and_can_be_exchanged():
     assert found == pytest.approx(4.0)
 
 
+def test_losses_are_found_by_their_outputs_after_a_step():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(1)(inputs)])
+    model.compile("sgd", ["mse", "mae"])
+    assert internals.losses_by_path(model) == []
+    model.test_on_batch(np.zeros((2, 3)), [np.zeros((2, 2)), np.zeros((2, 1))])
+    (first, squared), (second, absolute) = internals.losses_by_path(model)
+    assert (first, second) == ((0,), (1,))
+    assert (squared.name, absolute.name) == ("mse", "mae")
+
+
+def test_metrics_and_optimizer_get_their_variables_without_a_step():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    model.compile("adam", "mse", metrics=["mae"])
+    values = [np.array(weight) for weight in model.weights]
+    internals.build_for(model, (np.zeros((2, 3), "float32"), np.zeros((2, 2), "float32")))
+    assert model.optimizer.built and len(model.metrics_variables) == 4
+    for weight, value in zip(model.weights, values, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
 def test_several_losses_are_not_one():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(2)(inputs)])
