@@ -20,7 +20,9 @@ SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed"
 
 
 def optimize(model, folder, x=X, y=Y, **changes):
-    changes = {"validation_data": (x, y), **changes}
+    # The last network is looked at, whether it is the best or not.
+    search = miha.Search(restore_best=False)
+    changes = {"validation_data": (x, y), "search": search, **changes}
     return MIHA(model, x, y, logs=folder, **{**SHORT, **changes}).optimize()
 
 
