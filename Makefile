@@ -5,8 +5,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-all test-slow test-ray lint arguments benchmark benchmark-population benchmark-ray clean
 
-demo: .venv/.examples  ## Train a small network on handwritten digits with the real method.
-	$(BIN)/python examples/quickstart.py
+demo: .venv/.examples  ## Train a small network on handwritten digits, with MIHA and without.
+	$(BIN)/python -m miha demo
 
 test: .venv/.test  ## Run the tests that CI runs.
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=25

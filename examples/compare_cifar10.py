@@ -12,11 +12,14 @@ it goes on where it was interrupted.
 
 import argparse
 
-import keras
 import numpy as np
 
 from miha import Genome, SearchSpace
 from miha.compare import CATALOGUE, compare
+from miha.utils.quiet import quiet
+
+with quiet():  # TensorFlow says much when it starts.
+    import keras
 
 LAYERS = ("input_block", "block_1", "block_2", "hidden")
 SPACE = SearchSpace(layers=LAYERS, learning_rate=(1e-4, 1e-1), batch_size=(8, 256))

@@ -13,13 +13,16 @@ shows true, gappy and filled fields.
 import argparse
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from miha import Genome, SearchSpace
 from miha.compare import CATALOGUE, compare
 from miha.compare.figures import plot_fields
 from miha.compare.writing import draw
+from miha.utils.quiet import quiet
+
+with quiet():  # TensorFlow says much when it starts.
+    import keras
 
 LAYERS = ("first", "middle", "last")
 SPACE = SearchSpace(layers=LAYERS, learning_rate=(1e-4, 1e-1), batch_size=(8, 256))

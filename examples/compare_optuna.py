@@ -12,11 +12,14 @@ and it goes on where it was interrupted. Tables and figures lie in the folder `-
 
 import argparse
 
-import keras
 import numpy as np
 
 from miha import Execution, Genome, SearchSpace
 from miha.compare import CATALOGUE, Miha, compare
+from miha.utils.quiet import quiet
+
+with quiet():  # TensorFlow says much when it starts.
+    import keras
 
 SPACE = SearchSpace(layers=["hidden"], learning_rate=(1e-4, 1e-1), batch_size=(8, 256))
 STARTS = {

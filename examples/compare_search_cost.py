@@ -14,7 +14,6 @@ was interrupted. Tables and figures lie in the folder `--logs`.
 import argparse
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from miha import Genome, SearchSpace
@@ -31,6 +30,10 @@ from miha.compare import (
 from miha.compare.figures import plot_correlations
 from miha.compare.statistics import Mean, rank_correlations
 from miha.compare.writing import draw
+from miha.utils.quiet import quiet
+
+with quiet():  # TensorFlow says much when it starts.
+    import keras
 
 LAYERS = ("hidden", "hidden_1")
 SPACE = SearchSpace(layers=LAYERS, learning_rate=(1e-4, 1e-1), batch_size=(8, 256))

@@ -7,10 +7,13 @@ All Dropout layers get another rate at once, where MIHA's own mutation changes o
 
 import argparse
 
-import keras
 from sklearn.datasets import load_digits
 
 import miha
+from miha.utils.quiet import quiet
+
+with quiet():  # TensorFlow says much when it starts.
+    import keras
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--cycles", type=int, default=6, help="cycles of mutation, c")
@@ -66,7 +69,7 @@ result = miha.MIHA(
 ).optimize()
 
 # 4. What was tried, and what won.
-print(result.lineage[["cycle", "change", "fitness", "selected"]].to_string(index=False))
+print(result.lineage[["cycle", "change", "value", "selected", "reason"]].to_string(index=False))
 accuracy = result.model.evaluate(x[test], y[test], verbose=0, return_dict=True)["accuracy"]
 print(f"Test accuracy: {accuracy:.3f}")
 print(f"Ended with: {result.genome}")

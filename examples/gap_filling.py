@@ -10,10 +10,13 @@ of train, val and test: ``x_*`` with 0 in the gaps, ``y_*`` without gaps, ``gap_
 import argparse
 import time
 
-import keras
 import numpy as np
 
 import miha
+from miha.utils.quiet import quiet
+
+with quiet():  # TensorFlow says much when it starts.
+    import keras
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", help="an .npz file in the layout above")

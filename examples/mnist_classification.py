@@ -10,10 +10,13 @@ looked at once, at the end: all of them, and the first 500 as in the article (th
 import argparse
 import time
 
-import keras
 import numpy as np
 
 import miha
+from miha.utils.quiet import quiet
+
+with quiet():  # TensorFlow says much when it starts.
+    import keras
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", help="an .npz file in the layout of keras.datasets.mnist")

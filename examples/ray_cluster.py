@@ -10,10 +10,13 @@ threads: with TF_NUM_INTRAOP_THREADS=1 and TF_NUM_INTEROP_THREADS=1 in the envir
 
 import argparse
 
-import keras
 from sklearn.datasets import load_digits
 
 import miha
+from miha.utils.quiet import quiet
+
+with quiet():  # TensorFlow says much when it starts.
+    import keras
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--address", default=None, help="host:port of the cluster's head")
@@ -59,6 +62,6 @@ result = miha.MIHA(
     verbose=2,
 ).optimize()
 
-print(result.lineage[["cycle", "clone", "change", "fitness", "selected"]].to_string(index=False))
+print(result.lineage[["cycle", "clone", "change", "value", "selected"]].to_string(index=False))
 print(f"Ended with: {result.genome}")
 print(f"The run's folder: {result.run_dir}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.3.0"
+
 if TYPE_CHECKING:
     from miha.api import MIHA as MIHA
     from miha.archive.archive import describe as describe
@@ -98,14 +100,19 @@ _HOMES = {
     "ReplayCallback": "replays.fit_callback",
 }
 
+_ROOMS = ("compare", "integrations", "visualization")
+"""Modules that a user calls by name, loaded likewise."""
+
 __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"miha.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'miha' has no attribute {name!r}")
     return getattr(import_module(f"miha.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_ROOMS, "__version__"]

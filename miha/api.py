@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from miha.callbacks import Callback
 from miha.executors.factory import choose_executor
@@ -25,11 +25,14 @@ from miha.search.fitness import Fitness
 from miha.search.plan import Plan
 from miha.space import SearchSpace
 from miha.storage.folder import Keep, RunFolder
-from miha.utils.keywords import explains_keywords
+from miha.utils.keywords import explains_call, explains_keywords
 from miha.validation import check_policy
 
 if TYPE_CHECKING:
     import keras
+
+    Watcher: TypeAlias = Callback | keras.callbacks.Callback
+    Watchers: TypeAlias = Watcher | Sequence[Watcher] | None
 
     from miha.trainer.protocol import Trainer
 
@@ -56,6 +59,12 @@ REPLACED = {
 }
 """The new spelling of each keyword of version 0.3.0."""
 
+IN_CONSTRUCTOR = {
+    name: f"Write miha.MIHA({name}=...)."
+    for name in ("x", "y", "epochs", "batch_size", "validation_data", "callbacks", "verbose")
+}
+"""What `fit` is given, and `optimize` is not."""
+
 
 @explains_keywords("miha.MIHA", REPLACED)
 class MIHA:
@@ -65,13 +74,20 @@ class MIHA:
     mutated hyperparameter, train n epochs; the fittest becomes the network and trains k epochs
     more. At the end it trains m epochs again: ``2 m + c (pop_size n + k)`` epochs in all.
 
+    Example:
+        ```python
+        run = miha.MIHA(model, x, y, validation_data=(x_val, y_val), epochs=200, logs="logs/mnist")
+        result = run.optimize()
+        result.model.predict(x_test)  # plain Keras; `result.best_model` is the best of the run
+        ```
+
     The constructor checks every argument, copies the network and takes one step on the first
     samples, which takes seconds. Nothing is trained or written before `optimize`.
 
     Source: M. Sarafanov, "Talking about Neural Architecture Search and own algorithm for
     optimizing neural network hyperparameters" (2021).
 
-    Args:
+    Args (as in `fit`):
         model: The compiled network. It is not touched.
         x: Inputs: an array, or a structure of arrays, as in `fit`; memory-mapped ones and HDF5
             datasets among them. Or what gives batches ``(x, y)`` or ``(x, y, sample_weight)``:
@@ -79,17 +95,21 @@ class MIHA:
             `DataLoader`, `miha.Batches`, or an iterable of them that has a length.
         y: Targets, likewise; None where ``x`` gives batches.
         batch_size: The batch size to begin with, at most the number of samples. By default that
-            of the batches that ``x`` gives, and 32 for arrays.
-        validation_data: ``(x, y)``, ``(x, y, sample_weight)``, or what gives batches. Clones are
-            then compared by what they have not been trained on: give it where you can.
+            of the batches that ``x`` gives, and for arrays 32, or all samples where they are fewer.
+        validation_data: ``(x, y)``, ``(x, y, sample_weight)``, or what gives batches; ``(x,)`` or
+            ``x`` where there are no targets. Clones are then compared by what they have not been
+            trained on: give it where you can.
         validation_split: Share of the last samples to validate on instead, 0 to 1.
         validation_batch_size: Batch size of evaluations; as ``batch_size`` by default.
         sample_weight: Weights of the samples in the loss.
-        class_weight: Weight of each class in the loss.
+        class_weight: Weight of each class in the loss, one class for each sample.
         shuffle: Whether to shuffle the samples before each epoch.
         callbacks: `Callback` objects that watch the run, and callbacks of Keras, which are
-            called for the network itself, and for the clones that become it, as in `fit`.
+            called for the network itself, and for the clones that become it, as in `fit`. One
+            needs no list.
         verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
+
+    Args (how long what is trained):
         epochs: All epochs that the run may train; it never trains more. Letters that are not
             given are chosen to fill the total: pop_size is 5, n and k are 3, 2 or 1, and c and m
             are such that the two ends have about a tenth of the epochs. 200 gives the defaults.
@@ -99,6 +119,8 @@ class MIHA:
         k: Epochs of each cycle's winner, at least 0; 3 by default.
         c: Cycles, at least 0; 10 by default.
         pop_size: Clones in each cycle, the control among them; 5 by default.
+
+    Args (what mutates, and what it is judged by):
         mutations: Names of genes and `Mutation` objects. By default all that the network has but
             ``"label_smoothing"``; without validation data neither ``"learning_rate"``,
             ``"weight_decay"``, ``"dropout"`` nor ``"noise"``, which the training loss rewards at
@@ -107,11 +129,15 @@ class MIHA:
         fitness: Any callable from a `Curve` to a number; level and slope by default.
         monitor: Name of the logged value that the fitness reads: ``"val_loss"`` by default;
             without validation data ``"eval_loss"``, the loss on the training data after the
-            epoch, which no gene bends.
+            epoch, which no gene bends; ``"loss"`` where a network has no ``test_step``.
         mode: ``"min"`` or ``"max"``: how the monitored value is better; ``"auto"`` asks Keras.
+
+    Args (policies):
         search: Who is in a population, and who wins: a `Search`.
         budget: What may end the run before its last cycle: a `Budget`.
         execution: Where and how clones train: an `Execution`.
+
+    Args (the run and its folder):
         seed: Decides every random draw of the run, at least 0. None draws one and records it.
         logs: The run's folder: new, empty, or that of the same run, which then goes on where
             it was interrupted. ``logs/<date>-<time>`` by default.
@@ -138,7 +164,7 @@ class MIHA:
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | None = None,
         shuffle: bool = True,
-        callbacks: Sequence[Callback | keras.callbacks.Callback] = (),
+        callbacks: Watchers = (),
         verbose: int = 1,
         epochs: int | None = None,
         m: int | None = None,
@@ -162,7 +188,8 @@ class MIHA:
         check_policy("search", search, Search)
         check_policy("budget", budget, Budget)
         check_policy("execution", execution, Execution)
-        checks.check_choices(keep, mode, verbose, callbacks)
+        checks.check_choices(keep, mode, verbose, monitor, logs)
+        watching = checks.check_callbacks(callbacks)
         checks.check_search(space, fitness)
         schedule = choose_schedule(epochs, m, n, k, c, pop_size, search.control)
         executor = choose_executor(execution.executor)
@@ -188,12 +215,13 @@ class MIHA:
                 validation_batch_size=validation_batch_size,
                 shuffle=shuffle,
                 memory=execution.data_memory,
+                must_be_finite=execution.check_finite,
             ),
             space or SearchSpace(),
             genes=None if wanted is None else [mutation.gene for mutation in wanted],
             monitor=monitor,
             seed=seed,
-            with_mirror=any(map(is_keras_callback, callbacks)),
+            with_mirror=any(map(is_keras_callback, watching)),
         )
         choices = Choices(schedule, wanted, fitness, monitor, mode, seed, search, budget)
         self._plan = make_plan(choices, setup)
@@ -203,7 +231,7 @@ class MIHA:
             setup=setup,
             request=Request.of(execution),
             executor=executor,
-            callbacks=_watchers(callbacks, verbose, self._plan, setup),
+            callbacks=_watchers(watching, verbose, self._plan, setup),
             path=path,
             overwrite=overwrite,
             keep=keep,
@@ -230,6 +258,7 @@ class MIHA:
         """The hyperparameters that the run begins with: the user's own."""
         return self._session.genome
 
+    @explains_call("optimize", elsewhere=IN_CONSTRUCTOR)
     def optimize(self) -> Result:
         """Train the network and its clones; write the run's folder.
 

@@ -53,6 +53,13 @@ class Callback:
             winner: One of them; None where every clone has failed.
         """
 
+    def on_decision(self, text: str) -> None:
+        """Called when the run has decided: who wins a cycle, to rest, to go back.
+
+        Args:
+            text: What, and why, as one line for people.
+        """
+
     def on_run_end(self, result: Any) -> None:
         """Called once, after the last epoch, with everything written.
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from miha import __version__
 from miha.errors import MihaError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 examples:
+  miha demo                                  handwritten digits, with MIHA and without
   miha list                                  the runs under logs/
   miha show logs/mnist                       a run in words, and who won each cycle
   miha report logs/mnist                     one HTML page with figures and all clones
@@ -57,12 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="miha",
         description="Look at runs of MIHA: finished, running or interrupted. Nothing that a run "
-        "has written is changed.",
+        "has written is changed. `miha demo` makes one.",
         epilog=EXAMPLES,
         # The default one would join the lines of the examples.
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"miha {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_demo(commands)
     _add_show(commands)
     _add_list(commands)
     _add_report(commands)
@@ -81,6 +85,19 @@ def _add_command(
     command.add_argument("folder", metavar="RUN", type=Path, help=folder)
     command.set_defaults(needs_run=True)
     return command
+
+
+def _add_demo(commands: Commands) -> None:
+    command = commands.add_parser(
+        "demo",
+        help="train a small network, with MIHA and without",
+        description="Train a network on handwritten digits from a poor start: with MIHA, without, "
+        "and as a textbook would, all for as many epochs. It takes two minutes at most.",
+    )
+    command.add_argument("--cycles", type=int, default=10, help="cycles of mutation (default: 10)")
+    command.add_argument("--seed", type=int, default=0, help="decides every random draw")
+    command.add_argument("--logs", metavar="RUN", type=Path, help="the run's folder")
+    command.set_defaults(run=_demo, needs_run=False)
 
 
 def _add_show(commands: Commands) -> None:
@@ -104,7 +121,8 @@ def _add_list(commands: Commands) -> None:
     command = commands.add_parser(
         "list",
         help="the runs in a folder",
-        description="Print the runs in a folder: state, cycles, best value, when they began.",
+        description="Print the runs in a folder: state, cycles, best value, metric of the best "
+        "network, size on the disk, when they began.",
     )
     command.add_argument(
         "folder",
@@ -113,6 +131,12 @@ def _add_list(commands: Commands) -> None:
         nargs="?",
         default=Path("logs"),
         help="the folder that holds the runs' folders (default: logs)",
+    )
+    command.add_argument(
+        "--sort",
+        choices=["name", "best", "size", "started"],
+        default="name",
+        help="what comes first: by name (default), the best value, the largest, the latest",
     )
     command.set_defaults(run=_list, needs_run=False)
 
@@ -209,6 +233,12 @@ def _port(text: str) -> int:
 # The commands import what they need when they are called: `miha --help` must not wait for pandas.
 
 
+def _demo(chosen: argparse.Namespace) -> None:
+    from miha.demo.digits import run_demo
+
+    run_demo(chosen.cycles, chosen.seed, chosen.logs)
+
+
 def _show(chosen: argparse.Namespace) -> None:
     from miha.report.terminal import print_run
 
@@ -216,9 +246,9 @@ def _show(chosen: argparse.Namespace) -> None:
 
 
 def _list(chosen: argparse.Namespace) -> None:
-    from miha.report.terminal import print_runs
+    from miha.report.listing import print_runs
 
-    print_runs(chosen.folder)
+    print_runs(chosen.folder, chosen.sort)
 
 
 def _report(chosen: argparse.Namespace) -> None:
@@ -267,6 +297,7 @@ def _compare_runs(chosen: argparse.Namespace) -> None:
 
 
 def _export(chosen: argparse.Namespace) -> None:
-    from miha.results.export import export
+    from miha.results.export import describe_network, export
 
-    print(export(chosen.folder, chosen.model, chosen.to, trust=chosen.trust))
+    path = export(chosen.folder, chosen.model, chosen.to, trust=chosen.trust)
+    print(f"{path}: {describe_network(chosen.folder, chosen.model)}")

@@ -44,8 +44,8 @@ class Search:
             the same epoch. Its epochs are added to the winner's k. Control and restarts stay.
         crossover: Whether the two fittest clones are joined. Their child is evaluated, not
             trained, and wins where it is better than the winner by the margin.
-        restore_best: Whether the run ends with its best network, by the monitored value, where
-            that is not the last one.
+        restore_best: Whether the run ends with its best network, where that is not the last one.
+            Networks that differ by less than twice the noise of a value are equally good.
 
     Raises:
         ArgumentError: An option breaks its rule.
@@ -59,7 +59,7 @@ class Search:
     anneal: bool = True
     prune: bool = False
     crossover: bool = False
-    restore_best: bool = False
+    restore_best: bool = True
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -77,7 +77,15 @@ class Search:
     @classmethod
     def of_2021(cls) -> Search:
         """Return the method as it was published: the fittest clone wins, whatever it is."""
-        return cls(control=False, restarts=0, margin=0.0, rest=False, backtrack=None, anneal=False)
+        return cls(
+            control=False,
+            restarts=0,
+            margin=0.0,
+            rest=False,
+            backtrack=None,
+            anneal=False,
+            restore_best=False,
+        )
 
 
 @explains_keywords(
@@ -145,6 +153,8 @@ class Execution:
             compiled with ``jit_compile=True`` has chosen already.
         data_memory: Bytes of arrays to keep on the device. Larger arrays are read in parts, with
             the same result. A quarter of the device's free memory by default.
+        check_finite: Whether data that is NaN or infinite is refused. `fit` does not look: False
+            is for what is missing, where a layer fills it or the loss leaves it out.
 
     Raises:
         ArgumentError: An option breaks its rule.
@@ -154,10 +164,12 @@ class Execution:
     population: PopulationWay = "auto"
     compiler: Compiler | None = None
     data_memory: int | None = None
+    check_finite: bool = True
 
     def __post_init__(self) -> None:
         check_one_of("population", self.population, ("auto", "fused", "sequential"))
         check_one_of("compiler", self.compiler, (None, "auto", "graph", "xla"))
+        _set(self, "check_finite", bool(self.check_finite))
         if self.data_memory is not None:
             check_integer("data_memory", self.data_memory, 0)
         if self.population == "fused" and self.is_remote:

@@ -8,6 +8,10 @@ from numbers import Integral, Real
 from typing import Any
 
 from miha.errors import ArgumentError
+from miha.utils.suggest import did_you_mean
+
+DEFAULT_BATCH_SIZE = 32
+"""That of `fit`."""
 
 
 def check_integer(
@@ -88,8 +92,10 @@ def check_one_of(
         ArgumentError: It is not.
     """
     if value not in choices:
+        names = [choice for choice in choices if isinstance(choice, str)]
         raise ArgumentError(
-            f"`{name}` must be one of {list(choices)}. Received: {name}={value!r}. Choose one."
+            f"`{name}` must be one of {list(choices)}. "
+            f"Received: {name}={value!r}.{did_you_mean(value, names)} Choose one."
         )
 
 
@@ -117,21 +123,28 @@ def choose_batch_size(
     own: int | None,
     rebatches: bool,
     samples: int,
+    multiple: int = 1,
 ) -> int:
     """Return the batch size to begin with.
+
+    Where the user asks for none, it is 32, or all samples where they are fewer, as in `fit`.
 
     Args:
         value: What the user asks for, or None.
         own: The size of the batches that the data comes in, or None.
         rebatches: Whether it can be put into others.
         samples: How many there are.
+        multiple: What every batch size is a multiple of.
 
     Raises:
         ArgumentError: It does not fit the data.
     """
     if own is not None and (value is None or not rebatches):
         return own
-    return check_batch_size("batch_size", 32 if value is None else value, samples)
+    if value is not None:
+        return check_batch_size("batch_size", value, samples)
+    most = min(DEFAULT_BATCH_SIZE, samples)
+    return most - most % multiple or most
 
 
 def check_policy(

@@ -52,6 +52,7 @@ def test_there_is_a_hook_for_each_moment_of_a_run():
         "on_epoch_end",
         "on_training_end",
         "on_cycle_end",
+        "on_decision",
         "on_run_end",
         "close",
     }

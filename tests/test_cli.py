@@ -14,6 +14,7 @@ from interpreters import imported
 from paths import ROOT
 from runs import make_run
 
+import miha
 from miha.cli import main
 
 
@@ -42,12 +43,25 @@ def test_help_names_every_command_with_examples(capsys):
         main(["--help"])
     text = capsys.readouterr().out
     assert ended.value.code == 0
-    for name in ("show", "list", "report", "watch", "export"):
+    for name in ("demo", "show", "list", "report", "watch", "export"):
         assert re.search(rf"^    {name} +\w", text, re.M)
         with pytest.raises(SystemExit):
             main([name, "--help"])
         assert "usage: miha " + name in capsys.readouterr().out
     assert "miha watch logs/mnist" in text
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"miha {miha.__version__}\n"
+
+
+def test_the_demo_names_the_extra_that_is_missing(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    status, _, err = call(capsys, "demo")
+    assert status == 1 and "pip install 'miha[examples]'" in err
 
 
 def test_no_command_and_unknown_ones_are_errors_of_use(capsys):
@@ -82,6 +96,7 @@ def test_show_needs_nothing_heavy(runs):
 def test_list_prints_the_runs_of_a_folder(capsys, runs):
     status, out, _ = call(capsys, "list", runs)
     assert status == 0 and "mnist │ finished │ 3/3 │ val_loss" in out
+    assert call(capsys, "list", runs, "--sort", "size")[1] == out
 
 
 def test_list_says_where_there_are_none(capsys, tmp_path):

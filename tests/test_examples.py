@@ -18,6 +18,9 @@ def run(script: str, *arguments: object, cwd: Path) -> str:
     environment = {**os.environ, "COLUMNS": "120", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+    # Workers write what they like; an example itself does not show how TensorFlow starts.
+    if script.startswith("examples/") and "compare" not in script and "ray" not in script:
+        assert "absl::InitializeLog" not in done.stderr
     return done.stdout
 
 
@@ -41,7 +44,13 @@ def test_the_quickstart_shows_accuracies_lineage_and_folder(tmp_path):
     output = run("examples/quickstart.py", "--cycles", 1, cwd=tmp_path)
     assert output.startswith("MIHA trains 38 epochs")
     assert "Lineage" in output and re.search(r"\S+ -> \S+", output)
-    assert len(re.findall(r"^Test accuracy .*: +[01]\.\d{3}$", output, re.M)) == 3
+    rows = re.findall(r"│ (.+?) +│ +([01]\.\d{3}) │", output)
+    assert [words for words, _ in rows] == [
+        "before training",
+        "38 epochs, plain training",
+        "38 epochs, textbook (adam, relu)",
+        "38 epochs of MIHA",
+    ]
     folder = re.search(r"The run's folder: (.+)", output).group(1)
     assert (tmp_path / folder / "model/model_final.zip").exists()
 

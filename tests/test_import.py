@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from interpreters import imported
+from paths import ROOT
 
 import miha
 
@@ -86,6 +90,22 @@ def test_the_public_names_are_listed():
     assert set(dir(miha)) >= set(miha.__all__)
 
 
+def test_rooms_that_a_user_calls_are_listed_and_loaded_when_first_used():
+    rooms = {"compare", "integrations", "visualization"}
+    assert rooms | {"__version__"} <= set(dir(miha))
+    assert dir(miha.integrations) == ["mlflow", "optuna", "tensorboard"]
+    uses = "miha.visualization.plot_lineage, miha.compare.compare, miha.integrations.optuna"
+    assert imported(f"import miha; {uses}") == set()
+    with pytest.raises(AttributeError, match="'miha.integrations' has no attribute 'keras'"):
+        _ = miha.integrations.keras
+
+
+def test_the_version_is_the_one_that_is_installed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "miha.__version__"
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", miha.__version__)
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'miha' has no attribute 'Miha'"):
         _ = miha.Miha
@@ -95,3 +115,20 @@ def test_a_star_import_brings_the_public_names():
     names: dict = {}
     exec("from miha import *", names)
     assert set(miha.__all__) <= set(names)
+
+
+def test_the_help_of_the_call_is_grouped_and_has_an_example():
+    text = inspect.getdoc(miha.MIHA)
+    assert "miha.MIHA(model, x, y, validation_data=" in text
+    groups = re.findall(r"^Args \((.*)\):$", text, re.M)
+    assert groups == [
+        "as in `fit`",
+        "how long what is trained",
+        "what mutates, and what it is judged by",
+        "policies",
+        "the run and its folder",
+    ]
+    # Every argument stands in a group, in the order in which the call has them.
+    described = re.findall(r"^    (\w+): ", text[text.index("Args (") :], re.M)
+    parameters = list(inspect.signature(miha.MIHA).parameters)
+    assert described[: len(parameters)] == parameters

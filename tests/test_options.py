@@ -36,7 +36,7 @@ def test_the_defaults_are_those_of_the_method():
         "anneal": True,
         "prune": False,
         "crossover": False,
-        "restore_best": False,
+        "restore_best": True,
     }
     assert asdict(Budget()) == {"seconds": None, "patience": None, "target": None}
     assert asdict(Execution()) == {
@@ -44,13 +44,20 @@ def test_the_defaults_are_those_of_the_method():
         "population": "auto",
         "compiler": None,
         "data_memory": None,
+        "check_finite": True,
     }
 
 
 def test_the_method_of_2021_has_no_rule_above_the_fitness():
     search = Search.of_2021()
     assert search == Search(
-        control=False, restarts=0, margin=0, rest=False, backtrack=None, anneal=False
+        control=False,
+        restarts=0,
+        margin=0,
+        rest=False,
+        backtrack=None,
+        anneal=False,
+        restore_best=False,
     )
     assert not (search.prune or search.crossover or search.restore_best)
 

@@ -111,9 +111,13 @@ def test_the_batch_size_is_the_users_or_that_of_the_data(value, own, rebatches, 
     assert choose_batch_size(value, own, rebatches, 100) == expected
 
 
-def test_the_usual_batch_size_must_fit_the_data_too():
+@pytest.mark.parametrize(
+    ("samples", "multiple", "expected"), [(20, 1, 20), (1, 1, 1), (100, 3, 30), (7, 4, 4)]
+)
+def test_the_usual_batch_size_is_cut_to_what_there_is(samples, multiple, expected):
+    assert choose_batch_size(None, None, True, samples, multiple) == expected
     with pytest.raises(ArgumentError, match="batch_size=32 for 20 samples"):
-        choose_batch_size(None, None, True, 20)
+        choose_batch_size(32, None, True, 20)
 
 
 def test_a_policy_must_be_of_its_class():

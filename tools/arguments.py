@@ -29,10 +29,10 @@ Made from the docstrings by `tools/arguments.py`. The letters are the method's o
 
 def arguments(docstring: str) -> Iterator[tuple[str, str]]:
     """Yield name and meaning of each argument that a docstring describes."""
-    section = re.search(r"^(?:Args|Attributes):\n(.*?)(?=^\S|\Z)", docstring, re.M | re.S)
-    if section is None:
-        return
-    entries = re.split(r"^    (?=\w+: )", section[1], flags=re.M)
+    # A long list is in groups: "Args (policies):".
+    heading = r"^(?:Args|Attributes)(?: \([^)]*\))?:\n(.*?)(?=^\S|\Z)"
+    sections = re.findall(heading, docstring, re.M | re.S)
+    entries = re.split(r"^    (?=\w+: )", "\n".join(sections), flags=re.M)
     for entry in entries:
         name, _, text = entry.partition(": ")
         if text:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
-from numbers import Real
-from typing import Any, ClassVar
+from numbers import Integral, Number, Real
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
 
+from miha.data.frames import array_of_frame, is_frame
+from miha.data.sparse import as_dense
+from miha.data.text import bytes_of, is_text
 from miha.errors import ArgumentError
 
 AT_ONCE = 1024
 """Samples that are looked at together where a copy of all would take too much memory."""
+
+Part = Literal["x", "y"]
+"""Inputs or targets."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,10 @@ class Data:
         """Return the first samples, at most two."""
         return self.take(slice(2))
 
+    def blocks(self, part: Part) -> Iterator[Any]:
+        """Yield inputs or targets, here all at once; see `Stream`."""
+        yield getattr(self, part)
+
     def for_evaluation(self) -> Data:
         """Return the same samples, to evaluate on."""
         return self
@@ -72,7 +82,7 @@ class Data:
             digest_shape(sha, array.shape, array.dtype)
             for start in range(0, len(array), AT_ONCE):
                 block = array[start : start + AT_ONCE]
-                sha.update(block.tobytes())
+                sha.update(bytes_of(block))
 
     def map(
         self,
@@ -104,6 +114,7 @@ def prepare(
     class_weight: Mapping[int, float] | None = None,
     validation_data: Any = None,
     validation_split: float = 0.0,
+    must_be_finite: bool = True,
 ) -> tuple[Data, Data | None]:
     """Check the user's data and bring it into the form that a training step takes.
 
@@ -114,6 +125,7 @@ def prepare(
         class_weight: Weight of each class in the loss, or None.
         validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, or None.
         validation_split: Share of the last samples to validate on, 0 to 1, as in `fit`.
+        must_be_finite: Whether values that are NaN or infinite are refused.
 
     Returns:
         Training data, and validation data or None.
@@ -121,11 +133,11 @@ def prepare(
     Raises:
         ArgumentError: A rule of the data is broken.
     """
-    data = _checked("x", Data(x, y, sample_weight))
+    data = _checked("x", Data(x, y, sample_weight), must_be_finite)
     validation = None
     if validation_data is not None:
         given = Data(*unpack_validation(validation_data))
-        validation = _checked("validation_data", given)
+        validation = _checked("validation_data", given, must_be_finite)
     elif validation_split:
         border = split_border(data.samples, validation_split)
         validation = data.take(slice(border, None))
@@ -137,10 +149,15 @@ def prepare(
     return data, validation
 
 
-def _checked(name: str, given: Data) -> Data:
+def _checked(
+    name: str,
+    given: Data,
+    must_be_finite: bool,
+) -> Data:
     data = given.map(as_array).with_spread_weights()
     check_lengths(name, data)
-    check_finite(name, data)
+    if must_be_finite:
+        check_finite(name, data)
     return data
 
 
@@ -178,8 +195,15 @@ def as_array(values: Any) -> np.ndarray:
             f"`x` and `y` must be arrays or structures of arrays. Received: {type(values)}. "
             "Read the stream into arrays first."
         )
-    array = np.asarray(values)
-    if array.dtype == object or array.ndim == 0:
+    if isinstance(values, Number | str):
+        raise ArgumentError(
+            "`x` and `y` must be arrays or structures of arrays, as in `fit`. "
+            f"Received: a list or tuple of values such as {values!r}. Make it one array: "
+            "np.array([...])."
+        )
+    array = array_of_frame(values) if is_frame(values) else np.asarray(as_dense(values))
+    is_odd = array.dtype == object and not is_text(array)
+    if is_odd or array.ndim == 0:
         raise ArgumentError(
             "`x` and `y` must be arrays or structures of arrays with samples along the first "
             f"axis. Received: {type(values)} of dtype {array.dtype} and shape {array.shape}. "
@@ -213,25 +237,29 @@ def check_finite(name: str, data: Data) -> None:
         bad = int((~np.isfinite(array)).sum())
         raise ArgumentError(
             f"`{name}` and its targets and weights must be finite. Received: {bad} values "
-            f"that are NaN or infinite in an array of shape {array.shape}. Remove or fill them."
+            f"that are NaN or infinite in an array of shape {array.shape}. Remove or fill them; "
+            "where a layer or the loss does that, write "
+            "execution=miha.Execution(check_finite=False)."
         )
 
 
 def weigh_classes(
     data: Data,
     class_weight: Mapping[int, float],
+    per_step: bool = False,
 ) -> Data:
     """Return the data with the weight of each sample's class.
+
+    Args:
+        data: Samples without weights.
+        class_weight: Weight of each class; one without counts once, as in `fit`.
+        per_step: Whether a sample may have several classes, one for each step or pixel, as `fit`
+            allows in a `tf.data.Dataset` alone.
 
     Raises:
         ArgumentError: They are no weights, there are others, or there are several targets.
     """
-    is_mapping = isinstance(class_weight, Mapping)
-    if not is_mapping or not all(map(_is_weight, class_weight.values())):
-        raise ArgumentError(
-            "`class_weight` must be a dictionary from class to finite weight. "
-            f"Received: class_weight={class_weight!r}. Example: {{0: 1.0, 1: 5.0}}."
-        )
+    _check_class_weight(class_weight)
     if data.sample_weight is not None:
         raise ArgumentError(
             "`class_weight` and `sample_weight` must not both be given. Received: both. "
@@ -240,21 +268,75 @@ def weigh_classes(
     if not isinstance(data.y, np.ndarray):
         raise ArgumentError(
             "`class_weight` needs a network with a single target. "
-            f"Received: y={type(data.y).__name__}. Give `sample_weight` for each output instead."
+            f"Received: {_targets_in_words(data.y)}. Give `sample_weight` for each output instead."
         )
-    # As in `fit`, a class without a weight counts once.
-    weights = [class_weight.get(label, 1.0) for label in _labels(data.y)]
+    labels = _labels(data.y)
+    if not per_step and labels.ndim > 1:
+        raise ArgumentError(
+            "`class_weight` needs one class for each sample, as in `fit`. Received: targets of "
+            f"shape {data.y.shape}, with one for each step or pixel. Give `sample_weight` of "
+            f"shape {labels.shape} instead."
+        )
+    weights = [class_weight.get(int(label), 1.0) for label in labels.flat]
     array = np.array(weights, keras.config.floatx())
-    return replace(data, sample_weight=array)
+    return replace(data, sample_weight=array.reshape(labels.shape))
 
 
-def _labels(y: np.ndarray) -> list[int]:
+def _check_class_weight(class_weight: Any) -> None:
+    is_mapping = isinstance(class_weight, Mapping)
+    if not is_mapping or not all(map(_is_weight, class_weight.values())):
+        raise ArgumentError(
+            "`class_weight` must be a dictionary from class to finite weight. "
+            f"Received: class_weight={class_weight!r}. Example: {{0: 1.0, 1: 5.0}}."
+        )
+    odd = [label for label in class_weight if not _is_class(label)]
+    if odd:
+        raise ArgumentError(
+            "`class_weight` must name classes by whole numbers, as targets do: others weigh "
+            f"nothing. Received: the class {odd[0]!r}. Example: {{0: 1.0, 1: 5.0}}."
+        )
+
+
+def _targets_in_words(y: Any) -> str:
+    return "none" if y is None else f"{len(keras.tree.flatten(y))} targets in a {_kind(y)}"
+
+
+def _kind(structure: Any) -> str:
+    # Lists have become tuples.
+    return "dictionary" if isinstance(structure, dict) else "list or tuple"
+
+
+def _labels(y: np.ndarray) -> np.ndarray:
+    """Return the class of each sample, or of each of its steps, as `fit` reads it."""
+    if y.dtype.kind not in "biuf":
+        raise ArgumentError(
+            "Labels must be numbers where classes are weighed. "
+            f"Received: targets of dtype {y.dtype}. "
+            "Number the classes from 0: np.unique(y, return_inverse=True)[1]."
+        )
     # One-hot targets name a class by its place.
     if y.ndim > 1 and y.shape[-1] > 1:
+        _check_one_hot(y)
         labels = y.argmax(-1)
     else:
-        labels = y.reshape(len(y), -1)[:, 0]
-    return [int(label) for label in np.round(labels)]
+        labels = y[..., 0] if y.ndim > 1 else y
+    # A sample with a single step has one class.
+    if labels.size == len(y):
+        labels = labels.reshape(len(y))
+    return np.asarray(np.round(labels))
+
+
+def _check_one_hot(y: np.ndarray) -> None:
+    if y.dtype.kind in "iu" and y.max() > 1:
+        raise ArgumentError(
+            "`class_weight` needs one class for each sample, or one-hot targets, whose last axis "
+            f"counts classes. Received: targets of shape {y.shape} with numbers up to {y.max()}. "
+            f"Give `sample_weight` of shape {y.shape} instead."
+        )
+
+
+def _is_class(value: Any) -> bool:
+    return isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
 
 
 def _is_weight(value: Any) -> bool:
@@ -269,13 +351,17 @@ def unpack_validation(
     Raises:
         ArgumentError: It is not that.
     """
-    is_sequence = isinstance(validation_data, tuple | list)
-    if not is_sequence or len(validation_data) not in (2, 3):
+    # As in `fit`: what is neither tuple nor list is inputs, of a network without targets.
+    if not isinstance(validation_data, tuple | list | str):
+        return validation_data, None, None
+    if isinstance(validation_data, str) or len(validation_data) not in (1, 2, 3):
+        kind = type(validation_data).__name__
         raise ArgumentError(
-            "`validation_data` must be (x, y) or (x, y, sample_weight). "
-            f"Received: {type(validation_data)}. Give targets beside the inputs."
+            "`validation_data` must be (x, y) or (x, y, sample_weight), or (x,) where there are "
+            f"no targets. Received: a {kind} of {len(validation_data)}. Put several inputs into a "
+            "list of their own: ([a, b], y)."
         )
-    x, y, sample_weight = (*validation_data, None)[:3]
+    x, y, sample_weight = (*validation_data, None, None)[:3]
     return x, y, sample_weight
 
 

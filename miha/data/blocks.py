@@ -64,7 +64,15 @@ def is_same(
     theirs = [array for block in second for array in block.arrays]
     if len(ours) != len(theirs):
         return False
-    return all(map(np.array_equal, ours, theirs))
+    return all(map(_is_equal, ours, theirs))
+
+
+def _is_equal(
+    first: np.ndarray,
+    second: np.ndarray,
+) -> bool:
+    # What is missing in one is missing in the other; only floats can be.
+    return np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
 
 
 def joined(blocks: Sequence[Data]) -> Data:

@@ -12,7 +12,8 @@ import tensorflow as tf
 from miha.data.arrays import Data
 from miha.data.blocks import as_data
 from miha.data.iterated import Iterated
-from miha.data.stream import ClassWeight
+from miha.data.sparse import as_dense, ragged_refusal
+from miha.data.stream import Rules
 from miha.errors import ArgumentError
 
 READ_TOGETHER = 256
@@ -27,21 +28,23 @@ class Dataset(Iterated):
         dataset: The dataset, in batches or not. Where it does not know how many there are, they
             are counted.
         network: What it is for: its inputs tell whether the dataset is in batches.
-        class_weight: Weight of each class in the loss, or None.
+        rules: What is asked of the samples and done with them.
 
     Raises:
         ArgumentError: It is infinite, or holds what cannot be put into batches.
     """
 
     kind = "a tf.data.Dataset"
+    has_labels_per_step = True
 
     def __init__(
         self,
         name: str,
         dataset: tf.data.Dataset,
         network: keras.Model,
-        class_weight: ClassWeight = None,
+        rules: Rules,
     ) -> None:
+        dataset = _dense(dataset)
         leaves = _leaves(dataset.element_spec)
         _check_kind(name, leaves)
         is_batched = _is_batched(dataset.element_spec, network)
@@ -60,7 +63,7 @@ class Dataset(Iterated):
         options = tf.data.Options()
         options.deterministic = True
         self._dataset = dataset.with_options(options)
-        super().__init__(name, length, class_weight, own_batches=is_ragged)
+        super().__init__(name, length, rules, own_batches=is_ragged)
         if not is_batched:
             self.batch_size = None
             self.samples = length
@@ -76,22 +79,31 @@ class Dataset(Iterated):
             yield as_data(self.name, batch)
 
 
+def _dense(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return a dataset whose sparse tensors are dense."""
+    leaves = _leaves(dataset.element_spec)
+    if not any(isinstance(leaf, tf.SparseTensorSpec) for leaf in leaves):
+        return dataset
+
+    def convert(*parts: Any) -> Any:
+        element = tf.nest.map_structure(as_dense, parts)
+        return element if len(element) > 1 else element[0]
+
+    return dataset.map(convert)
+
+
 def _check_kind(
     name: str,
     leaves: list[Any],
 ) -> None:
-    odd = [leaf for leaf in leaves if not _is_numeric(leaf)]
-    if odd:
-        raise ArgumentError(
-            f"`{name}` must be a dataset of dense tensors of numbers. Received: {odd[0]}. Convert "
-            "it with `map`, or use a dense representation."
-        )
-
-
-def _is_numeric(leaf: Any) -> bool:
-    # Ragged and sparse tensors have other classes.
-    is_dense = isinstance(leaf, tf.TensorSpec)
-    return is_dense and leaf.dtype not in (tf.string, tf.variant)
+    for leaf in leaves:
+        if isinstance(leaf, tf.RaggedTensorSpec):
+            raise ragged_refusal(f"`{name}` of {leaf}")
+        if not isinstance(leaf, tf.TensorSpec) or leaf.dtype == tf.variant:
+            raise ArgumentError(
+                f"`{name}` must be a dataset of tensors of numbers or text. Received: {leaf}. "
+                "Convert it with `map`."
+            )
 
 
 def _leaves(spec: Any) -> list[Any]:

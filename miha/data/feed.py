@@ -17,6 +17,7 @@ import numpy as np
 from miha.data.arrays import Data, map_arrays
 from miha.data.blocks import joined, same_shapes
 from miha.data.stream import Order, Part, Stream
+from miha.data.text import is_text
 from miha.errors import ArgumentError
 
 Item = TypeVar("Item")
@@ -121,7 +122,7 @@ def to_tensor(array: np.ndarray) -> Any:
     Raises:
         ArgumentError: The array holds text, and the backend has none.
     """
-    if array.dtype.kind not in "SU":
+    if not is_text(array):
         return keras.ops.convert_to_tensor(array)
     backend = keras.backend.backend()
     if backend != "tensorflow":

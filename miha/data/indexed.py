@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
-from miha.data.arrays import Data, check_finite, check_lengths, digest_shape, weigh_classes
+from miha.data import arrays
+from miha.data.arrays import Data, check_lengths, digest_shape, map_arrays, weigh_classes
 from miha.data.column import READ_BYTES, Column
-from miha.data.stream import Order, Part, Stream
+from miha.data.stream import Order, Part, Rules, Stream
 
 
 class Indexed(Stream):
@@ -22,6 +24,7 @@ class Indexed(Stream):
     Args:
         name: The argument that the user gave them as.
         columns: The arrays.
+        rules: What is asked of the samples; classes are weighed by `weighed` alone.
         places: Which of their samples belong to it; None: all.
     """
 
@@ -29,10 +32,12 @@ class Indexed(Stream):
         self,
         name: str,
         columns: Data,
+        rules: Rules,
         places: range | None = None,
     ) -> None:
         check_lengths(name, columns)
         self.name = name
+        self.rules = replace(rules, class_weight=None)
         self._columns = columns
         self._places = range(columns.samples) if places is None else places
         self.samples = len(self._places)
@@ -44,10 +49,11 @@ class Indexed(Stream):
         x: Any,
         y: Any,
         sample_weight: Any,
+        rules: Rules,
     ) -> Indexed:
         """Return the arrays that a user gave, checked but for their values."""
         columns = Data(x, y, sample_weight).map(Column)
-        return cls(name, columns.with_spread_weights())
+        return cls(name, columns.with_spread_weights(), rules)
 
     @property
     def nbytes(self) -> int:
@@ -61,8 +67,8 @@ class Indexed(Stream):
         border: int,
     ) -> tuple[Indexed, Indexed]:
         """Return the samples before and after a border."""
-        before = Indexed(self.name, self._columns, self._places[:border])
-        after = Indexed(self.name, self._columns, self._places[border:])
+        before = Indexed(self.name, self._columns, self.rules, self._places[:border])
+        after = Indexed(self.name, self._columns, self.rules, self._places[border:])
         return before, after
 
     def weighed(
@@ -77,17 +83,26 @@ class Indexed(Stream):
         part = slice(self._places.start, self._places.stop)
         weights[part] = np.concatenate(found)
         columns = replace(self._columns, sample_weight=Column(weights))
-        return Indexed(self.name, columns, self._places)
+        return Indexed(self.name, columns, self.rules, self._places)
 
     def loaded(self) -> Data:
         """Return all samples in memory, checked."""
         data = self._take(np.arange(self.samples))
-        check_finite(self.name, data)
-        return data
+        return self._checked(data)
 
     def few(self) -> Data:
         """See `Stream`."""
         return self._take(np.arange(min(2, self.samples)))
+
+    def blocks(self, part: arrays.Part) -> Iterator[Any]:
+        """See `Stream`: all, of which memory holds some."""
+        structure = getattr(self._columns, part)
+        columns: list[Any] = Data(structure).arrays
+        if not columns:
+            return
+        largest = max(columns, key=lambda column: int(column.sample_bytes))
+        for places in self._runs(largest):
+            yield map_arrays(partial(_take, places=places), structure)
 
     def digest(self, sha: Any) -> None:
         """See `Stream`; it is the checksum of the same arrays in memory."""
@@ -97,7 +112,7 @@ class Indexed(Stream):
             digest_shape(sha, shape, column.dtype)
             for places in self._runs(column):
                 block = column.take(places)
-                check_finite(self.name, Data(block))
+                self._checked(Data(block))
                 sha.update(block.tobytes())
 
     def _targets(self) -> Iterator[Data]:
@@ -137,3 +152,10 @@ class Indexed(Stream):
         for start in range(0, len(samples), size):
             data = self._take(samples[start : start + size])
             yield Part(data, batch_size, size)
+
+
+def _take(
+    column: Column,
+    places: np.ndarray,
+) -> np.ndarray:
+    return column.take(places)

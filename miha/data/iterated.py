@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from miha.data import arrays
 from miha.data.arrays import Data, digest_shape
 from miha.data.batches import Batches
 from miha.data.blocks import as_data, cut, grouped, is_same, same_shapes, shuffled
-from miha.data.stream import ClassWeight, Order, Part, Stream, bytes_of_sample, seed_of
+from miha.data.stream import Order, Part, Rules, Stream, bytes_of_sample, seed_of
+from miha.data.text import bytes_of
 from miha.errors import ArgumentError
 from miha.utils.warn import warn
 
@@ -28,7 +30,7 @@ class Iterated(Stream):
     Args:
         name: The argument that the user gave them as.
         length: How many batches there are.
-        class_weight: Weight of each class in the loss, or None.
+        rules: What is asked of the samples and done with them.
         own_batches: Whether the batches must stay as they are.
 
     Raises:
@@ -45,11 +47,11 @@ class Iterated(Stream):
         self,
         name: str,
         length: int,
-        class_weight: ClassWeight = None,
+        rules: Rules,
         own_batches: bool = False,
     ) -> None:
         self.name = name
-        self.class_weight = class_weight
+        self.rules = rules
         self._first = self._peek()
         if not self._first:
             raise ArgumentError(
@@ -85,6 +87,11 @@ class Iterated(Stream):
         """See `Stream`."""
         return self._weighed(self._first[0].few())
 
+    def blocks(self, part: arrays.Part) -> Iterator[Any]:
+        """See `Stream`: those of the first batches."""
+        for batch in self._first:
+            yield getattr(batch, part)
+
     def digest(self, sha: Any) -> None:
         """See `Stream`: kind and length and, where they stay the same, the first batches."""
         sha.update(f"{self.kind} {self.samples}".encode())
@@ -92,7 +99,7 @@ class Iterated(Stream):
             for array in batch.arrays:
                 digest_shape(sha, array.shape[1:], array.dtype)
                 if self.repeats:
-                    sha.update(array.tobytes())
+                    sha.update(bytes_of(array))
 
     def _peek(self) -> list[Data]:
         batches = self._batches(None, 0, False)
@@ -145,7 +152,7 @@ class Iterable(Iterated):
     Args:
         name: The argument that the user gave it as.
         source: The object.
-        class_weight: Weight of each class in the loss, or None.
+        rules: What is asked of the samples and done with them.
 
     Raises:
         ArgumentError: It can be iterated once only, or has no length, or a batch is wrong.
@@ -155,11 +162,12 @@ class Iterable(Iterated):
         self,
         name: str,
         source: Any,
-        class_weight: ClassWeight = None,
+        rules: Rules,
     ) -> None:
         self.kind = f"a {type(source).__name__}"
         self.draws_order = isinstance(source, Batches) and source.takes_seed
         self._source = source
+        self._is_short = False
         if not hasattr(source, "__len__"):
             raise ArgumentError(
                 f"`{name}` must have a length: MIHA has to know when an epoch ends. "
@@ -172,7 +180,7 @@ class Iterable(Iterated):
                 "can be read once only. Give `miha.Batches(function, length)`, whose function "
                 "returns a new iterator each time."
             )
-        super().__init__(name, len(source), class_weight)
+        super().__init__(name, len(source), rules)
 
     def _begin(self, seed: int) -> Iterator[Any]:
         if isinstance(self._source, Batches):
@@ -186,6 +194,14 @@ class Iterable(Iterated):
         shuffle: bool,
     ) -> Iterator[Data]:
         # An iterable may give more batches than its length says.
-        batches = islice(self._begin(seed), len(self._source))
-        for batch in batches:
+        length = len(self._source)
+        count = 0
+        for batch in islice(self._begin(seed), length):
             yield as_data(self.name, batch)
+            count += 1
+        if 0 < count < length and not self._is_short:
+            self._is_short = True
+            warn(
+                f"`{self.name}` is {self.kind} of length {length} that gave {count} batches: an "
+                f"epoch ends there. Let its length be {count}, or let it give more."
+            )

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 from miha.data.arrays import Data
 from miha.data.blocks import as_data, grouped
 from miha.data.iterated import LOOKED_AT, Iterated
-from miha.data.stream import ClassWeight, Order, Part, seed_of
+from miha.data.stream import Order, Part, Rules, seed_of
 from miha.errors import ArgumentError
 
 
@@ -28,7 +28,7 @@ class Loader(Iterated):
     Args:
         name: The argument that the user gave it as.
         loader: The loader.
-        class_weight: Weight of each class in the loss, or None.
+        rules: What is asked of the samples and done with them.
 
     Raises:
         ArgumentError: Its length is not known, or a batch is wrong.
@@ -40,13 +40,13 @@ class Loader(Iterated):
         self,
         name: str,
         loader: DataLoader[Any],
-        class_weight: ClassWeight = None,
+        rules: Rules,
     ) -> None:
         self._loader = loader
         is_iterable = isinstance(loader.dataset, IterableDataset)
         self._is_map = loader.batch_size is not None and not is_iterable
         length = _length(name, loader)
-        super().__init__(name, length, class_weight, own_batches=not self._is_map)
+        super().__init__(name, length, rules, own_batches=not self._is_map)
         self.rebatches = self._is_map
         if self._is_map:
             self.samples = len(loader.sampler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import GeneratorType
 from typing import Any
 
@@ -12,10 +13,14 @@ from miha.data.arrays import Data, map_arrays, prepare, split_border, unpack_val
 from miha.data.column import is_on_disk
 from miha.data.indexed import Indexed
 from miha.data.iterated import Iterable
-from miha.data.stream import ClassWeight, Stream
+from miha.data.sparse import size_of
+from miha.data.stream import ClassWeight, Rules, Stream
 from miha.errors import ArgumentError
 
 Source = Data | Stream
+
+Parts = tuple[Any, Any, Any]
+"""Inputs, targets and weights of samples."""
 
 
 def open_data(
@@ -27,6 +32,7 @@ def open_data(
     validation_data: Any = None,
     validation_split: float = 0.0,
     room: int | None = None,
+    must_be_finite: bool = True,
 ) -> tuple[Source, Source | None]:
     """Check the user's data, and decide what the device holds.
 
@@ -39,6 +45,7 @@ def open_data(
         validation_data: ``(x, y)``, ``(x, y, sample_weight)`` or a source of batches, or None.
         validation_split: Share of the last samples to validate on, 0 to 1.
         room: Bytes of arrays to hold on the device; by default a share of its free memory.
+        must_be_finite: Whether values that are NaN or infinite are refused.
 
     Returns:
         Training data, and validation data or None.
@@ -48,28 +55,68 @@ def open_data(
     """
     if room is None:
         room = free_space.bytes_for_data()
-    validation = stream_of("validation_data", validation_data, network)
-    training = stream_of("x", x, network, class_weight)
+    if validation_data is not None and validation_split:
+        raise ArgumentError(
+            "`validation_data` and `validation_split` must not both be given. "
+            f"Received: both, validation_split={validation_split!r}. Leave one out."
+        )
+    rules = Rules(class_weight, must_be_finite)
+    sources = _opened(
+        network, (x, y, sample_weight), validation_data, validation_split, room, rules
+    )
+    _check_targets(*sources)
+    return sources
 
+
+def _opened(
+    network: keras.Model,
+    parts: Parts,
+    validation_data: Any,
+    validation_split: float,
+    room: int,
+    rules: Rules,
+) -> tuple[Source, Source | None]:
+    """Return training and validation data; see `open_data`."""
+    # As in `fit`, validation is not weighed by class.
+    unweighed = replace(rules, class_weight=None)
+    validation = stream_of("validation_data", validation_data, network, unweighed)
+    training = stream_of("x", parts[0], network, rules)
     if training is not None:
+        _, y, sample_weight = parts
         _refuse_arrays(y=y, sample_weight=sample_weight, validation_split=validation_split or None)
         if validation is None and validation_data is not None:
-            given = Indexed.of("validation_data", *unpack_validation(validation_data))
+            given = _indexed_validation(validation_data, unweighed)
             return training, _Device(room).load(given)
         return training, validation
 
-    parts = (x, y, sample_weight)
     if validation is not None:
-        arrays, _ = _from_arrays(parts, class_weight, None, 0.0, room)
+        arrays, _ = _from_arrays(parts, None, 0.0, room, rules)
         return arrays, validation
-    return _from_arrays(parts, class_weight, validation_data, validation_split, room)
+    return _from_arrays(parts, validation_data, validation_split, room, rules)
+
+
+def _indexed_validation(validation_data: Any, rules: Rules) -> Indexed:
+    return Indexed.of("validation_data", *unpack_validation(validation_data), rules)
+
+
+def _check_targets(
+    training: Source,
+    validation: Source | None,
+) -> None:
+    """Raise where there is nothing to compare with on validation data, as there is in training."""
+    if validation is None or training.few().y is None or validation.few().y is not None:
+        return
+    raise ArgumentError(
+        "`validation_data` must have targets where `x` has them. Received: inputs alone. "
+        "Give targets beside the inputs: validation_data=(x, y)."
+    )
 
 
 def stream_of(
     name: str,
     value: Any,
     network: keras.Model,
-    class_weight: ClassWeight = None,
+    rules: Rules,
 ) -> Stream | None:
     """Return what gives batches as a stream, and None for arrays.
 
@@ -79,18 +126,18 @@ def stream_of(
     if isinstance(value, keras.utils.PyDataset):
         from miha.data.pydataset import PyDataset
 
-        return PyDataset(name, value, class_weight)
+        return PyDataset(name, value, rules)
     if _is_of(value, "DatasetV2", "tensorflow"):
         from miha.data.dataset import Dataset
 
-        return Dataset(name, value, network, class_weight)
+        return Dataset(name, value, network, rules)
     if _is_of(value, "DataLoader", "torch"):
         from miha.data.loader import Loader
 
-        return Loader(name, value, class_weight)
+        return Loader(name, value, rules)
     _refuse_functions(name, value)
     if _gives_batches(value):
-        return Iterable(name, value, class_weight)
+        return Iterable(name, value, rules)
     return None
 
 
@@ -115,6 +162,11 @@ def _gives_batches(value: Any) -> bool:
 
 def _refuse_functions(name: str, value: Any) -> None:
     is_iterable = hasattr(value, "__iter__")
+    if isinstance(value, keras.Model):
+        raise ArgumentError(
+            f"`{name}` must be data. Received: the network {value.name!r}. The network comes "
+            "first: miha.MIHA(model, x, y)."
+        )
     if isinstance(value, GeneratorType):
         given = "a generator, which can be read once only"
     elif callable(value) and not is_iterable and not hasattr(value, "__array__"):
@@ -139,26 +191,28 @@ def _refuse_arrays(**arguments: Any) -> None:
 
 
 def _from_arrays(
-    parts: tuple[Any, Any, Any],
-    class_weight: ClassWeight,
+    parts: Parts,
     validation_data: Any,
     validation_split: float,
     room: int,
+    rules: Rules,
 ) -> tuple[Source, Source | None]:
     leaves = _leaves([*parts, validation_data])
-    is_small = sum(map(_size, leaves)) <= room
+    is_small = sum(map(size_of, leaves)) <= room
     if is_small and not any(map(is_on_disk, leaves)):
-        return prepare(*parts, class_weight, validation_data, validation_split)
+        return prepare(
+            *parts, rules.class_weight, validation_data, validation_split, rules.must_be_finite
+        )
 
-    training = Indexed.of("x", *parts)
+    training = Indexed.of("x", *parts, rules)
     validation = None
     if validation_data is not None:
-        validation = Indexed.of("validation_data", *unpack_validation(validation_data))
+        validation = _indexed_validation(validation_data, rules)
     elif validation_split:
         border = split_border(training.samples, validation_split)
         training, validation = training.split(border)
-    if class_weight is not None:
-        training = training.weighed(class_weight)
+    if rules.class_weight is not None:
+        training = training.weighed(rules.class_weight)
 
     # Each clone is evaluated on all of the validation data: it comes first.
     device = _Device(room)
@@ -183,10 +237,3 @@ def _leaves(structure: Any) -> list[Any]:
     found: list[Any] = []
     map_arrays(found.append, structure)
     return found
-
-
-def _size(values: Any) -> int:
-    """Return the bytes of an array; what is not one yet is small enough."""
-    if not hasattr(values, "shape"):
-        return 0
-    return int(getattr(values, "nbytes", 0) or 0)

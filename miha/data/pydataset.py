@@ -14,7 +14,7 @@ from keras.src.trainers.data_adapters.py_dataset_adapter import OrderedEnqueuer
 from miha.data.arrays import Data
 from miha.data.blocks import as_data
 from miha.data.iterated import LOOKED_AT, Iterated
-from miha.data.stream import ClassWeight
+from miha.data.stream import Rules
 from miha.errors import ArgumentError
 from miha.utils.warn import warn
 
@@ -30,7 +30,7 @@ class PyDataset(Iterated):
     Args:
         name: The argument that the user gave it as.
         dataset: The dataset.
-        class_weight: Weight of each class in the loss, or None.
+        rules: What is asked of the samples and done with them.
 
     Raises:
         ArgumentError: It is infinite, or a batch is wrong.
@@ -42,7 +42,7 @@ class PyDataset(Iterated):
         self,
         name: str,
         dataset: keras.utils.PyDataset,
-        class_weight: ClassWeight = None,
+        rules: Rules,
     ) -> None:
         if dataset.num_batches is None:
             raise ArgumentError(
@@ -52,7 +52,7 @@ class PyDataset(Iterated):
             )
         self._dataset = dataset
         self._calls_hooks = True
-        super().__init__(name, dataset.num_batches, class_weight, own_batches=True)
+        super().__init__(name, dataset.num_batches, rules, own_batches=True)
 
     def for_evaluation(self) -> PyDataset:
         """See `Stream`; an evaluation on training data is no epoch of the dataset's hooks."""

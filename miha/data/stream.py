@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from miha.data import arrays
 from miha.data.arrays import Data, check_finite, weigh_classes
 from miha.errors import ArgumentError, MihaError
 
@@ -22,6 +23,19 @@ Order = np.random.Generator | None
 """Every random draw of an epoch; None for what is the same each time."""
 
 ClassWeight = Mapping[int, float] | None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is asked of samples and done with them before they are trained on.
+
+    Attributes:
+        class_weight: Weight of each class in the loss, or None.
+        must_be_finite: Whether a value that is NaN or infinite is refused.
+    """
+
+    class_weight: ClassWeight = None
+    must_be_finite: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,8 @@ class Stream(abc.ABC):
         rebatches: Whether it can be read in batches of any size.
         repeats: Whether each epoch has the same samples in the same order.
         is_threaded: Whether a thread reads it ahead.
-        class_weight: Weight of each class in the loss, or None.
+        rules: What is asked of the samples and done with them.
+        has_labels_per_step: Whether classes are weighed that differ within a sample, as in `fit`.
     """
 
     name: str
@@ -66,7 +81,8 @@ class Stream(abc.ABC):
     rebatches: bool = True
     repeats: bool = True
     is_threaded: bool = True
-    class_weight: ClassWeight = None
+    rules: Rules = Rules()
+    has_labels_per_step: bool = False
 
     @abc.abstractmethod
     def few(self) -> Data:
@@ -88,6 +104,10 @@ class Stream(abc.ABC):
         shuffle: bool,
     ) -> Iterator[Part]:
         """Yield the parts of an epoch; see `parts`."""
+
+    def blocks(self, part: arrays.Part) -> Iterator[Any]:
+        """Yield inputs or targets that can be looked at before training, some at a time."""
+        yield getattr(self.few(), part)
 
     def for_evaluation(self) -> Stream:
         """Return the same samples, as they are read to evaluate on training data."""
@@ -128,13 +148,14 @@ class Stream(abc.ABC):
             )
 
     def _checked(self, data: Data) -> Data:
-        check_finite(self.name, data)
+        if self.rules.must_be_finite:
+            check_finite(self.name, data)
         return self._weighed(data)
 
     def _weighed(self, data: Data) -> Data:
-        if self.class_weight is None:
+        if self.rules.class_weight is None:
             return data
-        return weigh_classes(data, self.class_weight)
+        return weigh_classes(data, self.rules.class_weight, self.has_labels_per_step)
 
     def _steps(
         self,

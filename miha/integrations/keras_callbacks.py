@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
-
 from miha.archive.archive import read
 from miha.callbacks import Callback
 from miha.errors import RunStopped
 from miha.integrations.keras_checks import is_keras_callback
+from miha.integrations.keras_guests import Guest
 from miha.records import Epoch, Network, Schedule, Snapshot, Task, TrainingRecord
 from miha.results.reader import load_run
 from miha.results.trials import RunView
@@ -46,7 +45,8 @@ class Following(Callback):
 
     Their `model` is a plain network with the main line's values and its optimizer, at the end of
     each epoch. The epochs of a clone are called when it has been selected; `model` then has its
-    last values. Where they set `stop_training`, the run stops at the end of the training at hand.
+    last values. Where one sets `stop_training`, the run stops at the end of the training at hand.
+    Where one changes `model`, a warning names it.
 
     Args:
         callbacks: Keras' own.
@@ -60,7 +60,8 @@ class Following(Callback):
         trainer: Trainer,
         mirror: Mirror,
     ) -> None:
-        self._guests = callbacks
+        self._callbacks = callbacks
+        self._guests: list[Guest] = []
         self._trainer = trainer
         self._mirror = mirror
         self._run_dir = Path()
@@ -69,7 +70,6 @@ class Following(Callback):
         self._epoch = 0
         self._epochs_left = 0
         self._last_logs: dict[str, Any] = {}
-        self._is_stopped = False
 
     def on_run_begin(
         self,
@@ -82,18 +82,12 @@ class Following(Callback):
         self._epoch = 0
         self._epochs_left = 0
         self._last_logs = {}
-        self._is_stopped = False
         self._values.clear()
-        epochs_of_cycles = schedule.c * (schedule.n + schedule.k)
-        self._list = keras.callbacks.CallbackList(
-            self._guests,
-            model=self._mirror.network,
-            epochs=2 * schedule.m + epochs_of_cycles,
-            verbose=0,
-            steps=None,
-        )
-        self._mirror.network.stop_training = False
-        self._list.on_train_begin()
+        network = self._mirror.network
+        network.stop_training = False
+        epochs = 2 * schedule.m + schedule.c * (schedule.n + schedule.k)
+        self._guests = [Guest(callback, network, epochs) for callback in self._callbacks]
+        self._call("on_train_begin")
 
     def on_resume(self, trainings: Sequence[TrainingRecord]) -> None:
         """Count the epochs that are done already."""
@@ -103,14 +97,16 @@ class Following(Callback):
 
     def on_training_begin(self, task: Task) -> None:
         """Stop, where that was asked for; else begin an epoch of the network itself."""
-        if self._is_stopped:
+        stopping = [guest.name for guest in self._guests if guest.has_stopped]
+        if stopping:
             raise RunStopped(
-                f"A callback of Keras set `stop_training` after epoch {self._epoch} of the network "
-                "itself: the run stops. Run the same script again to go on."
+                f"The callback {stopping[0]} set `stop_training`: the run stops after epoch "
+                f"{self._epoch} of the network itself. Run the same script again, without the "
+                "callback, to go on."
             )
         if task.phase != "clone" and task.epochs:
             self._epochs_left = task.epochs
-            self._list.on_epoch_begin(self._epoch)
+            self._call("on_epoch_begin", self._epoch)
 
     def on_epoch_end(
         self,
@@ -125,7 +121,7 @@ class Following(Callback):
         self._end_epoch(epoch.logs)
         self._epochs_left -= 1
         if self._epochs_left:
-            self._list.on_epoch_begin(self._epoch)
+            self._call("on_epoch_begin", self._epoch)
 
     def on_training_end(self, network: Network) -> None:
         """Remember a clone that may be selected; show what the network itself has become."""
@@ -155,11 +151,11 @@ class Following(Callback):
 
     def on_run_end(self, result: Result) -> None:
         """End as `fit` does."""
-        self._list.on_train_end(self._last_logs)
+        self._call("on_train_end", self._last_logs)
 
     def _call_epochs(self, clone: TrainingRecord) -> None:
         for epoch in clone.epochs:
-            self._list.on_epoch_begin(self._epoch)
+            self._call("on_epoch_begin", self._epoch)
             self._end_epoch(epoch.logs)
 
     def _end_epoch(
@@ -167,9 +163,16 @@ class Following(Callback):
         logs: Mapping[str, Any],
     ) -> None:
         self._last_logs = dict(logs)
-        self._list.on_epoch_end(self._epoch, self._last_logs)
+        self._call("on_epoch_end", self._epoch, self._last_logs)
         self._epoch += 1
-        self._is_stopped |= bool(self._mirror.network.stop_training)
+
+    def _call(
+        self,
+        hook: str,
+        *args: Any,
+    ) -> None:
+        for guest in self._guests:
+            guest.call(hook, *args)
 
     def _values_of(self, winner: TrainingRecord) -> Snapshot:
         """Return a selected clone's values; those of an earlier process are in its archive."""

@@ -22,6 +22,9 @@ REFUSED = {
     "callback out; mutations=['learning_rate', ...] lets it mutate",
     "LearningRateScheduler": "the learning rate is a gene, and only mutations change it. Compile "
     "the network with a `keras.optimizers.schedules.LearningRateSchedule`, which is kept",
+    "EarlyStopping": "it would end the search in a cycle, and could not restore the best weights, "
+    "which are in `result.best_model` in any case. Leave it out; budget=miha.Budget(patience=3) "
+    "ends a run after three cycles without a better value",
     "BackupAndRestore": "a run goes on by itself after an interruption. Leave the callback out, "
     "and run the same script again with the same `logs`",
     "SwapEMAWeights": "it changes the network between epochs. Leave it out: averaged weights are "

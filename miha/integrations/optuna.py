@@ -49,7 +49,7 @@ def to_optuna(
         storage: As `optuna.create_study` takes it, e.g. ``"sqlite:///study.db"``; None: memory.
         study_name: The study's name; by default that of the run's folder.
         target: What a trial's value is: the monitored ``"value"``, the ``"fitness"``, or the
-            ``"gain"`` in fitness over the control of the cycle.
+            ``"gain"`` in the monitored value over the control of the cycle.
 
     Returns:
         The study; it minimises the monitored value where smaller is better.

@@ -27,6 +27,7 @@ from miha.mutations.optimizers import (
 from miha.mutations.rules import broken_rule, completed, describe
 from miha.records import RESERVED_GENES, Change, Genome
 from miha.space import Space
+from miha.utils.suggest import did_you_mean
 
 MUTATIONS: dict[str, Callable[[], Mutation]] = {
     "optimizer": OptimizerMutation,
@@ -217,10 +218,10 @@ def _resolve_one(mutation: str | Mutation) -> Mutation:
     if isinstance(mutation, Mutation):
         _check_gene(mutation)
         return mutation
-    if mutation not in MUTATIONS:
+    if not isinstance(mutation, str) or mutation not in MUTATIONS:
         raise ArgumentError(
             f"A mutation must be one of {list(MUTATIONS)} or a `miha.Mutation`. "
-            f"Received: {mutation!r}."
+            f"Received: {mutation!r}.{did_you_mean(mutation, MUTATIONS)}"
         )
     return MUTATIONS[mutation]()
 

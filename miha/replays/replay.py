@@ -15,6 +15,7 @@ from miha.randomness import draw_seed
 from miha.records import Epoch, Genome
 from miha.replays.schedule import HyperparameterSchedule, Segment, as_schedule
 from miha.space import ACTIVATIONS, OPTIMIZERS, OWN, SearchSpace
+from miha.utils.keywords import explains_call
 from miha.utils.warn import warn
 from miha.validation import check_batch_size, check_integer
 
@@ -56,6 +57,13 @@ class Replayed:
         return pd.DataFrame(rows)
 
 
+@explains_call(
+    "miha.replay",
+    elsewhere={
+        "epochs": "The schedule says for how long. Leave it out.",
+        "batch_size": "The schedule says the batch sizes. Leave it out.",
+    },
+)
 def replay(
     model: keras.Model,
     x: Any,
@@ -109,7 +117,17 @@ def replay(
 
     schedule = as_schedule(schedule)
     seed = draw_seed() if seed is None else check_integer("seed", seed, 0)
-    sources = open_data(model, x, y, sample_weight, class_weight, validation_data, validation_split)
+    # What may be missing, the run has decided.
+    sources = open_data(
+        model,
+        x,
+        y,
+        sample_weight,
+        class_weight,
+        validation_data,
+        validation_split,
+        must_be_finite=False,
+    )
     sizes = [segment.genome.batch_size for segment in schedule.segments]
     _check_sizes(sizes, sources[0])
     if validation_batch_size is None:

@@ -102,6 +102,7 @@ class RunsCompared:
             "title": "Runs compared",
             "folder": ", ".join(str(result.run_dir.absolute()) for result in self.results),
             "state": f"{len(self.results)} runs",
+            "verdict": {"sentences": [], "commands": {}},
             "summary": [f"They differ in: {found}. {same} settings are the same."],
             "genes_title": "Outcomes and settings",
             "genes_heads": ["", *self.names],

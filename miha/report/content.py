@@ -16,6 +16,7 @@ from miha.errors import MihaError
 from miha.records import TrainingRecord
 from miha.results.summary import last_genes, short, starting_genes, summarize
 from miha.results.trials import NO_GENE, RunView, TrainingView
+from miha.results.verdict import make_verdict
 from miha.storage.folder import RunFolder
 from miha.utils.json_values import plain
 from miha.utils.optional import need
@@ -81,8 +82,9 @@ FIGURES: Mapping[str, Drawn] = {
     ),
     "lineage": Drawn(
         lambda result, _: figures.plot_lineage(result),
-        "A column is a cycle, the selected clone on top, then the fittest. Below, by how much "
-        "each winner was fitter than the control.",
+        "A column is a cycle: the selected clone on top, then the others by fitness, which is not "
+        "all that decides: under the mouse each says why it was selected or not. Below, by how "
+        "much each winner was better than the control.",
     ),
     "schedule": Drawn(
         lambda result, _: figures.plot_schedule(result),
@@ -170,6 +172,7 @@ def outline(
         JournalError: `run.json` is damaged or gone.
     """
     view = RunView.of(result)
+    verdict = make_verdict(result, view)
     description = RunFolder(result.run_dir).description()
     # Runs of older versions lack some of these.
     circumstances: dict[str, Any] = {}
@@ -182,6 +185,7 @@ def outline(
         "title": result.run_dir.absolute().name,
         "folder": str(result.run_dir.absolute()),
         "state": result.state,
+        "verdict": {"sentences": verdict.sentences, "commands": verdict.commands},
         "summary": summarize(result, view),
         "genes": _genes(view, description),
         "metrics": metrics_to_choose(view),
@@ -308,7 +312,9 @@ class _RowMaker:
         self._archives = set(_archives(folder))
         first = ["selected", "gain", "kind", view.monitor, *metrics, "mutation", "cycle", "clone"]
         # What a reader looks for first comes first.
-        last = ["fitness", "failure", *genes, "seconds", "archive"]
+        last = ["reason", "failure", *genes, "seconds", "archive"]
+        if view.shows_fitness:
+            last.insert(0, "fitness")
         self.columns = list(dict.fromkeys([*first, *last]))
 
     def __call__(self, clone: TrainingView) -> Row:
@@ -328,6 +334,7 @@ class _RowMaker:
             "cycle": clone.cycle,
             "clone": clone.clone,
             "fitness": finite(clone.fitness),
+            "reason": clone.reason,
             "failure": "pruned" if clone.pruned else clone.failure or "",
             "seconds": round(clone.seconds, 3),
             "archive": {"text": name, "link": link},

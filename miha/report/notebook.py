@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from miha.errors import MihaError
 from miha.results.summary import summarize
 from miha.results.trials import RunView, TrainingView
+from miha.results.verdict import make_verdict
 
 if TYPE_CHECKING:
     from miha.results.result import Result
@@ -21,7 +22,7 @@ def as_html(result: Result) -> str:
     """Return a result as HTML without scripts; all that comes from the run is escaped."""
     view = RunView.of(result)
     try:
-        summary = summarize(result)
+        summary = [*make_verdict(result, view).sentences, *summarize(result, view)]
     # The folder may have been moved or deleted since.
     except MihaError as error:
         summary = [str(error)]
@@ -38,17 +39,20 @@ def as_html(result: Result) -> str:
 
 
 def _table(view: RunView, winners: list[TrainingView]) -> str:
-    names = ("cycle", "winner", "mutation", view.monitor, "fitness", "gain")
+    names = ["cycle", "winner", "mutation", view.monitor, "gain"]
+    names += ["fitness"] * view.shows_fitness
+    names.append("reason")
     head = _row("th", names)
-    rows = [_row("td", _cells(winner)) for winner in winners]
+    rows = [_row("td", _cells(view, winner)) for winner in winners]
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _cells(winner: TrainingView) -> list[Any]:
+def _cells(view: RunView, winner: TrainingView) -> list[Any]:
     cells: list[Any] = [winner.cycle, winner.clone, winner.change]
-    for number in (winner.value, winner.fitness, winner.gain):
-        cells.append("–" if number is None else f"{number:.4g}")
-    return cells
+    numbers = [winner.value, winner.gain]
+    numbers += [winner.fitness] * view.shows_fitness
+    cells += ["–" if number is None else f"{number:.4g}" for number in numbers]
+    return [*cells, winner.reason]
 
 
 def _row(tag: str, values: Iterable[Any]) -> str:

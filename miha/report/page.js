@@ -435,6 +435,21 @@ function showKinds() {
 
 // The page
 
+// What stands between backticks is code.
+function paragraph(text) {
+  const made = make("p");
+  text.split("`").forEach((part, place) => made.append(place % 2 ? make("code", part) : part));
+  return made;
+}
+
+function showVerdict({ sentences, commands }) {
+  const parts = sentences.map(paragraph);
+  for (const [what, line] of Object.entries(commands)) {
+    parts.push(make("p", `${what}:`), make("pre", line));
+  }
+  element("verdict").replaceChildren(...parts);
+}
+
 function show(content) {
   const { kept } = content.table;
   if (kept) content.table.rows = [...shown.table.rows.slice(0, kept), ...content.table.rows];
@@ -443,6 +458,7 @@ function show(content) {
   element("title").textContent = content.title;
   element("state").textContent = content.state;
   element("folder").textContent = `Folder: ${content.folder}`;
+  showVerdict(content.verdict);
   element("summary").replaceChildren(...content.summary.map((text) => make("p", text)));
   const last = content.state === "finished" ? "ended with" : "now";
   pairs("genes", content.genes, content.genes_heads ?? ["hyperparameter", "started from", last]);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from miha.callbacks import Callback
 from miha.options import Budget
 from miha.records import Epoch, Mode, Network, Schedule, Task, TrainingRecord
 from miha.report.pace import UNLIMITED, Pace, clock, epochs_of, place, planned_epochs
+from miha.results.verdict import ending
 from miha.search.budgets import announcement
 
 if TYPE_CHECKING:
@@ -83,18 +85,14 @@ class _Shown(Callback):
         """Count the epochs that the training has used up."""
         self._done += planned_epochs(network.record, self._schedule)
 
-    def on_cycle_end(
-        self,
-        cycle: int,
-        clones: Sequence[TrainingRecord],
-        winner: TrainingRecord | None,
-    ) -> None:
-        """Say who won."""
-        self._say(winner_line(cycle, winner))
+    def on_decision(self, text: str) -> None:
+        """Say who won and why, or why the network rests or goes back."""
+        self._say(text)
 
     def on_run_end(self, result: Result) -> None:
         """Say how the run ended."""
-        self._say(end_line(result))
+        for line in end_lines(result):
+            self._say(line)
 
     def _say(self, text: str) -> None:
         # A layer's name may look like markup.
@@ -194,6 +192,17 @@ class Bar(_Shown):
         """Leave the terminal as it was."""
         self._bar.stop()
 
+    def _say(self, text: str) -> None:
+        # Where a line must be broken, it is between words, and its rest is indented.
+        lines = textwrap.wrap(
+            text,
+            width=self._console.width,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        super()._say("\n".join(lines))
+
     def _tell(self, logs: Mapping[str, Any]) -> None:
         """Show what is trained, how good it is, and what the best is."""
         work = self._pace.work[-1]
@@ -254,16 +263,8 @@ def resume_line(
     return f"Goes on after {len(trainings)} of {at_most}{schedule.trainings} trainings"
 
 
-def end_line(result: Result) -> str:
+def end_lines(result: Result) -> list[str]:
     """Return how a run ended."""
-    stopped = "" if result.stopped is None else f"Stopped: {result.stopped} "
-    return f"{stopped}Best {result.monitor}: {result.best_value:.4g}. Folder: {result.run_dir}"
-
-
-def winner_line(cycle: int, winner: TrainingRecord | None) -> str:
-    """Return which clone of a cycle was selected."""
-    if winner is None:
-        return f"Cycle {cycle}: every clone has failed; the network goes on unchanged"
-    fitness = "" if winner.fitness is None else f" (fitness {winner.fitness:.4g})"
-    name = "the control" if winner.change.is_control else winner.change.text
-    return f"Cycle {cycle}: {name} wins{fitness}"
+    stopped = [] if result.stopped is None else [f"Stopped: {result.stopped}"]
+    folder = f"Folder: {result.run_dir} (`miha show` tells more of it)"
+    return [*stopped, *ending(result), folder]

@@ -364,6 +364,7 @@ def _nothing(folder: Path) -> dict[str, Any]:
         "title": folder.absolute().name,
         "folder": str(folder.absolute()),
         "state": "waiting",
+        "verdict": {"sentences": [], "commands": {}},
         "summary": ["There is no run here yet. This page shows it as soon as it begins."],
         "genes": [],
         "metrics": [],

@@ -1,22 +1,29 @@
-"""Runs on a terminal: one in words with its lineage, or a list of them."""
+"""A run on a terminal: in words, with its lineage."""
 
 from __future__ import annotations
 
-import datetime
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from miha.errors import JournalError, MihaError
+from miha.report.listing import folders_of_runs
 from miha.results.reader import load_run
 from miha.results.summary import summarize
 from miha.results.trials import RunView, TrainingView
+from miha.results.verdict import Verdict, make_verdict
 from miha.storage.folder import RunFolder
+
+NARROW = 80
+"""Columns of a terminal below which a table has no lines between its columns."""
+
+WIDE = 120
+"""Columns of a terminal from which on a reason has a column of its own."""
 
 
 def check_run(folder: Path) -> None:
@@ -29,7 +36,7 @@ def check_run(folder: Path) -> None:
         return
     example = ""
     for place in (folder, folder.parent, Path("logs")):
-        runs = _folders(place)
+        runs = folders_of_runs(place)
         if runs:
             example = f", such as {str(runs[-1])!r}; `miha list` shows those of a folder"
             break
@@ -40,16 +47,8 @@ def check_run(folder: Path) -> None:
     )
 
 
-def _folders(parent: Path) -> list[Path]:
-    """Return the folders of runs in a folder; none where it cannot be read."""
-    try:
-        return sorted(path for path in parent.iterdir() if RunFolder(path).has_run)
-    except OSError:
-        return []
-
-
 def print_run(folder: Path, every: bool = False, metrics: Sequence[str] = ()) -> None:
-    """Print a run's summary and its lineage.
+    """Print the verdict on a run, its summary and its lineage.
 
     Args:
         folder: The run's.
@@ -61,42 +60,18 @@ def print_run(folder: Path, every: bool = False, metrics: Sequence[str] = ()) ->
         MihaError: A metric was not logged.
     """
     result = load_run(folder)
-    _check_metrics(RunView.of(result), metrics)
-    console = Console(highlight=False)
-    for text in summarize(result):
-        console.print(escape(text), end="\n\n")
     view = RunView.of(result)
+    _check_metrics(view, metrics)
+    console = Console(highlight=False)
+    _print_verdict(console, make_verdict(result, view))
+    for text in summarize(result, view):
+        console.print(escape(text), end="\n\n")
     clones = view.clones
     if not every:
         clones = [clone for clone in clones if clone.selected]
-    if clones:
-        console.print(_lineage(view, clones, metrics))
-
-
-def print_runs(folder: Path) -> None:
-    """Print the runs in a folder.
-
-    Args:
-        folder: What holds the runs' folders.
-
-    Raises:
-        JournalError: There is no such folder.
-    """
-    if not folder.is_dir():
-        raise JournalError(
-            "The folder of the runs must be there. "
-            f"Received: {str(folder)!r}. Name another, as in `miha list my_logs`."
-        )
-    rows = list(_runs(folder))
-    console = Console(highlight=False)
-    if not rows:
-        console.print(escape(f"There are no runs in {str(folder)!r}."))
-        return
-    table = Table("run", "state", "cycles", "best value", "started")
-    for row in rows:
-        # A run's own text may look like the markup of the terminal.
-        table.add_row(*map(escape, row))
-    console.print(table)
+    others = [name for name in dict.fromkeys(metrics) if name != view.monitor]
+    if clones or view.rests:
+        console.print(_lineage(view, clones, others, every, console.width))
 
 
 def _check_metrics(view: RunView, metrics: Sequence[str]) -> None:
@@ -108,53 +83,82 @@ def _check_metrics(view: RunView, metrics: Sequence[str]) -> None:
         )
 
 
-def _lineage(view: RunView, clones: list[TrainingView], metrics: Sequence[str] = ()) -> Table:
-    has_losers = len(clones) > len(view.winners)
-    table = Table(title="All clones" if has_losers else "Who won each cycle")
-    others = [name for name in dict.fromkeys(metrics) if name != view.monitor]
-    for name in ("cycle", "clone", "mutation", view.monitor, *others, "fitness", "gain"):
-        is_text = name == "mutation"
+def _print_verdict(console: Console, verdict: Verdict) -> None:
+    if verdict.sentences:
+        console.rule("Verdict", align="left")
+    for text in verdict.sentences:
+        console.print(escape(text))
+    for what, line in verdict.commands.items():
+        # A line that is to be copied is not broken.
+        console.print(f"{what}:\n  {escape(line)}", soft_wrap=True)
+    if verdict.sentences:
+        console.rule()
+
+
+def _lineage(
+    view: RunView,
+    clones: list[TrainingView],
+    metrics: Sequence[str],
+    every: bool,
+    width: int,
+) -> Table:
+    """Return a table of clones and of the cycles in which the network trained alone.
+
+    Args:
+        view: The run's.
+        clones: Those to show.
+        metrics: Logged values that have a column beside the monitored one.
+        every: Whether they are all of the run's.
+        width: Columns of the terminal.
+    """
+    # In a narrow terminal a reason stands below its mutation, and lines would take its room.
+    is_wide = width >= WIDE
+    title = "All clones" if every else "Who won each cycle, and why"
+    table = Table(title=title, box=box.SIMPLE_HEAD if width < NARROW else box.HEAVY_HEAD)
+    names = ["cycle", "clone", "mutation", view.monitor, *metrics, "gain"]
+    names += ["fitness"] * view.shows_fitness
+    names += ["reason"] * is_wide
+    for name in names:
+        is_text = name in ("mutation", "reason")
         table.add_column(escape(name), justify="left" if is_text else "right")
-    for clone in clones:
-        table.add_row(
-            str(clone.cycle),
-            str(clone.clone),
-            escape(clone.change),
-            _number(clone.value),
-            *[_number(next(reversed(clone.curve(name)), None)) for name in others],
-            _number(clone.fitness),
-            _number(clone.gain),
-            style="bold" if clone.selected and has_losers else None,
-        )
+
+    trials = sorted([*clones, *view.rests], key=lambda trial: trial.cycle or 0)
+    for trial in trials:
+        style = "bold" if trial.selected and every else None
+        table.add_row(*_cells(view, trial, metrics, is_wide), style=style)
     return table
 
 
-def _runs(folder: Path) -> Iterator[tuple[str, ...]]:
-    for path in _folders(folder):
-        try:
-            yield _run(path)
-        # One damaged run must not hide the others.
-        except JournalError as error:
-            yield path.name, "damaged", "", "", str(error)[:60]
+def _cells(
+    view: RunView,
+    trial: TrainingView,
+    metrics: Sequence[str],
+    is_wide: bool,
+) -> list[str]:
+    change = trial.change
+    reason = trial.reason
+    if not trial.is_clone:
+        change = "the network alone"
+        reason = view.rest_reasons.get(trial.cycle or 0, "")
+    if reason and not is_wide:
+        change = f"{change}\n→ {reason}"
+    clone = "–" if trial.clone is None else str(trial.clone)
+    cells = [str(trial.cycle), clone, change, _number(trial.value)]
+    cells += [_last(trial.curve(name)) for name in metrics]
+    cells.append(_gain(trial.gain))
+    cells += [_number(trial.fitness)] * view.shows_fitness
+    cells += [reason] * is_wide
+    return [escape(cell) for cell in cells]
 
 
-def _run(path: Path) -> tuple[str, ...]:
-    result = load_run(path)
-    description = RunFolder(path).description()
-    view = RunView.of(result)
-    schedule = description["arguments"].get("schedule", {})
-    cycles = f"{view.cycles_done}/{schedule.get('c', '?')}"
-    best = _number(view.best.value if view.best else None)
-    return path.name, result.state, cycles, f"{result.monitor} {best}", _clock(description)
+def _last(curve: Sequence[float]) -> str:
+    return _number(curve[-1] if curve else None)
 
 
-def _clock(description: dict[str, Any]) -> str:
-    """Return when a run began, by this computer's clock."""
-    try:
-        started = datetime.datetime.fromisoformat(str(description.get("started")))
-    except ValueError:
+def _gain(value: float | None) -> str:
+    if value is None or math.isnan(value):
         return "–"
-    return f"{started.astimezone():%Y-%m-%d %H:%M}"
+    return f"{value:+.3g}" if value else "0"
 
 
 def _number(value: float | None) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from miha.archive.archive import load
 from miha.errors import MihaError
+from miha.records import Judge
 from miha.results.reader import load_run
 from miha.results.result import Result
+from miha.results.trials import RunView
 from miha.storage.disk import placed
-from miha.storage.folder import START
+from miha.storage.folder import START, RunFolder
 from miha.utils.optional import need
+from miha.utils.quiet import quiet
 
 if TYPE_CHECKING:
     import keras
@@ -51,6 +55,8 @@ def export(
             f"`--to` must name something new. Received: {str(target)!r}, which is there. "
             "Delete it, or choose another name."
         )
+    with quiet():
+        import_module("keras")
     model, _ = load(folder / archive, safe_mode=not trust)
     with placed(target):
         folder_beside = tempfile.TemporaryDirectory(dir=target.parent, prefix=".miha-")
@@ -60,6 +66,34 @@ def export(
             # Moved in one step, so that a half-written network is never found.
             os.replace(written, target)
     return target
+
+
+def describe_network(folder: Path, name: str) -> str:
+    """Return which network of a run a name means, in words.
+
+    E.g. ``"model_3 (cycle 3, winner; the best network), val_loss 0.2143, val_accuracy 0.9"``.
+    The arguments are those of `export`.
+    """
+    result = load_run(folder)
+    archive = _find_archive(result, name)
+    stem = Path(archive).stem
+    found = [trial for trial in RunView.of(result).trials if trial.archive == archive]
+    if not found:
+        return f"{stem} (the network as it was before the run)"
+
+    trial = found[0]
+    roles = [trial.name]
+    last, best = result.archives
+    if archive == best:
+        roles.append("the best network")
+    if archive == last:
+        roles.append("the last network")
+    values = [f"{result.monitor} {trial.value:.4g}"]
+    # What the best network is the best in. A run of version 0.3.0 does not say it.
+    judge = RunFolder(folder).description()["arguments"].get("judge")
+    if judge is not None and judge["name"] != result.monitor:
+        values.append(f"{judge['name']} {Judge(**judge).value(trial.record):.4g}")
+    return f"{stem} ({'; '.join(roles)}), {', '.join(values)}"
 
 
 def _find_archive(result: Result, name: str) -> str:

@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miha.errors import ArchiveError, MihaError
+from miha.errors import ArchiveError, JournalError, MihaError
 from miha.records import Genome, Judge, Mode, TrainingRecord
 from miha.replays.schedule import HyperparameterSchedule
 from miha.results.delegates import Delegates
 from miha.search.best import best_network
+from miha.search.fitness import LevelAndSlope
 from miha.storage.folder import RunFolder
 from miha.storage.logbook import Logbook
 from miha.utils.warn import warn
@@ -43,15 +44,35 @@ class Result(Delegates):
     _load: Callable[[Path], Any] = field(repr=False)
 
     @property
+    def judge(self) -> Judge:
+        """What the best network is the best in."""
+        values = self.arguments.get("judge")
+        # Of a run of version 0.3.0, the best is the one with the best monitored value.
+        return Judge(self.monitor, self.mode) if values is None else Judge(**values)
+
+    @property
+    def has_own_fitness(self) -> bool:
+        """Whether the user gave a fitness; else people need not see its numbers."""
+        default = repr(LevelAndSlope())
+        try:
+            return bool(self.arguments.get("fitness", default) != default)
+        # The folder may have been moved or deleted since.
+        except JournalError:
+            return False
+
+    @property
     def stopped(self) -> str | None:
-        """Why the run went to its end before its last cycle, as a sentence; None: it did not."""
+        """Why the run went to its end before its last cycle, as a sentence; None: it did not.
+
+        Where a callback of Keras stopped it, the run is not at its end, and its state says so.
+        """
         return self.log.stopped
 
     @cached_property
     def model(self) -> keras.Model:
-        """The last network, plain Keras, compiled with its final optimizer and its state.
+        """The best network, plain Keras, compiled with its final optimizer and its state.
 
-        With ``restore_best``, the best one.
+        With ``Search(restore_best=False)``, the last one.
         """
         return self._load(self.run_dir / self.archives[0])
 
@@ -83,12 +104,12 @@ class Result(Delegates):
     @property
     def best_genome(self) -> Genome:
         """The hyperparameters of the best network."""
-        return self._best.genome
+        return self.best.genome
 
     @property
     def best_value(self) -> float:
         """The monitored value of the best network."""
-        return self._best.value
+        return self.best.value
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -105,7 +126,7 @@ class Result(Delegates):
 
         Cycle, clone, change, fitness, selected, archive, gene, value (the monitored one), parent
         (the archive it came from), mate (a child's second parent), failure (the last line of why
-        it failed), pruned.
+        it failed), pruned, reason (why it was selected or not).
         """
         return self.log.lineage
 
@@ -128,7 +149,7 @@ class Result(Delegates):
         """Names of the archives of the last and of the best network, relative to the folder."""
         last = self._last
         # A restored network is the best one, and its archive is the last one, too.
-        best = self._best if self._resulting is last else last
+        best = self.best if self._resulting is last else last
         return str(last.archive), str(best.archive)
 
     @property
@@ -140,17 +161,19 @@ class Result(Delegates):
         return self._finished(self.log.resulting)
 
     @property
-    def best_training(self) -> TrainingRecord | None:
-        """The record of the best network; None before the first training has finished."""
-        values = RunFolder(self.run_dir).description()["arguments"].get("judge")
-        if values is None:
-            # Of a run of version 0.3.0, the best is the one with the best monitored value.
-            return self.log.best(self.mode)
-        return best_network(self.log.trainings, Judge(**values))
+    def best(self) -> TrainingRecord:
+        """The training whose network is the run's best; the last where none has a value."""
+        if self.arguments.get("judge") is None:
+            # As it was in version 0.3.0: the first of equals.
+            return self._finished(self.log.best(self.mode))
+        best = best_network(self.log.trainings, self.judge)
+        return self._finished(best or self.log.last)
 
-    @property
-    def _best(self) -> TrainingRecord:
-        return self._finished(self.best_training)
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """What the run was called with, as `run.json` describes it."""
+        arguments: dict[str, Any] = RunFolder(self.run_dir).description()["arguments"]
+        return arguments
 
     def _finished(self, record: TrainingRecord | None) -> TrainingRecord:
         if record is None:

@@ -34,7 +34,6 @@ def summarize(result: Result, view: RunView | None = None) -> list[str]:
     paragraphs = [_progress(result, view, description)]
     if view.trials:
         paragraphs.append(_ends(view, description))
-        paragraphs.append(_best(view))
         paragraphs.append(_course(view))
     return [text for text in paragraphs if text]
 
@@ -142,13 +141,6 @@ def _value(view: RunView, trial: TrainingView) -> str:
     return f"{view.monitor} {trial.value:.4g}"
 
 
-def _best(view: RunView) -> str:
-    best = view.best
-    if best is None:
-        return ""
-    return f"The best {view.monitor} was {best.value:.4g}, after {best.name}."
-
-
 def _course(view: RunView) -> str:
     """Return which mutations won and what they gained, and where nothing did."""
     winners = list(view.winners.values())
@@ -186,6 +178,8 @@ def _times(count: int) -> str:
 
 
 def _turn(clone: TrainingView) -> str:
-    # The child of two clones was not trained, so that it has no fitness to compare.
-    gain = "unknown" if clone.gain is None else f"{clone.gain:+.3g}"
-    return f"{clone.change} in cycle {clone.cycle} (gain {gain})"
+    why = "gain unknown" if clone.gain is None else f"gain {clone.gain:+.3g}"
+    # A restart wins by what it promises: it may be behind the control yet.
+    if clone.record.change.is_restart and clone.reason:
+        why = clone.reason
+    return f"{clone.change} in cycle {clone.cycle} ({why})"

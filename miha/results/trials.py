@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
 from miha.errors import MihaError
-from miha.records import Genome, Mode, TrainingRecord, is_better
+from miha.records import Genome, Mode, TrainingRecord, gain, is_better
 from miha.storage.logbook import Logbook, last_line
 from miha.utils.json_values import numbers
 
@@ -34,9 +34,11 @@ class TrainingView:
         gene: What kind of mutation made it; ``"none"`` where nothing was changed.
         start: Epochs of the main line before it.
         after: Seconds of training in the run before it.
-        gain: By how much a clone was fitter than the control of its cycle, or, where there is
-            none, than the mean of its cycle. None where it has no fitness.
+        gain: By how much a clone's monitored value was better than that of its cycle's control
+            after as many epochs, or, where there is none, than the mean of its cycle. None where
+            it has failed.
         selected: Whether it is the clone that its cycle selected.
+        reason: Why it was selected or not, a phrase; empty where nobody has noted it.
         is_on_main_line: Whether the network itself has gone this way.
         is_settled: Whether its cycle has selected: nothing that is said of it here changes then.
     """
@@ -47,6 +49,7 @@ class TrainingView:
     after: float
     gain: float | None
     selected: bool
+    reason: str
     is_on_main_line: bool
     is_settled: bool
 
@@ -144,12 +147,18 @@ class TrainingView:
         return [as_number(value) for value in values]
 
 
-def trials(log: Logbook) -> Iterator[TrainingView]:
-    """Yield every training of a run, placed on the main line."""
+def trials(log: Logbook, monitor: str, mode: Mode) -> Iterator[TrainingView]:
+    """Yield every training of a run, placed on the main line.
+
+    Args:
+        log: What has happened.
+        monitor: Name of the monitored value.
+        mode: Whether it is better small or large.
+    """
     records = log.trainings
     bases = _bases(records)
     genes = _genes(records, bases)
-    gains = _gains(records, bases, genes)
+    gains = _gains(records, bases, genes, monitor, mode)
     selected = _selected_with_bases(log, bases)
 
     ends: list[int] = []
@@ -172,6 +181,7 @@ def trials(log: Logbook) -> Iterator[TrainingView]:
             after=seconds,
             gain=gains.get(number),
             selected=log.is_selected(record),
+            reason=log.reason(record) if record.is_clone else "",
             is_on_main_line=not record.is_clone or number in selected,
             is_settled=not record.is_clone or record.cycle in log.winners,
         )
@@ -236,34 +246,57 @@ def _gains(
     records: Records,
     bases: Bases,
     genes: Sequence[str],
+    monitor: str,
+    mode: Mode,
 ) -> dict[int, float]:
-    """Return by how much each clone was fitter than the control that trained beside it."""
+    """Return by how much each clone was better than the control that trained beside it."""
     gains: dict[int, float] = {}
     for members in _beside(records, bases):
         controls = [number for number in members if genes[number] == NO_GENE]
-        fitness = {number: records[number].fitness or 0.0 for number in members}
-        compared = [fitness[number] for number in controls or members]
-        level = sum(compared) / len(compared)
         for number in members:
-            gains[number] = fitness[number] - level
+            # A pruned clone is compared with what the control was then.
+            epochs = len(records[number].epochs)
+            compared = controls or members
+            values = [_value_after(records[other], epochs, monitor) for other in compared]
+            level = sum(values) / len(values)
+            gains[number] = gain(as_number(records[number].value), level, mode)
     return gains
+
+
+def _value_after(
+    record: TrainingRecord,
+    epochs: int,
+    monitor: str,
+) -> float:
+    """Return a clone's monitored value after so many epochs, or after its last."""
+    if 0 < epochs < len(record.epochs):
+        return as_number(record.epochs[epochs - 1].logs.get(monitor))
+    return as_number(record.value)
 
 
 def _beside(
     records: Records,
     bases: Bases,
 ) -> list[list[int]]:
-    """Return the places of the clones that trained beside each other and have a fitness."""
+    """Return the places of the clones that trained beside each other and have not failed."""
     depths: list[int] = []
     groups: dict[tuple[int | None, int], list[int]] = defaultdict(list)
     for number, record in enumerate(records):
         base = bases[number]
-        depth = 0 if base is None else depths[base] + 1
+        # A child that was evaluated, not trained, is as old as its parents.
+        depth = depths[base] + 1 if base is not None and record.epochs else 0
         depths.append(depth)
-        fitness = record.fitness
-        if fitness is not None and math.isfinite(fitness):
+        if _is_compared(record):
             groups[record.cycle, depth].append(number)
     return list(groups.values())
+
+
+def _is_compared(record: TrainingRecord) -> bool:
+    """Return whether a training is a clone that has not failed."""
+    if not record.is_clone or not math.isfinite(as_number(record.value)):
+        return False
+    # A child of two clones has no fitness.
+    return record.failure is None and record.fitness != -math.inf
 
 
 @dataclass(frozen=True)
@@ -276,40 +309,38 @@ class RunView:
         trials: Every finished training, in order.
         resulting: The training whose network the run has now: the network's last one, or the
             best one of the run, where that was restored.
-        find_best: Returns the record of the best network.
+        best_network: The training that left the best network; None where there is none.
+        shows_fitness: Whether fitness says something to the reader: it is the user's own.
+        rest_reasons: Why the network trained alone, for each cycle in which it did.
+        return_reasons: Why the run went back, for each cycle after which it did.
     """
 
     monitor: str
     mode: Mode
     trials: Sequence[TrainingView]
     resulting: TrainingView | None = None
-    find_best: Callable[[], TrainingRecord | None] = lambda: None
+    best_network: TrainingView | None = None
+    shows_fitness: bool = False
+    rest_reasons: Mapping[int, str] = field(default_factory=dict)
+    return_reasons: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, result: Any) -> RunView:
         """Return the view of a `miha.Result`, whatever its run is doing."""
         log = result.log
-        views = tuple(trials(log))
+        views = tuple(trials(log, result.monitor, result.mode))
         # By identity: two records may be equal.
-        last = log.resulting
-        resulting = next((view for view in views if view.record is last), None)
-
-        def find_best() -> TrainingRecord | None:
-            best: TrainingRecord | None = result.best_training
-            return best
-
-        return cls(result.monitor, result.mode, views, resulting, find_best)
-
-    @cached_property
-    def best_network(self) -> TrainingView | None:
-        """The training that left the best network; None where there is none, or no folder."""
-        try:
-            best = self.find_best()
-        # The folder may have been moved or deleted since.
-        except MihaError:
-            best = None
-        found = [trial for trial in self.trials if trial.record is best]
-        return found[0] if found else None
+        placed = {id(view.record): view for view in views}
+        return cls(
+            monitor=result.monitor,
+            mode=result.mode,
+            trials=views,
+            resulting=placed.get(id(log.resulting)),
+            best_network=placed.get(id(_best_record(result))),
+            shows_fitness=result.has_own_fitness,
+            rest_reasons=log.rests,
+            return_reasons=log.returns,
+        )
 
     @cached_property
     def clones(self) -> list[TrainingView]:
@@ -438,6 +469,15 @@ class RunView:
                 best = trial
                 best_value = trial.value
         return best
+
+
+def _best_record(result: Any) -> TrainingRecord | None:
+    try:
+        best: TrainingRecord = result.best
+    # There is no training yet, or the folder has been moved or deleted since.
+    except MihaError:
+        return None
+    return best
 
 
 @lru_cache(maxsize=20_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any, get_args
 
 from miha.callbacks import Callback
@@ -13,6 +14,7 @@ from miha.randomness import generator
 from miha.records import Genome, Mode, Schedule
 from miha.space import SearchSpace, Space
 from miha.storage.folder import Keep
+from miha.utils.suggest import did_you_mean
 from miha.validation import check_one_of
 
 
@@ -20,9 +22,10 @@ def check_choices(
     keep: Any,
     mode: Any,
     verbose: Any,
-    callbacks: Sequence[Any],
+    monitor: Any = None,
+    logs: Any = None,
 ) -> None:
-    """Raise unless the arguments that choose one of a few things do.
+    """Raise unless the arguments that choose one of a few things do, or name one.
 
     Raises:
         ArgumentError: One does not.
@@ -30,7 +33,28 @@ def check_choices(
     check_one_of("keep", keep, get_args(Keep))
     check_one_of("mode", mode, ("auto", *get_args(Mode)))
     check_one_of("verbose", verbose, (0, 1, 2))
-    for callback in callbacks:
+    if not isinstance(monitor, str | None):
+        raise ArgumentError(
+            "`monitor` must be the name of a logged value. "
+            f"Received: monitor={monitor!r}. Example: monitor='val_loss'."
+        )
+    if not isinstance(logs, str | PathLike | None):
+        raise ArgumentError(
+            f"`logs` must be the path of a folder. Received: logs={logs!r}. "
+            "Example: logs='logs/mnist'."
+        )
+
+
+def check_callbacks(callbacks: Any) -> list[Any]:
+    """Return who watches as a list; as in `fit`, a single one needs none, and None is nobody.
+
+    Raises:
+        ArgumentError: One is no callback.
+    """
+    if callbacks is None:
+        return []
+    found = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
+    for callback in found:
         if is_keras_callback(callback):
             check_keras_callback(callback)
         elif not isinstance(callback, Callback):
@@ -38,6 +62,7 @@ def check_choices(
                 "`callbacks` must be a list of `miha.Callback` and of callbacks of Keras. "
                 f"Received: {type(callback)}. Derive your class from `miha.Callback`."
             )
+    return found
 
 
 def check_search(space: Any, fitness: Any) -> None:
@@ -114,7 +139,8 @@ def resolve_monitor(
     if name not in metrics:
         raise ArgumentError(
             f"`monitor` must name a value that is logged: {list(metrics)}. "
-            f"Received: monitor={name!r}. Add the metric in `compile`, or validation data."
+            f"Received: monitor={name!r}.{did_you_mean(name, metrics)} "
+            "Add the metric in `compile`, or validation data."
         )
     directions: dict[str, Mode | None] = {"auto": metrics[name], "min": "min", "max": "max"}
     direction = directions[mode]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 from miha.storage.text_log import log_warning
+from miha.utils.signals import stopping_in_order
 
 
 @contextlib.contextmanager
@@ -25,7 +22,7 @@ def resumable(
         progress: Says how far the run has come.
     """
     try:
-        with _terminating():
+        with stopping_in_order():
             yield
     except (KeyboardInterrupt, SystemExit) as error:
         text = f"Stopped. {progress()} Run the same script again with these `logs` to go on."
@@ -33,20 +30,3 @@ def resumable(
         if isinstance(error, KeyboardInterrupt):
             error.args = error.args or (text,)  # The last line of the traceback says it, too.
         raise
-
-
-@contextlib.contextmanager
-def _terminating() -> Iterator[None]:
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _exit(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)

@@ -20,7 +20,7 @@ from miha.search.annealing import rates
 from miha.search.plan import Plan
 from miha.search.population import draw_population
 from miha.search.rests import resting_cycles
-from miha.search.selection import contenders, find_control, network_to_go_on_from, select
+from miha.search.selection import contenders, find_control, select
 from miha.search.stopping import has_reached_target, stop_reason
 from miha.space import Space
 
@@ -69,6 +69,7 @@ class Loop:
         schedule = self.plan.schedule
         rests = resting_cycles(self.trainings.log, self.plan, cycle)
         if rests:
+            self.trainings.rest(cycle, rests)
             falling = rates(cycle, rests, self.plan)
             network = self.trainings.train_winner(parent, cycle, schedule.epochs_of_cycle, falling)
         else:
@@ -78,7 +79,7 @@ class Loop:
             saved = pruning.saved_epochs(clones, schedule.n)
             network = self.trainings.train_winner(winner, cycle, schedule.k + saved)
         best = self._free_all_but(network)
-        return network_to_go_on_from(network, best, self.plan)
+        return self.trainings.go_on_from(network, best, cycle)
 
     def _free_all_but(self, network: TrainingRecord) -> TrainingRecord:
         """Free all values but a network's and those of the main line's best; return the best."""
@@ -115,13 +116,12 @@ class Loop:
     ) -> TrainingRecord:
         """Select the fittest clone or the child of the two fittest; the parent if all lost."""
         past = self._past(parent)
-        winner = select(clones, self.plan, past, cycle)
-        if self.plan.search.crossover and winner is not None and not winner.change.is_restart:
+        selection = select(clones, self.plan, past, cycle)
+        if self.plan.search.crossover and selection.allows_child:
             child = self._evaluate_child(clones, parent, cycle)
-            if child is not None and crossover.wins(child, winner, past, self.plan):
-                winner = child
-        self.trainings.select(cycle, winner)
-        return winner or parent
+            selection = crossover.select_child(child, selection, past, self.plan)
+        self.trainings.select(cycle, selection)
+        return selection.winner or parent
 
     def _evaluate_child(
         self, clones: Sequence[TrainingRecord], parent: TrainingRecord, cycle: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from miha.archive.archive import pack, read
 from miha.records import Network, Snapshot, Task, TrainingRecord
@@ -12,6 +12,7 @@ from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import Logbook, write_tables
 from miha.storage.writer import Writer
 from miha.trainer.protocol import Trainer
+from miha.utils.signals import raise_if_asked
 
 
 class Recorder:
@@ -64,6 +65,8 @@ class Recorder:
         Raises:
             StorageError: The disk has refused what was recorded before.
         """
+        # What a stop has made of a training is no result of it.
+        raise_if_asked()
         record = network.record
         entry = self.log.add(record)
         if network.snapshot is not None:
@@ -96,16 +99,52 @@ class Recorder:
         self,
         cycle: int,
         winner: TrainingRecord | None,
+        reasons: Mapping[int, str],
     ) -> bool:
         """Journal a cycle's winner, None if all clones lost; return whether that is new."""
-        entry = self.log.select(cycle, None if winner is None else winner.clone)
-        if cycle in self.past.winners:
+        raise_if_asked()
+        is_new = cycle not in self.past.winners
+        # What was journalled stays: an earlier version may have known other phrases, or none.
+        phrases = reasons if is_new else self.past.reasons.get(cycle, {})
+        entry = self.log.select(cycle, None if winner is None else winner.clone, phrases)
+        if not is_new:
             return False
         # The writer's thread must not read what this one appends to.
         log = self.log.copy()
         self._writer.submit(lambda: self._journal.append(entry))
         self._writer.submit(lambda: write_tables(log, self.folder.path))
         return True
+
+    def rest(self, cycle: int, reason: str) -> bool:
+        """Journal that the network trains alone for a cycle; return whether that is new."""
+        if cycle in self.past.rests:
+            self.log.rest(cycle, self.past.rests[cycle])
+        is_new = self._is_new and cycle not in self.past.rests
+        if is_new:
+            entry = self.log.rest(cycle, reason)
+            self._writer.submit(lambda: self._journal.append(entry))
+        return is_new
+
+    def go_back(
+        self,
+        cycle: int,
+        network: TrainingRecord,
+        reason: str,
+    ) -> bool:
+        """Journal that an older network follows a cycle; return whether that is new."""
+        if cycle in self.past.returns:
+            self.log.go_back(cycle, network, self.past.returns[cycle])
+        is_new = self._is_new and cycle not in self.past.returns
+        if is_new:
+            entry = self.log.go_back(cycle, network, reason)
+            self._writer.submit(lambda: self._journal.append(entry))
+        return is_new
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether what happens now has not happened before: all that was recorded is recalled."""
+        # A run that an earlier version began may lack the reason of what it did.
+        return len(self.log.trainings) >= len(self.past.trainings)
 
     def stop(self, reason: str) -> None:
         """Journal why no further cycle begins."""

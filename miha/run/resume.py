@@ -27,7 +27,7 @@ def choose_seed(
 
     Args:
         seed: The user's.
-        folder: Where a run may have been begun.
+        folder: Where a run may have finished a training.
         overwrite: Whether that run may be replaced.
 
     Raises:
@@ -36,7 +36,7 @@ def choose_seed(
     """
     if seed is not None:
         return check_integer("seed", seed, 0)
-    if not folder.has_run:
+    if not folder.has_training:
         return draw_seed()
     try:
         return int(folder.description()["seed"])
@@ -70,7 +70,10 @@ def open_run(
     """
     journal = Journal(folder.path / "journal.jsonl")
     folder.sweep()
-    past = _find(folder, journal, description, overwrite) if folder.has_run else None
+    # What stopped before its first training had finished is begun again, whatever it was.
+    past = None
+    if folder.has_training:
+        past = _find(folder, journal, description, overwrite)
     if past is None:
         check_space(folder, 0)
         # The journal goes before `run.json` is replaced: no run has another one's journal.

@@ -16,6 +16,7 @@ from miha.executors.protocol import Executor, Job, WorkerPool
 from miha.executors.training import Training
 from miha.executors.worker import signature
 from miha.results.result import Result
+from miha.results.verdict import ending
 from miha.run.identity import check_same, describe_run
 from miha.run.interrupts import resumable
 from miha.run.loop import Loop
@@ -88,7 +89,7 @@ class Session:
         if self._path is None or self._overwrite:
             return
         folder = RunFolder(self._path)
-        if folder.has_run:
+        if folder.has_training:
             check_same(folder, with_recorded_ways(folder, self._description, self._request))
 
     def run(self) -> Result:
@@ -96,7 +97,7 @@ class Session:
         # Named only now: of two runs made in one second, both have their folder.
         self._path = self._path or new_folder(Path("logs").absolute())
         folder = RunFolder(self._path)
-        is_new = not folder.has_run
+        is_new = not folder.has_training
         folder.create()
         workers = Workers(self._executor, self._job)
         with locked(folder.path), self._watched(), workers:
@@ -130,6 +131,9 @@ class Session:
             self._loop(recorder, pool).run(self.genome, self._start)
         except RunStopped as stop:
             say(str(stop))
+            warn(str(stop))
+            # Not in the journal: the same script goes on from here.
+            recorder.log.stopped = str(stop)
             return self._result(recorder.folder, recorder.log, "interrupted")
         recorder.end()
         return self._finish(recorder.folder, recorder.log)
@@ -189,7 +193,9 @@ class Session:
         """Load the networks, then delete the archives that shall not stay."""
         result = self._result(folder, log, "finished")
         folder.keep(self._keep, result.archives)
-        say(f"Ends with {result.genome}; best {result.monitor} {result.best_value:.5g}")
+        say(f"Ends with {result.genome}")
+        for sentence in ending(result):
+            say(sentence)
         return result
 
     def _result(

@@ -15,6 +15,7 @@ from miha.search.best import choose_judge
 from miha.search.fitness import Fitness, LevelAndSlope
 from miha.search.plan import Plan, default_names, possible_mutations
 from miha.space import SearchSpace
+from miha.utils.warn import warn
 from miha.validation import check_integer, choose_batch_size
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Data:
         validation_batch_size: That of evaluations; None: the same.
         shuffle: Whether to shuffle the samples before each epoch.
         memory: Bytes of arrays to keep on the device, or None.
+        must_be_finite: Whether values that are NaN or infinite are refused.
     """
 
     x: Any
@@ -52,6 +54,7 @@ class Data:
     validation_batch_size: int | None
     shuffle: bool
     memory: int | None
+    must_be_finite: bool = True
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,10 @@ class Setup:
     @property
     def monitor(self) -> str:
         """Name of the value that clones are compared by unless the user names one."""
-        return "val_loss" if self.has_validation else "eval_loss"
+        if self.has_validation:
+            return "val_loss"
+        # A network with a `train_step` of its own may have nothing to be evaluated by.
+        return "eval_loss" if "eval_loss" in self.trainer.metrics else "loss"
 
     @property
     def rebatches(self) -> bool:
@@ -126,12 +132,15 @@ def set_up(
     """
     from miha.data.opening import open_data
     from miha.trainer.factory import make_trainer
+    from miha.trainer.network.admission import check_made
     from miha.trainer.network.replicas import replicas
 
+    check_made(model)
     opening: dict[str, Any] = {
         "class_weight": data.class_weight,
         "validation_split": data.validation_split,
         "room": data.memory,
+        "must_be_finite": data.must_be_finite,
     }
     sources = open_data(
         model,
@@ -143,7 +152,8 @@ def set_up(
     )
     if genes is None:
         genes = _default_genes(sources[1] is not None, monitor)
-    batch_size = _batch_size(sources[0], data.batch_size)
+    multiple = replicas(model)
+    batch_size = _batch_size(sources[0], data.batch_size, multiple)
     evaluated = batch_size if data.validation_batch_size is None else data.validation_batch_size
     arguments: dict[str, Any] = {
         "space": space,
@@ -153,7 +163,7 @@ def set_up(
         "batch_size": batch_size,
         "validation_batch_size": check_integer("validation_batch_size", evaluated, 1),
         "evaluate_training": monitor is None or monitor.startswith("eval_"),
-        "batch_multiple": replicas(model),
+        "batch_multiple": multiple,
     }
     trainer = make_trainer(model, *sources, **arguments, with_mirror=with_mirror)
     return Setup(model, sources, opening, arguments, trainer)
@@ -168,8 +178,21 @@ def _default_genes(has_validation: bool, monitor: str | None) -> list[str]:
     return [name for name in names if name != "label_smoothing"]
 
 
-def _batch_size(training: Source, wanted: int | None) -> int:
-    return choose_batch_size(wanted, training.batch_size, training.rebatches, training.samples)
+def _batch_size(
+    training: Source,
+    wanted: int | None,
+    multiple: int,
+) -> int:
+    own = training.batch_size
+    return choose_batch_size(wanted, own, training.rebatches, training.samples, multiple)
+
+
+def _warn_of_training_data(monitor: str) -> None:
+    warn(
+        f"Without validation data, clones are compared by {monitor!r}, a loss on the training "
+        "data: those win that fit it best, whether they overfit or not. Give `validation_data` or "
+        f"`validation_split`; or write monitor={monitor!r} if that is what you want."
+    )
 
 
 @dataclass(frozen=True)
@@ -205,6 +228,8 @@ def make_plan(choices: Choices, setup: Setup) -> Plan:
     """
     trainer = setup.trainer
     wanted = choices.monitor or setup.monitor
+    if choices.monitor is None and not setup.has_validation and choices.schedule.c:
+        _warn_of_training_data(wanted)
     monitor, mode = resolve_monitor(wanted, choices.mode, trainer.metrics)
     check_ruler(monitor, trainer.space)
     mutations = possible_mutations(

@@ -22,9 +22,11 @@ from miha.records import (
     TrainingRecord,
 )
 from miha.run.recorder import Recorder
+from miha.search import reasons
 from miha.search.best import best_network
 from miha.search.crossover import mean
 from miha.search.plan import Plan
+from miha.search.selection import Selection, network_to_go_on_from
 from miha.search.stopping import has_reached_target
 from miha.storage.folder import START, archive_name
 from miha.storage.logbook import PATIENCE, Logbook, best_of
@@ -130,32 +132,57 @@ class Trainings:
         values = mean(self.recorder.values(fitter), self.recorder.values(other))
         return self._record(self.training.evaluate(task, fitter, values), began)
 
-    def select(
-        self,
-        cycle: int,
-        winner: TrainingRecord | None,
-    ) -> None:
-        """Record which clone of a cycle was selected, None if all have lost."""
-        is_new = self.recorder.select(cycle, winner)
+    def select(self, cycle: int, selection: Selection) -> None:
+        """Record which clone of a cycle was selected, None if all have lost, and why."""
+        winner = selection.winner
+        is_new = self.recorder.select(cycle, winner, selection.reasons)
         if not is_new:
             return
         free_memory.release()
+        self._tell(reasons.selection_line(cycle, winner, selection.reason, self.plan.monitor))
         clones = self.log.clones(cycle)
         notify(self.callbacks, Callback.on_cycle_end, cycle, clones, winner)
         if winner is None:
             self._warn_or_give_up(cycle)
+
+    def rest(self, cycle: int, rests: range) -> None:
+        """Record that the network trains alone for a cycle, one of several in a row, and why."""
+        if self.recorder.rest(cycle, reasons.NOT_WORTH_IT):
+            epochs = self.plan.schedule.epochs_of_cycle
+            self._tell(reasons.rest_line(cycle, rests, epochs))
+
+    def go_on_from(
+        self,
+        network: TrainingRecord,
+        best: TrainingRecord,
+        cycle: int,
+    ) -> TrainingRecord:
+        """Return the network that follows a cycle; record where that is an older one, and why."""
+        chosen = network_to_go_on_from(network, best, self.plan)
+        if chosen is network:
+            return network
+        share = self.plan.search.backtrack
+        reason = reasons.of_return(network, best, self.plan.monitor, share)
+        if self.recorder.go_back(cycle, best, reason):
+            self._tell(reasons.return_line(cycle, best, reason))
+        return best
 
     def stop(self, reason: str) -> None:
         """Record why no further cycle begins."""
         say(f"Stops: {reason}")
         self.recorder.stop(reason)
 
+    def _tell(self, text: str) -> None:
+        """Write a decision into the run's log, and show it to those who watch."""
+        say(text)
+        notify(self.callbacks, Callback.on_decision, text)
+
     def _record(self, network: Network, began: float) -> TrainingRecord:
         record = network.record.replace(seconds=time.perf_counter() - began)
         if record.phase == "final":
             record = record.replace(restored=self._restored(record))
         network = replace(network, record=record)
-        describe_training(record, self.plan.monitor)
+        describe_training(record, self.plan.monitor, self.plan.has_own_fitness)
         self.recorder.record(network)
         notify(self.callbacks, Callback.on_training_end, network)
         return record

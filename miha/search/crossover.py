@@ -10,8 +10,9 @@ import numpy as np
 
 from miha.mutations import describe
 from miha.records import Change, Genome, Snapshot, TrainingRecord, gain
+from miha.search import reasons
 from miha.search.plan import Plan
-from miha.search.selection import margin, rank
+from miha.search.selection import Selection, margin, rank
 
 _OPTIMIZER = ("optimizer", "learning_rate", "weight_decay")
 """Genes that go together: a learning rate is one of its optimizer."""
@@ -112,6 +113,37 @@ def wins(
         return False
     lead = gain(child.value, winner.value, plan.mode)
     return lead > margin(past, plan)
+
+
+def select_child(
+    child: TrainingRecord | None,
+    selection: Selection,
+    past: Sequence[float],
+    plan: Plan,
+) -> Selection:
+    """Select a child in place of the winner, where it is better by the margin.
+
+    Args:
+        child: Evaluated, not trained; None where there is none.
+        selection: The clone that wins otherwise.
+        past: The network's monitored values.
+        plan: What the run does.
+    """
+    winner = selection.winner
+    if child is None or winner is None:
+        return selection
+    number = reasons.number(child)
+    if not isfinite(child.value):
+        return selection.but(winner, {number: "failed"})
+
+    rival = reasons.name_of(winner)
+    lead = gain(child.value, winner.value, plan.mode)
+    noise = reasons.margin_in_words(margin(past, plan), plan.search.margin)
+    if not wins(child, winner, past, plan):
+        return selection.but(winner, {number: reasons.of_too_small_lead(lead, rival, noise)})
+    won = reasons.of_lead(lead, rival, noise)
+    lost = f"behind its child, clone {number}, by {reasons.short(lead)}"
+    return selection.but(child, {number: won, reasons.number(winner): lost})
 
 
 def mean(fitter: Snapshot, other: Snapshot) -> Snapshot:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Literal
 
-from miha.records import Epoch
+from miha.mutations import describe
+from miha.records import Change, Epoch, Genome
+from miha.space import Space
 
 State = Literal["overfits", "learns", "stands still", "unknown"]
 """What a network does, by its training loss and its validation loss."""
@@ -47,6 +49,34 @@ FACTORS: Mapping[State, Mapping[str, float]] = {
     "unknown": {},
 }
 """How often each gene is drawn in a state, compared with how often it is drawn else."""
+
+
+FASTER = 2.5
+"""By what the learning rate of a network that learns is multiplied."""
+
+
+def asked_for(
+    state: State,
+    genome: Genome,
+    space: Space,
+) -> tuple[Genome, Change] | None:
+    """Return the clone that a state asks for first; None where it asks for none.
+
+    A network that learns, and does not overfit, may learn faster: at a larger learning rate.
+
+    Args:
+        state: What the network does.
+        genome: What it has.
+        space: What each gene may become.
+    """
+    if state != "learns" or genome.learning_rate is None:
+        return None
+    low, high = space.learning_rate
+    rate = float(f"{genome.learning_rate * FASTER:.3g}")
+    faster = genome.replace(learning_rate=min(max(rate, low), high))
+    if faster == genome:
+        return None
+    return faster, Change("learning_rate", describe(genome, faster))
 
 
 def diagnose(epochs: Sequence[Epoch]) -> State:

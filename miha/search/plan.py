@@ -9,7 +9,7 @@ from miha.mutations import MUTATIONS, Mutation, resolve
 from miha.options import Budget, Search
 from miha.records import Genome, Judge, Mode, Schedule, TrainingRecord
 from miha.search.diagnosis import REGULARISATION
-from miha.search.fitness import Fitness
+from miha.search.fitness import Fitness, LevelAndSlope
 from miha.space import Space
 from miha.utils.warn import warn
 
@@ -61,6 +61,11 @@ class Plan:
     def judge_of_best(self) -> Judge:
         """What the best network is the best in."""
         return self.judge or Judge(self.monitor, self.mode)
+
+    @property
+    def has_own_fitness(self) -> bool:
+        """Whether the user gave a fitness; else people need not see its numbers."""
+        return self.fitness != LevelAndSlope()
 
     def values(
         self,

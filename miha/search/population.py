@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from miha.mutations import distinct_mutants
 from miha.randomness import generator
 from miha.records import UNCHANGED, Change, Genome, TrainingRecord
 from miha.search.ancestry import main_line
-from miha.search.diagnosis import FACTORS, diagnose
+from miha.search.diagnosis import FACTORS, State, asked_for, diagnose
 from miha.search.follow_up import follow_up
 from miha.search.plan import Plan
 from miha.search.restarts import draw_restart, has_restart, is_promising
@@ -41,30 +41,49 @@ def draw_population(
     controls = [(genome, UNCHANGED)] if plan.search.control else []
     numbers = range(len(controls), plan.schedule.pop_size)
     generators = [generator(plan.seed, "clone", cycle, number, "mutation") for number in numbers]
+    state = state_of(records, parent)
+    lost = recently_lost(records, genome, cycle)
     mutants = distinct_mutants(
         genome,
         plan.mutations,
         space,
         generator(plan.seed, "clone", cycle, 0, "operators"),
         generators,
-        factors=factors_for(records, parent),
-        tried=recently_lost(records, genome, cycle),
+        factors=FACTORS[state],
+        tried=lost,
     )
-    further = follow_up(*last_winner(records, cycle), space)
-    if further is not None and further[0] not in [mutant for mutant, _ in mutants]:
-        mutants[0] = further
+    first = follow_up(*last_winner(records, cycle), space)
+    if first is None and has_learning_rate(plan):
+        first = asked_for(state, genome, space)
+    known = [mutant for mutant, _ in mutants]
+    if first is not None and first[0] not in (*known, *lost):
+        put_first(mutants, first)
     if has_restart(cycle, plan.search, len(mutants)) and restarts_pay(records, cycle, parent, plan):
         mutants[-1] = draw_restart(genome, space, cycle, generators[-1])
     return controls + mutants
 
 
-def factors_for(
+def put_first(mutants: list[Clone], first: Clone) -> None:
+    """Put a clone in place of the mutant with the same gene, else of the first; it comes first."""
+    genes = [change.gene for _, change in mutants]
+    gene = first[1].gene
+    # One gene is tried but once, where it can be.
+    del mutants[genes.index(gene) if gene in genes else 0]
+    mutants.insert(0, first)
+
+
+def has_learning_rate(plan: Plan) -> bool:
+    """Return whether the learning rate mutates."""
+    return any(mutation.gene == "learning_rate" for mutation in plan.mutations)
+
+
+def state_of(
     records: Sequence[TrainingRecord],
     parent: TrainingRecord,
-) -> Mapping[str, float]:
-    """Return how often each gene is drawn, by what the curves of the network ask for."""
+) -> State:
+    """Return what a network does, by the curves of its main line."""
     epochs = [epoch for record in main_line(records, parent) for epoch in record.epochs]
-    return FACTORS[diagnose(epochs)]
+    return diagnose(epochs)
 
 
 def restarts_pay(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from miha.records import Mode, TrainingRecord, as_loss, gain, is_better
+from miha.search import reasons
 from miha.search.plan import Plan
+from miha.search.reasons import Reasons
 
 WINDOW = 8
 """Epochs of the network's past that tell its noise: before them it learned in another way."""
@@ -17,12 +20,41 @@ CAUTION = 2.0
 """A clone's lead is divided by this before it is believed: it is largest at the beginning."""
 
 
+@dataclass(frozen=True)
+class Selection:
+    """The clone that wins a cycle, and why.
+
+    Attributes:
+        winner: None if all clones have lost.
+        reasons: Why each clone was selected or not, a phrase by its number.
+    """
+
+    winner: TrainingRecord | None
+    reasons: Reasons
+
+    @property
+    def reason(self) -> str:
+        """Why the winner was selected."""
+        if self.winner is None:
+            return "every clone has lost"
+        return self.reasons[reasons.number(self.winner)]
+
+    @property
+    def allows_child(self) -> bool:
+        """Whether the child of two clones may win instead: no restart has won."""
+        return self.winner is not None and not self.winner.change.is_restart
+
+    def but(self, winner: TrainingRecord | None, phrases: Reasons) -> Selection:
+        """Return a selection with another winner, and other reasons for some clones."""
+        return Selection(winner, self.reasons | phrases)
+
+
 def select(
     clones: Sequence[TrainingRecord],
     plan: Plan,
     past: Sequence[float],
     cycle: int,
-) -> TrainingRecord | None:
+) -> Selection:
     """Select the clone that wins a cycle.
 
     The fittest wins. Where there is a control, three rules stand above that, in this order:
@@ -40,23 +72,56 @@ def select(
         cycle: 1 to c.
 
     Returns:
-        The winner; None if all clones have lost.
+        The winner, None if all clones have lost, and why.
     """
     ranked = rank(clones)
     control = find_control(clones)
     restart = find_restart(clones)
     others = [clone for clone in ranked if clone is not restart]
     if control is None or not others:
-        return ranked[0] if ranked else None
+        return _fittest(clones, ranked, plan)
 
     # The control is the network itself, n epochs later: its values go on from the network's.
     values = [*past, *control.values(plan.monitor)]
     epochs_left = plan.schedule.epochs_left(cycle)
     if restart in ranked and will_overtake(restart, values, epochs_left, plan):
-        return restart
+        return _overtaking(clones, restart, values, plan)
+
     has_failed = not math.isfinite(control.value)
-    competing = ranked if has_failed or has_not_improved(values, plan.mode) else others
-    return _beyond_margin(competing[0], control, values, plan)
+    if has_failed or has_not_improved(values, plan.mode):
+        return _beyond_margin(clones, ranked, control, values, plan)
+    selection = _beyond_margin(clones, others, control, values, plan)
+    if restart in ranked:
+        lost = {reasons.number(restart): reasons.of_no_overtaking(epochs_left)}
+        return selection.but(selection.winner, lost)
+    return selection
+
+
+def _fittest(
+    clones: Sequence[TrainingRecord],
+    ranked: Sequence[TrainingRecord],
+    plan: Plan,
+) -> Selection:
+    """Select the fittest clone, if any is left."""
+    winner = ranked[0] if ranked else None
+    selection = Selection(winner, reasons.of_all(clones, winner, plan.mode))
+    if winner is None:
+        return selection
+    return selection.but(winner, {reasons.number(winner): reasons.of_fittest(ranked, plan.mode)})
+
+
+def _overtaking(
+    clones: Sequence[TrainingRecord],
+    restart: TrainingRecord,
+    values: Sequence[float],
+    plan: Plan,
+) -> Selection:
+    """Select a restart that will overtake the network."""
+    phrases = reasons.of_all(clones, None, plan.mode)
+    for clone in rank(clones):
+        phrases[reasons.number(clone)] = reasons.of_overtaken(restart)
+    phrases[reasons.number(restart)] = reasons.of_overtaking(restart, values, plan.mode)
+    return Selection(restart, phrases)
 
 
 def rank(
@@ -90,16 +155,30 @@ def contenders(
 
 
 def _beyond_margin(
-    fittest: TrainingRecord,
+    clones: Sequence[TrainingRecord],
+    competing: Sequence[TrainingRecord],
     control: TrainingRecord,
     values: Sequence[float],
     plan: Plan,
-) -> TrainingRecord:
-    """Return the fittest clone, or the control where it is not better by the margin."""
-    if not plan.search.margin or not math.isfinite(control.value):
-        return fittest
+) -> Selection:
+    """Select the fittest clone, or the control where that is not better by the margin."""
+    fittest = competing[0]
+    selection = _fittest(clones, competing, plan)
+    if fittest is control:
+        return selection
+    number = reasons.number(fittest)
+    if not math.isfinite(control.value):
+        return selection.but(fittest, {number: "fittest; the control has failed"})
+
     lead = gain(fittest.value, control.value, plan.mode)
-    return fittest if lead > margin(values, plan) else control
+    bound = margin(values, plan)
+    noise = reasons.margin_in_words(bound, plan.search.margin)
+    if lead > bound or not plan.search.margin:
+        text = reasons.of_lead(lead, "the control", noise)
+        return selection.but(fittest, {number: f"fittest, {text}"})
+    kept = reasons.of_control_kept(lead, fittest, noise)
+    left = reasons.of_too_small_lead(lead, "the control", noise)
+    return selection.but(control, {reasons.number(control): kept, number: left})
 
 
 def margin(
@@ -143,7 +222,8 @@ def will_overtake(
     After so few epochs it is seldom better than a network that has trained for many. But where it
     is already as good as the network was at several times its age, it learns as many times
     faster. It is taken where half of that pace, to the end, would bring it further, and where the
-    network was never as good.
+    network was never as good. The restart's value is taken to be worse by the margin than it is:
+    where a network's first values only go up and down, a lucky one tells of no pace.
 
     Args:
         restart: The clone with fresh weights.
@@ -151,7 +231,7 @@ def will_overtake(
         epochs_left: Epochs that the network will still train.
         plan: What the run does.
     """
-    wanted = as_loss(restart.value, plan.mode)
+    wanted = as_loss(restart.value, plan.mode) + margin(values, plan)
     as_good = [as_loss(value, plan.mode) <= wanted for value in values]
     if True not in as_good:
         return True

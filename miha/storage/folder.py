@@ -22,6 +22,7 @@ FORMAT = 2
 """Of `run.json` and the journal; a reader knows its own and every earlier one."""
 
 START = "model/model_start.zip"
+INITIAL = "model/model_init.zip"
 FINAL = "model/model_final.zip"
 
 RUNNING = "running.json"
@@ -52,7 +53,7 @@ def archive_name(
 ) -> str:
     """Return the name of the archive that a training writes, relative to the run's folder."""
     names = {
-        "initial": "model/model_init.zip",
+        "initial": INITIAL,
         "clone": f"population/{cycle}_{clone}_model.zip",
         "winner": f"model/model_{cycle}.zip",
         "final": FINAL,
@@ -91,6 +92,27 @@ class RunFolder:
     def has_run(self) -> bool:
         """Whether a run has begun here."""
         return (self.path / "run.json").is_file()
+
+    @property
+    def has_training(self) -> bool:
+        """Whether a run has finished a training here; before that, the folder is nobody's."""
+        return self.has_run and (self._has_journal_line or self._has_later_archive)
+
+    @property
+    def _has_journal_line(self) -> bool:
+        journal = self.path / "journal.jsonl"
+        with on_disk(journal):
+            # The first line tells of the first training; a torn one has no end.
+            return journal.is_file() and b"\n" in journal.read_bytes()
+
+    @property
+    def _has_later_archive(self) -> bool:
+        """Whether there is an archive that a run writes only after its first training."""
+        early = {self.path / name for name in (START, INITIAL)}
+        for pattern in _ARCHIVES:
+            if set(self.path.glob(pattern)) - early:
+                return True
+        return False
 
     def description(self) -> dict[str, Any]:
         """Return what `run.json` says of the run.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -27,6 +27,9 @@ class Logbook:
     Attributes:
         trainings: The finished trainings, in order.
         winners: The selected clone of each cycle; None if all had lost.
+        reasons: For each cycle, why each of its clones was selected or not.
+        rests: Why the network trained alone, for each cycle in which it did.
+        returns: Why the run went back to an older network, for each cycle after which it did.
         stopped: Why the run went to its end before its last cycle, if it did.
         is_finished: Whether the run has come to its end.
     """
@@ -35,6 +38,9 @@ class Logbook:
     winners: dict[int, int | None] = field(default_factory=dict)
     is_finished: bool = False
     stopped: str | None = None
+    reasons: dict[int, dict[int, str]] = field(default_factory=dict)
+    rests: dict[int, str] = field(default_factory=dict)
+    returns: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Logbook:
@@ -54,6 +60,13 @@ class Logbook:
             self.trainings.append(TrainingRecord.from_json(entry))
         elif event == "selection":
             self.winners[entry["cycle"]] = entry["clone"]
+            # Earlier versions gave no reasons.
+            reasons = entry.get("reasons", {})
+            self.reasons[entry["cycle"]] = {int(clone): text for clone, text in reasons.items()}
+        elif event == "rest":
+            self.rests[entry["cycle"]] = entry["reason"]
+        elif event == "return":
+            self.returns[entry["cycle"]] = entry["reason"]
         elif event == "stop":
             self.stopped = entry["reason"]
         elif event == "end":
@@ -68,10 +81,38 @@ class Logbook:
         self,
         cycle: int,
         clone: int | None,
+        reasons: Mapping[int, str],
     ) -> Entry:
-        """Note which clone of a cycle was selected, None if all lost; return the entry."""
+        """Note which clone of a cycle was selected, None if all lost; return the entry.
+
+        Args:
+            cycle: 1 to c.
+            clone: Its number.
+            reasons: Why each clone was selected or not, by its number.
+        """
         self.winners[cycle] = clone
-        return {"event": "selection", "cycle": cycle, "clone": clone}
+        self.reasons[cycle] = dict(reasons)
+        phrases = {str(number): text for number, text in reasons.items()}
+        return {"event": "selection", "cycle": cycle, "clone": clone, "reasons": phrases}
+
+    def rest(self, cycle: int, reason: str) -> Entry:
+        """Note that the network trains alone for a cycle; return the journal's entry."""
+        self.rests[cycle] = reason
+        return {"event": "rest", "cycle": cycle, "reason": reason}
+
+    def go_back(
+        self,
+        cycle: int,
+        network: TrainingRecord,
+        reason: str,
+    ) -> Entry:
+        """Note that an older network follows a cycle; return the journal's entry."""
+        self.returns[cycle] = reason
+        return {"event": "return", "cycle": cycle, "to": network.archive, "reason": reason}
+
+    def reason(self, record: TrainingRecord) -> str:
+        """Return why a clone was selected or not; empty where nobody has noted it."""
+        return self.reasons.get(record.cycle or 0, {}).get(record.clone or 0, "")
 
     def stop(self, reason: str) -> Entry:
         """Note why no further cycle begins; return the journal's entry."""
@@ -111,7 +152,12 @@ class Logbook:
 
     def copy(self) -> Logbook:
         """Return a copy that does not grow."""
-        return replace(self, trainings=[*self.trainings], winners={**self.winners})
+        return replace(
+            self,
+            trainings=[*self.trainings],
+            winners={**self.winners},
+            reasons={**self.reasons},
+        )
 
     def clones(self, cycle: int) -> list[TrainingRecord]:
         """Return the clones of one cycle, in the order of their numbers."""
@@ -189,6 +235,7 @@ class Logbook:
             "mate": clone.change.mate,
             "failure": last_line(clone.failure),
             "pruned": clone.pruned,
+            "reason": self.reason(clone),
         }
 
 
@@ -231,6 +278,7 @@ _LINEAGE = (
     "mate",
     "failure",
     "pruned",
+    "reason",
 )
 
 

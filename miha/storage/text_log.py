@@ -40,8 +40,18 @@ def log_warning(text: str) -> None:
     logger.warning(text)
 
 
-def describe_training(record: TrainingRecord, monitor: str) -> None:
-    """Write one line of the run's log about a finished training."""
+def describe_training(
+    record: TrainingRecord,
+    monitor: str,
+    shows_fitness: bool,
+) -> None:
+    """Write one line of the run's log about a finished training.
+
+    Args:
+        record: Of the training.
+        monitor: Name of the monitored value.
+        shows_fitness: Whether fitness says something to the reader: it is the user's own.
+    """
     place: str = record.phase
     if record.cycle is not None:
         place += f" cycle {record.cycle}"
@@ -49,7 +59,7 @@ def describe_training(record: TrainingRecord, monitor: str) -> None:
         place += f" clone {record.clone}"
 
     outcome = f"{monitor} {record.value:.5g}"
-    if record.fitness is not None:
+    if shows_fitness and record.fitness is not None:
         outcome += f", fitness {record.fitness:.5g}"
     if record.pruned:
         outcome += ", pruned"

@@ -162,6 +162,16 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         logs: Logs = network.test_step(batch)
         return logs
 
+    @classmethod
+    def probe_training(
+        cls,
+        network: keras.Model,
+        batch: Any,
+    ) -> Logs:
+        """Take a training step on a batch and return what is logged; changes the network."""
+        logs: Logs = network.train_step(batch)
+        return logs
+
     @abc.abstractmethod
     def _steps(
         self,
@@ -361,8 +371,17 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         return _numbers_of(logs)
 
 
+def spread(logs: Logs) -> dict[str, Any]:
+    """Return logs without dictionaries in them, as `fit` spreads what a step of one's own logs."""
+    found: dict[str, Any] = {}
+    for name, value in logs.items():
+        found |= spread(value) if isinstance(value, Mapping) else {str(name): value}
+    return found
+
+
 def should_continue(logs: Logs) -> Any:
     """Return whether another step may follow: the loss is finite, or a custom step logs none."""
+    logs = spread(logs)
     if "loss" not in logs:
         return True
     is_finite = keras.ops.isfinite(logs["loss"])
@@ -371,9 +390,9 @@ def should_continue(logs: Logs) -> Any:
 
 def _numbers_of(logs: Logs) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
-    for name, value in logs.items():
+    for name, value in spread(logs).items():
         array = keras.ops.convert_to_numpy(value)
-        numbers[str(name)] = array.tolist()
+        numbers[name] = array.tolist()
     return numbers
 
 

@@ -12,6 +12,7 @@ import keras
 from miha.data.opening import Source, open_data
 from miha.errors import ArgumentError
 from miha.trainer.factory import make_trainer
+from miha.trainer.network.compilation import Nameless, nameless, put_back
 from miha.trainer.network.copies import from_bytes
 from miha.trainer.network.custom_layers import custom_objects
 from miha.trainer.protocol import Trainer
@@ -27,6 +28,7 @@ class Blueprint:
     Attributes:
         network: The archive of the user's network, as the run's trainer wrote it.
         custom_objects: Classes and functions that Keras does not know by itself.
+        nameless: Losses and metrics that the archive cannot hold.
         sources: Training and validation data; None where they are loaded.
         load_data: Returns what `MIHA` was given as data; None where it is sent.
         opening: The other arguments of `open_data`.
@@ -36,6 +38,7 @@ class Blueprint:
 
     network: bytes
     custom_objects: Mapping[str, Any]
+    nameless: Nameless
     sources: tuple[Source, Source | None] | None
     load_data: Callable[[], Mapping[str, Any]] | None
     opening: Mapping[str, Any]
@@ -56,6 +59,7 @@ class Blueprint:
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             # The user's own network: its Lambda layers are trusted.
             model = from_bytes(self.network, known, safe_mode=False)
+        put_back(model, self.nameless)
         training, validation = self._data(model)
         return make_trainer(model, training, validation, **self.arguments)
 
@@ -92,6 +96,7 @@ def blueprint(
     return Blueprint(
         network=trainer.export(snapshot, trainer.genome),
         custom_objects=custom_objects(model),
+        nameless=nameless(model),
         sources=sources if load_data is None else None,
         load_data=load_data,
         opening=opening,

@@ -16,6 +16,7 @@ from miha.trainer.genes.activations import Slot
 from miha.trainer.genes.noise import noise_in
 from miha.trainer.genes.optimizers import Optimizers, name_of
 from miha.trainer.live_network import assign
+from miha.trainer.network.compilation import compile_config, nameless, put_back
 from miha.trainer.network.copies import from_bytes, to_bytes, values
 
 
@@ -44,9 +45,10 @@ class Exporter:
         self._optimizers = Optimizers(network, custom_objects)
         self._custom_objects = custom_objects
         self._shown: Genome | None = None
+        self._nameless = nameless(network)
         # Keras asks the network how it was compiled when it writes it: answer with the
         # optimizer at hand. Compiling again for each archive would leak.
-        self._compiled_with = network.get_compile_config
+        self._compiled_with = compile_config(network)
         network.get_compile_config = self._compile_config
 
     def export(
@@ -81,7 +83,9 @@ class Exporter:
 
     def load(self, archive: bytes) -> keras.Model:
         """Return the plain network of an archive; its layers are the user's own, so trusted."""
-        return from_bytes(archive, self._custom_objects, safe_mode=False)
+        network = from_bytes(archive, self._custom_objects, safe_mode=False)
+        put_back(network, self._nameless)
+        return network
 
     def recall(self, archive: bytes) -> Snapshot:
         """Return the values of an archive, in the order in which `export` was given them."""
@@ -120,7 +124,7 @@ class Exporter:
 
     def _compile_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {}
-        config |= self._compiled_with()
+        config |= self._compiled_with
         optimizer = self._network.optimizer
         config["optimizer"] = keras.optimizers.serialize(optimizer)
         return config

@@ -9,14 +9,12 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 from keras import Model
 
 from miha.data import arrays as data
-from miha.data.feed import first_inputs, to_tensor
+from miha.data.feed import first_inputs
 from miha.data.stream import Stream
-from miha.errors import ArgumentError, first_line
-from miha.records import Mode
+from miha.errors import ArgumentError
 from miha.space import AUGMENTED_SHARES, SearchSpace, Space, batch_size_bounds, values_of
 from miha.trainer.base import KerasTrainer, Settings
 from miha.trainer.exporter import Exporter
@@ -33,23 +31,29 @@ from miha.trainer.genes.losses import LossSlot
 from miha.trainer.genes.mutable import choose_noise, choose_slots
 from miha.trainer.genes.noise import Noise
 from miha.trainer.genes.optimizers import Optimizers, check_names
+from miha.trainer.labels import check_labels
 from miha.trainer.network import copies
 from miha.trainer.network.admission import check_network
+from miha.trainer.network.compilation import nameless, words
 from miha.trainer.network.fingerprint import fingerprint
-from miha.trainer.network.keras_internals import metric_direction
+from miha.trainer.network.keras_internals import has_slots
 from miha.trainer.network.replicas import check_divisible, replicas, strategy_of
 from miha.trainer.network.survey import Survey
+from miha.trainer.probing import (
+    Batch,
+    Metrics,
+    first_batch,
+    has_no_test_step,
+    has_own,
+    probe_evaluation,
+    probe_training,
+)
 from miha.trainer.protocol import Trainer
 from miha.trainer.transitions.fresh import FreshValues
+from miha.utils.warn import warn
 
 Source = data.Data | Stream
 """Training or validation data."""
-
-Batch = tuple[Any, ...]
-"""Inputs, targets and weights of a few samples."""
-
-Metrics = dict[str, Mode | None]
-"""Names of logged values, and the direction in which each is better."""
 
 TRAINERS = {
     "tensorflow": ("tensorflow.trainer", "TensorFlowTrainer"),
@@ -113,18 +117,25 @@ def make_trainer(
     check_names(space.optimizers)
     space = replace(space, activations=check_activations(space.activations))
 
-    copied = _copy(original, kind, _batch(training), seed)
+    wants_evaluation = evaluate_training or validation is not None
+    copied = _copy(original, kind, first_batch(training), seed)
+    try:
+        logged = _logged(copied, kind, validation, wants_evaluation)
+    finally:
+        # Also where a step fails: by a label, it says so in words of the backend.
+        check_labels(copied.live.network, training, validation, copied.batch[0])
     chosen = _choose(copied, space, slots_named)
     parts = _parts(copied.live, chosen, training, batch_size, space, genes)
     sizes = _Sizes(batch_size, training.samples, multiple)
     space = _for_batches(space, training)
     resolved = _resolve(space, copied.live.network, parts, sizes)
 
-    evaluation, prefix = _evaluation(training, validation, evaluate_training)
+    can_evaluate = logged.evaluated is not None
+    evaluation, prefix = _evaluation(training, validation, evaluate_training and can_evaluate)
     plain = copied.plain
     exporter = _exporter(plain, chosen)
     fresh = FreshValues(plain.network, copied.batch[0], plain.custom_objects)
-    seen = _mirror(copied, kind) if with_mirror else None
+    seen = _mirror(copied, logged.batch, kind) if with_mirror else None
     mirror = None if seen is None else _exporter(seen, chosen)
     with _scope(model):
         inputs = InputChanges(
@@ -150,7 +161,7 @@ def make_trainer(
                 shuffle,
                 () if parts.augmentation is None else parts.augmentation.description,
             ),
-            metrics=_all_metrics(copied.metrics, None if evaluation is None else prefix),
+            metrics=_all_metrics(logged, None if evaluation is None else prefix),
             exporter=exporter,
             fresh=fresh,
             fingerprint=_fingerprint(original, copied.built, training, validation),
@@ -159,13 +170,13 @@ def make_trainer(
 
 
 def _all_metrics(
-    metrics: Metrics,
+    logged: _Logged,
     prefix: str | None,
 ) -> Metrics:
     """Return what training and evaluation log; without a prefix there is no evaluation."""
-    found = dict(metrics)
-    if prefix is not None:
-        for name, mode in metrics.items():
+    found = dict(logged.trained)
+    if prefix is not None and logged.evaluated is not None:
+        for name, mode in logged.evaluated.items():
             found[prefix + name] = mode
     return found
 
@@ -203,13 +214,6 @@ def _scope(model: Model) -> Any:
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
-def _batch(training: Source) -> Batch:
-    """Return a few samples, as the tensors that a step takes."""
-    few = training.few()
-    parts = (few.x, few.y, few.sample_weight)
-    return tuple(data.map_arrays(to_tensor, part) for part in parts)
-
-
 def _evaluation(
     training: Source, validation: Source | None, evaluate_training: bool
 ) -> tuple[Source | None, str]:
@@ -226,14 +230,12 @@ class _Copies:
     Attributes:
         built: The user's, or a copy with weights where it had none yet.
         live: The copy that is trained.
-        metrics: What that logs, with the direction that is better.
         plain: The copy that is saved.
         batch: A few samples.
     """
 
     built: Survey
     live: Survey
-    metrics: Metrics
     plain: Survey
     batch: Batch
 
@@ -244,10 +246,11 @@ def _copy(
     batch: Batch,
     seed: int,
 ) -> _Copies:
-    """Copy the user's network, and find out what a copy logs."""
+    """Copy the user's network."""
     model = original.network
     known = original.custom_objects
     built = original
+    _warn_of_compilation(model)
     if not model.built:
         twin = copies.build_from(model, batch[0], seed, known)
         built = Survey(twin, known)
@@ -255,68 +258,115 @@ def _copy(
     with _scope(model):
         live = built.copy()
         copies.check_same_function(built.network, live.network, batch[0])
-        metrics = _probe(live.network, batch, kind)
     with keras.device("cpu"):
         plain = built.copy()
-    return _Copies(built, live, metrics, plain, batch)
+    return _Copies(built, live, plain, batch)
+
+
+@dataclass(frozen=True)
+class _Logged:
+    """What steps of a network log, with the direction in which each value is better.
+
+    Attributes:
+        trained: By a training step.
+        evaluated: By a test step; None: the network has none, and needs none.
+        batch: What the test step was taken on, or None.
+    """
+
+    trained: Metrics
+    evaluated: Metrics | None
+    batch: Batch | None
+
+
+def _logged(
+    copied: _Copies,
+    kind: type[KerasTrainer],
+    validation: Source | None,
+    wants_evaluation: bool,
+) -> _Logged:
+    """Take steps, to learn what is logged and whether network and data fit together.
+
+    Raises:
+        ArgumentError: They do not, or the network cannot be evaluated as it has to be.
+    """
+    network = copied.live.network
+    with _scope(network):
+        trains_itself = has_own(network, "train_step")
+        if trains_itself:
+            trained = probe_training(copied.built, copied.batch, kind)
+        else:
+            trained = probe_evaluation(network, copied.batch, kind)
+
+        if validation is not None:
+            if has_no_test_step(network, copied.batch):
+                raise _without_test_step(network)
+            batch = first_batch(validation)
+            evaluated = probe_evaluation(network, batch, kind, " of the validation data")
+            return _Logged(trained, evaluated, batch)
+        if not trains_itself:
+            return _Logged(trained, trained, copied.batch)
+        return _evaluated_on_training(copied, kind, trained, wants_evaluation)
+
+
+def _evaluated_on_training(
+    copied: _Copies,
+    kind: type[KerasTrainer],
+    trained: Metrics,
+    wants_evaluation: bool,
+) -> _Logged:
+    """Return what a network with a `train_step` of its own logs, where it trains alone.
+
+    As in `fit`, it need not be one that can be evaluated.
+    """
+    network = copied.live.network
+    if has_no_test_step(network, copied.batch):
+        return _Logged(trained, None, None)
+    try:
+        evaluated = probe_evaluation(network, copied.batch, kind)
+    except ArgumentError:
+        if wants_evaluation and has_own(network, "test_step"):
+            raise
+        return _Logged(trained, None, None)
+    return _Logged(trained, evaluated, copied.batch)
+
+
+def _without_test_step(network: Model) -> ArgumentError:
+    return ArgumentError(
+        "A network with a `train_step` of its own must have a `test_step` as well, or a loss in "
+        f"`compile`, to be evaluated on validation data. Received: {network.name!r}, which has "
+        "neither. Write one, or leave validation data out: then what `train_step` logs is "
+        "monitored."
+    )
+
+
+def _warn_of_compilation(model: Model) -> None:
+    """Say what of a network's compilation its copies begin without, or its archives lack."""
+    if model.optimizer.built and model.trainable_variables and not has_slots(model.optimizer):
+        warn(
+            f"The optimizer of {model.name!r} has no state, as Keras reads networks from .h5: it "
+            "begins as a new one with the same settings."
+        )
+    functions = nameless(model)
+    if functions:
+        warn(
+            f"Archives hold {model.name!r} without {words(functions)}, since Keras cannot store "
+            "what has no name. `result.model` is compiled with it; a network that is loaded "
+            "later must be compiled before it is evaluated or trained. Write a named function "
+            "with `@keras.saving.register_keras_serializable()` to have it archived."
+        )
 
 
 def _mirror(
     copied: _Copies,
+    batch: Batch | None,
     kind: type[KerasTrainer],
 ) -> Survey:
     """Return the copy that callbacks of Keras look at; a step builds the metrics they ask for."""
     with keras.device("cpu"):
         mirror = copied.built.copy()
-    _probe(mirror.network, copied.batch, kind)
+    if batch is not None:
+        probe_evaluation(mirror.network, batch, kind)
     return mirror
-
-
-def _probe(
-    network: Model,
-    batch: Batch,
-    kind: type[KerasTrainer],
-) -> Metrics:
-    """Take a test step, to learn what is logged and whether network and data fit together."""
-    try:
-        with copies.untouched(network):
-            logs = kind.probe(network, keras.utils.pack_x_y_sample_weight(*batch))
-    except Exception as error:
-        arrays = keras.tree.flatten(batch)
-        shapes = [tuple(array.shape) for array in arrays if array is not None]
-        raise ArgumentError(
-            f"The network must accept the data. Received: the first samples, of shapes {shapes}, "
-            f"on which {network.name!r} fails: {first_line(error)} Check the shapes of `x` and "
-            "`y`, and that the network leaves the batch size open."
-        ) from error
-
-    network.reset_metrics()
-    # A vector (the F1 score of each class, say) can be logged but not monitored.
-    metrics = {}
-    for name, value in logs.items():
-        if np.ndim(value) == 0:
-            metrics[name] = _mode(network, name)
-    return metrics
-
-
-def _mode(
-    network: Model,
-    name: str,
-) -> Mode | None:
-    """Return the direction in which a logged value is better, as Keras' callbacks find it."""
-    if name.endswith("loss"):
-        return "min"
-
-    metrics = []
-    for metric in network.metrics:
-        metrics += [metric, *getattr(metric, "metrics", ())]
-
-    # With several outputs, a metric is logged under the output's name and its own.
-    named = [m for m in metrics if f"_{name}".endswith(f"_{m.name}")]
-    named.sort(key=lambda metric: len(metric.name), reverse=True)
-    closest = named[0] if named else None
-    modes: dict[Any, Mode] = {"up": "max", "down": "min"}
-    return modes.get(metric_direction(closest))
 
 
 class _Chosen(NamedTuple):

@@ -49,9 +49,10 @@ DRAWS = 1000
 def plot_gains(result: Result) -> go.Figure:
     """Plot how much each kind of mutation gained, and each value that a mutation brought.
 
-    The gain of a clone is its fitness less that of its cycle's control (less its cycle's mean
-    where there is none). A point is a mutation; a diamond is the median, a bar its 95 %
-    interval where there are five gains and more; a ring is a mutation that was selected.
+    The gain of a clone is by how much its monitored value is better than its cycle's control's
+    (than its cycle's mean where there is none). A point is a mutation; a diamond is the median, a
+    bar its 95 % interval where there are five gains and more; a ring is a mutation that was
+    selected.
 
     Args:
         result: A run, finished or not.
@@ -80,7 +81,7 @@ def plot_gains(result: Result) -> go.Figure:
     value_axis["domain"] = [0, 1 - share - 0.04]
     return figure(
         upper + lower,
-        title=title("Gain over the control"),
+        title=title(f"Gain in {safe(view.monitor)} over the control"),
         height=200 + 34 * rows,
         showlegend=False,
         xaxis=_gain_axis(scale),

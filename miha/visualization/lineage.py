@@ -38,10 +38,12 @@ Places = dict[int, Place]
 def plot_lineage(result: Result) -> go.Figure:
     """Plot who was tried in each cycle, who won, and by how much.
 
-    A column is a cycle, its clones one below the other, the fittest on top. Lines go from each
-    network to the clones made of it, the main line is blue; where the run went back to an older
-    network, it passes above. A small blue point is a cycle in which the network trained alone.
-    Below, by how much the winner was fitter than the control of its cycle.
+    A column is a cycle, its clones one below the other: the selected one on top, then the others
+    by fitness, which is not all that decides; under the mouse each says why it was selected or
+    not. Lines go from each network to the clones made of it, the main line is blue; where the run
+    went back to an older network, it passes above. A small blue point is a cycle in which the
+    network trained alone.
+    Below, by how much the winner's monitored value was better than that of its cycle's control.
 
     Args:
         result: A run, finished or not.
@@ -66,7 +68,7 @@ def plot_lineage(result: Result) -> go.Figure:
         height=min(900, 330 + 34 * ranks),
         xaxis=_cycle_axis(cycles),
         yaxis={
-            "title": {"text": "rank in its cycle"},
+            "title": {"text": "selected, then by fitness"},
             "range": [ranks + 0.6, 0.2],
             "domain": [0.34, 1],
             "showgrid": False,

@@ -33,7 +33,7 @@ Scales = dict[str, Scale]
 
 
 def plot_pairs(result: Result, genes: Sequence[str] | None = None) -> go.Figure:
-    """Plot two hyperparameters of all clones against each other, coloured by gain in fitness.
+    """Plot two hyperparameters of all clones against each other, coloured by gain.
 
     Args:
         result: A run, finished or not.

@@ -20,7 +20,7 @@ MOST_AXES = 12
 
 
 def plot_parallel_coordinate(result: Result, genes: Sequence[str] | None = None) -> go.Figure:
-    """Plot every clone as a line through its hyperparameters to its gain in fitness.
+    """Plot every clone as a line through its hyperparameters to its gain.
 
     An axis can be brushed to see some clones alone. Clones that failed are left out.
 
@@ -106,7 +106,7 @@ def _dimension(name: str, clones: list[TrainingView], longest: int) -> Axis:
 def _gain_dimension(gains: list[float], scale: GainScale) -> Axis:
     places, texts = scale.ticks()
     return {
-        "label": "gain in fitness",
+        "label": "gain",
         "values": [scale.place(gain) for gain in gains],
         "tickvals": places,
         "ticktext": texts,

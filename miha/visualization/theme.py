@@ -186,8 +186,12 @@ def describe(view: RunView, trial: TrainingView) -> str:
         safe(trial.change) if trial.is_clone else f"{len(trial.logs)} epochs",
         f"{safe(view.monitor)} {number(trial.value)}",
     ]
-    if trial.fitness is not None:
-        lines.append(f"fitness {number(trial.fitness)}, gain {number(trial.gain, '+.4g')}")
+    if trial.is_clone:
+        lines.append(f"gain {number(trial.gain, '+.4g')}")
+    if view.shows_fitness and trial.fitness is not None:
+        lines.append(f"fitness {number(trial.fitness)}")
+    if trial.reason:
+        lines.append(safe(trial.reason))
     if trial.failure:
         lines.append(safe(trial.failure, 100))
     return "<br>".join(lines)

@@ -206,15 +206,17 @@ def test_several_inputs_and_outputs_run_and_any_logged_value_is_monitored(tmp_pa
 def test_without_validation_data_the_learning_rate_is_left_alone_unless_asked(tmp_path):
     genes = {}
     for name, mutations, pop_size in (("default", None, 8), ("asked", ["learning_rate"], 3)):
-        result = run_in(
-            tmp_path / name,
-            plain(),
-            validation_data=None,
-            mutations=mutations,
-            c=1,
-            pop_size=pop_size,
-            search=Search(restarts=0),
-        ).optimize()
+        with pytest.warns(MihaWarning, match="clones are compared by 'eval_loss'.*`validation_spl"):
+            run = run_in(
+                tmp_path / name,
+                plain(),
+                validation_data=None,
+                mutations=mutations,
+                c=1,
+                pop_size=pop_size,
+                search=Search(restarts=0),
+            )
+        result = run.optimize()
         genes[name] = set(result.lineage["gene"])
         assert result.monitor == "eval_loss"
     assert "learning_rate" not in genes["default"]
@@ -358,6 +360,19 @@ UNCOMPILED = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.
         ({"space": SearchSpace(activations=["relux"])}, "elementwise function"),
         ({"space": SearchSpace(activations=["softmax"])}, "elementwise function"),
         ({"space": SearchSpace(layers=["nowhere"])}, "`layers` must name layers"),
+        ({"mutations": ["batchsize"]}, "Did you mean 'batch_size'?"),
+        ({"monitor": "val_acuracy"}, "Did you mean 'val_accuracy'?"),
+        ({"space": SearchSpace(optimizers=["adamm"])}, "Did you mean 'adam'?"),
+        ({"space": SearchSpace(activations=["relux"])}, "Did you mean 'relu'?"),
+        ({"space": SearchSpace(layers=["dens"])}, "Did you mean 'dense"),
+        ({"model": branched}, "the function 'branched'. Call it: model=branched()."),
+        ({"model": functools.partial(branched)}, "the function"),
+        ({"model": lambda: None}, "Call it: model=build(), say."),
+        ({"monitor": ["val_loss"]}, "`monitor` must be the name of a logged value"),
+        ({"logs": 3}, "`logs` must be the path of a folder. Received: logs=3."),
+        ({"validation_data": "mnist"}, "`validation_data` must be (x, y)"),
+        ({"validation_data": UNCOMPILED}, "The network comes first"),
+        ({"model": keras.Sequential}, "the class 'Sequential'. Call it: model=Sequential()."),
         ({"model": UNCOMPILED}, "`model` must be compiled"),
         ({"model": "network"}, "`model` must be a `keras.Model`"),
     ],

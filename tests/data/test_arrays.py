@@ -63,7 +63,9 @@ def test_validation_data_may_have_weights():
         ({"x": np.where(X == 3, np.nan, X), "y": Y}, "must be finite. Received: 1 values"),
         ({"x": X, "y": np.where(Y == 2, np.inf, Y)}, "must be finite"),
         ({"x": X[:0], "y": Y[:0]}, "at least one sample"),
-        ({"x": X, "y": Y, "validation_data": X}, r"must be \(x, y\)"),
+        ({"x": X, "y": Y, "validation_data": (X, Y, Y, Y)}, r"must be \(x, y\).*tuple of 4"),
+        ({"x": X, "y": Y, "validation_data": [X, Y, Y, Y]}, "Received: a list of 4"),
+        ({"x": X, "y": Y.tolist()}, r"a list or tuple of values such as 0.*np.array"),
         ({"x": X, "y": Y, "validation_data": (X[:5] * np.nan, Y[:5])}, "`validation_data`.*finite"),
         ({"x": X, "y": Y, "validation_split": 1.0}, "between 0 and 1"),
         ({"x": X, "y": Y, "validation_split": 0.99}, "leave samples on both sides"),
@@ -73,10 +75,49 @@ def test_validation_data_may_have_weights():
             {"x": X, "y": Y, "class_weight": {0: 1.0}, "sample_weight": np.ones(10)},
             "must not both be given",
         ),
-        ({"x": X, "y": (Y, Y), "class_weight": {0: 1.0}}, "single target"),
+        ({"x": X, "y": (Y, Y), "class_weight": {0: 1.0}}, "single target.*2 targets in a list"),
+        ({"x": X, "y": None, "class_weight": {0: 1.0}}, "single target.*none"),
+        ({"x": X, "y": Y, "class_weight": {"0": 1.0}}, "whole numbers.*the class '0'"),
+        ({"x": X, "y": Y, "class_weight": {0.5: 1.0}}, "whole numbers.*the class 0.5"),
+        ({"x": X, "y": Y.astype(str), "class_weight": {0: 1.0}}, "must be numbers.*np.unique"),
+        # A mask for each image, a one-hot vector and a label for each step.
+        (
+            {"x": X, "y": np.zeros((10, 4, 4, 1)), "class_weight": {0: 1.0}},
+            r"one class for each sample, as in `fit`.*\(10, 4, 4, 1\).*shape \(10, 4, 4\)",
+        ),
+        (
+            {"x": X, "y": np.zeros((10, 5, 3)), "class_weight": {0: 1.0}},
+            r"one class for each sample, as in `fit`.*shape \(10, 5\)",
+        ),
+        (
+            {"x": X, "y": np.full((10, 5), 2), "class_weight": {0: 1.0}},
+            r"or one-hot targets.*numbers up to 2.*shape \(10, 5\)",
+        ),
     ],
 )
 def test_broken_data_is_refused_with_rule_and_value(arguments, message):
     with pytest.raises(ArgumentError, match=f"(?s){message}") as refused:
         prepare(**arguments)
     assert "Received" in str(refused.value)
+
+
+@pytest.mark.parametrize("given", [X, (X,), [X], (X, None)])
+def test_validation_data_needs_no_targets_where_there_are_none(given):
+    _, validation = prepare(X, None, validation_data=given)
+    assert validation.y is None
+    np.testing.assert_array_equal(validation.x, X)
+
+
+def test_a_class_may_be_named_by_any_whole_number_and_lie_in_an_axis_of_its_own():
+    weights = {np.int64(0): 2.0, 2.0: 0.5}
+    for y in (Y, Y[:, None], Y[:, None, None], Y.astype("float32")):
+        data, _ = prepare(X, y, class_weight=weights)
+        np.testing.assert_array_equal(data.sample_weight, np.choose(Y, [2.0, 1.0, 0.5]))
+
+
+def test_what_is_missing_is_taken_where_the_user_says_so():
+    x = np.where(X == 3, np.nan, X)
+    data, validation = prepare(x, x, None, None, (x, x), must_be_finite=False)
+    assert np.isnan(data.y).sum() == np.isnan(validation.x).sum() == 1
+    with pytest.raises(ArgumentError, match=r"miha\.Execution\(check_finite=False\)"):
+        prepare(x, Y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 
 import numpy as np
@@ -12,7 +13,7 @@ from networks import dense, images
 from sources import Listed, Pairs, dataset, mapped
 
 import miha
-from miha import ArgumentError, MihaError
+from miha import ArgumentError, MihaError, MihaWarning
 from miha.data.arrays import Data
 from miha.data.blocks import cut, shuffled
 from miha.data.feed import prefetched
@@ -48,10 +49,6 @@ X, Y = images(40)
 BAD = np.where(np.arange(40)[:, None, None, None] == 30, np.float32(np.nan), X)
 
 
-def words():
-    return tf.data.Dataset.from_tensor_slices((["a", "b"], [0, 1])).batch(2)
-
-
 def ragged():
     spec = (tf.TensorSpec((None, 8, 1)), tf.TensorSpec((), tf.int32))
     return tf.data.Dataset.from_generator(lambda: iter([]), output_signature=spec)
@@ -76,7 +73,6 @@ def endless_loader():
         (OnceOnly, {}, "OnceOnly.*can be read once only"),
         (lambda: Endless(X, Y), {}, "must have an end.*num_batches"),
         (lambda: dataset(X, Y).repeat().batch(4), {}, r"infinite dataset.*take\(batches\)"),
-        (words, {}, "dense tensors of numbers.*string"),
         (ragged, {}, "must all have one shape.*padded_batch"),
         (endless_loader, {}, "must have a length.*DataLoader"),
         (lambda: Listed(X[:0], Y[:0]), {}, "at least one batch"),
@@ -146,7 +142,7 @@ class Breaking(Listed):
 
 
 def test_data_that_fails_stops_the_run_and_not_a_clone(tmp_path):
-    run = miha.MIHA(dense(), Breaking(X, Y), c=1, m=1, logs=tmp_path / "run", verbose=0)
+    run = miha.MIHA(dense(), Breaking(X, Y), c=0, m=1, logs=tmp_path / "run", verbose=0)
     with pytest.raises(MihaError, match="`x` raised while it was read.*the disk is gone"):
         run.optimize()
 
@@ -190,3 +186,42 @@ def test_reading_ahead_ends_with_what_is_read():
     assert closed
     assert not [t for t in threading.enumerate() if t.name.startswith("miha-data")]
     assert list(prefetched(iter(range(10)))) == list(range(10))
+
+
+def test_samples_that_are_not_finite_are_taken_where_the_user_says_so(tmp_path):
+    for source in ((Listed(BAD[30:], Y[30:]),), mapped(tmp_path, BAD, Y)):
+        training, _ = open_data(dense(), *source, room=0, must_be_finite=False)
+        training.digest(hashlib.sha256())
+        read = [part.data.x for part in training.parts(20, rng(), True)]
+        assert np.isnan(np.concatenate(read)).any()
+        # The same samples each time, though what is missing equals nothing.
+        assert training.repeats
+
+
+@pytest.mark.parametrize("kind", ["arrays", "large arrays", "batches"])
+def test_validation_data_and_split_are_not_given_together_nor_without_targets(tmp_path, kind):
+    sources = {"arrays": (X, Y), "large arrays": mapped(tmp_path, X, Y), "batches": (Listed(X, Y),)}
+    source = sources[kind]
+    with pytest.raises(ArgumentError, match="must not both be given. Received: both"):
+        open_data(dense(), *source, validation_data=(X, Y), validation_split=0.2)
+    for without_targets in (X, (X,)):
+        with pytest.raises(ArgumentError, match=r"must have targets.*validation_data=\(x, y\)"):
+            open_data(dense(), *source, validation_data=without_targets)
+
+
+def test_a_dataset_weighs_the_class_of_each_pixel_as_in_fit():
+    y = np.arange(40 * 4).reshape(40, 2, 2, 1) % 3
+    training, _ = open_data(dense(), dataset(X, y).batch(20), class_weight={1: 3.0, 2: 5.0})
+    weights = np.choose(y[:2, :, :, 0], [1.0, 3.0, 5.0])
+    np.testing.assert_array_equal(training.few().sample_weight, weights)
+    with pytest.raises(ArgumentError, match="one class for each sample"):
+        open_data(dense(), Listed(X, y), class_weight={1: 3.0})
+
+
+def test_batches_that_are_fewer_than_they_said_are_told_of_once():
+    batches = miha.Batches(lambda: iter(Listed(X, Y, 10)), 6)
+    training, _ = open_data(dense(), batches)
+    with pytest.warns(MihaWarning, match="`x` is a Batches of length 6 that gave 4 batches.*be 4"):
+        read = list(training.parts(10, rng(), True))
+    assert sum(part.data.samples for part in read) == 40
+    list(training.parts(10, rng(), True))

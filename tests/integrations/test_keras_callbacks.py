@@ -14,7 +14,7 @@ from runs import Joining, crossed
 
 from miha import MIHA, Search, SearchSpace, load_run
 from miha.callbacks import Callback, notify
-from miha.errors import MihaError
+from miha.errors import MihaError, MihaWarning
 from miha.integrations.keras_callbacks import Following, join_keras_callbacks
 from miha.mutations import resolve
 from miha.results.trials import RunView
@@ -66,8 +66,8 @@ def watched(tmp_path_factory):
     saved = folder / "best.keras"
     checkpoint = keras.callbacks.ModelCheckpoint(saved, "val_loss", save_best_only=True)
     csv = keras.callbacks.CSVLogger(folder / "log.csv")
-    patient = keras.callbacks.EarlyStopping("val_accuracy", patience=99)  # Asks for metrics.
-    result = start(folder / "run", [recording, checkpoint, csv, patient]).optimize()
+    asking = keras.callbacks.ModelCheckpoint(folder / "{accuracy}.keras", "val_accuracy")
+    result = start(folder / "run", [recording, checkpoint, csv, asking]).optimize()
     return result, recording, folder
 
 
@@ -129,6 +129,13 @@ def test_watching_changes_nothing_of_the_run(watched, tmp_path):
     assert alone.best_value == result.best_value
 
 
+class Enough(keras.callbacks.Callback):
+    """Ends a training after an epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = True
+
+
 class Failing(Callback):
     """Ends a run where a cycle's winner is about to train."""
 
@@ -139,8 +146,10 @@ class Failing(Callback):
 
 def test_a_run_that_was_stopped_and_interrupted_goes_on_to_the_same_end(watched, tmp_path):
     whole, _, _ = watched
-    stopping = keras.callbacks.EarlyStopping("val_loss", patience=1, mode="max")
-    stopped = start(tmp_path / "run", [stopping]).optimize()
+    with pytest.warns(MihaWarning, match="callback Enough set `stop_training`.*after epoch 2"):
+        stopped = start(tmp_path / "run", [Enough()]).optimize()
+    assert "callback Enough set" in stopped.stopped
+    assert load_run(tmp_path / "run").stopped is None
     assert stopped.state == load_run(tmp_path / "run").state == "interrupted"
     assert (len(stopped.lineage), len(stopped.history)) == (0, 2)
     assert stopped.model.evaluate(*images(32, seed=9), verbose=0)
@@ -174,7 +183,9 @@ class FakeMirror:
     """What callbacks look at, without Keras: the values that were shown last."""
 
     def __init__(self):
-        self.network = SimpleNamespace(stop_training=False)
+        optimizer = SimpleNamespace(learning_rate=0.1)
+        values = {"optimizer": optimizer, "weights": [], "trainable_variables": []}
+        self.network = SimpleNamespace(stop_training=False, **values)
         self.weight = self.genome = None
 
     def show(self, snapshot, genome):
@@ -289,7 +300,7 @@ def test_callbacks_of_both_kinds_keep_their_order():
     guests = [keras.callbacks.Callback() for _ in range(2)]
     joined = join_keras_callbacks([own[0], guests[0], own[1], guests[1], own[2]], trainer)
     assert [joined[0], *joined[2:]] == own
-    assert isinstance(joined[1], Following) and joined[1]._guests == guests
+    assert isinstance(joined[1], Following) and joined[1]._callbacks == guests
     assert join_keras_callbacks(own, trainer) == own
 
 

@@ -24,6 +24,7 @@ def test_callbacks_of_keras_are_told_from_others():
 @pytest.mark.parametrize(
     "make, words",
     [
+        (lambda: keras.callbacks.EarlyStopping(), r"EarlyStopping: .*miha.Budget\(patience=3\)"),
         (lambda: keras.callbacks.ReduceLROnPlateau(), "the learning rate is a gene"),
         (lambda: keras.callbacks.LearningRateScheduler(lambda e, r: r), "LearningRateSchedule"),
         (lambda: keras.callbacks.BackupAndRestore("nowhere"), "run the same script again"),
@@ -62,4 +63,4 @@ def test_hooks_of_batches_of_a_callback_that_acts_by_epochs_do_nothing(frequency
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_keras_callback(by_epochs)
-        check_keras_callback(keras.callbacks.EarlyStopping())
+        check_keras_callback(keras.callbacks.CSVLogger("log.csv"))

@@ -53,6 +53,8 @@ def test_the_page_loads_without_complaint_and_asks_nobody(browser, result):
     assert errors(browser) == []
     assert {url.split(":")[0] for url in requests(browser)} <= {"file", "data", "blob"}
     assert browser.find_element("id", "title").text == "mnist"
+    verdict = browser.find_element("id", "verdict").text
+    assert "Take it: result.model" in verdict and "miha export" in verdict
     assert "The run is finished" in browser.find_element("id", "summary").text
     drawn = browser.execute_script("return document.querySelectorAll('.main-svg').length")
     assert drawn >= 7
@@ -117,13 +119,13 @@ def test_a_long_text_unfolds_with_all_else_that_is_known_of_the_clone(browser, r
     show(browser, result)
     clone = RunView.of(result).clones[1]
     second = browser.find_elements("css selector", "#clones tbody tr")[1]
-    assert "fitness" not in second.text
+    assert "reason" not in second.text
     second.find_element("css selector", "summary").click()
-    until(lambda: "fitness" in second.text)
+    until(lambda: "reason" in second.text)
     assert str(clone.record.genome.batch_size) in second.text and clone.archive in second.text
     browser.find_element("id", "every").click()
     heads = [head.text for head in browser.find_elements("css selector", "#clones thead th")]
-    assert {"fitness", "seconds", "archive", "optimizer"} <= {*heads}
+    assert {"reason", "seconds", "archive", "optimizer"} <= {*heads}
 
 
 def test_another_metric_is_drawn_and_is_a_column(browser, result):

@@ -14,6 +14,7 @@ from miha.report.page import write_report
 from miha.results.reader import load_run
 from miha.results.summary import summarize
 from miha.results.trials import RunView
+from miha.results.verdict import make_verdict
 
 
 def test_a_running_run_has_all_its_figures(result):
@@ -41,10 +42,21 @@ def test_the_content_has_every_figure_and_every_clone(result):
     table = [dict(zip(columns, row, strict=True)) for row in rows]
     lineage = result.lineage
     assert [row["mutation"] for row in table] == lineage["change"].tolist()
-    assert [row["fitness"] for row in table] == lineage["fitness"].tolist()
+    assert [row["val_loss"] for row in table] == lineage["value"].tolist()
+    assert [row["reason"] for row in table] == lineage["reason"].tolist()
+    assert "fitness" not in columns
+    verdict = make_verdict(result)
+    assert found["verdict"] == {"sentences": verdict.sentences, "commands": verdict.commands}
     assert [row["archive"]["link"] for row in table] == lineage["archive"].tolist()
     assert dict(found["arguments"])["schedule.c"] == "3"
     assert dict(found["versions"])["seed"] == "0"
+
+
+def test_a_fitness_of_the_users_own_has_a_column(tmp_path):
+    result = make_run(tmp_path, fitness=lambda curve: -curve.last)
+    columns, _, rows = content(result)["table"].values()
+    place = columns.index("fitness")
+    assert [row[place] for row in rows] == result.lineage["fitness"].tolist()
 
 
 def test_what_a_reader_looks_for_first_are_the_first_columns(result):

@@ -41,7 +41,8 @@ def test_an_old_run_has_its_page_figures_and_words(old, capsys, monkeypatch):
     assert all("figure" in figure for figure in found["figures"])
     table = pd.DataFrame(found["table"]["rows"], columns=found["table"]["columns"])
     assert table["mutation"].tolist() == lineage["change"].tolist()
-    assert table["fitness"].tolist() == lineage["fitness"].tolist()
+    assert table["val_loss"].tolist() == lineage["value"].tolist()
+    assert (table["reason"] == "").all()
     # A clone that went on from a mutant was recorded as unchanged: it counts as the mutant's kind.
     is_new = ~lineage["change"].str.contains("goes on")
     kinds = lineage["gene"].replace("none", "control")
@@ -52,5 +53,6 @@ def test_an_old_run_has_its_page_figures_and_words(old, capsys, monkeypatch):
     assert main(["show", str(old), "--all"]) == 0
     words = " ".join(capsys.readouterr().out.split())
     assert "The run is finished" in words and "the control won" in words
+    assert "Verdict" in words and "Take it: `result.model`" in words
     for row in lineage.itertuples():
         assert f"│ {row.cycle} │ {row.clone} │ {row.change} │" in words

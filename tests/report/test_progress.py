@@ -5,28 +5,28 @@ from __future__ import annotations
 import io
 import math
 import re
-from types import SimpleNamespace
 
 import pytest
 from fakes import make_loop, make_network, make_record, run
 from rich.console import Console
+from runs import make_run
 
 from miha.options import Budget
 from miha.records import Change, Network, Schedule, Task, TrainingRecord
-from miha.report.progress import Bar, Lines, announcement, make_progress, place, winner_line
+from miha.report.progress import Bar, Lines, announcement, end_lines, make_progress, place
+from miha.results.reader import load_run
 
 SCHEDULE = Schedule(m=2, n=2, k=1, c=1, pop_size=2)
 LONGER = Schedule(m=2, n=3, k=1, c=1, pop_size=2)
 LARGER = Change("batch_size", "batch size 4 -> 8")
-RESULT = SimpleNamespace(monitor="val_loss", best_value=0.123456, run_dir="logs/x", stopped=None)
 
 
-def console(terminal: bool = False) -> Console:
+def console(terminal: bool = False, width: int = 120) -> Console:
     return Console(
         file=io.StringIO(),
         force_terminal=terminal,
         force_jupyter=False,
-        width=120,
+        width=width,
         highlight=False,
         soft_wrap=True,
     )
@@ -97,7 +97,7 @@ def test_lines_tell_the_run(tmp_path):
     loop = make_loop(tmp_path, m=2, n=2, k=1, c=1, pop_size=2, callbacks=[shown])
     shown.on_run_begin(loop.schedule, "logs/x")
     run(loop)
-    shown.on_run_end(RESULT)
+    shown.on_run_end(load_run(tmp_path))
     lines = text(output).splitlines()
     starts = [
         "MIHA trains 9 epochs",
@@ -107,7 +107,9 @@ def test_lines_tell_the_run(tmp_path):
         "Cycle 1: ",
         "[7/9] cycle 1, winner: val_loss ",
         "[9/9] final training: val_loss ",
-        "Best val_loss: 0.1235. Folder: logs/x",
+        "The last network is the best one: val_loss ",
+        "No overfitting: val_loss was the best at the end, ",
+        f"Folder: {tmp_path}",
     ]
     assert len(lines) == len(starts)
     assert all(line.startswith(start) for line, start in zip(lines, starts, strict=True))
@@ -127,13 +129,43 @@ def test_the_bar_counts_to_the_last_epoch(tmp_path):
     loop = make_loop(tmp_path, m=2, n=2, k=1, c=1, pop_size=2, callbacks=[bar])
     bar.on_run_begin(loop.schedule, "logs/x")
     run(loop)
-    bar.on_run_end(RESULT)
+    bar.on_run_end(load_run(tmp_path))
     shown = text(output)
     assert "MIHA trains 9 epochs" in shown
     assert "9/9 epochs 0:00, 0:00 left" in shown
     assert "final training" in shown
     assert shown.count("Cycle 1: ") == 1
-    assert shown.rstrip().endswith("Best val_loss: 0.1235. Folder: logs/x")
+    assert shown.rstrip().endswith("(`miha show` tells more of it)")
+
+
+def test_a_decision_is_one_line_and_on_a_terminal_broken_between_words():
+    decision = "Cycle 3: batch size 4 -> 8 wins (val_loss 0.25): fittest by 0.02, " + "x" * 130
+    lines = Lines(console(), "val_loss")
+    lines.on_decision(decision)
+    assert text(lines._console) == decision + "\n"
+    bar = Bar(console(terminal=True, width=60), "val_loss")
+    bar.on_decision(decision)
+    bar.close()
+    first, second, third = text(bar._console).rstrip().splitlines()[:3]
+    assert len(first) <= 60 and second == "  0.02," and third == "  " + "x" * 130
+
+
+def test_a_narrow_bar_cuts_neither_the_count_nor_the_monitored_value(tmp_path):
+    output = console(terminal=True, width=60)
+    bar = Bar(output, "val_loss", Budget(patience=99))
+    loop = make_loop(tmp_path, m=2, n=2, k=1, c=1, pop_size=2, callbacks=[bar])
+    bar.on_run_begin(loop.schedule, "logs/x")
+    run(loop)
+    bar.close()
+    *_, count, _, numbers = text(output).rstrip().splitlines()
+    assert "9/<=9 epochs 0:00, 0:00 left" in count
+    assert re.match(r"epoch 2 of 2  val_loss [\d.]+  best [\d.]+  loss ", numbers)
+    assert max(len(line.split("\r")[-1]) for line in (count, numbers)) <= 60
+
+
+def test_a_run_that_was_stopped_says_why(tmp_path):
+    result = make_run(tmp_path, c=9, target=1e9)
+    assert end_lines(result)[0] == f"Stopped: {result.stopped}"
 
 
 def test_the_bar_shows_loss_and_monitored_value_of_the_last_epoch(bar):
@@ -269,16 +301,6 @@ def test_a_bar_that_has_not_begun_can_be_closed(bar):
 def test_a_training_has_a_place_in_words(where, words):
     record = make_record(*where)
     assert place(record) == place(task_of(record)) == words
-
-
-def test_the_line_of_a_cycle_names_the_winner():
-    winner = make_record(change=LARGER, fitness=0.5)
-    assert winner_line(2, winner) == "Cycle 2: batch size 4 -> 8 wins (fitness 0.5)"
-    assert winner_line(2, make_record(fitness=0.25)) == "Cycle 2: the control wins (fitness 0.25)"
-
-
-def test_the_line_of_a_cycle_tells_that_every_clone_has_failed():
-    assert winner_line(2, None).startswith("Cycle 2: every clone has failed")
 
 
 @pytest.mark.parametrize("make", [Lines, Bar])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,10 @@ from runs import SCRIPT, hostile, make_run, rested
 
 from miha.cli import main
 from miha.errors import JournalError, MihaError
-from miha.report.terminal import check_run, print_run, print_runs
+from miha.report.listing import print_runs
+from miha.report.terminal import check_run, print_run
 from miha.results.trials import RunView
-from miha.storage.journal import Journal
-from miha.storage.lock import locked
+from miha.results.verdict import make_verdict
 
 
 @pytest.fixture(autouse=True)
@@ -48,32 +47,38 @@ def test_another_metric_has_a_column_of_its_own(capsys, result):
     assert main(["show", str(result.run_dir), "--metric", "loss"]) == 0
 
 
-def test_runs_are_listed_with_their_state(capsys, tmp_path):
-    for name in ("a", "b", "c", "d"):
-        make_run(tmp_path / name)
-    Journal(tmp_path / "b/journal.jsonl").cut(6)
-    Journal(tmp_path / "c/journal.jsonl").cut(1)
-    path = tmp_path / "d/journal.jsonl"
-    path.write_bytes(b"garbage\n" + path.read_bytes())
-    (tmp_path / "no run").mkdir()
-    with locked(tmp_path / "c"):
-        out = printed(capsys, print_runs, tmp_path)
-    for words in (
-        "a │ finished │ 2/2",
-        "b │ interrupted │ 1/2",
-        "c │ running │ 0/2",
-        "d │ damaged",
-    ):
-        assert words in out
-    assert "no run" not in out
+def test_the_verdict_stands_on_top_and_each_winner_has_its_reason(capsys, result):
+    shown = printed(capsys, print_run, result.run_dir)
+    verdict = make_verdict(result)
+    assert shown.startswith("Verdict ")
+    for text in [*verdict.sentences, *verdict.commands, *verdict.commands.values()]:
+        assert text in shown.split("The run is finished")[0]
+    assert "fitness" not in shown
+    for clone in RunView.of(result).winners.values():
+        assert f"│ {clone.reason} │" in shown
 
 
-def test_a_list_counts_rests_and_has_the_time(capsys, tmp_path):
-    result = rested(tmp_path / "rested")
-    out = printed(capsys, print_runs, tmp_path)
-    best = result.log.best(result.mode).value
-    assert "finished │ 8/8 │" in out and f"val_loss {best:.4g}" in out
-    assert re.search(r"│ \d{4}-\d\d-\d\d \d\d:\d\d │", out)
+@pytest.mark.parametrize("width", [60, 80])
+def test_in_a_narrow_terminal_a_reason_stands_below_its_mutation(
+    capsys, result, monkeypatch, width
+):
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_run(result.run_dir)
+    lines = capsys.readouterr().out.splitlines()
+    too_long = [line for line in lines if len(line) > width]
+    # Lines that are to be copied are not broken.
+    assert all("miha export" in line or "miha.replay" in line for line in too_long)
+    assert sum("→ " in line for line in lines) == len(RunView.of(result).winners)
+
+
+def test_a_rest_has_a_row_that_says_why(capsys, tmp_path):
+    shown = printed(capsys, print_run, rested(tmp_path).run_dir)
+    assert "the network alone" in shown and "│ no mutation was worth its epochs │" in shown
+
+
+def test_a_fitness_of_the_users_own_is_shown(capsys, tmp_path):
+    shown = printed(capsys, print_run, make_run(tmp_path, fitness=lambda curve: 7.25).run_dir)
+    assert "fitness" in shown and "│ 7.25 │" in shown
 
 
 def test_text_of_a_run_is_no_markup_on_the_terminal(capsys, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 
 import keras
@@ -11,7 +12,7 @@ from networks import dense, images
 
 import miha
 from miha.cli import main
-from miha.results.export import _find_archive, export
+from miha.results.export import _find_archive, describe_network, export
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,23 @@ def test_what_cannot_be_exported_is_refused_by_name(run_dir, tmp_path, name, tar
 def test_the_command_line_prints_what_it_wrote(run_dir, tmp_path, capsys):
     path = tmp_path / "network.keras"
     assert main(["export", str(run_dir), "--model", "last", "--to", str(path)]) == 0
-    assert capsys.readouterr().out.strip() == str(path)
+    out = capsys.readouterr().out
+    assert out == f"{path}: {describe_network(run_dir, 'last')}\n"
     (tmp_path / "file").touch()
     assert main(["export", str(run_dir), "--to", str(tmp_path / "file/network.keras")]) == 1
     assert "must have a place that is writable" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("model_1", r"model_1 \(cycle 1, winner.*\), val_loss [\d.]+"),
+        ("1_1_model", r"1_1_model \(cycle 1, clone 1\), val_loss [\d.]+"),
+        ("last", r"model_final \(final training.*the last network\), val_loss [\d.]+"),
+        ("model_start", r"model_start \(the network as it was before the run\)"),
+    ],
+)
+def test_a_network_is_described_by_its_place_and_value(run_dir, name, words):
+    # The metric that the best network is the best in stands beside the monitored value.
+    metric = "" if name == "model_start" else r", val_accuracy [\d.]+"
+    assert re.fullmatch(words + metric, describe_network(run_dir, name))

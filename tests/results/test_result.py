@@ -16,7 +16,7 @@ from miha.results.reader import load_run
 def result(tmp_path_factory):
     """A finished run whose best network is that of its first training."""
     trainer = FakeTrainer(script={0: {"val_loss": 0.0}})
-    return make_run(tmp_path_factory.mktemp("run"), trainer)
+    return make_run(tmp_path_factory.mktemp("run"), trainer, restore_best=False)
 
 
 def loading(result, missing=()):
@@ -52,7 +52,7 @@ def test_a_best_network_that_is_gone_is_a_warning_and_a_last_one_an_error(result
 
 def test_a_restored_network_is_the_last_and_the_best(tmp_path):
     trainer = FakeTrainer(script={0: {"val_loss": 0.0}})
-    result = make_run(tmp_path, trainer, restore_best=True)
+    result = make_run(tmp_path, trainer)
     assert result.archives == ("model/model_final.zip", "model/model_final.zip")
     assert result.genome == result.best_genome == result.log.trainings[0].genome
     assert result.schedule.epochs == 2

@@ -12,6 +12,7 @@ from runs import crossed, failing, make_run, old_run, pruned, rested, spoilt
 from miha.records import Change
 from miha.results.reader import load_run
 from miha.results.trials import RunView, flat, trials
+from miha.search.fitness import LevelAndSlope
 from miha.storage.journal import Journal
 
 
@@ -58,7 +59,10 @@ def test_a_view_says_what_its_record_says(result):
         )
         assert [log["val_loss"] for log in trial.logs] == trial.curve("val_loss")
         assert trial.seconds == pytest.approx(sum(log["seconds"] for log in trial.logs))
-    assert [trial.record for trial in trials(result.log)] == result.log.trainings
+    found = trials(result.log, "val_loss", "min")
+    assert [trial.record for trial in found] == result.log.trainings
+    assert [clone.reason for clone in view.clones] == result.lineage["reason"].tolist()
+    assert not any(trial.reason for trial in view.trials if not trial.is_clone)
 
 
 def test_a_value_that_is_no_number_is_nan_in_a_curve(result):
@@ -66,20 +70,36 @@ def test_a_value_that_is_no_number_is_nan_in_a_curve(result):
     first = log.trainings[0]
     vector = replace(first.epochs[0], logs={"loss": [1.0, 2.0], "val_loss": "inf"})
     log.trainings[0] = first.replace(epochs=(vector,))
-    trial = next(trials(log))
+    trial = next(trials(log, "val_loss", "min"))
     assert math.isnan(trial.curve("loss")[0]) and math.isnan(trial.curve("nothing")[0])
     assert trial.curve("val_loss") == [math.inf]
 
 
-def test_a_gain_is_the_fitness_less_that_of_the_unchanged_clone(result):
+def test_a_gain_is_by_how_much_a_value_is_better_than_the_controls(result):
     lineage = result.lineage
     for trial in RunView.of(result).clones:
         cycle = lineage[lineage["cycle"] == trial.cycle]
-        control = cycle[cycle["gene"] == "none"]["fitness"].item()
-        assert trial.gain == pytest.approx(trial.fitness - control)
+        control = cycle[cycle["gene"] == "none"]["value"].item()
+        assert trial.gain == pytest.approx(control - trial.value)
 
 
-def test_without_an_unchanged_clone_a_gain_is_the_fitness_less_the_mean(tmp_path):
+def test_where_large_is_better_a_gain_is_by_how_much_a_value_is_larger(tmp_path):
+    view = RunView.of(make_run(tmp_path, monitor="val_accuracy", mode="max"))
+    for clones in view.cycles.values():
+        control = next(clone for clone in clones if clone.gene == "none")
+        for clone in clones:
+            assert clone.gain == pytest.approx(clone.value - control.value)
+
+
+@pytest.mark.parametrize(
+    ("fitness", "shown"),
+    [(LevelAndSlope(), False), (LevelAndSlope(recovery=True), True), (lambda curve: 1.0, True)],
+)
+def test_fitness_is_shown_where_it_is_the_users_own(tmp_path, fitness, shown):
+    assert RunView.of(make_run(tmp_path, fitness=fitness)).shows_fitness is shown
+
+
+def test_without_an_unchanged_clone_a_gain_is_that_over_the_mean(tmp_path):
     view = RunView.of(make_run(tmp_path, control=False))
     for clones in view.cycles.values():
         assert sum(clone.gain for clone in clones) == pytest.approx(0, abs=1e-12)
@@ -131,7 +151,7 @@ def test_a_network_may_have_two_parents(tmp_path):
     both = ("population/1_0_model.zip", "population/1_1_model.zip")
     change = Change("crossover", "both", mate=both[1])
     log.trainings[4] = log.trainings[4].replace(parent=both[0], change=change)
-    assert [*trials(log)][4].parents == both
+    assert [*trials(log, "val_loss", "min")][4].parents == both
 
 
 def test_a_child_of_two_clones_brings_the_fitter_ones_epochs_to_the_main_line(tmp_path):
@@ -143,7 +163,8 @@ def test_a_child_of_two_clones_brings_the_fitter_ones_epochs_to_the_main_line(tm
         assert (child.gene, child.clone) == ("crossover", 3)
         assert (child.start, child.end) == (fitter.end, fitter.end)
         assert (child.logs, child.curve("val_loss"), child.seconds) == ([], [], 0.0)
-        assert (child.value, child.fitness, child.gain) == (0.0, None, None)
+        control = next(clone for clone in view.cycles[cycle] if clone.gene == "none")
+        assert (child.value, child.fitness, child.gain) == (0.0, None, control.value)
         assert child.is_on_main_line and fitter.is_on_main_line and not mate.is_on_main_line
         assert view.cycles[cycle][-1] is child
     assert view.best in view.winners.values()
@@ -166,7 +187,8 @@ def test_a_pruned_clone_has_fewer_epochs_and_the_winner_more(tmp_path):
     view = RunView.of(pruned(tmp_path))
     [clone] = [clone for clone in view.clones if clone.pruned]
     assert (clone.clone, len(clone.logs), clone.failure) == (1, 1, None)
-    assert not clone.selected and clone.gain < 0
+    control = view.cycles[1][0]
+    assert not clone.selected and clone.gain == control.curve("val_loss")[0] - clone.value
     winner = next(trial for trial in view.trials if trial.phase == "winner")
     assert len(winner.logs) == 1 + 1
     assert epochs_of(view.main_line) == list(range(1, 2 + (2 + 1 + 1) + 2 + 1))
@@ -175,7 +197,7 @@ def test_a_pruned_clone_has_fewer_epochs_and_the_winner_more(tmp_path):
 def test_a_journal_in_which_a_clone_is_its_own_parent_is_read_to_its_end(tmp_path):
     log = make_run(tmp_path).log
     log.trainings = [record.replace(parent=record.archive) for record in log.trainings]
-    assert len([*trials(log)]) == 10
+    assert len([*trials(log, "val_loss", "min")]) == 10
 
 
 def test_a_run_that_has_not_begun_is_an_empty_view(tmp_path):
@@ -211,7 +233,7 @@ def test_clones_of_an_old_run_that_trained_side_by_side_are_compared(old):
     assert len(beginnings) > len(old.cycles)
     for cycle, start in beginnings:
         group = [c for c in old.cycles[cycle] if c.start == start]
-        assert sorted(group, key=lambda c: c.fitness) == sorted(group, key=lambda c: c.gain)
+        assert sorted(group, key=lambda c: -c.value) == sorted(group, key=lambda c: c.gain)
         assert all(clone.gain == 0 for clone in group if clone.gene == "none")
 
 

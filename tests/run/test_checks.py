@@ -12,6 +12,7 @@ from miha.errors import ArgumentError
 from miha.mutations import ActivationMutation, BatchSizeMutation
 from miha.records import Schedule
 from miha.run.checks import (
+    check_callbacks,
     check_choices,
     check_mutations,
     check_ruler,
@@ -25,8 +26,8 @@ SCHEDULE = Schedule(m=2, n=2, k=1, c=2, pop_size=3)
 METRICS = FakeTrainer.metrics
 
 
-def choose(keep="all", mode="auto", verbose=1, callbacks=()):
-    check_choices(keep, mode, verbose, callbacks)
+def choose(keep="all", mode="auto", verbose=1):
+    check_choices(keep, mode, verbose)
 
 
 def test_every_choice_is_accepted():
@@ -34,9 +35,8 @@ def test_every_choice_is_accepted():
         "keep": ["all", "model", "final", "none"],
         "mode": ["auto", "min", "max"],
         "verbose": [0, 1, 2],
-        "callbacks": [[], [Callback()]],
     }
-    assert [choose(**{name: value}) for name in choices for value in choices[name]] == [None] * 12
+    assert [choose(**{name: value}) for name in choices for value in choices[name]] == [None] * 10
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,22 @@ def test_a_wrong_choice_is_shown_with_the_right_ones(name, value):
 @pytest.mark.parametrize("callback", [print, Callback, None])
 def test_a_callback_must_be_an_object_of_mihas_class(callback):
     with pytest.raises(ArgumentError, match="Derive your class"):
-        choose(callbacks=[Callback(), callback])
+        check_callbacks([Callback(), callback])
+
+
+def test_a_single_callback_needs_no_list_as_in_fit():
+    one = Callback()
+    assert check_callbacks(one) == check_callbacks([one]) == check_callbacks((one,)) == [one]
+    assert check_callbacks(None) == check_callbacks(()) == []
+    with pytest.raises(ArgumentError, match="`callbacks` must be a list of"):
+        check_callbacks(print)
+
+
+def test_a_misspelt_monitor_is_told_the_nearest():
+    with pytest.raises(ArgumentError, match="monitor='val_los'. Did you mean 'val_loss'"):
+        resolve_monitor("val_los", "auto", METRICS)
+    with pytest.raises(ArgumentError, match="mode='mni'. Did you mean 'min'"):
+        choose(mode="mni")
 
 
 def test_what_mutates_does_not_measure():

@@ -50,6 +50,7 @@ def test_the_history_is_that_of_its_table(name):
 def test_the_lineage_is_that_of_its_table(name):
     found = read_log(name).lineage
     assert not found.pop("pruned").any()
+    assert (found.pop("reason") == "").all()
     expected = table(name, "lineage")
     assert not expected.pop("late").any()
     found = found.fillna({"mate": math.nan, "failure": math.nan})

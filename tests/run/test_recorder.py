@@ -16,6 +16,7 @@ from miha.storage.journal import Journal
 from miha.storage.logbook import Logbook
 
 PLAN = make_plan()
+WHY = {0: "behind clone 1 by 0.1", 1: "fittest by 0.1"}
 
 
 def snapshot(weight):
@@ -48,12 +49,17 @@ def first(tmp_path):
     with recorder.writing():
         for done in (INITIAL, *CLONES):
             recorder.record(done)
-        recorder.select(1, CLONES[1].record)
+        recorder.select(1, CLONES[1].record, WHY)
     return recorder
 
 
 def entries(recorder):
     return Journal(recorder.folder.path / "journal.jsonl").read()
+
+
+def recall_all(recorder):
+    for record in recorder.past.trainings:
+        recorder.recall(make_task(PLAN, record.phase, GENOME, record.cycle, record.clone))
 
 
 def test_what_is_recorded_is_in_the_log_the_journal_and_an_archive(first):
@@ -125,20 +131,41 @@ def test_a_failed_clone_leaves_no_archive(tmp_path):
     assert TrainingRecord.from_json(entries(recorder)[0]) == failed
 
 
-def test_a_selection_and_a_stop_are_journalled_once(first, tmp_path):
+def test_a_decision_and_a_stop_are_journalled_once(first, tmp_path):
     before = entries(first)
     for is_new in (True, False):
         recorder = make_recorder(tmp_path)
+        recall_all(recorder)
         with recorder.writing():
-            assert not recorder.select(1, CLONES[1].record)
-            assert recorder.select(2, None) is is_new
+            assert not recorder.select(1, CLONES[1].record, WHY)
+            assert recorder.select(2, None, {0: "failed"}) is is_new
+            assert recorder.rest(3, "why") is is_new
+            assert recorder.go_back(3, INITIAL.record, "worse") is is_new
             recorder.stop("enough")
         assert (recorder.log.winners, recorder.log.stopped) == ({1: 1, 2: None}, "enough")
     assert entries(first) == [
         *before,
-        {"event": "selection", "cycle": 2, "clone": None},
+        {"event": "selection", "cycle": 2, "clone": None, "reasons": {"0": "failed"}},
+        {"event": "rest", "cycle": 3, "reason": "why"},
+        {"event": "return", "cycle": 3, "to": INITIAL.record.archive, "reason": "worse"},
         {"event": "stop", "reason": "enough"},
     ]
+
+
+def test_what_was_decided_before_without_a_reason_stays_so(first, tmp_path):
+    second = make_recorder(tmp_path)
+    with second.writing():
+        assert not second.rest(1, "why")
+        assert not second.go_back(1, INITIAL.record, "worse")
+    assert entries(second) == entries(first)
+    assert (second.log.rests, second.log.returns) == ({}, {})
+
+
+def test_the_reasons_that_are_journalled_stay(first, tmp_path):
+    second = make_recorder(tmp_path)
+    with second.writing():
+        second.select(1, CLONES[1].record, {0: "another phrase", 1: "of a later version"})
+    assert second.log.reasons == first.log.reasons == {1: WHY}
 
 
 def test_a_restored_network_is_archived_in_place_of_the_last_one(first, tmp_path):

@@ -8,7 +8,15 @@ import pytest
 from fakes import FakeTrainer, FakeWorkers, make_plan
 
 from miha.callbacks import Callback
-from miha.errors import ArgumentError, MihaWarning, RunExistsError, RunStopped, StorageError
+from miha.errors import (
+    ArgumentError,
+    MihaError,
+    MihaWarning,
+    RunExistsError,
+    RunStopped,
+    StorageError,
+)
+from miha.results.reader import load_run
 from miha.run.session import Session
 from miha.run.ways import Request
 from miha.search import best
@@ -77,8 +85,12 @@ def test_a_run_is_written_and_returned(tmp_path):
 
 def test_a_run_that_a_callback_stops_is_interrupted_and_goes_on(tmp_path):
     first = Watching(stops_after="population/1_2_model.zip")
-    result = make_session(tmp_path / "run", callbacks=[first]).run()
+    with pytest.warns(MihaWarning, match="enough of this"):
+        result = make_session(tmp_path / "run", callbacks=[first]).run()
     assert (result.state, first.calls) == ("interrupted", ["begin", "end", "close"])
+    # Nothing of it stays in the folder: the run is not at its end.
+    assert result.stopped == "enough of this"
+    assert load_run(tmp_path / "run").stopped is None
     assert result.log.last.archive == "model/model_init.zip"
 
     second, trainer = Watching(), FakeTrainer()
@@ -115,7 +127,7 @@ def test_what_is_kept_of_the_archives(tmp_path, monkeypatch, keep, number):
     monkeypatch.setattr(best, "NOISES", 0.0)
     # The best network is a clone.
     trainer = FakeTrainer(script={2: {"val_loss": 0.0}})
-    result = make_session(tmp_path, trainer, keep=keep).run()
+    result = make_session(tmp_path, trainer, keep=keep, restore_best=False).run()
     found = archives(tmp_path)
     assert len(found) == number + (keep == "model")
     assert result.best_model["genome"] == result.best_genome.to_dict()
@@ -222,3 +234,29 @@ def test_a_run_that_a_budget_may_end_needs_space_for_its_ends_only(tmp_path, mon
     monkeypatch.setattr("miha.storage.folder.free_bytes", lambda path: 1500)
     with pytest.raises(StorageError, match="for 2 archives"):
         make_session(tmp_path / "other", FakeTrainer(padding=1000), patience=9).run()
+
+
+class Failing(Callback):
+    """Ends a run as a mistake does: before its first training has finished."""
+
+    def on_run_begin(self, schedule, run_dir):
+        raise RuntimeError("a mistake")
+
+
+def begin_and_fail(path):
+    with pytest.raises(MihaError, match="a mistake"):
+        make_session(path, callbacks=[Failing()]).run()
+    assert RunFolder(path).has_run
+
+
+def test_a_folder_whose_run_finished_no_training_takes_another_run(tmp_path):
+    begin_and_fail(tmp_path / "run")
+    begin_and_fail(tmp_path / "copy")
+    corrected = make_session(tmp_path / "run", m=3)
+    corrected.check()
+    corrected.run()
+    assert RunFolder(tmp_path / "run").description()["arguments"]["schedule"]["m"] == 3
+    # With its journal lost but a cycle's archives left, a folder is still its run's.
+    (tmp_path / "copy/population/1_0_model.zip").write_bytes(b"")
+    with pytest.raises(RunExistsError, match="Choose another folder"):
+        make_session(tmp_path / "copy", m=3).check()

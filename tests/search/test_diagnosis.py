@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
+from fakes import GENOME, SPACE
 
 from miha.mutations import MUTATIONS
 from miha.records import Epoch
-from miha.search.diagnosis import FACTORS, REGULARISATION, TRAINING, diagnose
+from miha.search.diagnosis import FACTORS, REGULARISATION, TRAINING, asked_for, diagnose
 
 
 def epochs(losses, values):
@@ -49,3 +50,17 @@ def test_every_factor_is_of_a_gene_that_there_is():
     named = {gene for factors in FACTORS.values() for gene in factors}
     assert named <= set(MUTATIONS)
     assert set(REGULARISATION) | set(TRAINING) <= set(MUTATIONS)
+
+
+def test_a_network_that_learns_asks_for_a_larger_learning_rate():
+    slow = GENOME.replace(learning_rate=0.001)
+    genome, change = asked_for("learns", slow, SPACE)
+    assert genome == slow.replace(learning_rate=0.0025)
+    assert (change.gene, change.text) == ("learning_rate", "learning rate 0.001 -> 0.0025")
+    assert asked_for("overfits", slow, SPACE) is None
+
+
+def test_no_learning_rate_is_asked_for_where_none_may_be_larger():
+    largest = GENOME.replace(learning_rate=SPACE.learning_rate[1])
+    assert asked_for("learns", largest, SPACE) is None
+    assert asked_for("learns", GENOME.replace(learning_rate=None), SPACE) is None

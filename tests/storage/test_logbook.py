@@ -18,8 +18,9 @@ from miha.utils.json_values import plain
 
 LINEAGE = [
     *("cycle", "clone", "change", "fitness", "selected", "archive"),
-    *("gene", "value", "parent", "mate", "failure", "pruned"),
+    *("gene", "value", "parent", "mate", "failure", "pruned", "reason"),
 ]
+REASONS = {0: "behind clone 1 by 0.1", 1: "fittest by 0.1"}
 
 
 def first_cycle() -> Logbook:
@@ -28,7 +29,7 @@ def first_cycle() -> Logbook:
     log.add(make_record(values=(0.6, 0.5), age=5, fitness=-0.4))
     change = Change("batch_size", "batch size 4 -> 8")
     log.add(make_record(clone=1, values=(0.6, 0.4), age=5, fitness=-0.2, change=change))
-    log.select(1, 1)
+    log.select(1, 1, REASONS)
     log.add(make_record("winner", 1, None, (0.3,), age=6))
     return log
 
@@ -87,6 +88,7 @@ def test_the_lineage_has_one_row_for_each_clone():
             "change": "unchanged",
             "fitness": -0.4,
             "selected": False,
+            "reason": "behind clone 1 by 0.1",
             "archive": "population/1_0_model.zip",
             "gene": "none",
             "value": 0.5,
@@ -101,6 +103,7 @@ def test_the_lineage_has_one_row_for_each_clone():
             "change": "batch size 4 -> 8",
             "fitness": -0.2,
             "selected": True,
+            "reason": "fittest by 0.1",
             "archive": "population/1_1_model.zip",
             "gene": "batch_size",
             "value": 0.4,
@@ -110,6 +113,12 @@ def test_the_lineage_has_one_row_for_each_clone():
             "pruned": False,
         },
     ]
+
+
+def test_a_journal_of_an_earlier_version_gives_no_reason():
+    log = Logbook.of([{"event": "selection", "cycle": 1, "clone": 0}])
+    assert log.winners == {1: 0}
+    assert log.reason(make_record()) == ""
 
 
 def test_the_lineage_says_what_was_pruned_failed_and_whose_child_a_clone_is():
@@ -132,7 +141,7 @@ def test_the_lineage_without_clones_is_empty_with_all_its_columns():
 def test_no_clone_is_selected_where_all_have_lost():
     log = Logbook()
     log.add(make_record(values=(math.nan,), fitness=-math.inf))
-    log.select(1, None)
+    log.select(1, None, {})
     assert log.lineage["selected"].tolist() == [False]
 
 
@@ -148,7 +157,7 @@ def test_the_clones_of_a_cycle_are_that_cycles_only_in_the_order_of_their_number
 def test_the_selected_clone_is_known_and_the_network_itself_is_none():
     log = first_cycle()
     assert [log.is_selected(record) for record in log.trainings] == [False, False, True, False]
-    log.select(1, None)
+    log.select(1, None, {})
     assert not any(log.is_selected(record) for record in log.trainings)
 
 
@@ -174,7 +183,7 @@ def test_of_the_clones_only_the_selected_ones_are_of_the_main_line():
     log.add(make_record(cycle=2, clone=1, values=(0.2,)))
     assert log.best("min") is log.trainings[4]
     assert log.best_of_main_line("min") is log.trainings[3]
-    log.select(2, 1)
+    log.select(2, 1, {})
     assert log.best_of_main_line("min") is log.trainings[5]
 
 
@@ -236,7 +245,7 @@ def test_a_copy_does_not_grow():
     log = first_cycle()
     copy = log.copy()
     log.add(make_record(cycle=2, clone=0))
-    log.select(2, 0)
+    log.select(2, 0, {})
     assert (len(copy.trainings), copy.winners) == (4, {1: 1})
 
 
@@ -244,7 +253,19 @@ def test_entries_say_what_happened():
     log = Logbook()
     record = make_record(fitness=0.5)
     assert log.add(record) == {"event": "training", **record.to_json()}
-    assert log.select(1, 0) == {"event": "selection", "cycle": 1, "clone": 0}
+    assert log.select(1, 0, REASONS) == {
+        "event": "selection",
+        "cycle": 1,
+        "clone": 0,
+        "reasons": {"0": "behind clone 1 by 0.1", "1": "fittest by 0.1"},
+    }
+    assert log.rest(2, "why") == {"event": "rest", "cycle": 2, "reason": "why"}
+    assert log.go_back(2, record, "worse") == {
+        "event": "return",
+        "cycle": 2,
+        "to": record.archive,
+        "reason": "worse",
+    }
     assert log.stop("enough") == {"event": "stop", "reason": "enough"}
     assert log.end() == {"event": "end"}
     assert (log.trainings, log.winners) == ([record], {1: 0})
@@ -254,7 +275,8 @@ def test_entries_say_what_happened():
 def test_a_logbook_can_be_made_again_of_the_journals_lines():
     log = Logbook()
     entries = [log.add(record) for record in first_cycle().trainings]
-    entries += [log.select(1, 1), log.stop("enough"), log.end()]
+    entries += [log.select(1, 1, REASONS), log.rest(2, "why")]
+    entries += [log.go_back(2, log.trainings[0], "worse"), log.stop("enough"), log.end()]
     entries.append({"event": "something new", "cycle": 1})
     again = Logbook.of([json.loads(json.dumps(plain(entry))) for entry in entries])
     assert again == log

@@ -412,6 +412,7 @@ class TrainerContract:
         self.assert_those_of_fit(trainer, model, self.from_fit(network))
         losses = [e.logs["loss"] for e in epochs]
         np.testing.assert_allclose(losses, history["loss"], self.from_fit(network))
+        assert set(epochs[0].logs) == set(history) == set(trainer.metrics)
 
     @pytest.mark.parametrize(
         "kind", [*KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in LARGE_KINDS)]

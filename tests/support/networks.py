@@ -152,6 +152,7 @@ class Penalized(keras.Model):
     def measured(self, loss, y, predicted):
         for metric in self.metrics:
             metric.update_state(*((loss,) if metric.name == "loss" else (y, predicted)))
+        # The compiled metrics are a dictionary in it, as in Keras' guide.
         return {metric.name: metric.result() for metric in self.metrics}
 
 

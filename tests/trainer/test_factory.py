@@ -20,7 +20,9 @@ SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed"
 
 
 def optimize(model, folder, x=X, y=Y, **changes):
-    changes = {"validation_data": (x, y), **changes}
+    # The last network is looked at, whether it is the best or not.
+    search = miha.Search(restore_best=False)
+    changes = {"validation_data": (x, y), "search": search, **changes}
     return MIHA(model, x, y, logs=folder, **{**SHORT, **changes}).optimize()
 
 
@@ -254,7 +256,8 @@ def test_layers_are_named_as_the_users_network_names_them(tmp_path):
 def test_aliases_of_one_activation_are_one(tmp_path):
     stack = [keras.Input((6,)), layers.Dense(4, "relu"), layers.Dense(2, "softmax")]
     space = SearchSpace(activations=["swish", "silu"])
-    run = MIHA(compiled(keras.Sequential(stack)), X, Y, space=space, logs=tmp_path / "r", **SHORT)
+    model = compiled(keras.Sequential(stack))
+    run = MIHA(model, X, Y, validation_split=0.2, space=space, logs=tmp_path / "r", **SHORT)
     assert list(run.trainer.space.slots.values()) == [("relu", "silu")]
 
 

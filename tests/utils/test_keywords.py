@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from dataclasses import FrozenInstanceError, dataclass
 
+import numpy as np
 import pytest
 
 from miha.errors import ArgumentError
-from miha.utils.keywords import explains_keywords
+from miha.utils.keywords import explains_call, explains_keywords
 
 
 @explains_keywords("miha.Thing", {"asynchronous": "Write parallel=True.", "size": "Leave it out."})
@@ -81,3 +82,27 @@ def test_missing_arguments_are_pythons_own_affair():
     explains_keywords("Plain")(Plain)
     with pytest.raises(TypeError, match="weight"):
         Plain()
+
+
+@explains_call("go", elsewhere={"epochs": "Write miha.Thing(epochs=...)."})
+def go(x, y=None, *, batch_size=None):
+    """Return what is given."""
+    return x, y, batch_size
+
+
+def test_a_function_explains_what_it_is_wrongly_given():
+    assert go(1, 2, batch_size=3) == (1, 2, 3)
+    with pytest.raises(ArgumentError) as refused:
+        go(1, epochs=10)
+    assert str(refused.value) == (
+        "`go` must be given arguments that it has. Received: epochs=... "
+        "Write miha.Thing(epochs=...)."
+    )
+    with pytest.raises(
+        ArgumentError, match=r"Received: batchsize=\.\.\. Did you mean `batch_size`"
+    ):
+        go(1, batchsize=10)
+    with pytest.raises(ArgumentError, match=r"by name from `batch_size` on. Received: 32 without"):
+        go(1, 2, 32)
+    with pytest.raises(ArgumentError, match=r"must not be given so many.*ndarray.*Leave it out"):
+        explains_call("stop")(lambda: None)(np.zeros(3))

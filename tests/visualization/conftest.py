@@ -35,4 +35,5 @@ def failed_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def hostile_run(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("hostile"), hostile(), c=3, pop_size=6)
+    # With this seed, a stranger's text is in every figure: one of its layers has the best network.
+    return make_run(tmp_path_factory.mktemp("hostile"), hostile(), c=3, pop_size=6, seed=2)

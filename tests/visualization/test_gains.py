@@ -40,7 +40,7 @@ def test_gains_have_medians_and_intervals(result):
 
 def test_the_words_of_the_figure_are_gains(result):
     shown = layout(plot_gains(result))
-    assert shown["title"]["text"] == "Gain over the control"
+    assert shown["title"]["text"] == "Gain in val_loss over the control"
 
 
 def test_clones_that_failed_count_as_tried_and_have_no_gain():

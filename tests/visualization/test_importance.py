@@ -35,7 +35,7 @@ def test_importance_has_every_hyperparameter_though_some_clones_lack_it(many):
     )
     result = edited(
         result,
-        lambda n, r: {"fitness": 100.0 + 10 * weight_decay(n)} if has_weight_decay(n, r) else {},
+        lambda n, r: {"value": -100.0 - 10 * weight_decay(n)} if has_weight_decay(n, r) else {},
     )
     shares = gene_importance(result).shares
     assert max(shares, key=shares.get) == "weight_decay"
@@ -50,7 +50,7 @@ def test_a_clone_that_diverged_is_not_all_that_importance_explains(many):
         if number != clones[1]:
             return {}
         genome = record.genome.replace(optimizer="sgd", batch_size=1)
-        return {"fitness": -1e30, "genome": genome}
+        return {"value": 1e30, "genome": genome}
 
     after = gene_importance(edited(many, diverge)).shares
     assert max(after.values()) < 0.99 and len(after) == len(before)

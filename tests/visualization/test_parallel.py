@@ -13,13 +13,13 @@ from miha.visualization import plot_pairs, plot_parallel_coordinate
 def test_parallel_coordinates_have_an_axis_for_each_gene_that_varied(result):
     [trace] = traces(plot_parallel_coordinate(result))
     names = [dimension["label"] for dimension in trace["dimensions"]]
-    assert names == [*RunView.of(result).varied, "gain in fitness"]
+    assert names == [*RunView.of(result).varied, "gain"]
     assert {len(dimension["values"]) for dimension in trace["dimensions"]} == {25}
 
 
 def test_genes_can_be_named_and_unknown_ones_are_refused(result):
     [trace] = traces(plot_parallel_coordinate(result, ["batch_size"]))
-    assert [d["label"] for d in trace["dimensions"]] == ["batch_size", "gain in fitness"]
+    assert [d["label"] for d in trace["dimensions"]] == ["batch_size", "gain"]
     assert plot_pairs(result, ["optimizer", "batch_size"]).data
     with pytest.raises(MihaError, match=r"`genes` must name hyperparameters.*'speed'"):
         plot_parallel_coordinate(result, ["speed"])

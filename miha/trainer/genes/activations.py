@@ -15,6 +15,7 @@ from miha.errors import ArgumentError
 from miha.space import OWN
 from miha.trainer.genes.switches import Switch
 from miha.trainer.network.layer_tree import Place, output_layers, unique, walk
+from miha.utils.suggest import did_you_mean
 
 Activation = Callable[[Any], Any]
 Functions = dict[str, Activation]
@@ -209,10 +210,17 @@ def check_activations(
         if function is None or not is_elementwise(function):
             raise ArgumentError(
                 "An activation must be the name of an elementwise function of "
-                f"`keras.activations`. Received: {name!r}. Examples: 'relu', 'tanh', 'gelu'."
+                f"`keras.activations`. Received: {name!r}.{_meant(name)} "
+                "Examples: 'relu', 'tanh', 'gelu'."
             )
         found.append(function.__name__)
     return tuple(dict.fromkeys(found))
+
+
+def _meant(name: str) -> str:
+    """Ask for the nearest name; one that exists and is not elementwise is no slip."""
+    known = list(vars(keras.activations))
+    return "" if name in known else did_you_mean(name, known)
 
 
 def _in_loop(functions: Functions) -> Functions:

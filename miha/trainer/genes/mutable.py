@@ -15,6 +15,7 @@ from miha.trainer.genes.noise import Noise
 from miha.trainer.network import copies
 from miha.trainer.network.layer_tree import Chosen, output_layers
 from miha.trainer.network.survey import Survey
+from miha.utils.suggest import did_you_mean
 from miha.utils.warn import warn
 
 MARK = 0.0123
@@ -97,9 +98,10 @@ def _named(
     if not found:
         found = [slot for slot in slots if slot.name == name]
     if not found:
+        names = [slot.name for slot in slots]
         raise ArgumentError(
             "`layers` must name layers with an elementwise activation. "
-            f"Received: {name!r}. The network has {[slot.name for slot in slots]}."
+            f"Received: {name!r}.{did_you_mean(name, names)} The network has {names}."
         )
     return found
 

@@ -19,6 +19,7 @@ from miha.trainer.network.keras_internals import (
     moment_pairs,
     nadam_product,
 )
+from miha.utils.suggest import did_you_mean
 
 CARRIED = (
     "clipnorm",
@@ -76,8 +77,14 @@ def check_names(names: Sequence[str]) -> None:
         except (ValueError, TypeError) as error:
             raise ArgumentError(
                 "An optimizer must be the name of a class of `keras.optimizers`. "
-                f"Received: {name!r}. Examples: 'sgd', 'adam', 'lion'."
+                f"Received: {name!r}.{did_you_mean(name, _known_names())} "
+                "Examples: 'sgd', 'adam', 'lion'."
             ) from error
+
+
+def _known_names() -> list[str]:
+    kinds = [thing for thing in vars(keras.optimizers).values() if isinstance(thing, type)]
+    return [kind.__name__.lower() for kind in kinds if kind is not keras.optimizers.Optimizer]
 
 
 def short_decimal(rate: Any) -> float:

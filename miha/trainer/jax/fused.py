@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from miha.trainer.base import Kind, Logs
+from miha.trainer.base import Kind, Logs, spread
 from miha.trainer.jax.loops import State, rows, select
 
 
@@ -76,8 +76,9 @@ class Clones:
         # A clone that takes no steps keeps what it has logged.
         before = self.logs or logs
         self.logs = select(alive, logs, before)
-        if is_training and "loss" in logs:
-            loss = np.asarray(self.logs["loss"], "float32")
+        logged = spread(self.logs)
+        if is_training and "loss" in logged:
+            loss = np.asarray(logged["loss"], "float32")
             losses = loss.reshape(self.number, -1)
             self.alive = alive & np.isfinite(losses).all(1)
         return self.logs

@@ -24,7 +24,7 @@ from miha.trainer.jax.cache import keep_programs
 from miha.trainer.jax.fused import Clones, padded, stack
 from miha.trainer.jax.loops import State
 from miha.trainer.live_network import assign
-from miha.trainer.network.keras_internals import all_iterations
+from miha.trainer.network.keras_internals import all_iterations, build_for
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Origin, Trained, Way
 
@@ -99,6 +99,26 @@ class JaxTrainer(KerasTrainer):
         """See `KerasTrainer`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         logs: Logs = network.test_on_batch(x, y, sample_weight, return_dict=True)
+        return logs
+
+    @classmethod
+    def probe_training(
+        cls,
+        network: keras.Model,
+        batch: Any,
+    ) -> Logs:
+        """See `KerasTrainer`."""
+        # Not `train_on_batch`, which gives a step parts that are None, as `fit` does not.
+        build_for(network, batch)
+        groups = (
+            network.trainable_variables,
+            network.non_trainable_variables,
+            network.optimizer.variables,
+            network.metrics_variables,
+        )
+        state = tuple([variable.value for variable in group] for group in groups)
+        logs: Logs
+        logs, _ = network.train_step(state, batch)
         return logs
 
     def obstacle(self, way: Way) -> str | None:

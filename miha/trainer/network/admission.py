@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
-import dis
+import inspect
 from collections.abc import Callable, Iterator, Sequence
-from types import CodeType
+from functools import partial
 from typing import Any
 
 import keras
@@ -13,7 +12,7 @@ from keras import Model
 
 from miha.errors import ArgumentError
 from miha.trainer.genes.optimizers import inner
-from miha.trainer.network.keras_internals import compile_settings
+from miha.trainer.network.compilation import is_lambda, outside_names
 from miha.trainer.network.survey import Survey
 
 
@@ -36,6 +35,22 @@ def check_network(
     _check_optimizers(model, survey.layers)
     _check_lambdas(model, survey.layers)
     _check_foreign_state(model, foreign_state(model))
+
+
+def check_made(model: Any) -> None:
+    """Raise where a function or class is given that makes a network.
+
+    Raises:
+        ArgumentError: It is to be called.
+    """
+    is_class = inspect.isclass(model)
+    if is_class or inspect.isroutine(model) or isinstance(model, partial):
+        name = getattr(model, "__name__", "")
+        call = f"model={name}()" if name.isidentifier() else "model=build(), say"
+        raise ArgumentError(
+            f"`model` must be a `keras.Model`. Received: the {'class' if is_class else 'function'} "
+            f"{name or model!r}. Call it: {call}."
+        )
 
 
 def _check_compiled(model: Any) -> None:
@@ -136,46 +151,18 @@ def _check_lambdas(
     model: Model,
     layers: Sequence[Any],
 ) -> None:
-    """Raise if a lambda uses what is not stored with it."""
-    for place, function in _lambdas(model, layers):
-        names = sorted(_outside_names(function.__code__))
+    """Raise if the lambda of a layer uses what is not stored with it."""
+    for layer in layers:
+        if not isinstance(layer, keras.layers.Lambda) or not is_lambda(layer.function):
+            continue
+        names = sorted(outside_names(layer.function.__code__))
         if names:
             raise ArgumentError(
                 "A lambda must use its arguments alone, since Keras stores its code without the "
-                f"names around it. Received: {place} of {model.name!r}, which uses {names}. "
-                "Write a class, or a named function with "
+                f"names around it. Received: layer {layer.name!r} (Lambda) of {model.name!r}, "
+                f"which uses {names}. Write a class, or a named function with "
                 "`@keras.saving.register_keras_serializable()`."
             )
-
-
-def _lambdas(
-    model: Model,
-    layers: Sequence[Any],
-) -> Iterator[tuple[str, Any]]:
-    """Yield each lambda of a network, and where it stands in words."""
-    for layer in layers:
-        if isinstance(layer, keras.layers.Lambda) and _is_lambda(layer.function):
-            yield f"layer {layer.name!r} (Lambda)", layer.function
-
-    settings = compile_settings(model)
-    for key in ("loss", "metrics", "weighted_metrics"):
-        for item in keras.tree.flatten(settings.get(key)):
-            if _is_lambda(item):
-                yield f"a lambda in `{key}`", item
-
-
-def _is_lambda(thing: Any) -> bool:
-    return getattr(thing, "__name__", "") == "<lambda>" and hasattr(thing, "__code__")
-
-
-def _outside_names(code: CodeType) -> set[str]:
-    """Return the names of its module that code uses, however deep."""
-    instructions = dis.get_instructions(code)
-    found = {i.argval for i in instructions if i.opname == "LOAD_GLOBAL"}
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found |= _outside_names(constant)
-    return found - set(vars(builtins))
 
 
 def _check_foreign_state(

@@ -18,9 +18,16 @@ from keras.ops import convert_to_numpy
 
 from miha.errors import ArgumentError, first_line
 from miha.trainer.genes.optimizers import inner
+from miha.trainer.network.compilation import (
+    check_same,
+    nameless,
+    put_back,
+    written_as_it_is,
+)
 from miha.trainer.network.custom_layers import culprit, is_custom
 from miha.trainer.network.keras_internals import (
     flat_layers,
+    has_slots,
     is_excluded_from_decay,
     load_network,
     save_network,
@@ -35,8 +42,16 @@ Arrays = tuple[np.ndarray, ...]
 def to_bytes(model: Model) -> bytes:
     """Return the Keras v3 archive of a network."""
     buffer = io.BytesIO()
-    save_network(model, buffer)
+    with written_as_it_is(model):
+        save_network(model, buffer)
     return buffer.getvalue()
+
+
+def configuration(model: Model) -> dict[str, Any]:
+    """Return the configuration of a network, which says how it is compiled."""
+    with written_as_it_is(model):
+        config: dict[str, Any] = keras.saving.serialize_keras_object(model)
+    return config
 
 
 def from_bytes(
@@ -81,9 +96,11 @@ def copy(
         twin = _load(archive, known)
         _assign_weights(twin, model)
         _check_compiled(twin)
+        put_back(twin, nameless(model))
         _restore_loss_scaling(twin, model)
+        check_same(twin, model)
         _check_exclusions(twin, model)
-        if model.optimizer.built:
+        if has_slots(model.optimizer):
             _assign(twin.optimizer.variables, model.optimizer.variables)
         return twin
 
@@ -208,9 +225,10 @@ def build_from(
     """
     try:
         with random_state(seed):
-            config = keras.saving.serialize_keras_object(model)
+            config = configuration(model)
             twin = keras.saving.deserialize_keras_object(config, known, safe_mode=False)
             twin(x)
+            put_back(twin, nameless(model))
         _copy_built_layers(model, twin)
     except Exception as error:
         raise ArgumentError(

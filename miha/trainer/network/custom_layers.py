@@ -111,20 +111,21 @@ def culprit(
     # A layer with fewer layers in it lies deeper.
     layers.sort(key=lambda layer: len(flat_layers(layer)))
     for layer in layers:
-        if not _survives(layer, known):
+        if not survives(layer, known):
             return f"layer {layer.name!r} ({type(layer).__name__})"
 
     for key, value in compile_settings(model).items():
         for part in keras.tree.flatten(value):
-            if not _survives(part, known):
+            if not survives(part, known):
                 return f"{key} {part if inspect.isroutine(part) else type(part).__name__}"
     return f"class {type(model).__name__}"
 
 
-def _survives(
+def survives(
     part: Any,
     known: dict[str, Any],
 ) -> bool:
+    """Return whether Keras can write a part, and read it again."""
     try:
         config = keras.saving.serialize_keras_object(part)
         keras.saving.deserialize_keras_object(config, known, safe_mode=False)

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MethodType
 from typing import Any
 
-import keras
 import numpy as np
 from keras import Model
 from keras.ops import convert_to_numpy
@@ -18,7 +17,8 @@ from keras.ops import convert_to_numpy
 from miha.data.arrays import Data
 from miha.data.stream import Stream
 from miha.trainer.genes.optimizers import inner
-from miha.trainer.network.copies import values
+from miha.trainer.network.compilation import nameless
+from miha.trainer.network.copies import configuration, values
 from miha.trainer.network.custom_layers import custom_objects
 from miha.utils.code_digest import digest
 from miha.utils.json_values import plain
@@ -46,9 +46,8 @@ def fingerprint(
         validation: Validation data.
         known: The network's custom objects, where they are known already.
     """
-    layers = keras.saving.serialize_keras_object(network)
-    layers.pop("compile_config", None)
-    compiled = network.get_compile_config()
+    layers = configuration(network)
+    compiled = layers.pop("compile_config", None) or {}
 
     objects = custom_objects(network) if known is None else known
     digests = []
@@ -57,6 +56,8 @@ def fingerprint(
             digests.append([name, digest(thing)])
     code: list[Any] = [digests]
     code += _lambdas([layers, compiled])
+    for key, places in nameless(network).items():
+        code += [[key, place, digest(function)] for place, function in places.items()]
     weights = [*values(network.weights), *_trained_slots(network)]
 
     return {

@@ -95,10 +95,45 @@ def nodes_of(functional: Any) -> Iterator[Any]:
 # What a network was compiled with.
 
 
-def compile_settings(model: Any) -> dict[str, Any]:
-    """Return the arguments of `compile` as objects; `get_compile_config` returns them as text."""
+def written_settings(model: Any) -> dict[str, Any]:
+    """Return what Keras has written down of the last `compile`, which has no public name."""
     settings = getattr(model, "_compile_config", None)
     return dict(settings.config) if settings else {}
+
+
+def compile_settings(model: Any) -> dict[str, Any]:
+    """Return the arguments of `compile` as objects, those that the network really has.
+
+    `get_compile_config` returns them as text, and as the last `compile` was told: an optimizer
+    may have been set by attribute since, saving to .h5 takes it out, and a `compile` without
+    loss or metrics leaves those of the one before.
+    """
+    found = written_settings(model)
+    if not found:
+        return {}
+
+    optimizer = model.optimizer
+    inner = getattr(optimizer, "inner_optimizer", None)
+    written = found.get("optimizer")
+    if written is None or (written is not optimizer and written is not inner):
+        found["optimizer"] = optimizer
+
+    loss = getattr(model, "_compile_loss", None)
+    if loss is not None and found.get("loss") is None:
+        found["loss"] = loss._user_loss
+        found["loss_weights"] = loss._user_loss_weights
+
+    metrics = getattr(model, "_compile_metrics", None)
+    is_told = found.get("metrics") is not None or found.get("weighted_metrics") is not None
+    if metrics is not None and not is_told:
+        found["metrics"] = metrics._user_metrics
+        found["weighted_metrics"] = metrics._user_weighted_metrics
+    return found
+
+
+def has_slots(optimizer: Any) -> bool:
+    """Return whether an optimizer is built for weights; `built` is True after an .h5 as well."""
+    return bool(getattr(optimizer, "_trainable_variables", ()))
 
 
 def single_loss(model: Any) -> Any:
@@ -113,6 +148,22 @@ def single_loss(model: Any) -> Any:
     losses = compiled._flat_losses
     is_nested = keras.tree.is_nested(compiled._user_loss)
     return losses[0].loss if len(losses) == 1 and not is_nested else None
+
+
+def build_for(model: Any, batch: Any) -> None:
+    """Make the variables of metrics and optimizer; nothing public does it without a step."""
+    model._symbolic_build(data_batch=batch)
+
+
+def losses_by_path(model: Any) -> list[tuple[tuple[Any, ...], Any]]:
+    """Return each loss of a network as Keras has made it, and where its output is; none: no step.
+
+    The public `model.loss` is what the user wrote, such as names.
+    """
+    compiled = getattr(model, "_compile_loss", None)
+    if compiled is None or not compiled.built:
+        return []
+    return [(tuple(each.path), each.loss) for each in compiled._flat_losses]
 
 
 def replace_single_loss(model: Any, loss: Any) -> None:

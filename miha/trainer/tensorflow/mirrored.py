@@ -77,12 +77,16 @@ class MirroredTrainer(TensorFlowTrainer):
         batch: Any,
     ) -> Logs:
         """See `KerasTrainer`; names come in the order in which one device alone logs them."""
-        strategy = network.distribute_strategy
-        logs = strategy.run(network.test_step, args=(batch,))
-        first: dict[str, Any] = {}
-        for name, values in logs.items():
-            first[name] = strategy.experimental_local_results(values)[0]
-        return first
+        return _first_logs(network, network.test_step, batch)
+
+    @classmethod
+    def probe_training(
+        cls,
+        network: keras.Model,
+        batch: Any,
+    ) -> Logs:
+        """See `KerasTrainer`."""
+        return _first_logs(network, network.train_step, batch)
 
     # A variable that is made, an optimizer's say, has a part on each device.
     restore = _in_scope(TensorFlowTrainer.restore)
@@ -184,3 +188,17 @@ def in_parts(
     if has_all:
         return np.split(batch, range(part, part * devices, part))
     return np.array_split(batch, devices)
+
+
+def _first_logs(
+    network: keras.Model,
+    step: Callable[[Any], Logs],
+    batch: Any,
+) -> Logs:
+    """Take a step on every device; return what the first one logs."""
+    strategy = network.distribute_strategy
+    logs = strategy.run(step, args=(batch,))
+    first: dict[str, Any] = {}
+    for name, values in logs.items():
+        first[name] = strategy.experimental_local_results(values)[0]
+    return first

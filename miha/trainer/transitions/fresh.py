@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import Model
 
-from miha.trainer.network.copies import Arrays, random_state, values
+from miha.trainer.network.copies import Arrays, configuration, random_state, values
 from miha.trainer.network.keras_internals import flat_layers
 
 
@@ -29,7 +29,7 @@ class FreshValues:
         x: Any,
         custom_objects: dict[str, Any],
     ) -> None:
-        config = keras.saving.serialize_keras_object(network)
+        config = configuration(network)
         config.pop("compile_config", None)
         # As text: Keras takes a configuration apart when it reads it.
         self._config = json.dumps(config)

@@ -108,6 +108,25 @@ def test_compile_settings_are_the_objects_that_the_user_gave():
     assert internals.compile_settings(keras.Sequential()) == {}
 
 
+def test_compile_settings_are_what_the_network_has_and_not_what_was_written_down():
+    model = small(metrics=["accuracy"])
+    model.compile("adam")
+    model.optimizer = keras.optimizers.SGD()
+    assert internals.written_settings(model)["loss"] is None
+    settings = internals.compile_settings(model)
+    assert settings["loss"] == "categorical_crossentropy"
+    assert settings["metrics"] == ["accuracy"]
+    assert settings["optimizer"] is model.optimizer
+
+
+def test_an_optimizer_has_slots_once_it_is_built_for_weights():
+    model = small()
+    assert not internals.has_slots(model.optimizer)
+    model.optimizer.build([])  # As Keras does where it reads a network from .h5.
+    assert not internals.has_slots(model.optimizer)
+    assert internals.has_slots(trained().optimizer)
+
+
 def test_the_single_loss_is_there_after_a_step_and_can_be_exchanged():
     assert internals.single_loss(small()) is None
     model = trained()
@@ -117,6 +136,27 @@ def test_the_single_loss_is_there_after_a_step_and_can_be_exchanged():
     assert isinstance(internals.single_loss(model), keras.losses.MeanSquaredError)
     found = float(model.compute_loss(y=keras.ops.array(Y), y_pred=keras.ops.array(Y + 2)))
     assert found == pytest.approx(4.0)
+
+
+def test_losses_are_found_by_their_outputs_after_a_step():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(1)(inputs)])
+    model.compile("sgd", ["mse", "mae"])
+    assert internals.losses_by_path(model) == []
+    model.test_on_batch(np.zeros((2, 3)), [np.zeros((2, 2)), np.zeros((2, 1))])
+    (first, squared), (second, absolute) = internals.losses_by_path(model)
+    assert (first, second) == ((0,), (1,))
+    assert (squared.name, absolute.name) == ("mse", "mae")
+
+
+def test_metrics_and_optimizer_get_their_variables_without_a_step():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    model.compile("adam", "mse", metrics=["mae"])
+    values = [np.array(weight) for weight in model.weights]
+    internals.build_for(model, (np.zeros((2, 3), "float32"), np.zeros((2, 2), "float32")))
+    assert model.optimizer.built and len(model.metrics_variables) == 4
+    for weight, value in zip(model.weights, values, strict=True):
+        np.testing.assert_array_equal(weight, value)
 
 
 def test_several_losses_are_not_one():

@@ -1,0 +1,1 @@
+"""What `miha demo` trains."""

@@ -1,0 +1,133 @@
+"""How the monitored value of a run's network went: where it was best, and what became of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from miha.records import Epoch, Judge, Mode, TrainingRecord, as_loss, gain, is_better
+from miha.results.trials import as_number
+from miha.search.ancestry import main_line
+from miha.search.selection import WINDOW, noise
+
+if TYPE_CHECKING:
+    from miha.results.result import Result
+
+NOISES = 2.0
+"""A value has become worse where it is by more than so many times its noise."""
+
+SHARE = 0.02
+"""And where it is by more than this share of what it was."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the monitored value of the main line went: where it was best, and what became of it.
+
+    Attributes:
+        monitor: Its name.
+        training: The name of the same value on training data.
+        mode: Whether it is better small or large.
+        judge: What the best network is the best in.
+        best_age: Epochs of the network at its best.
+        best: Its epoch then.
+        now: Its last epoch.
+        is_worse: Whether the value is clearly worse now than it was at its best.
+        still_learns: Whether its last epoch was the best, and clearly better than that before
+            the last training.
+        is_given_up: Whether the run ends with an earlier network.
+    """
+
+    monitor: str
+    training: str
+    mode: Mode
+    judge: Judge
+    best_age: int
+    best: Epoch
+    now: Epoch
+    is_worse: bool
+    still_learns: bool
+    is_given_up: bool
+
+    @classmethod
+    def of(cls, result: Result) -> Course | None:
+        """Return the course of a run's main line; None without validation data."""
+        last = result.log.last
+        monitor = result.monitor
+        if last is None or not monitor.startswith("val_"):
+            return None
+        line = main_line(result.log.trainings, last)
+        epochs = _aged_epochs(line)
+        values = [epoch.value(monitor) for _, epoch in epochs]
+        finite = [number for number, value in enumerate(values) if math.isfinite(value)]
+        if not finite or finite[-1] != len(values) - 1:
+            return None
+        # Of equals the last one: what has stayed as good has not become worse.
+        place = min(reversed(finite), key=lambda number: as_loss(values[number], result.mode))
+        age, best = epochs[place]
+        least = max(NOISES * noise(values[-WINDOW:]), SHARE * abs(values[place]))
+        before = values[-1 - len(last.epochs)] if len(last.epochs) < len(values) else math.nan
+        return cls(
+            monitor=monitor,
+            training=monitor.removeprefix("val_"),
+            mode=result.mode,
+            judge=result.judge,
+            best_age=age,
+            best=best,
+            now=epochs[-1][1],
+            is_worse=gain(values[place], values[-1], result.mode) > least,
+            still_learns=place == len(values) - 1 and gain(values[-1], before, result.mode) > least,
+            is_given_up=last.restored is not None,
+        )
+
+    @property
+    def overfits(self) -> bool:
+        """Whether the value became worse on validation data while it got better in training."""
+        return self.is_worse and self._has_learned
+
+    @property
+    def _has_learned(self) -> bool:
+        then = as_number(self.best.logs.get(self.training))
+        now = as_number(self.now.logs.get(self.training))
+        return is_better(now, then, self.mode)
+
+    def in_words(self) -> str:
+        """Return whether the network overfitted, and since when."""
+        best = self.best.value(self.monitor)
+        now = self.now.value(self.monitor)
+        if self.best is self.now:
+            return f"No overfitting: {self.monitor} was the best at the end, {now:.4g}."
+        if not self.is_worse:
+            return (
+                f"No overfitting: {self.monitor} was {best:.4g} at its best, after epoch "
+                f"{self.best_age}, and is {now:.4g} at the end."
+            )
+        worse = "risen" if self.mode == "min" else "fallen"
+        end = "at the end, which was given up" if self.is_given_up else "now"
+        text = (
+            f"{self.monitor} has {worse} since epoch {self.best_age}: "
+            f"{best:.4g} then, {now:.4g} {end}"
+        )
+        if not self.overfits:
+            return f"{text}; so has {self.training} in training, which is no overfitting."
+        return f"The network overfitted: {text}.{self._judged()}"
+
+    def _judged(self) -> str:
+        """Return that the metric did not suffer, where the best network is judged by one."""
+        then = as_number(self.best.logs.get(self.judge.name))
+        now = as_number(self.now.logs.get(self.judge.name))
+        if self.judge.name == self.monitor or not math.isfinite(then + now):
+            return ""
+        if is_better(then, now, self.judge.mode):
+            return f" {self.judge.name} suffered, too: {then:.4g} then, {now:.4g} at the end."
+        return f" {self.judge.name} did not suffer: {then:.4g} then, {now:.4g} at the end."
+
+
+def _aged_epochs(line: Sequence[TrainingRecord]) -> list[tuple[int, Epoch]]:
+    """Return the epochs of a main line, each with the number that the history gives it."""
+    found: list[tuple[int, Epoch]] = []
+    for record in line:
+        found += enumerate(record.epochs, record.first_epoch)
+    return found

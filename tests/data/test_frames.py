@@ -1,0 +1,146 @@
+"""Data of pandas, text and sparse matrices: as the arrays that `fit` trains on."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import tensorflow as tf
+from networks import dense
+
+from miha import ArgumentError
+from miha.data.arrays import as_array, prepare
+from miha.data.feed import to_tensor
+from miha.data.opening import open_data
+from miha.data.sparse import size_of
+from miha.data.text import bytes_of, is_text
+
+needs_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="only TensorFlow has text"
+)
+
+
+def frame(**columns):
+    return pd.DataFrame(columns)
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ([True, False], [1, 0]),
+        (np.array([3, 4], "int8"), [3, 4]),
+        (pd.array([1, None], "Int64"), [1, np.nan]),
+        (pd.array([True, False], "boolean"), [1, 0]),
+        (pd.array([1.5, None], "Float32"), [1.5, np.nan]),
+        (pd.Categorical([10, 20]), [10, 20]),
+        (pd.arrays.SparseArray([0, 7]), [0, 7]),
+        (np.array([True, 2], dtype=object), [1, 2]),
+    ],
+    ids=lambda value: str(getattr(value, "dtype", "")),
+)
+def test_columns_of_any_kind_beside_numbers_are_numbers(column, expected):
+    array = as_array(frame(number=[0.5, -0.5], other=column))
+    assert array.dtype == "float32"
+    np.testing.assert_array_equal(array, np.stack([[0.5, -0.5], expected], 1).astype("float32"))
+
+
+def test_whole_numbers_and_booleans_stay_whole():
+    array = as_array(frame(a=[1, 2], b=[True, False]))
+    assert array.dtype == "int64" and array.tolist() == [[1, 1], [2, 0]]
+    assert as_array(frame(a=[True, False])).dtype == "bool"
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        (["a", "b"], "column 'city' of text"),
+        (pd.Categorical(["a", "b"]), r"column 'city' of category.*get_dummies"),
+        (pd.to_datetime(["2020-01-01", "2021-01-01"]), "column 'city' of datetime64"),
+        ([{}, []], "column 'city' of object"),
+    ],
+    ids=["text", "category", "date", "object"],
+)
+def test_a_column_that_is_no_number_is_named(column, words):
+    with pytest.raises(ArgumentError, match=f"(?s){words}"):
+        as_array(frame(number=[1.0, 2.0], city=column))
+
+
+def test_a_series_is_one_column_and_frames_may_stand_in_dictionaries():
+    numbers = pd.Series([1.0, 2.0, 3.0])
+    x = {"a": frame(b=[1, 2, 3], c=[True, False, True]), "d": numbers}
+    data, _ = prepare(x, pd.Series([0, 1, 0]), sample_weight=numbers)
+    assert {name: array.shape for name, array in data.x.items()} == {"a": (3, 2), "d": (3, 1)}
+    assert data.y.shape == data.sample_weight.shape == (3, 1)
+
+
+def test_a_missing_number_is_refused_as_any_that_is_not_finite():
+    with pytest.raises(ArgumentError, match="must be finite. Received: 1 values"):
+        prepare(frame(a=[0.5, 1.0], b=pd.array([1, None], "Int64")), np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda text: np.array(text),
+        lambda text: np.array(text, dtype=object),
+        lambda text: np.array([word.encode() for word in text], dtype=object),
+        pytest.param(lambda text: tf.constant(text), marks=needs_tensorflow),
+        lambda text: pd.Series(text),
+    ],
+    ids=["numpy", "objects", "bytes", "tensor", "series"],
+)
+@needs_tensorflow
+def test_text_reaches_the_network_as_text(make):
+    array = as_array(make(["good film", "bad plot"]))
+    assert is_text(array)
+    assert tf.reshape(to_tensor(array), [-1]).numpy().tolist() == [b"good film", b"bad plot"]
+
+
+def test_text_is_known_by_what_it_says_and_not_by_where_it_lies_in_memory():
+    first, second = (np.array(["ab", "c" + str(n)], dtype=object) for n in (1, 1))
+    other = np.array(["a", "bc1"], dtype=object)
+    assert bytes_of(first) == bytes_of(second) != bytes_of(other)
+
+
+def test_objects_that_are_not_all_text_are_no_text():
+    assert not is_text(np.array(["a", 1], dtype=object))
+    assert not is_text(np.array([], dtype=object))
+
+
+@needs_tensorflow
+def test_a_dataset_may_hold_text_and_sparse_tensors():
+    words = tf.data.Dataset.from_tensor_slices((["a", "b", "c"], [0, 1, 0])).batch(2)
+    network = keras.Sequential([keras.Input((), dtype="string")])
+    data, _ = open_data(network, words)
+    assert is_text(data.few().x) and data.samples == 4
+
+    matrix = np.eye(4, dtype="float32")
+    sparse = tf.data.Dataset.from_tensor_slices((tf.sparse.from_dense(matrix), range(4))).batch(4)
+    data, _ = open_data(keras.Sequential([keras.Input((4,))]), sparse)
+    np.testing.assert_array_equal(data.few().x, matrix[:2])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        scipy.sparse.csr_matrix,
+        scipy.sparse.coo_array,
+        pytest.param(lambda matrix: tf.sparse.from_dense(matrix), marks=needs_tensorflow),
+    ],
+)
+def test_a_sparse_matrix_is_dense_and_counted_so(make):
+    matrix = np.diag(np.arange(1, 5, dtype="float32"))
+    sparse = make(matrix)
+    assert size_of(sparse) == matrix.nbytes
+    np.testing.assert_array_equal(as_array(sparse), matrix)
+
+
+def test_a_ragged_tensor_is_refused_with_the_cure():
+    ragged = tf.ragged.constant([[1, 2], [3]])
+    with pytest.raises(ArgumentError, match=r"(?s)RaggedTensor of shape.*to_tensor\(\).*mask_zero"):
+        as_array(ragged)
+    streamed = tf.data.Dataset.from_tensor_slices((ragged, [0, 1])).batch(2)
+    with pytest.raises(ArgumentError, match="(?s)`x` of RaggedTensorSpec.*padded_batch"):
+        open_data(dense(), streamed)
