@@ -18,7 +18,6 @@ from miha.results.reader import load_run
 
 SCHEDULE = Schedule(m=2, n=2, k=1, c=1, pop_size=2)
 LONGER = Schedule(m=2, n=3, k=1, c=1, pop_size=2)
-LARGER = Change("batch_size", "batch size 4 -> 8")
 
 
 def console(terminal: bool = False, width: int = 120) -> Console:
