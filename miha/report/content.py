@@ -196,7 +196,7 @@ def _row(
         archive,
         *[_cell(clone.genes.get(name)) for name in genes],
         round(clone.seconds, 3),
-        "pruned" if clone.pruned else clone.failure or "",
+        clone.failure or "",
     ]
 
 

@@ -116,8 +116,6 @@ class Lines(_Shown):
         name = place(record)
         if record.is_clone:
             name += f", {record.change.text}"
-        if record.pruned:
-            name += ", pruned"
         self._say(f"{self._count} {name}: {self._monitor} {record.value:.4g}")
 
     @property
@@ -221,7 +219,7 @@ def epochs_of(trainings: Sequence[TrainingRecord], schedule: Schedule) -> int:
 
 def planned_epochs(record: TrainingRecord, schedule: Schedule) -> int:
     """Return the epochs that a training has used up of the run's total."""
-    # One that failed has used up all that it was to have. A pruned clone leaves the rest.
+    # One that failed has used up all that it was to have.
     if record.failure is None:
         return len(record.epochs)
     return max(len(record.epochs), schedule.epochs_of(record.phase))

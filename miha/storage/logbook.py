@@ -230,7 +230,6 @@ class Logbook:
             "parent": clone.parent,
             "mate": clone.change.mate,
             "failure": last_line(clone.failure),
-            "pruned": clone.pruned,
             "reason": self.reason(clone),
         }
 
@@ -273,7 +272,6 @@ _LINEAGE = (
     "parent",
     "mate",
     "failure",
-    "pruned",
     "reason",
 )
 

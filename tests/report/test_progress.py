@@ -18,7 +18,6 @@ from miha.results.reader import load_run
 
 SCHEDULE = Schedule(m=2, n=2, k=1, c=1, pop_size=2)
 LONGER = Schedule(m=2, n=3, k=1, c=1, pop_size=2)
-LARGER = Change("batch_size", "batch size 4 -> 8")
 
 
 def console(terminal: bool = False, width: int = 120) -> Console:
@@ -217,13 +216,6 @@ def test_a_line_counts_the_epochs_that_a_diverged_clone_did_not_need():
     lines.on_run_begin(LONGER, "logs/x")
     lines.on_training_end(diverged())
     assert "[3/11] cycle 1, clone 0, unchanged: val_loss nan\n" in text(output)
-
-
-def test_a_line_counts_what_a_pruned_clone_was_trained_and_says_so():
-    lines = Lines(output := console(), "val_loss")
-    lines.on_run_begin(LONGER, "logs/x")
-    lines.on_training_end(make_network(values=(0.5,), change=LARGER, pruned=True))
-    assert "[1/11] cycle 1, clone 0, batch size 4 -> 8, pruned: val_loss 0.5\n" in text(output)
 
 
 @pytest.mark.parametrize("make", [Lines, Bar])

@@ -7,7 +7,7 @@ import math
 import pytest
 from drawn import layout, texts, traces
 from fakes import FakeTrainer
-from runs import crossed, make_run, pruned
+from runs import crossed, make_run
 
 from miha.results.trials import RunView
 from miha.visualization import plot_learning_history
@@ -82,11 +82,3 @@ def test_a_child_of_two_clones_that_won_is_a_triangle_where_it_was_made(tmp_path
     [first, second] = traces(plot_learning_history(result), "selected mutation")
     assert (first["x"], first["y"]) == ([child.end], [child.value])
     assert second["y"] == [None]  # Its training loss is not known.
-
-
-def test_a_clone_that_was_pruned_says_so_and_has_a_shorter_curve(tmp_path):
-    result = pruned(tmp_path)
-    [clone] = [clone for clone in RunView.of(result).clones if clone.pruned]
-    drawn = [t for trace in traces(plot_learning_history(result)) for t in texts(trace)]
-    assert any(f"<b>{clone.name}</b> (pruned)" in text for text in drawn)
-    assert clone.end == clone.start + 1
