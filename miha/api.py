@@ -45,7 +45,7 @@ REPLACED = {
     "anneal": "Write search=miha.Search(anneal=...).",
     "crossover": "Write search=miha.Search(crossover=...).",
     "restore_best": "Write search=miha.Search(restore_best=...).",
-    "racing": "Write search=miha.Search(prune=True): clones that are behind stop early.",
+    "racing": "It did not pay, and is gone. Leave it out.",
     "adaptive": "It made no difference, and is gone. Leave it out.",
     "asynchronous": "A run now waits for every clone. Leave it out.",
     "max_seconds": "Write budget=miha.Budget(seconds=...).",

@@ -17,7 +17,8 @@ Compiler = Literal["auto", "graph", "xla"]
 @explains_keywords(
     "miha.Search",
     {
-        "racing": "Racing is gone: write prune=True, which stops clones that are behind.",
+        "prune": "Pruning is gone: it made no difference. Leave it out.",
+        "racing": "Racing is gone: it did not pay. Leave it out.",
         "adaptive": "Choice that learns is gone: it made no difference. Leave it out.",
         "recovery": "Write fitness=miha.LevelAndSlope(recovery=True) in `miha.MIHA`.",
     },
@@ -40,8 +41,6 @@ class Search:
         backtrack: The share by which the network's monitored value may be worse than the best
             one of the run before the run goes back to that one. 1: twice as large. None: never.
         anneal: Whether the learning rate falls along a cosine in the last m epochs.
-        prune: Whether a clone stops after an epoch in which it is clearly behind the control of
-            the same epoch. Its epochs are added to the winner's k. Control and restarts stay.
         crossover: Whether the two fittest clones are joined. Their child is evaluated, not
             trained, and wins where it is better than the winner by the margin.
         restore_best: Whether the run ends with its best network, where that is not the last one.
@@ -57,7 +56,6 @@ class Search:
     rest: bool = True
     backtrack: float | None = 1.0
     anneal: bool = True
-    prune: bool = False
     crossover: bool = False
     restore_best: bool = True
 
@@ -68,11 +66,6 @@ class Search:
         _set(self, "restarts", check_integer("restarts", self.restarts, 0))
         _set(self, "margin", check_share("margin", self.margin) or 0.0)
         _set(self, "backtrack", check_share("backtrack", self.backtrack))
-        if self.prune and not self.control:
-            raise ArgumentError(
-                "`prune` compares clones with the control. Received: prune=True with "
-                "control=False. Keep the control, or leave `prune` out."
-            )
 
     @classmethod
     def of_2021(cls) -> Search:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from typing import Any, Literal
 
 import numpy as np
@@ -325,33 +325,6 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Where a clone is pruned: the worst value that it may have after each epoch.
-
-    Attributes:
-        monitor: Name of the monitored value.
-        mode: Whether it is better small or large.
-        values: The worst value of each epoch, in order.
-    """
-
-    monitor: str
-    mode: Mode
-    values: tuple[float, ...]
-
-    def are_broken(self, number: int, epoch: Epoch) -> bool:
-        """Return whether a clone stops after an epoch.
-
-        Args:
-            number: Which epoch of the clone, from 0.
-            epoch: What it logged.
-        """
-        # The control may have trained fewer epochs: it says nothing of later ones.
-        if number >= len(self.values):
-            return False
-        return is_better(self.values[number], epoch.value(self.monitor), self.mode)
-
-
-@dataclass(frozen=True)
 class Task:
     """One training of the run, before it happens.
 
@@ -363,7 +336,6 @@ class Task:
         genome: The hyperparameters to train with.
         change: How the genome differs from the parent's.
         archive: Name of the archive to write, relative to the run's folder.
-        limits: Where the clone is pruned; None: nowhere.
         rates: The factor of the learning rate in each epoch; empty where it stays.
     """
 
@@ -374,7 +346,6 @@ class Task:
     genome: Genome
     change: Change
     archive: str
-    limits: Limits | None = None
     rates: tuple[float, ...] = ()
 
 
@@ -401,7 +372,6 @@ class TrainingRecord:
             trained beside others on workers: the time since the one before it was recorded.
         restored: Name of the archive whose network its own archive contains instead: a better
             one of the run.
-        pruned: Whether it stopped early because it was behind the control.
         rates: The factor of the learning rate in each epoch; empty where it stayed.
     """
 
@@ -420,7 +390,6 @@ class TrainingRecord:
     failure: str | None = None
     seconds: float | None = None
     restored: str | None = None
-    pruned: bool = False
     rates: tuple[float, ...] = ()
 
     @property
@@ -435,8 +404,8 @@ class TrainingRecord:
 
     @property
     def has_lost(self) -> bool:
-        """Whether it cannot be selected: it failed, diverged or was pruned."""
-        return self.pruned or self.fitness is None or not isfinite(self.fitness)
+        """Whether it cannot be selected: it failed or diverged."""
+        return self.fitness is None or not isfinite(self.fitness)
 
     @property
     def wall_seconds(self) -> float:
@@ -465,7 +434,7 @@ class TrainingRecord:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainingRecord:
-        """Rebuild the record that `to_json` described, also one that version 0.3.0 wrote.
+        """Rebuild the record that `to_json` described, also one that an earlier version wrote.
 
         Raises:
             KeyError: It lacks what every record has.
@@ -474,6 +443,9 @@ class TrainingRecord:
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         # What is no finite number stands as text in JSON.
         known |= numbers({name: known.get(name) for name in ("value", "start", "fitness")})
+        if values.get("pruned"):
+            # A clone that was stopped early, which no version does any more, had lost.
+            known |= {"failure": "pruned", "fitness": -inf}
         # Before 0.3.0, a mean of two networks had two parents.
         parent = values["parent"]
         known["parent"] = parent[0] if isinstance(parent, list) else parent

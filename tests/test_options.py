@@ -34,7 +34,6 @@ def test_the_defaults_are_those_of_the_method():
         "rest": True,
         "backtrack": 1.0,
         "anneal": True,
-        "prune": False,
         "crossover": False,
         "restore_best": True,
     }
@@ -59,7 +58,7 @@ def test_the_method_of_2021_has_no_rule_above_the_fitness():
         anneal=False,
         restore_best=False,
     )
-    assert not (search.prune or search.crossover or search.restore_best)
+    assert not (search.crossover or search.restore_best)
 
 
 @POLICIES
@@ -98,18 +97,10 @@ def test_shares_become_floats_and_none_means_no_margin_and_no_way_back():
     assert (Search(margin=None).margin, Search(backtrack=None).backtrack) == (0.0, None)
 
 
-@pytest.mark.parametrize(
-    "name", ["control", "rest", "anneal", "prune", "crossover", "restore_best"]
-)
+@pytest.mark.parametrize("name", ["control", "rest", "anneal", "crossover", "restore_best"])
 def test_a_switch_is_a_truth_value(name):
     for value, expected in ((1, True), (0, False), (np.bool_(True), True), (None, False)):
         assert getattr(Search(**{name: value}), name) is expected
-
-
-def test_pruning_needs_the_control_that_it_compares_with():
-    assert Search(prune=True).prune
-    text = "`prune` compares clones with the control. Received: prune=True with control=False"
-    check_refused(Search, {"prune": True, "control": False}, text)
 
 
 # Budget.
@@ -186,7 +177,6 @@ def test_clones_on_workers_do_not_train_together():
     [
         (Search, "restart", "restarts"),
         (Search, "backtracking", "backtrack"),
-        (Search, "pruning", "prune"),
         (Budget, "second", "seconds"),
         (Budget, "pacience", "patience"),
         (Execution, "executer", "executor"),
@@ -204,7 +194,8 @@ def test_a_misspelt_name_is_told_the_nearest(policy, name, nearest):
 @pytest.mark.parametrize(
     ("policy", "name", "cure"),
     [
-        (Search, "racing", "write prune=True"),
+        (Search, "racing", "Leave it out"),
+        (Search, "prune", "it made no difference"),
         (Search, "adaptive", "Leave it out"),
         (Search, "recovery", r"fitness=miha\.LevelAndSlope\(recovery=True\)"),
         (Budget, "max_seconds", "Write seconds="),

@@ -232,10 +232,9 @@ def test_a_record_counts_the_epochs_of_its_ancestors():
         ({"fitness": None}, True),
         ({"fitness": -math.inf}, True),
         ({"fitness": math.nan}, True),
-        ({"fitness": 0.5, "pruned": True}, True),
     ],
 )
-def test_a_clone_has_lost_where_it_failed_diverged_or_was_pruned(changes, expected):
+def test_a_clone_has_lost_where_it_failed_or_diverged(changes, expected):
     assert make_record(**changes).has_lost is expected
 
 
@@ -273,7 +272,6 @@ def test_a_record_is_plain_values_in_json():
         "failure": None,
         "seconds": None,
         "restored": None,
-        "pruned": False,
         "rates": [],
         "epochs": [
             {"loss": 1.0, "val_loss": 0.5, "seconds": 0.1},
@@ -286,7 +284,7 @@ def test_a_record_is_plain_values_in_json():
     "changes",
     [
         {},
-        {"pruned": True, "fitness": -0.5},
+        {"fitness": -0.5},
         {"genome": RICH, "change": Change("crossover", "the mean", mate="a.zip")},
         {"archive": None, "failure": "MemoryError", "start": None, "fitness": -math.inf},
         {"phase": "final", "cycle": None, "clone": None, "restored": "model/model_1.zip"},
@@ -309,13 +307,22 @@ def test_a_record_of_values_that_are_no_numbers_survives_the_journal():
     assert again.replace(value=0.0, epochs=()) == record.replace(value=0.0, epochs=())
 
 
-def test_a_record_of_version_0_3_0_knows_no_pruning_and_one_before_had_two_parents():
+def test_a_record_of_version_0_3_0_lacks_fields_and_one_before_had_two_parents():
     values = make_record().to_json()
-    for name in ("pruned", "seconds", "restored", "start"):
+    for name in ("seconds", "restored", "start"):
         del values[name]
     assert TrainingRecord.from_json(values) == make_record().replace(start=None)
     both = values | {"parent": ["a.zip", "b.zip"]}
     assert TrainingRecord.from_json(both).parent == "a.zip"
+
+
+def test_a_clone_that_an_earlier_version_pruned_is_read_as_one_that_has_lost():
+    record = make_record(fitness=0.5)
+    values = record.to_json()
+    assert TrainingRecord.from_json(values | {"pruned": False}) == record
+    pruned = TrainingRecord.from_json(values | {"pruned": True})
+    assert pruned == record.replace(failure="pruned", fitness=-math.inf)
+    assert pruned.has_lost
 
 
 def test_a_record_must_have_what_every_record_has():

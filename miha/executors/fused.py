@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from miha.errors import first_line
-from miha.executors.training import Training, is_user_error, stops_at_limits
+from miha.executors.training import Training, is_user_error
 from miha.records import Epoch, Network, Snapshot, Task, TrainingRecord
 from miha.trainer.protocol import PopulationTrainer, Trained
 from miha.utils.warn import warn
@@ -91,7 +91,9 @@ class FusedExecutor:
             self.training.begin(tasks[number])
         watchers = []
         for number in numbers:
-            watchers.append(self._watcher(tasks[number], number in new))
+            # Callbacks have seen the epochs of recorded clones before.
+            is_new = number in new
+            watchers.append(partial(self.training.end_epoch, tasks[number]) if is_new else _ignore)
         order, noise = self.training.generators(group[0])
         try:
             trained = self.trainer.train_population(
@@ -113,12 +115,6 @@ class FusedExecutor:
             return {}
         clones = dict(zip(numbers, trained, strict=True))
         return {number: clones[number] for number in new}
-
-    def _watcher(self, task: Task, is_new: bool) -> Callable[[Epoch], bool]:
-        """Return what is called after each epoch of a clone."""
-        # Callbacks have seen the epochs of recorded clones before.
-        end_epoch = partial(self.training.end_epoch, task) if is_new else _ignore
-        return stops_at_limits(task, end_epoch)
 
 
 def _ignore(epoch: Epoch) -> None:

@@ -6,6 +6,7 @@ import math
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from numpy.random import Generator
 
@@ -131,8 +132,6 @@ class Training:
         if not math.isfinite(record.value):
             failure = f"diverged: {self.plan.monitor} is {record.value}"
             record = record.replace(failure=failure)
-        elif task.limits is not None and len(epochs) < task.epochs:
-            record = record.replace(pruned=True)
 
         if task.phase == "clone":
             start = math.nan if record.start is None else record.start
@@ -159,11 +158,8 @@ class Training:
         parent: TrainingRecord,
         values: Snapshot,
     ) -> tuple[Epoch, ...]:
-        def on_epoch(epoch: Epoch) -> None:
-            self.end_epoch(task, epoch)
-
         self._restore(parent, values)
-        return train_on(self.trainer, task, self.plan.seed, on_epoch)
+        return train_on(self.trainer, task, self.plan.seed, partial(self.end_epoch, task))
 
     def _restore(self, parent: TrainingRecord, values: Snapshot) -> None:
         self.trainer.restore(values)
@@ -191,8 +187,7 @@ def train_on(
     rng = _weights(seed, task)
     trainer.express(task.genome, task.change.transition, rng)
     order, noise = _order_and_noise(seed, task)
-    end_epoch = stops_at_limits(task, on_epoch)
-    epochs = trainer.train(task.epochs, order, noise, end_epoch, task.rates or None)
+    epochs = trainer.train(task.epochs, order, noise, on_epoch, task.rates or None)
     if task.phase != "final" or not epochs:
         return epochs
 
@@ -200,26 +195,6 @@ def train_on(
     *before, last = epochs
     logs = {**last.logs, **trainer.finalize()}
     return (*before, replace(last, logs=logs))
-
-
-def stops_at_limits(task: Task, on_epoch: Callable[[Epoch], None]) -> Callable[[Epoch], bool]:
-    """Return a callback for `Trainer.train` that prunes a clone at its limits.
-
-    Args:
-        task: The clone.
-        on_epoch: Called after each epoch, before the limits are read.
-    """
-    number = -1
-
-    def end_epoch(epoch: Epoch) -> bool:
-        nonlocal number
-        on_epoch(epoch)
-        number += 1
-        if task.limits is None:
-            return False
-        return task.limits.are_broken(number, epoch)
-
-    return end_epoch
 
 
 def record_of(task: Task, parent: TrainingRecord, epochs: tuple[Epoch, ...]) -> TrainingRecord:

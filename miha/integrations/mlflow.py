@@ -255,7 +255,6 @@ class _Log:
             "miha.gene": clone.gene,
             "miha.change": clone.change,
             "miha.selected": str(clone.selected).lower(),
-            "miha.pruned": str(clone.pruned).lower(),
         }
         return self._create(tags, start)
 

@@ -40,7 +40,7 @@ def to_optuna(
 
     Called again, as the run grows, it adds the cycles that are new. Where a hyperparameter has
     got a value that the study does not allow for, the study is replaced. A clone that failed is a
-    failed trial, and one that was pruned a pruned trial. A child of two clones is not trained and
+    failed trial. A child of two clones is not trained and
     has no fitness: a study of fitness or gain is without it. What a trial was (cycle, change,
     fitness, ...) stands in its user attributes, and its epochs are its intermediate values.
 
@@ -177,8 +177,9 @@ class _Trials:
         genes = _known_genes(clone)
         value = getattr(clone, self._target)
         has_value = clone.failure is None and value is not None and math.isfinite(value)
+        states = self._package.TrialState
         trial = self._package.create_trial(
-            state=self._state(clone, has_value),
+            state=states.COMPLETE if has_value else states.FAIL,
             value=value if has_value else None,
             params=genes,
             distributions={name: self._distributions[name] for name in genes},
@@ -190,16 +191,6 @@ class _Trials:
         trial.datetime_start = start
         trial.datetime_complete = start + datetime.timedelta(seconds=clone.seconds)
         return trial
-
-    def _state(
-        self,
-        clone: TrainingView,
-        has_value: bool,
-    ) -> Any:
-        states = self._package.TrialState
-        if not has_value:
-            return states.FAIL
-        return states.PRUNED if clone.pruned else states.COMPLETE
 
     def _intermediate_values(
         self,

@@ -335,7 +335,7 @@ class _RowMaker:
             "clone": clone.clone,
             "fitness": finite(clone.fitness),
             "reason": clone.reason,
-            "failure": "pruned" if clone.pruned else clone.failure or "",
+            "failure": clone.failure or "",
             "seconds": round(clone.seconds, 3),
             "archive": {"text": name, "link": link},
         }

@@ -151,7 +151,7 @@ def epochs_of(trainings: Sequence[TrainingRecord], schedule: Schedule) -> int:
 
 def planned_epochs(record: TrainingRecord, schedule: Schedule) -> int:
     """Return the epochs that a training has used up of the run's total."""
-    # One that failed has used up all that it was to have. A pruned clone leaves the rest.
+    # One that failed has used up all that it was to have.
     if record.failure is None:
         return len(record.epochs)
     return max(len(record.epochs), schedule.epochs_of(record.phase))

@@ -115,8 +115,6 @@ class Lines(_Shown):
         name = place(record)
         if record.is_clone:
             name += f", {record.change.text}"
-        if record.pruned:
-            name += ", pruned"
         self._say(f"{self._count} {name}: {self._monitor} {record.value:.4g}")
 
     @property

@@ -126,7 +126,7 @@ class Result(Delegates):
 
         Cycle, clone, change, fitness, selected, archive, gene, value (the monitored one), parent
         (the archive it came from), mate (a child's second parent), failure (the last line of why
-        it failed), pruned, reason (why it was selected or not).
+        it failed), reason (why it was selected or not).
         """
         return self.log.lineage
 

@@ -162,11 +162,6 @@ def _course(view: RunView) -> str:
         returns = _times(len(view.returns))
         sentences.append(f"{returns} the run went back to its best network.")
 
-    # A pruned clone has not failed: it only stopped early.
-    pruned = sum(clone.pruned for clone in view.clones)
-    if pruned:
-        verb = "was" if pruned == 1 else "were"
-        sentences.append(f"{pruned} of {clones} clones {verb} pruned.")
     failed = sum(clone.fitness == -math.inf for clone in view.clones)
     if failed:
         sentences.append(f"{failed} of {clones} clones failed.")

@@ -108,11 +108,6 @@ class TrainingView:
         return self.record.fitness
 
     @property
-    def pruned(self) -> bool:
-        """Whether it stopped early because it was behind the control."""
-        return self.record.pruned
-
-    @property
     def failure(self) -> str | None:
         """The last line of why it failed, if it did."""
         return last_line(self.record.failure)
@@ -147,18 +142,17 @@ class TrainingView:
         return [as_number(value) for value in values]
 
 
-def trials(log: Logbook, monitor: str, mode: Mode) -> Iterator[TrainingView]:
+def trials(log: Logbook, mode: Mode) -> Iterator[TrainingView]:
     """Yield every training of a run, placed on the main line.
 
     Args:
         log: What has happened.
-        monitor: Name of the monitored value.
-        mode: Whether it is better small or large.
+        mode: Whether the monitored value is better small or large.
     """
     records = log.trainings
     bases = _bases(records)
     genes = _genes(records, bases)
-    gains = _gains(records, bases, genes, monitor, mode)
+    gains = _gains(records, bases, genes, mode)
     selected = _selected_with_bases(log, bases)
 
     ends: list[int] = []
@@ -246,32 +240,18 @@ def _gains(
     records: Records,
     bases: Bases,
     genes: Sequence[str],
-    monitor: str,
     mode: Mode,
 ) -> dict[int, float]:
     """Return by how much each clone was better than the control that trained beside it."""
     gains: dict[int, float] = {}
     for members in _beside(records, bases):
         controls = [number for number in members if genes[number] == NO_GENE]
+        compared = controls or members
+        values = [as_number(records[number].value) for number in compared]
+        level = sum(values) / len(values)
         for number in members:
-            # A pruned clone is compared with what the control was then.
-            epochs = len(records[number].epochs)
-            compared = controls or members
-            values = [_value_after(records[other], epochs, monitor) for other in compared]
-            level = sum(values) / len(values)
             gains[number] = gain(as_number(records[number].value), level, mode)
     return gains
-
-
-def _value_after(
-    record: TrainingRecord,
-    epochs: int,
-    monitor: str,
-) -> float:
-    """Return a clone's monitored value after so many epochs, or after its last."""
-    if 0 < epochs < len(record.epochs):
-        return as_number(record.epochs[epochs - 1].logs.get(monitor))
-    return as_number(record.value)
 
 
 def _beside(
@@ -328,7 +308,7 @@ class RunView:
     def of(cls, result: Any) -> RunView:
         """Return the view of a `miha.Result`, whatever its run is doing."""
         log = result.log
-        views = tuple(trials(log, result.monitor, result.mode))
+        views = tuple(trials(log, result.mode))
         # By identity: two records may be equal.
         placed = {id(view.record): view for view in views}
         return cls(

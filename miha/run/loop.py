@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from itertools import count
 
 from miha.executors.protocol import PopulationExecutor
-from miha.records import Genome, Snapshot, Task, TrainingRecord
+from miha.records import Genome, Snapshot, TrainingRecord
 from miha.run.trainings import Trainings, first_task, last_task, untrained
-from miha.search import crossover, pruning
+from miha.search import crossover
 from miha.search.ancestry import main_line
 from miha.search.annealing import rates
 from miha.search.plan import Plan
 from miha.search.population import draw_population
 from miha.search.rests import resting_cycles
-from miha.search.selection import contenders, find_control, select
+from miha.search.selection import contenders, select
 from miha.search.stopping import has_reached_target, stop_reason
 from miha.space import Space
 
@@ -76,8 +76,7 @@ class Loop:
             clones = self._train_population(parent, cycle)
             winner = self._select_winner(clones, parent, cycle)
             self._free_all_but(winner)
-            saved = pruning.saved_epochs(clones, schedule.n)
-            network = self.trainings.train_winner(winner, cycle, schedule.k + saved)
+            network = self.trainings.train_winner(winner, cycle, schedule.k)
         best = self._free_all_but(network)
         return self.trainings.go_on_from(network, best, cycle)
 
@@ -88,24 +87,10 @@ class Loop:
         return best
 
     def _train_population(self, parent: TrainingRecord, cycle: int) -> list[TrainingRecord]:
-        """Train pop_size clones of the network, each with one mutated hyperparameter."""
+        """Train pop_size clones of the network; keep the values of those that can still win."""
         drawn = draw_population(self.plan, parent, self.space, cycle, self.trainings.log.trainings)
         tasks = self.trainings.clone_tasks(drawn, cycle)
-        if not self.plan.search.prune:
-            return self._train_clones(tasks, parent)
-        # The control comes first: it shows where the others are clearly behind.
-        clones = self._train_clones(tasks[:1], parent)
-        limits = pruning.limits(find_control(clones), self._past(parent), self.plan)
-        return self._train_clones(pruning.limited(tasks[1:], limits), parent, clones)
-
-    def _train_clones(
-        self,
-        tasks: Sequence[Task],
-        parent: TrainingRecord,
-        before: Sequence[TrainingRecord] = (),
-    ) -> list[TrainingRecord]:
-        """Train clones after others; keep the values of those that can still win."""
-        clones = [*before]
+        clones: list[TrainingRecord] = []
         for clone in self.trainings.train_clones(self.executor, tasks, parent):
             clones.append(clone)
             self.trainings.recorder.keep_values([parent, *contenders(clones)])

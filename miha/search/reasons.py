@@ -52,8 +52,6 @@ def name_of(clone: TrainingRecord) -> str:
 
 
 def _of_lost(clone: TrainingRecord) -> str:
-    if clone.pruned:
-        return f"pruned after epoch {len(clone.epochs)}"
     return "failed" if clone.failure else "without a finite fitness"
 
 

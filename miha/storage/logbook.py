@@ -234,7 +234,6 @@ class Logbook:
             "parent": clone.parent,
             "mate": clone.change.mate,
             "failure": last_line(clone.failure),
-            "pruned": clone.pruned,
             "reason": self.reason(clone),
         }
 
@@ -277,7 +276,6 @@ _LINEAGE = (
     "parent",
     "mate",
     "failure",
-    "pruned",
     "reason",
 )
 

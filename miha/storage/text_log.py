@@ -61,8 +61,6 @@ def describe_training(
     outcome = f"{monitor} {record.value:.5g}"
     if shows_fitness and record.fitness is not None:
         outcome += f", fitness {record.fitness:.5g}"
-    if record.pruned:
-        outcome += ", pruned"
 
     epochs = len(record.epochs)
     say(f"{place}: {record.change.text}, {epochs} epochs, {outcome} -> {record.archive}")

@@ -245,7 +245,7 @@ class PopulationTrainer(Trainer, Protocol):
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator,
-        on_epoch: Callable[[int, Epoch], bool | None],
+        on_epoch: Callable[[int, Epoch], None],
         origins: Sequence[Origin] | None = None,
     ) -> Sequence[Trained]:
         """Train clones together, each as `restore`, `express` and `train` would alone.
@@ -258,8 +258,7 @@ class PopulationTrainer(Trainer, Protocol):
             epochs: How many.
             order: Draws the order of samples of each epoch, the same for all.
             noise: Draws the seeds of Dropout and other noise, the same for all.
-            on_epoch: Called with the place of a clone and its epoch after each. Returns True to
-                stop this clone after this epoch; the others continue.
+            on_epoch: Called with the place of a clone and its epoch after each.
             origins: How each comes by its first values; by default, it inherits them.
 
         Returns:

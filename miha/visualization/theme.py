@@ -178,9 +178,7 @@ def clones_of_kinds(view: RunView) -> dict[str, list[TrainingView]]:
 
 def describe(view: RunView, trial: TrainingView) -> str:
     """Return a training in words, one fact a line."""
-    mark = " (pruned)" if trial.pruned else ""
-    if trial.selected:
-        mark = " (selected)"
+    mark = " (selected)" if trial.selected else ""
     lines = [
         f"<b>{safe(trial.name)}</b>{mark}",
         safe(trial.change) if trial.is_clone else f"{len(trial.logs)} epochs",

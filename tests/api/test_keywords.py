@@ -20,7 +20,7 @@ OLD = {
     "anneal": "search=miha.Search(anneal=...)",
     "crossover": "search=miha.Search(crossover=...)",
     "restore_best": "search=miha.Search(restore_best=...)",
-    "racing": "search=miha.Search(prune=True)",
+    "racing": "Leave it out.",
     "adaptive": "Leave it out.",
     "asynchronous": "Leave it out.",
     "max_seconds": "budget=miha.Budget(seconds=...)",
@@ -95,7 +95,8 @@ def test_a_keyword_that_is_near_to_none_is_refused_with_all_that_there_are(tmp_p
 @pytest.mark.parametrize(
     ("policy", "keyword", "message"),
     [
-        (miha.Search, "racing", "prune=True"),
+        (miha.Search, "racing", "Leave it out"),
+        (miha.Search, "prune", "Leave it out"),
         (miha.Search, "adaptive", "Leave it out"),
         (miha.Search, "backtrak", "Did you mean `backtrack`?"),
         (miha.Budget, "max_seconds", "Write seconds=..."),

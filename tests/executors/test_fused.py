@@ -139,37 +139,3 @@ def test_what_a_callback_raises_while_clones_train_together_ends_the_run(tmp_pat
 
     with pytest.raises(MihaError, match="Broken.on_epoch_end"):
         run(together(tmp_path, callbacks=[Broken()]))
-
-
-class Behind:
-    """A trainer whose clones are far behind where they learn slower than the network."""
-
-    def _logs(self):
-        logs = super()._logs()
-        is_behind = self.genome.learning_rate < GENOME.learning_rate
-        return {**logs, "val_loss": logs["val_loss"] + 1000 * is_behind}
-
-
-class BehindAlone(Behind, FakeTrainer):
-    pass
-
-
-class BehindTogether(Behind, FakePopulationTrainer):
-    pass
-
-
-def test_clones_that_train_together_are_pruned_as_those_that_train_one_after_another(tmp_path):
-    changes = {**SCHEDULE, "n": 4, "c": 1, "prune": True, "mutations": [LearningRateMutation()]}
-    run(make_loop(tmp_path / "alone", BehindAlone(), **changes))
-    loop = together(tmp_path / "together", BehindTogether(), **changes)
-    run(loop)
-    alone, fused = (load_run(tmp_path / name) for name in ("alone", "together"))
-    assert 0 < alone.lineage["pruned"].sum() < 5
-    assert alone.lineage["pruned"].tolist() == fused.lineage["pruned"].tolist()
-    assert alone.history["epoch"].tolist() == fused.history["epoch"].tolist()
-    path = shutil.copytree(tmp_path / "together", tmp_path / "again")
-    Journal(path / "journal.jsonl").cut(7)  # All clones, but no winner: its epochs are counted.
-    run(together(path, BehindTogether(), **changes))
-    assert story(path) == story(tmp_path / "together")
-    # The control trains before them, and alone: it shows who is behind.
-    assert [len(group) for group in loop.trainer.groups] == [5]

@@ -18,10 +18,9 @@ from miha.executors.training import (
     failure_of,
     is_user_error,
     record_of,
-    stops_at_limits,
     train_on,
 )
-from miha.records import UNCHANGED, Change, Epoch, Limits, Task
+from miha.records import UNCHANGED, Change, Task
 from miha.search.fitness import LOSES
 
 FASTER = GENOME.replace(learning_rate=0.01)
@@ -64,7 +63,7 @@ def test_a_clone_is_recorded_with_its_curve_and_its_fitness():
     assert record.value == record.values("val_loss")[-1]
     assert record.start == PARENT.value
     assert record.fitness == PARENT.value - record.value
-    assert record.failure is None and not record.pruned
+    assert record.failure is None
     assert network.snapshot is not None
 
 
@@ -126,7 +125,7 @@ def test_a_clone_that_diverges_has_failed_and_keeps_its_values():
     network = run(training_of(FakeTrainer(diverges=lambda genome: genome == FASTER)))
     assert network.record.failure == "diverged: val_loss is nan"
     assert network.record.fitness == LOSES
-    assert len(network.record.epochs) == 1 and not network.record.pruned
+    assert len(network.record.epochs) == 1
     assert network.snapshot is not None
 
 
@@ -192,37 +191,6 @@ def test_a_value_that_is_not_logged_costs_one_epoch():
 )
 def test_an_error_of_the_users_is_no_failure_of_a_clone(error, is_users):
     assert is_user_error(error) == is_users
-
-
-def test_a_clone_stops_after_the_epoch_in_which_it_breaks_its_limit():
-    trainer = FakeTrainer()
-    limits = Limits("val_loss", "min", (math.inf, 0.0, 0.0))
-    network = run(training_of(trainer), task_of(epochs=5, limits=limits))
-    assert len(network.record.epochs) == trainer.epochs == 2
-    assert network.record.pruned and network.record.has_lost
-    assert network.record.failure is None
-
-
-def test_a_clone_within_its_limits_is_not_pruned():
-    limits = Limits("val_loss", "min", (math.inf,) * 2)
-    record = run(training_of(), task_of(epochs=2, limits=limits)).record
-    assert len(record.epochs) == 2 and not record.pruned
-
-
-def test_a_clone_that_diverges_within_its_limits_has_failed_and_is_not_pruned():
-    trainer = FakeTrainer(diverges=lambda genome: True)
-    limits = Limits("val_loss", "min", (0.0,) * 3)
-    record = run(training_of(trainer), task_of(epochs=3, limits=limits)).record
-    assert record.failure and not record.pruned
-
-
-def test_who_watches_sees_the_epoch_that_breaks_a_limit():
-    seen = []
-    limits = Limits("val_loss", "max", (0.5, 0.5))
-    end_epoch = stops_at_limits(task_of(limits=limits), seen.append)
-    epochs = [Epoch({"val_loss": value}, 0.1) for value in (0.6, 0.4, 0.1)]
-    assert [end_epoch(epoch) for epoch in epochs] == [False, True, False]
-    assert seen == epochs
 
 
 def test_a_child_is_evaluated_and_not_trained():

@@ -11,15 +11,15 @@ from fakes import GENOME, SPACE, FakeTrainer, make_job
 from miha.errors import ArgumentError, TrainerError
 from miha.executors.training import train_on
 from miha.executors.worker import Worker, differences, environment, signature
-from miha.records import UNCHANGED, Change, Limits, Task
+from miha.records import UNCHANGED, Change, Task
 
 CHANGED = GENOME.replace(optimizer="adam", learning_rate=0.01)
 CHANGE = Change("optimizer", "sgd -> adam at 0.01")
 
 
-def clone(genome=CHANGED, change=CHANGE, epochs=2, limits=None):
+def clone(genome=CHANGED, change=CHANGE, epochs=2):
     archive = "population/1_1_model.zip"
-    return Task("clone", 1, 1, epochs, genome, change, archive, limits)
+    return Task("clone", 1, 1, epochs, genome, change, archive)
 
 
 def shared():
@@ -50,12 +50,6 @@ def test_values_that_processes_share_are_not_written_to():
     before = repr(values)
     Worker(make_job()).train(clone(), (genome, values))
     assert repr(values) == before
-
-
-def test_a_clone_behind_its_limits_stops_on_the_worker():
-    limits = Limits("val_loss", "min", (0.0,))
-    result = Worker(make_job()).train(clone(epochs=5, limits=limits), shared())
-    assert len(result.epochs) == 1 and result.snapshot is not None
 
 
 def job_that_fails(error):

@@ -258,7 +258,6 @@ def no_archives(monkeypatch):
         {},
         {"c": 4, "pop_size": 5, "restarts": 2, "rest": True},
         {"margin": 1e6, "m": 4},
-        {"prune": True, "pop_size": 5, "c": 3},
         {"crossover": True, "mutations": resolve(["learning_rate"]), "c": 3},
         {"k": 0},
         {"backtrack": 0.0, "c": 3},

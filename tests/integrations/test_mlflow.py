@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fakes import make_loop, run
-from runs import SCRIPT, Joining, at, crossed, failing, hostile, make_run, slowed
+from runs import SCRIPT, at, crossed, failing, hostile, make_run, slowed
 
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError
@@ -113,18 +113,16 @@ def test_without_mlflow_the_message_says_what_to_install(monkeypatch):
         MLflow()
 
 
-def test_a_child_and_a_pruned_clone_are_runs_that_finished(client, tmp_path):
+def test_a_child_is_a_run_that_finished(client, tmp_path):
     from miha.integrations.mlflow import to_mlflow
 
-    trainer = Joining(script={2: {"val_loss": 99.0}})
-    result = crossed(tmp_path / "run", trainer, prune=True, c=1, pop_size=4)
+    result = crossed(tmp_path / "run", c=1, pop_size=4)
     to_mlflow(result, client.tracking_uri, "crossed", artifacts=False)
     _, clones = logged(client, "crossed")
     view = RunView.of(result)
-    assert {c.clone for c in view.clones if c.pruned} >= {1} and view.winners[1].clone == 4
+    assert view.winners[1].clone == 4
     for clone in view.clones:
         found = clones[clone.name]
         assert found.info.status == "FINISHED"
-        assert found.data.tags["miha.pruned"] == str(clone.pruned).lower()
         assert found.data.metrics["val_loss"] == clone.value
         assert found.data.metrics.get("fitness") == clone.fitness

@@ -6,7 +6,7 @@ import math
 import sys
 
 import pytest
-from runs import at, crossed, failing, make_run, old_run, pruned, slowed
+from runs import at, crossed, failing, make_run, old_run, slowed
 
 from miha.errors import MihaError
 from miha.results.trials import RunView
@@ -107,17 +107,6 @@ def test_without_optuna_the_message_says_what_to_install(result, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"pip install 'miha\[optuna\]'"):
         result.to_optuna()
-
-
-def test_a_pruned_clone_is_a_pruned_trial(tmp_path):
-    optuna = pytest.importorskip("optuna")
-    study = pruned(tmp_path).to_optuna()
-    states = [trial.state for trial in study.trials]
-    complete, cut = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
-    assert states == [complete, cut, complete]
-    assert list(study.trials[1].intermediate_values.values()) == [99.0]
-    assert study.trials[1].value == 99.0 and "failure" not in study.trials[1].user_attrs
-    assert study.best_trial.number != 1
 
 
 @pytest.mark.parametrize(("target", "trials"), [("value", 8), ("fitness", 6), ("gain", 6)])

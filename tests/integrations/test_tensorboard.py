@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from fakes import make_loop, run
-from runs import at, crossed, failing, make_run, pruned
+from runs import at, crossed, failing, make_run
 
 from miha.callbacks import Callback, notify
 from miha.results.reader import load_run
@@ -135,11 +135,3 @@ def test_a_child_of_two_clones_shows_its_value_where_the_fitter_one_ended(tmp_pa
         assert found[name, "val_loss"] == {child.end: 0.0}
         assert found[name, "selected"] == {child.end: 1.0}
         assert (name, "fitness") not in found and (name, "loss") not in found
-
-
-def test_a_pruned_clone_has_fewer_points_and_has_not_failed(tmp_path):
-    pytest.importorskip("tensorboard")
-    result = pruned(tmp_path / "run")
-    found = scalars(result.to_tensorboard(tmp_path / "board"))
-    assert found["cycle_001/clone_1", "val_loss"] == {3: 99.0}
-    assert len(found["cycle_001/clone_0", "val_loss"]) == 2

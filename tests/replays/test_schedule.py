@@ -78,9 +78,8 @@ def test_following_it_with_the_seed_of_the_run_repeats_the_network_of_the_run(tm
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_children_rests_and_pruned_clones_are_followed_too(tmp_path, seed):
-    changes = {"crossover": True, "rest": True, "anneal": True, "prune": True}
-    changes["restore_best"] = False
+def test_children_and_rests_are_followed_too(tmp_path, seed):
+    changes = {"crossover": True, "rest": True, "anneal": True, "restore_best": False}
     loop = make_loop(tmp_path, c=5, pop_size=4, n=2, seed=seed, **changes)
     run(loop)
     kinds = [record.change.kind for record in main_line(loop.log.trainings, loop.log.last)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from drawn import rewritten
 from fakes import FakeTrainer, make_loop
-from runs import failing, make_run, pruned
+from runs import failing, make_run
 
 from miha.report.content import FIGURES, ON_DEMAND, Table, content, outline
 from miha.report.page import write_report
@@ -123,12 +123,6 @@ def test_late_clones_of_old_runs_are_simply_clones_that_were_not_selected(result
 def test_the_page_has_a_figure_of_gains(result):
     [gains] = [f for f in content(result)["figures"] if f["name"] == "gains"]
     assert "paid" not in json.dumps(gains)
-
-
-def test_the_table_says_which_clone_was_pruned(tmp_path):
-    columns, _, rows = content(pruned(tmp_path))["table"].values()
-    place = columns.index("failure")
-    assert [row[place] for row in rows] == ["", "pruned", ""]
 
 
 def test_the_control_is_called_so_in_the_table_and_in_the_figures(result):

@@ -257,13 +257,6 @@ def test_a_line_counts_the_epochs_that_a_diverged_clone_did_not_need():
     assert "[3/11] cycle 1, clone 0, unchanged: val_loss nan\n" in text(output)
 
 
-def test_a_line_counts_what_a_pruned_clone_was_trained_and_says_so():
-    lines = Lines(output := console(), "val_loss")
-    lines.on_run_begin(LONGER, "logs/x")
-    lines.on_training_end(make_network(values=(0.5,), change=LARGER, pruned=True))
-    assert "[1/11] cycle 1, clone 0, batch size 4 -> 8, pruned: val_loss 0.5\n" in text(output)
-
-
 @pytest.mark.parametrize("make", [Lines, Bar])
 def test_a_run_that_may_end_before_has_at_most_so_many_epochs(make):
     shown = make(screen := console(terminal=True), "val_loss", Budget(patience=2))

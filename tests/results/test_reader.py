@@ -8,12 +8,13 @@ import json
 import pandas as pd
 import pytest
 from fakes import FakeTrainer, make_loop, run
-from runs import OLD_RUNS, make_run, old_run, pruned
+from runs import OLD_RUNS, make_run, old_run
 
 from miha.callbacks import Callback
 from miha.errors import JournalError, MihaError
 from miha.records import Genome
 from miha.results.reader import RunReader, load_run, start_time
+from miha.results.summary import summarize
 from miha.storage.journal import Journal
 from miha.storage.lock import locked
 
@@ -141,10 +142,18 @@ def test_runs_of_version_0_3_0_are_read_with_their_tables(name):
     assert not (OLD_RUNS / name / ".lock").exists()
 
 
-def test_a_pruned_clone_is_read_as_pruned(tmp_path):
-    result = pruned(tmp_path)
-    assert result.lineage["pruned"].tolist() == [False, True, False]
-    assert len(result.history[result.history["clone"] == 1]) == 1
+def test_a_run_in_which_a_clone_was_pruned_is_read(tmp_path):
+    make_run(tmp_path, c=1)
+    journal = Journal(tmp_path / "journal.jsonl")
+    entries = journal.read()
+    journal.cut(0)
+    for entry in entries:
+        is_training = entry["event"] == "training"
+        journal.append({**entry, "pruned": entry["clone"] == 1} if is_training else entry)
+    result = load_run(tmp_path)
+    assert result.state == "finished"
+    assert result.lineage["failure"].fillna("").tolist() == ["", "pruned", ""]
+    assert "1 of 3 clones failed." in " ".join(summarize(result))
 
 
 def test_a_run_knows_when_it_began(tmp_path):

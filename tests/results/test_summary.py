@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fakes import FakeTrainer, make_loop
-from runs import crossed, failing, make_run, old_run, pruned, rested, spoilt
+from runs import crossed, failing, make_run, old_run, rested, spoilt
 
 from miha.results.reader import load_run
 from miha.results.summary import duration, last_genes, short, starting_genes, summarize
@@ -29,7 +29,7 @@ def test_the_summary_says_start_end_and_what_changed(result):
     assert "It started from optimizer sgd" in words or "started from" in words
     assert won and all(f"{c.change} in cycle {c.cycle} (gain " in words for c in won)
     assert f"In {3 - len(won)} of 3 cycles the control won." in words
-    assert "pruned" not in words and "failed" not in words
+    assert "failed" not in words
 
 
 def test_the_genes_before_and_after_are_those_of_the_run(result):
@@ -44,11 +44,6 @@ def test_the_summary_counts_what_failed_and_where_nothing_helped(tmp_path):
     result = make_run(tmp_path, failing("batch_size"), c=4, pop_size=6)
     failed = sum(clone.failure is not None for clone in RunView.of(result).clones)
     assert failed and f"{failed} of 24 clones failed." in summarize(result)[-1]
-
-
-def test_the_summary_counts_what_was_pruned(tmp_path):
-    words = words_of(pruned(tmp_path))
-    assert "1 of 3 clones was pruned." in words and "failed" not in words
 
 
 def test_the_summary_names_the_child_of_two_clones(tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from fakes import FakeTrainer, make_loop, run
-from runs import crossed, failing, make_run, old_run, pruned, rested, spoilt
+from runs import crossed, failing, make_run, old_run, rested, spoilt
 
 from miha.records import Change
 from miha.results.reader import load_run
@@ -59,7 +59,7 @@ def test_a_view_says_what_its_record_says(result):
         )
         assert [log["val_loss"] for log in trial.logs] == trial.curve("val_loss")
         assert trial.seconds == pytest.approx(sum(log["seconds"] for log in trial.logs))
-    found = trials(result.log, "val_loss", "min")
+    found = trials(result.log, "min")
     assert [trial.record for trial in found] == result.log.trainings
     assert [clone.reason for clone in view.clones] == result.lineage["reason"].tolist()
     assert not any(trial.reason for trial in view.trials if not trial.is_clone)
@@ -70,7 +70,7 @@ def test_a_value_that_is_no_number_is_nan_in_a_curve(result):
     first = log.trainings[0]
     vector = replace(first.epochs[0], logs={"loss": [1.0, 2.0], "val_loss": "inf"})
     log.trainings[0] = first.replace(epochs=(vector,))
-    trial = next(trials(log, "val_loss", "min"))
+    trial = next(trials(log, "min"))
     assert math.isnan(trial.curve("loss")[0]) and math.isnan(trial.curve("nothing")[0])
     assert trial.curve("val_loss") == [math.inf]
 
@@ -151,7 +151,7 @@ def test_a_network_may_have_two_parents(tmp_path):
     both = ("population/1_0_model.zip", "population/1_1_model.zip")
     change = Change("crossover", "both", mate=both[1])
     log.trainings[4] = log.trainings[4].replace(parent=both[0], change=change)
-    assert [*trials(log, "val_loss", "min")][4].parents == both
+    assert [*trials(log, "min")][4].parents == both
 
 
 def test_a_child_of_two_clones_brings_the_fitter_ones_epochs_to_the_main_line(tmp_path):
@@ -183,21 +183,10 @@ def test_a_child_that_does_not_win_leaves_the_main_line_as_it_is(tmp_path):
     assert epochs_of(view.main_line) == list(range(1, 2 + 2 * (2 + 1) + 2 + 1))
 
 
-def test_a_pruned_clone_has_fewer_epochs_and_the_winner_more(tmp_path):
-    view = RunView.of(pruned(tmp_path))
-    [clone] = [clone for clone in view.clones if clone.pruned]
-    assert (clone.clone, len(clone.logs), clone.failure) == (1, 1, None)
-    control = view.cycles[1][0]
-    assert not clone.selected and clone.gain == control.curve("val_loss")[0] - clone.value
-    winner = next(trial for trial in view.trials if trial.phase == "winner")
-    assert len(winner.logs) == 1 + 1
-    assert epochs_of(view.main_line) == list(range(1, 2 + (2 + 1 + 1) + 2 + 1))
-
-
 def test_a_journal_in_which_a_clone_is_its_own_parent_is_read_to_its_end(tmp_path):
     log = make_run(tmp_path).log
     log.trainings = [record.replace(parent=record.archive) for record in log.trainings]
-    assert len([*trials(log, "val_loss", "min")]) == 10
+    assert len([*trials(log, "min")]) == 10
 
 
 def test_a_run_that_has_not_begun_is_an_empty_view(tmp_path):

@@ -49,7 +49,6 @@ def test_the_history_is_that_of_its_table(name):
 @NAMES
 def test_the_lineage_is_that_of_its_table(name):
     found = read_log(name).lineage
-    assert not found.pop("pruned").any()
     assert (found.pop("reason") == "").all()
     expected = table(name, "lineage")
     assert not expected.pop("late").any()
@@ -71,7 +70,6 @@ def test_winners_genomes_and_the_end_are_read(name):
     assert [record.change.text for record in log.trainings] == [
         e["change"]["text"] for e in entries
     ]
-    assert not any(record.pruned for record in log.trainings)
 
 
 @NAMES

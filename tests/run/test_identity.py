@@ -55,7 +55,7 @@ def contents(folder):
         ({"m": 3}, "arguments.schedule.m is 2 and not 3"),
         ({"pop_size": 4, "c": 9}, "schedule.c is 2 and not 9; .*pop_size is 3 and not 4"),
         ({"seed": 1}, "seed is 0 and not 1"),
-        ({"prune": True}, "arguments.search.prune is False and not True"),
+        ({"crossover": True}, "arguments.search.crossover is False and not True"),
         ({"patience": 3}, "arguments.budget.patience is None and not 3"),
         ({"monitor": "loss"}, "arguments.monitor is 'val_loss' and not 'loss'"),
         ({"mode": "max"}, "arguments.mode is 'min' and not 'max'"),

@@ -33,7 +33,7 @@ def test_a_task_has_the_epochs_of_its_phase_and_a_name(phase, cycle, clone, epoc
     task = make_task(plan, phase, GENOME, cycle, clone)
     assert (task.phase, task.cycle, task.clone) == (phase, cycle, clone)
     assert (task.epochs, task.archive, task.genome) == (epochs, archive, GENOME)
-    assert (task.change, task.limits) == (UNCHANGED, None)
+    assert task.change == UNCHANGED
 
 
 def test_the_first_and_the_last_training_have_m_epochs_or_none_at_the_target():

@@ -65,7 +65,7 @@ def test_a_restart_is_no_parent():
     assert parents_of_child(clones[1:]) == ()
 
 
-@pytest.mark.parametrize("changes", [{"fitness": None}, {"fitness": -math.inf}, {"pruned": True}])
+@pytest.mark.parametrize("changes", [{"fitness": None}, {"fitness": -math.inf}])
 def test_a_clone_that_has_lost_is_no_parent(changes):
     lost = clone(2, FASTER, 0.9).replace(**changes)
     assert parents_of_child([clone(1, LARGER), lost]) == ()

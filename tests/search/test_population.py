@@ -148,10 +148,9 @@ def test_a_population_without_a_control_is_not_remembered():
     assert genomes_of(draw(3, lost_in(2, first)[1:])) == first
 
 
-def test_what_was_pruned_or_failed_has_lost_too_and_the_parent_has_not():
+def test_what_failed_has_lost_too_and_the_parent_has_not():
     larger, smaller = GENOME.replace(batch_size=8), GENOME.replace(batch_size=2)
     records = lost_in(2, [larger, smaller])
-    records[1] = records[1].replace(pruned=True)
     records[2] = records[2].replace(archive=None, fitness=None, failure="no memory")
     assert recently_lost(records, GENOME, 3) == {larger, smaller}
     assert recently_lost(records, GENOME, 2) == set()

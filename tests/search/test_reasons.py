@@ -6,7 +6,7 @@ import math
 
 import pytest
 from fakes import FakeTrainer, make_loop, make_plan, make_record, run
-from runs import crossed, make_run, pruned, rested, spoilt
+from runs import crossed, make_run, rested, spoilt
 
 from miha.records import Change
 from miha.results.reader import load_run
@@ -119,15 +119,13 @@ def test_of_equally_fit_clones_the_first_wins():
 def test_a_clone_that_has_lost_says_how():
     clones = [
         control(fitness=1.0),
-        mutant(1, 1.5, 2.0, pruned=True),
-        mutant(2, math.nan, -math.inf, failure="diverged: val_loss is nan"),
-        mutant(3, 0.5, -math.inf),
+        mutant(1, math.nan, -math.inf, failure="diverged: val_loss is nan"),
+        mutant(2, 0.5, -math.inf),
     ]
     assert phrases(clones) == {
         0: "no other clone competes with it",
-        1: "pruned after epoch 2",
-        2: "failed",
-        3: "without a finite fitness",
+        1: "failed",
+        2: "without a finite fitness",
     }
 
 
@@ -215,10 +213,6 @@ def test_a_run_that_goes_on_gives_the_same_reasons(tmp_path):
         again = load_run(tmp_path / "again").log
         told = (again.reasons, again.rests, again.returns)
         assert told == (whole.reasons, whole.rests, whole.returns)
-
-
-def test_a_pruned_clone_says_when(tmp_path):
-    assert pruned(tmp_path).lineage["reason"][1] == "pruned after epoch 1"
 
 
 def test_a_child_that_wins_says_by_how_much(tmp_path):

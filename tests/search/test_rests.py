@@ -99,14 +99,6 @@ def test_a_small_gain_is_worthwhile_where_the_network_has_come_to_a_halt():
     assert is_worth([record.replace(start=None) for record in clones], 1)
 
 
-def test_epochs_that_pruned_clones_did_not_train_cost_nothing():
-    clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.84), clone(2, "batch_size", 5.0)]
-    assert not is_worth(clones, 1)
-    pruned = clones[2].replace(pruned=True, epochs=clones[2].epochs[:1])
-    assert is_worthwhile([*clones[:2], pruned], 1, 12, "min")
-    assert not is_worthwhile(clones, 1, 12, "min")
-
-
 def test_a_child_has_gained_what_it_is_ahead_in_the_epochs_of_a_trial():
     child = clone(3, "crossover", 0.78, epochs=())
     clones = [clone(0, "none", 0.9), clone(1, "batch_size", 0.84), clone(2, "batch_size", 0.85)]

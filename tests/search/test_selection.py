@@ -69,11 +69,6 @@ def test_the_fittest_comes_first_and_of_equals_the_lower_number(fitness, numbers
     assert [clone.clone for clone in rank(clones[::-1])] == numbers
 
 
-def test_a_pruned_clone_has_lost_whatever_its_fitness():
-    clones = [mutant(1, 0.1, 9.0, pruned=True), mutant(2, 0.5, 0.5)]
-    assert rank(clones) == clones[1:]
-
-
 def test_those_that_can_still_win_are_control_restart_and_the_two_fittest_mutants():
     mutants = [mutant(i, 1.0, float(i)) for i in range(1, 6)]
     clones = [control(fitness=-9.0), *mutants, restart(5.0, -9.0)]
@@ -148,7 +143,7 @@ def test_without_a_control_the_fittest_wins():
 
 @pytest.mark.parametrize("has_control", [True, False])
 def test_nobody_wins_where_all_have_lost(has_control):
-    clones = [control(math.nan, -math.inf), mutant(1, 0.5, None), mutant(2, 0.5, 1.0, pruned=True)]
+    clones = [control(math.nan, -math.inf), mutant(1, 0.5, None), mutant(2, 0.5, -math.inf)]
     assert select(clones[not has_control :], make_plan(margin=1.0), PAST, 1).winner is None
 
 
@@ -270,9 +265,8 @@ def test_a_restart_that_will_overtake_needs_no_margin():
     assert select(clones, make_plan(margin=1.0, c=1), past, 1).winner is not clones[2]
 
 
-@pytest.mark.parametrize("change", [{"fitness": -math.inf}, {"pruned": True}])
-def test_a_restart_that_has_lost_overtakes_nobody(change):
-    lost = restart(0.1, 0.0).replace(**change)
+def test_a_restart_that_has_lost_overtakes_nobody():
+    lost = restart(0.1, -math.inf)
     clones = [control(1.0), mutant(1, 0.9, 1.0), lost]
     assert select(clones, make_plan(), LIFE, 1).winner is clones[1]
 

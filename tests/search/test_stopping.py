@@ -331,7 +331,7 @@ def test_the_progress_says_that_it_counts_to_an_upper_bound_and_why_it_stopped(t
     shown.on_run_end(result)
     text = screen.file.getvalue()
     assert "at most 25 epochs" in text
-    assert f"Stopped: {result.stopped} Best val_loss" in text.replace("\n", " ")
+    assert f"Stopped: {result.stopped}" in text.replace("\n", " ")
     assert shown._done == loop.trainer.epochs < ALL
     if make is Bar:
         assert shown._bar.tasks[0].total == shown._bar.tasks[0].completed == shown._done

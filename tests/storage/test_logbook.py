@@ -18,7 +18,7 @@ from miha.utils.json_values import plain
 
 LINEAGE = [
     *("cycle", "clone", "change", "fitness", "selected", "archive"),
-    *("gene", "value", "parent", "mate", "failure", "pruned", "reason"),
+    *("gene", "value", "parent", "mate", "failure", "reason"),
 ]
 REASONS = {0: "behind clone 1 by 0.1", 1: "fittest by 0.1"}
 
@@ -95,7 +95,6 @@ def test_the_lineage_has_one_row_for_each_clone():
             "parent": "model/model_init.zip",
             "mate": None,
             "failure": None,
-            "pruned": False,
         },
         {
             "cycle": 1,
@@ -110,7 +109,6 @@ def test_the_lineage_has_one_row_for_each_clone():
             "parent": "model/model_init.zip",
             "mate": None,
             "failure": None,
-            "pruned": False,
         },
     ]
 
@@ -121,14 +119,13 @@ def test_a_journal_of_an_earlier_version_gives_no_reason():
     assert log.reason(make_record()) == ""
 
 
-def test_the_lineage_says_what_was_pruned_failed_and_whose_child_a_clone_is():
+def test_the_lineage_says_what_failed_and_whose_child_a_clone_is():
     log = first_cycle()
-    log.add(make_record(cycle=2, clone=0, pruned=True))
+    log.add(make_record(cycle=2, clone=0))
     log.add(make_record(cycle=2, clone=1, failure="Traceback\n  line\nValueError: too large\n"))
     change = Change("crossover", "the mean of clones 1 and 0", mate="population/2_0_model.zip")
     log.add(make_record(cycle=2, clone=2, change=change, epochs=()))
     rows = log.lineage.iloc[2:]
-    assert rows["pruned"].tolist() == [True, False, False]
     assert rows["failure"].fillna("").tolist() == ["", "ValueError: too large", ""]
     assert rows["mate"].fillna("").tolist() == ["", "", "population/2_0_model.zip"]
 

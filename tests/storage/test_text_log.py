@@ -67,15 +67,14 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path):
 
 def test_a_training_is_one_line(tmp_path):
     first = make_record("initial", None, None, values=(0.5, 0.25))
-    second = make_record("clone", 3, 1, values=(0.5, 0.25), fitness=-0.125, pruned=True)
+    second = make_record("clone", 3, 1, values=(0.5, 0.25), fitness=-0.125)
     with run_log(tmp_path / "run.log"):
         describe_training(first, "val_loss", shows_fitness=False)
         describe_training(second, "val_loss", shows_fitness=True)
         describe_training(second, "val_loss", shows_fitness=False)
     assert lines(tmp_path / "run.log") == [
         "initial: unchanged, 2 epochs, val_loss 0.25 -> model/model_init.zip",
-        "clone cycle 3 clone 1: unchanged, 2 epochs, val_loss 0.25, fitness -0.125, pruned"
+        "clone cycle 3 clone 1: unchanged, 2 epochs, val_loss 0.25, fitness -0.125"
         " -> population/3_1_model.zip",
-        "clone cycle 3 clone 1: unchanged, 2 epochs, val_loss 0.25, pruned"
-        " -> population/3_1_model.zip",
+        "clone cycle 3 clone 1: unchanged, 2 epochs, val_loss 0.25 -> population/3_1_model.zip",
     ]

@@ -298,7 +298,7 @@ class FakePopulationTrainer(FakeTrainer):
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator,
-        on_epoch: Callable[[int, Epoch], bool | None],
+        on_epoch: Callable[[int, Epoch], None],
         origins: Sequence[Any],
     ) -> list[Trained]:
         self.groups.append(list(genomes))
@@ -327,7 +327,7 @@ class FakePopulationTrainer(FakeTrainer):
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator,
-        on_epoch: Callable[[int, Epoch], bool | None],
+        on_epoch: Callable[[int, Epoch], None],
         rounding: float,
         origin: Any,
     ) -> Trained:

@@ -79,12 +79,6 @@ def crossed(path: Path, trainer: FakeTrainer | None = None, **changes: Any) -> R
     return make_run(path, trainer or Joining(), **(arguments | changes))
 
 
-def pruned(path: Path, **changes: Any) -> Result:
-    """Return a run of one cycle, in which clone 1 stops after its first epoch of two."""
-    trainer = FakeTrainer(script={2: {"val_loss": 99.0}})
-    return make_run(path, trainer, prune=True, **({"c": 1} | changes))
-
-
 def spoilt(path: Path) -> Result:
     """Return a run that goes back: its network gets worse in the winner's training of cycle 1."""
     trainer = FakeTrainer(script={4: {"val_loss": 100.0, "loss": 99.0}})

@@ -7,7 +7,7 @@ import math
 import pytest
 from drawn import edited, layout, texts, traces
 from fakes import FakeTrainer
-from runs import crossed, make_run, pruned
+from runs import crossed, make_run
 
 from miha.errors import MihaError
 from miha.records import Change
@@ -150,11 +150,3 @@ def test_a_child_of_two_clones_that_won_has_a_ring_where_it_was_made(tmp_path):
     [first, second] = traces(plot_learning_history(result), "selected")
     assert (first["x"], first["y"]) == ([child.end], [child.value])
     assert second["y"] == [None]  # Its training loss is not known.
-
-
-def test_a_clone_that_was_pruned_says_so_and_has_a_shorter_curve(tmp_path):
-    result = pruned(tmp_path)
-    [clone] = [clone for clone in RunView.of(result).clones if clone.pruned]
-    drawn = [t for trace in traces(plot_learning_history(result)) for t in texts(trace)]
-    assert any(f"<b>{clone.name}</b> (pruned)" in text for text in drawn)
-    assert clone.end == clone.start + 1

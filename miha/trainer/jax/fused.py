@@ -21,7 +21,7 @@ class Clones:
     Attributes:
         state: Trainable variables, other variables, and the optimizer's.
         indices: What each has chosen: activations and other genes.
-        alive: Which still train: not padding, a finite loss, and not stopped.
+        alive: Which still train: not padding, and a finite loss.
         metrics: Values of the metrics.
         logs: What the last steps logged.
     """
@@ -41,13 +41,6 @@ class Clones:
         """Give all clones the same values of the metrics, and no logs yet."""
         self.metrics = [_repeated(value, self.number) for value in metrics]
         self.logs = {}
-
-    def stop(self, place: int) -> None:
-        """Train a clone no further; its values stay as they are."""
-        # A copy: JAX may share the memory of the old array.
-        alive = self.alive.copy()
-        alive[place] = False
-        self.alive = alive
 
     def take(
         self,

@@ -184,7 +184,7 @@ class JaxTrainer(KerasTrainer):
         epochs: int,
         order: np.random.Generator,
         noise: np.random.Generator,
-        on_epoch: Callable[[int, Epoch], bool | None],
+        on_epoch: Callable[[int, Epoch], None],
         origins: Sequence[Origin] | None = None,
     ) -> list[Trained]:
         """See `PopulationTrainer`."""
@@ -193,9 +193,7 @@ class JaxTrainer(KerasTrainer):
         for _ in range(epochs):
             for place, epoch in self._epoch_of(clones, order):
                 curves[place].append(epoch)
-                should_stop = on_epoch(place, epoch)
-                if should_stop:
-                    clones.stop(place)
+                on_epoch(place, epoch)
 
         optimizer = genomes[0].optimizer
         trained: list[Trained] = []

@@ -170,44 +170,6 @@ def test_when_all_clones_have_diverged_no_epoch_follows():
     assert [len(curve) for curve, _ in many] == [1, 1]
 
 
-def test_a_clone_whose_callback_returns_true_stops_alone_with_the_values_of_its_last_epoch():
-    data = {"validation": images(48), "batch_size": 20}
-    trainer = make_contract_trainer(dense(), images(), **data)
-    start, genomes = trainer.snapshot(), genomes_of(trainer)[:3]
-    told = []
-
-    def stop_the_second(place, epoch):
-        told.append(place)
-        return place == 1 and told.count(1) == 2
-
-    stopped = trainer.train_population(genomes, start, 4, rng(0), rng(1), stop_the_second)
-    assert [len(clone.epochs) for clone in stopped] == [4, 2, 4]
-    assert told == [0, 1, 2, 0, 1, 2, 0, 2, 0, 2]
-
-    ends = {epochs: together(trainer, genomes, start, epochs) for epochs in (2, 4)}
-    for place, clone in enumerate(stopped):
-        curve, snapshot = ends[len(clone.epochs)][place]
-        assert [epoch.logs for epoch in clone.epochs] == [epoch.logs for epoch in curve]
-        found = clone.snapshot()
-        pairs = [(found.variables, snapshot.variables), (found.slots, snapshot.slots)]
-        for ours, theirs in pairs:
-            for a, b in zip(ours, theirs, strict=True):
-                np.testing.assert_array_equal(a, b)
-
-
-def test_when_all_clones_are_stopped_no_epoch_follows():
-    trainer = make_contract_trainer(dense(), images(), batch_size=20)
-    genomes = genomes_of(trainer)[:2]
-    order = rng(0)
-    stopped = trainer.train_population(
-        genomes, trainer.snapshot(), 5, order, rng(1), lambda place, epoch: True
-    )
-    assert [len(clone.epochs) for clone in stopped] == [1, 1]
-    once = rng(0)
-    once.permutation(96)
-    assert order.bit_generator.state == once.bit_generator.state
-
-
 def test_groups_of_nearly_the_same_size_share_their_programs():
     trainer = make_contract_trainer(dense(), images(), validation=images(), batch_size=24)
     start, genomes, found = trainer.snapshot(), genomes_of(trainer), []
