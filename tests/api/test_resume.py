@@ -158,6 +158,7 @@ def test_a_callback_may_go_elsewhere(tmp_path, monkeypatch):
 
 def test_a_finished_run_whose_best_network_is_gone_still_returns_its_last(tmp_path):
     arguments = {"monitor": "loss", "mode": "max", "c": 0}  # The less trained, the better.
+    arguments["search"] = Search(restore_best=False)
     first = start(tmp_path / "run", **arguments).optimize()
     assert first.archives[0] != first.archives[1]
     (tmp_path / "run" / first.archives[1]).unlink()

@@ -48,10 +48,12 @@ class Miha(Strategy):
         # MIHA trains without `fit`, which counts the epochs of all others.
         watch = Watch(task)
         arguments: dict[str, Any] = {"mutations": mutations(task.space), **self.options}
+        # The network is picked by the comparison's monitor, of archives that stay as they are.
+        search = replace(arguments.get("search", miha.Search()), restore_best=False)
         # A restart would choose activations, which nobody else does where no layer is named.
         if not task.space.slots:
-            search = arguments.get("search", miha.Search())
-            arguments["search"] = replace(search, restarts=0)
+            search = replace(search, restarts=0)
+        arguments["search"] = search
         run = MIHA(
             task.network(task.start),
             task.x,

@@ -18,7 +18,17 @@ from miha.trainer.network.survey import Survey
 
 X = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
 Y = (X[:, :1] > 0).astype("float32")
-SHORT = {"m": 1, "n": 1, "k": 1, "c": 1, "pop_size": 2, "seed": 0, "verbose": 0, "keep": "all"}
+SHORT = {
+    "validation_data": (X, Y),
+    "m": 1,
+    "n": 1,
+    "k": 1,
+    "c": 1,
+    "pop_size": 2,
+    "seed": 0,
+    "verbose": 0,
+    "keep": "all",
+}
 
 
 def network(optimizer="adam", loss="mean_squared_error", **settings):
