@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from miha.records import Epoch, Network, Schedule, Task, TrainingRecord
+from miha.records import Epoch, Schedule, Task, TrainingRecord
 from miha.report.pace import Pace
 from miha.storage.folder import RUNNING
 
@@ -53,10 +53,6 @@ class Live(Pace):
         super().on_epoch_end(task, epoch)
         if time.monotonic() - self._written > GAP:
             self._write()
-
-    def on_training_end(self, network: Network) -> None:
-        """Count its epochs; the next training tells them."""
-        super().on_training_end(network)
 
     def close(self) -> None:
         """Leave no file behind."""

@@ -56,7 +56,8 @@ def draw_population(
     if first is None and has_learning_rate(plan):
         first = asked_for(state, genome, space)
     known = [mutant for mutant, _ in mutants]
-    if first is not None and first[0] not in (*known, *lost):
+    # A population of the control alone has no place for it.
+    if mutants and first is not None and first[0] not in (*known, *lost):
         put_first(mutants, first)
     if has_restart(cycle, plan.search, len(mutants)) and restarts_pay(records, cycle, parent, plan):
         mutants[-1] = draw_restart(genome, space, cycle, generators[-1])

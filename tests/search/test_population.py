@@ -69,12 +69,12 @@ def test_a_change_that_won_goes_one_step_further():
     assert later[0].learning_rate != genome.learning_rate
 
 
-def learning(cycle, names=NAMES, records=()):
+def learning(cycle, names=NAMES, records=(), **changes):
     """Return the population of a network whose losses fall."""
     slow = GENOME.replace(learning_rate=0.001)
     falls = (0.9, 0.7, 0.5, 0.3)
     initial = make_record("initial", None, None, falls, genome=slow, parent=None)
-    plan = make_plan(**(SMALL | {"mutations": resolve(names)}))
+    plan = make_plan(**(SMALL | {"mutations": resolve(names)} | changes))
     return draw_population(plan, initial, SPACE, cycle, [initial, *records])
 
 
@@ -82,6 +82,12 @@ def test_the_first_mutant_of_a_network_that_learns_has_a_larger_learning_rate():
     genome, change = learning(1)[1]
     assert (genome.learning_rate, change.gene) == (0.0025, "learning_rate")
     assert 0.0025 not in [clone.learning_rate for clone, _ in learning(1, ["optimizer"])]
+
+
+def test_a_control_that_learns_stays_alone_where_it_is_all_of_a_population():
+    [(genome, change)] = learning(1, pop_size=1)
+    assert change.is_control
+    assert genome.learning_rate == 0.001
 
 
 def test_what_a_network_asks_for_and_has_lost_is_not_tried_again_at_once():
