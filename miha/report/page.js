@@ -109,8 +109,6 @@ function draw(place) {
 
 const sizeOf = (place) => [NARROW, MIDDLE].filter((width) => place.clientWidth >= width).length;
 
-const ON_THE_ROW = { ticklabelposition: "inside", automargin: false };
-
 // A figure for a telephone: small margins and letters; long names stand on their rows.
 function narrowed(layout) {
   const small = {
@@ -119,15 +117,25 @@ function narrowed(layout) {
     margin: { ...layout.margin, l: 46, r: 12, b: 46, t: Math.max(16, layout.margin.t - 60) },
     legend: { ...layout.legend, font: { size: 10 } },
   };
+  const names = [];
   for (const [name, axis] of Object.entries(layout)) {
     if (!/^yaxis/.test(name)) continue;
-    const longest = Math.max(0, ...(axis.ticktext ?? []).map((text) => text.length));
+    const texts = axis.ticktext ?? [];
+    const longest = Math.max(0, ...texts.map((text) => text.length));
     small[name] = { ...axis, title: { ...axis.title, standoff: 4 } };
-    // Above what the row shows, whichever way the axis goes.
-    const ticklabelshift = axis.range?.[0] > axis.range?.[1] ? 12 : -12;
-    if (longest > 12) Object.assign(small[name], ON_THE_ROW, { ticklabelshift, tickfont: { size: 10, color: ink() } });
+    if (longest <= 12) continue;
+    // Labels of the axis that stand inside would hide those of the other axis.
+    Object.assign(small[name], { showticklabels: false, automargin: false });
+    names.push(...texts.map((text, row) => onTheRow(text, name.replace("axis", ""), axis.tickvals[row])));
   }
+  small.annotations = [...(layout.annotations ?? []), ...names];
   return small;
+}
+
+// A name above what its row shows.
+function onTheRow(text, yref, y) {
+  const font = { size: 10, color: ink() };
+  return { text, font, xref: "paper", x: 0, xanchor: "left", yref, y, yshift: 12, showarrow: false };
 }
 
 function figureBox(name) {

@@ -155,10 +155,16 @@ def test_nothing_is_wider_than_the_page_or_stands_under_buttons(browser, result,
         assert bool(buttons) == (width > 600)
         titles = browser.find_elements("css selector", ".figure h3")
         assert titles[0].is_displayed() == (width < 600) and len(titles) == 7
-        inside = "return getComputedStyle(document.querySelector('[data-name=gains] .ytick text'))"
-        below = "return getComputedStyle(document.querySelector('[data-name=gains] .xtick text'))"
-        # Labels that stand on their rows are as dark as all others.
-        assert browser.execute_script(f"{inside}.fill") == browser.execute_script(f"{below}.fill")
+        # On a telephone, names stand on their rows.
+        name = ".annotation-text" if width < 600 else ".ytick text"
+        styles = """return [...document.querySelectorAll(`[data-name=gains] ${arguments[0]}`)].map(
+                    (text) => [getComputedStyle(text).fill, getComputedStyle(text).display])"""
+        names = browser.execute_script(styles, name)
+        ticks = browser.execute_script(styles, ".xtick text")
+        assert names and ticks
+        # All are seen, in one colour.
+        assert len({fill for fill, _ in names + ticks}) == 1
+        assert "none" not in [display for _, display in names + ticks]
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
