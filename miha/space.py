@@ -129,6 +129,12 @@ class Space:
     augmentation: tuple[float, ...] = ()
     batch_multiple: int = 1
 
+    def bounded_rate(self, rate: float) -> float:
+        """Return a learning rate of three digits, so that tables are legible, within the bounds."""
+        low, high = self.learning_rate
+        rounded = float(f"{rate:.3g}")
+        return min(max(rounded, low), high)
+
     def with_optimizer(self, genome: Genome, name: str) -> Genome:
         """Return a genome with another optimizer, which begins with what is its own."""
         # An optimizer without weight decay has no values of it.

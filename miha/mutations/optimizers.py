@@ -83,9 +83,7 @@ class LearningRateMutation(Mutation):
         drawn = np.exp(rng.uniform(lowest, highest))
         # Where the bounds are near, a drawn rate may be rounded to the current one.
         for value in (drawn, *bounds):
-            # Three digits: a table of learning rates shall be legible.
-            rounded = float(f"{value:.3g}")
-            bounded = min(max(rounded, low), high)
+            bounded = space.bounded_rate(float(value))
             if bounded != rate:
                 return genome.replace(learning_rate=bounded)
         return None

@@ -68,7 +68,11 @@ class Course:
         place = min(reversed(finite), key=lambda number: as_loss(values[number], result.mode))
         age, best = epochs[place]
         least = max(NOISES * noise(values[-WINDOW:]), SHARE * abs(values[place]))
-        before = values[-1 - len(last.epochs)] if len(last.epochs) < len(values) else math.nan
+        is_at_its_best = place == len(values) - 1
+        # A run of one training has nothing before it.
+        has_past = len(last.epochs) < len(values)
+        before = values[-1 - len(last.epochs)] if has_past else math.nan
+        lately = gain(values[-1], before, result.mode)
         return cls(
             monitor=monitor,
             training=monitor.removeprefix("val_"),
@@ -78,7 +82,7 @@ class Course:
             best=best,
             now=epochs[-1][1],
             is_worse=gain(values[place], values[-1], result.mode) > least,
-            still_learns=place == len(values) - 1 and gain(values[-1], before, result.mode) > least,
+            still_learns=is_at_its_best and lately > least,
             is_given_up=last.restored is not None,
         )
 

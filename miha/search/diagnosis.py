@@ -71,9 +71,8 @@ def asked_for(
     """
     if state != "learns" or genome.learning_rate is None:
         return None
-    low, high = space.learning_rate
-    rate = float(f"{genome.learning_rate * FASTER:.3g}")
-    faster = genome.replace(learning_rate=min(max(rate, low), high))
+    rate = space.bounded_rate(genome.learning_rate * FASTER)
+    faster = genome.replace(learning_rate=rate)
     if faster == genome:
         return None
     return faster, Change("learning_rate", describe(genome, faster))

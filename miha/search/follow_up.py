@@ -51,12 +51,11 @@ def _further(genome: Genome, parent: Genome, gene: str, space: Space) -> Genome 
         value = _next(parent.weight_decay, genome.weight_decay, values)
         return genome.replace(weight_decay=value)
     if gene == "learning_rate" and genome.learning_rate and parent.learning_rate:
-        low, high = space.learning_rate
         if genome.learning_rate < parent.learning_rate:
             # A smaller rate always looks better in a short trial, and learns less in a long one.
             return None
         rate = genome.learning_rate**2 / parent.learning_rate
-        return genome.replace(learning_rate=min(max(float(f"{rate:.3g}"), low), high))
+        return genome.replace(learning_rate=space.bounded_rate(rate))
     return None
 
 

@@ -124,6 +124,5 @@ def _restarted(
     child = space.with_optimizer(parent, optimizer)
     child = child.replace(batch_size=batch_size)
     if optimizer in ADAPTIVE and child.learning_rate is not None:
-        low, high = space.learning_rate
-        child = child.replace(learning_rate=min(max(RATE, low), high))
+        child = child.replace(learning_rate=space.bounded_rate(RATE))
     return with_activations(child, space, activation) if activation else child
