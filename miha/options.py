@@ -11,7 +11,7 @@ from miha.utils.keywords import explains_keywords
 from miha.validation import check_integer, check_number, check_one_of, check_share
 
 PopulationWay = Literal["auto", "fused", "sequential"]
-Compiler = Literal["auto", "graph", "xla"]
+Compiler = Literal["auto", "exact", "xla"]
 
 
 @explains_keywords(
@@ -140,10 +140,11 @@ class Execution:
         population: ``"fused"``: clones of one optimizer class and batch size train together, in
             one program, on Keras' JAX backend; ``"sequential"``: one after another; ``"auto"``:
             together on a GPU with enough memory where that is measured to be faster.
-        compiler: On TensorFlow ``"graph"``, the default, whose weights are those of `fit` bit for
-            bit; ``"xla"``, which rounds otherwise and compiles each genome by itself; or
-            ``"auto"``: XLA for trainings so long that it is measured to pay. A network that was
-            compiled with ``jit_compile=True`` has chosen already.
+        compiler: What compiles an epoch on TensorFlow. ``"exact"``: weights are those of `fit` bit
+            for bit; ``"xla"``: one program for a whole epoch, which is faster and rounds otherwise,
+            for each optimizer class and batch size; ``"auto"``: in a run of 20,000 steps and more,
+            XLA for the network and for clones that need no other program, else ``"exact"``.
+            Convolutions on a CPU, streams and layers that XLA cannot compile stay exact.
         data_memory: Bytes of arrays to keep on the device. Larger arrays are read in parts, with
             the same result. A quarter of the device's free memory by default.
         check_finite: Whether data that is NaN or infinite is refused. `fit` does not look: False
@@ -155,13 +156,13 @@ class Execution:
 
     executor: Any = "local"
     population: PopulationWay = "auto"
-    compiler: Compiler | None = None
+    compiler: Compiler = "auto"
     data_memory: int | None = None
     check_finite: bool = True
 
     def __post_init__(self) -> None:
         check_one_of("population", self.population, ("auto", "fused", "sequential"))
-        check_one_of("compiler", self.compiler, (None, "auto", "graph", "xla"))
+        check_one_of("compiler", self.compiler, ("auto", "exact", "xla"))
         _set(self, "check_finite", bool(self.check_finite))
         if self.data_memory is not None:
             check_integer("data_memory", self.data_memory, 0)

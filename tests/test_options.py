@@ -41,7 +41,7 @@ def test_the_defaults_are_those_of_the_method():
     assert asdict(Execution()) == {
         "executor": "local",
         "population": "auto",
-        "compiler": None,
+        "compiler": "auto",
         "data_memory": None,
         "check_finite": True,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from miha.records import Epoch, Genome, Network, Snapshot, Task, TrainingRecord
-from miha.trainer.protocol import Trainer
+from miha.trainer.protocol import Trainer, XlaScope
 
 
 class PopulationExecutor(Protocol):
@@ -44,7 +44,7 @@ class Job:
     Attributes:
         make_trainer: Builds the live network; it can be sent.
         seed: The run's.
-        xla_from: Epochs of the trainings that XLA compiles; None where there is no choice.
+        xla: Which trainings XLA compiles as a whole; None: none.
         pop_size: Clones in a cycle: more workers would have nothing to do.
         environment: Variables of the environment that the worker's process needs.
         signature: What the trainer must be: that of the run's own.
@@ -53,7 +53,7 @@ class Job:
 
     make_trainer: Callable[[], Trainer]
     seed: int
-    xla_from: int | None
+    xla: XlaScope | None
     pop_size: int
     environment: Mapping[str, str]
     signature: Mapping[str, Any]

@@ -29,8 +29,8 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self._seed = job.seed
         self._trainer = job.make_trainer()
-        if job.xla_from is not None and self._trainer.compiler == "graph":
-            cast(XlaTrainer, self._trainer).compile_from(job.xla_from)
+        if job.xla is not None and isinstance(self._trainer, XlaTrainer):
+            self._trainer.use_xla(job.xla)
 
     def ping(self) -> int:
         """Return the id of the process."""

@@ -31,11 +31,11 @@ from miha.storage.folder import START, Keep, RunFolder, new_folder
 from miha.storage.lock import locked
 from miha.storage.logbook import Logbook
 from miha.storage.text_log import run_log, say
+from miha.trainer.protocol import XlaTrainer
 from miha.utils.warn import warn
 
 if TYPE_CHECKING:
     from miha.trainer.blueprint import Blueprint
-    from miha.trainer.protocol import XlaTrainer
 
 
 class Session:
@@ -106,7 +106,7 @@ class Session:
                 self._description,
                 self._request,
                 self._trainer,
-                self._plan.schedule.pop_size,
+                self._plan.schedule,
             )
             if is_new:
                 # Nothing is written where there is no place for the workers.
@@ -145,8 +145,8 @@ class Session:
     ) -> Loop:
         ways = Ways.from_dict(self._description)
         # A run may go on with another backend, which cannot compile as this one can.
-        if ways.xla_from is not None and self._trainer.compiler == "graph":
-            cast("XlaTrainer", self._trainer).compile_from(ways.xla_from)
+        if ways.xla is not None and isinstance(self._trainer, XlaTrainer):
+            self._trainer.use_xla(ways.xla)
         training = Training(self._plan, self._trainer, self._callbacks)
         records = recorder.log.trainings
         executor = make_population_executor(training, ways.clones_at_once, pool, records)
@@ -158,7 +158,7 @@ class Session:
         return Job(
             make_trainer=cast("Blueprint", self._blueprint),
             seed=self._plan.seed,
-            xla_from=Ways.from_dict(self._description).xla_from,
+            xla=Ways.from_dict(self._description).xla,
             pop_size=self._plan.schedule.pop_size,
             environment={"KERAS_BACKEND": self._trainer.backend},
             signature=signature(self._trainer),

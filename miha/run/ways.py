@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from miha.errors import ArgumentError, JournalError, RunExistsError, first_line
 from miha.options import Compiler, Execution, PopulationWay
+from miha.records import Schedule
 from miha.run.identity import check_same
 from miha.storage.folder import RunFolder
-from miha.trainer.protocol import PopulationTrainer, Trainer, Way, XlaTrainer
+from miha.trainer.protocol import PopulationTrainer, Trainer, Way, XlaScope, XlaTrainer
 from miha.utils.warn import warn
 
-WORTH = 0.8
-"""Share of an epoch's time at which another compiler is worth it."""
+LONG = 20_000
+"""Steps of a run from which XLA is worth its seconds of compiling, by far.
+
+A number, and no measurement: a run and its repetition must not be trained two ways.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,11 @@ class Request:
 
     Attributes:
         population: Whether the clones of a cycle train together; ``"auto"``: where it is faster.
-        compiler: What the network is compiled by; None: what its backend has by default.
+        compiler: What compiles an epoch.
     """
 
     population: PopulationWay = "auto"
-    compiler: Compiler | None = None
+    compiler: Compiler = "auto"
 
     @classmethod
     def of(cls, execution: Execution) -> Request:
@@ -48,8 +51,8 @@ class Request:
         """
         if self.population == "fused":
             self._check_way("population", "fused", trainer)
-        if self.compiler not in (None, "auto", trainer.compiler):
-            self._check_way("compiler", cast(Way, self.compiler), trainer)
+        if self.compiler == "xla" and trainer.compiler != "xla":
+            self._check_way("compiler", "xla", trainer)
 
     def _check_way(
         self,
@@ -74,14 +77,14 @@ class Ways:
 
     Attributes:
         clones_at_once: How many clones train together at most; 1: one after another.
-        compiler: What the network is compiled by.
-        xla_from: Epochs of the trainings that XLA compiles; None where there is no choice.
+        compiler: What compiles a step.
+        xla: Which trainings are compiled by XLA as a whole; None: none on TensorFlow.
         seconds: What was measured to choose.
     """
 
     clones_at_once: int
     compiler: str
-    xla_from: int | None
+    xla: XlaScope | None
     seconds: Mapping[str, float]
 
     @property
@@ -93,12 +96,19 @@ class Ways:
         way = "one after another"
         if self.clones_at_once > 1:
             way = f"up to {self.clones_at_once} together"
-        length = f", of {self.xla_from} epochs or more" if self.xla_from else ""
-        text = f"Clones train {way}. Trainings{length} are compiled by: {self.compiler}."
+        text = f"Clones train {way}. Compiled by: {self._compilers}."
         if not self.seconds:
             return text
         measured = ", ".join(f"{name} {value:.3g} s" for name, value in self.seconds.items())
         return f"{text} Measured: {measured}."
+
+    @property
+    def _compilers(self) -> str:
+        if self.xla == "all":
+            return "xla"
+        if self.xla == "network":
+            return f"xla; {self.compiler} where a clone has another optimizer or batch size"
+        return self.compiler
 
     def describe(self) -> dict[str, Any]:
         """Return what `run.json` says."""
@@ -106,7 +116,7 @@ class Ways:
             "population": self.population,
             "clones_at_once": self.clones_at_once,
             "compiler": self.compiler,
-            "xla_from": self.xla_from,
+            "xla": self.xla,
         }
         return {"choices": choices, "measured": dict(self.seconds)}
 
@@ -115,10 +125,12 @@ class Ways:
         """Return the ways that `describe` described."""
         # Runs of earlier versions had no choice.
         choices = description["choices"] or {"compiler": "default"}
+        # Of version 0.3: from how many epochs on.
+        earlier = "all" if choices.get("xla_from") else None
         return cls(
             choices.get("clones_at_once", 1),
             choices["compiler"],
-            choices.get("xla_from"),
+            choices.get("xla", earlier),
             description["measured"],
         )
 
@@ -135,8 +147,8 @@ def with_recorded_ways(
     choices = dict(found.get("choices") or {})
     if request.population != "auto":
         choices["population"] = request.population
-    if request.compiler not in (None, "auto"):
-        choices["compiler"] = request.compiler
+    if request.compiler != "auto":
+        choices["xla"] = "all" if request.compiler == "xla" else None
     return description | {"choices": choices or None, "measured": found.get("measured", {})}
 
 
@@ -145,7 +157,7 @@ def decide(
     description: dict[str, Any],
     request: Request,
     trainer: Trainer,
-    pop_size: int,
+    schedule: Schedule,
 ) -> dict[str, Any]:
     """Describe a run with its choices: those that it was begun with, else new ones.
 
@@ -154,7 +166,7 @@ def decide(
         description: The run's, without choices.
         request: The user's.
         trainer: The live network; what a measurement teaches it has to be undone.
-        pop_size: Clones in a cycle.
+        schedule: How long the run is.
 
     Raises:
         ArgumentError: There is no memory for what the user asks for.
@@ -165,18 +177,18 @@ def decide(
             whole = with_recorded_ways(folder, description, request)
             check_same(folder, whole)
             return whole
-    return description | _choose(request, trainer, pop_size).describe()
+    return description | _choose(request, trainer, schedule).describe()
 
 
 def _choose(
     request: Request,
     trainer: Trainer,
-    pop_size: int,
+    schedule: Schedule,
 ) -> Ways:
     """Choose how a new run goes, by a measurement where the user leaves that open."""
-    clones_at_once, seconds = _population(request.population, trainer, pop_size)
-    compiler, xla_from, more_seconds = _compiler(request.compiler, trainer)
-    return Ways(clones_at_once, compiler, xla_from, seconds | more_seconds)
+    clones_at_once, seconds = _population(request.population, trainer, schedule.pop_size)
+    xla = _xla_scope(request.compiler, trainer, schedule.epochs)
+    return Ways(clones_at_once, trainer.compiler, xla, seconds)
 
 
 def _population(
@@ -222,27 +234,24 @@ def _faster(
     return (number if is_faster else 1), seconds
 
 
-def _compiler(
-    wanted: Compiler | None,
+def _xla_scope(
+    wanted: Compiler,
     trainer: Trainer,
-) -> tuple[str, int | None, dict[str, float]]:
-    """Return what compiles trainings of how many epochs, and what was measured."""
-    own = trainer.compiler
-    if wanted in (None, own) or (wanted == "auto" and trainer.obstacle("xla")):
-        return own, None, {}
-    if wanted == "xla":
-        return "xla", 1, {}
+    epochs: int,
+) -> XlaScope | None:
+    """Return which trainings XLA compiles as a whole, after it has compiled one."""
+    if wanted == "exact":
+        return None
+    if not isinstance(trainer, XlaTrainer) or trainer.obstacle("xla"):
+        return "all" if wanted == "xla" else None
+    if wanted == "auto" and epochs * trainer.steps_per_epoch < LONG:
+        return None
     try:
-        seconds = cast(XlaTrainer, trainer).measure_xla()
+        trainer.compile_xla()
     except Exception as error:
-        warn(_explained("The network is not compiled by XLA", error))
-        return own, None, {}
-    if seconds["xla epoch"] > WORTH * seconds["graph epoch"]:
-        return own, None, seconds
-    # A compilation pays after as many epochs as it takes to win its seconds back.
-    saved = seconds["graph epoch"] - seconds["xla epoch"]
-    epochs = math.ceil(seconds["xla compilation"] / saved)
-    return "xla", max(epochs, 1), seconds
+        warn(_explained("XLA is not used, for it cannot compile the network", error))
+        return None
+    return "all" if wanted == "xla" else "network"
 
 
 def _explained(text: str, error: Exception) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from miha.records import Epoch, Genome, Mode, Snapshot, Transition
 from miha.space import Space
 
-Way = Literal["fused", "graph", "xla"]
+Way = Literal["fused", "xla"]
 """How a population trains, or a network is compiled, where there is a choice."""
 
 
@@ -168,17 +168,26 @@ class Trainer(Protocol):
         """Return the plain Keras network of an archive that this trainer exported."""
 
 
+XlaScope = Literal["network", "all"]
+"""Which trainings XLA compiles: the network's and clones' that need no other program, or all."""
+
+
+@runtime_checkable
 class XlaTrainer(Trainer, Protocol):
-    """A trainer that can have long trainings compiled by XLA, a program for each genome."""
+    """A trainer that can have epochs compiled by XLA, for each optimizer class and batch size."""
 
-    def compile_from(self, epochs: int) -> None:
-        """Have XLA compile every training of at least ``epochs`` epochs."""
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch, at the batch size that the network has."""
 
-    def measure_xla(self) -> dict[str, float]:
-        """Take a few steps both ways; the network has learnt something after.
+    def use_xla(self, scope: XlaScope) -> None:
+        """Have XLA compile the epochs of these trainings."""
 
-        Returns:
-            Seconds of an epoch, ``"graph epoch"`` and ``"xla epoch"``, and ``"xla compilation"``.
+    def compile_xla(self) -> None:
+        """Compile the network's own program; nothing is trained.
+
+        Raises:
+            Exception: XLA cannot compile the network.
         """
 
 

@@ -13,6 +13,7 @@ from miha.executors.fused import FusedExecutor
 from miha.executors.sequential import SequentialExecutor
 from miha.executors.training import Training
 from miha.options import Execution
+from miha.records import Schedule
 from miha.run.identity import check_same
 from miha.run.ways import Request, Ways, decide, with_recorded_ways
 from miha.storage.folder import RunFolder
@@ -23,19 +24,21 @@ class Device(FakePopulationTrainer):
 
     compiler = "graph"
 
-    def __init__(self, room=8, together=1.5, is_parallel=True, obstacle=None, xla=(2.0, 1.0, 3.5)):
+    def __init__(self, room=8, together=1.5, is_parallel=True, obstacle=None):
         super().__init__()
         self.room, self.together, self.is_parallel = room, together, is_parallel
-        self.xla = xla
         self.why, self.measured = obstacle, []
 
     def obstacle(self, way):
         return self.why
 
-    def measure_xla(self):
-        names = ("graph epoch", "xla epoch", "xla compilation")
+    steps_per_epoch = 1000
+
+    def compile_xla(self):
         self.measured.append("xla")
-        return dict(zip(names, self.xla, strict=True))
+
+    def use_xla(self, scope):
+        """Nothing is trained here."""
 
     def clones_at_once(self, most):
         return min(self.room, 8)
@@ -48,8 +51,9 @@ class Device(FakePopulationTrainer):
 RUN = {"format": 2, "seed": 0, "versions": {"python": "3.11.0"}}
 
 
-def choose(folder, trainer, population="auto", pop_size=5, compiler=None):
-    return decide(folder, RUN, Request(population, compiler), trainer, pop_size)
+def choose(folder, trainer, population="auto", pop_size=5, compiler="auto", m=1):
+    schedule = Schedule(m=m, n=1, k=1, c=0, pop_size=pop_size)
+    return decide(folder, RUN, Request(population, compiler), trainer, schedule)
 
 
 @pytest.fixture
@@ -92,8 +96,7 @@ def test_what_was_measured_is_told(folder):
     assert found["measured"] == {"alone": 1.0, "together": 1.25}
     assert trainer.measured == [5]
     assert str(Ways.from_dict(found)) == (
-        "Clones train up to 8 together. Trainings are compiled by: graph. "
-        "Measured: alone 1 s, together 1.25 s."
+        "Clones train up to 8 together. Compiled by: graph. Measured: alone 1 s, together 1.25 s."
     )
 
 
@@ -107,35 +110,41 @@ def test_a_measurement_that_fails_leaves_clones_one_after_another(folder):
 
 
 @pytest.mark.parametrize(
-    ("trainer", "compiler", "expected"),
+    ("trainer", "compiler", "m", "expected"),
     [
-        (Device(), None, ("graph", None)),
-        (Device(), "graph", ("graph", None)),
-        (Device(), "xla", ("xla", 1)),
-        (Device(), "auto", ("xla", 4)),  # 3.5 s of compilation, 1 s saved in an epoch.
-        (Device(xla=(2.0, 1.7, 0.1)), "auto", ("graph", None)),
-        (Device(xla=(2.0, 1.0, 0.0)), "auto", ("xla", 1)),
-        (Device(obstacle="a convolution"), "auto", ("graph", None)),
-        (FakeTrainer(), None, ("eager", None)),
+        (Device(), "auto", 9, None),  # 18,000 steps.
+        (Device(), "auto", 10, "network"),
+        (Device(), "exact", 10, None),
+        (Device(), "xla", 1, "all"),
+        (Device(obstacle="a convolution"), "auto", 10, None),
+        (FakeTrainer(), "auto", 10, None),
     ],
 )
-def test_xla_compiles_trainings_that_are_long_enough_for_it_or_as_asked_for(
-    folder, trainer, compiler, expected
+def test_xla_compiles_a_run_that_is_long_enough_for_it_or_as_asked_for(
+    folder, trainer, compiler, m, expected
 ):
-    found = choose(folder, trainer, "sequential", compiler=compiler)
-    assert (found["choices"]["compiler"], found["choices"]["xla_from"]) == expected
-    assert bool(found["measured"]) == (compiler == "auto" and trainer.obstacle("xla") is None)
-    assert Ways.from_dict(found).xla_from == expected[1]
+    found = choose(folder, trainer, "sequential", compiler=compiler, m=m)
+    assert found["choices"]["xla"] == expected
+    assert Ways.from_dict(found).xla == expected
+    if isinstance(trainer, Device):
+        assert trainer.measured == (["xla"] if expected else [])
 
 
-def test_a_measurement_of_xla_that_fails_leaves_the_graph(folder):
+def test_a_network_that_xla_cannot_compile_stays_as_it_is_and_a_warning_says_why(folder):
     class Broken(Device):
-        def measure_xla(self):
+        def compile_xla(self):
             raise ValueError("no such operation")
 
-    with pytest.warns(UserWarning, match="not compiled by XLA: ValueError: no such operation"):
-        found = choose(folder, Broken(), "sequential", compiler="auto")
-    assert found["choices"]["compiler"] == "graph"
+    with pytest.warns(UserWarning, match="cannot compile the network: ValueError: no such op"):
+        found = choose(folder, Broken(), "sequential", compiler="xla")
+    assert found["choices"]["xla"] is None
+
+
+def test_what_compiles_is_told():
+    texts = [str(Ways(1, "graph", xla, {})) for xla in (None, "network", "all")]
+    ends = [text.partition("Compiled by: ")[2] for text in texts]
+    assert ends[::2] == ["graph.", "xla."]
+    assert ends[1] == "xla; graph where a clone has another optimizer or batch size."
 
 
 def begin(folder, **changes):
@@ -164,7 +173,7 @@ def test_a_run_that_had_no_choice_goes_on_as_it_was_begun(folder):
     folder.write_description(RUN)
     found = choose(folder, Device())
     assert Ways.from_dict(found).clones_at_once == 1
-    assert Ways.from_dict(found).xla_from is None
+    assert Ways.from_dict(found).xla is None
     with pytest.raises(RunExistsError, match="choices is None and not"):
         check_same(folder, with_recorded_ways(folder, RUN, Request("fused")))
 
@@ -184,17 +193,21 @@ def test_a_run_that_goes_on_with_another_backend_trains_as_that_can():
 
 def test_another_run_in_the_folder_chooses_again(folder):
     begin(folder)
-    found = decide(folder, RUN | {"seed": 1}, Request(), Device(room=2), 5)
+    found = decide(folder, RUN | {"seed": 1}, Request(), Device(room=2), Schedule(1, 1, 1, 0, 5))
     assert found["choices"]["clones_at_once"] == 2
 
 
 def test_a_run_does_not_go_on_with_another_compiler(folder):
-    begin(folder, compiler="auto")
-    slow = Device(xla=(1.0, 2.0, 3.0))
-    for compiler in (None, "auto", "xla"):
-        assert choose(folder, slow, compiler=compiler)["choices"]["xla_from"] == 4
-    with pytest.raises(RunExistsError, match="choices.compiler is 'xla' and not 'graph'"):
-        check_same(folder, with_recorded_ways(folder, RUN, Request(compiler="graph")))
+    begin(folder, m=10)
+    assert choose(folder, Device(), m=10)["choices"]["xla"] == "network"
+    for compiler, scope in (("exact", "None"), ("xla", "'all'")):
+        with pytest.raises(RunExistsError, match=f"choices.xla is 'network' and not {scope}"):
+            check_same(folder, with_recorded_ways(folder, RUN, Request(compiler=compiler)))
+
+
+def test_a_run_of_version_0_3_whose_long_trainings_were_compiled_by_xla_is_read():
+    choices = {"population": "sequential", "clones_at_once": 1, "compiler": "xla", "xla_from": 4}
+    assert Ways.from_dict({"choices": choices, "measured": {}}).xla == "all"
 
 
 def test_a_compiler_that_the_backend_has_not_is_refused():
@@ -203,10 +216,10 @@ def test_a_compiler_that_the_backend_has_not_is_refused():
 
 
 def test_a_request_is_read_off_an_execution():
-    assert Request.of(Execution()) == Request("auto", None)
+    assert Request.of(Execution()) == Request("auto", "auto")
     assert Request.of(Execution(population="fused", compiler="xla")) == Request("fused", "xla")
     # Clones that train together round otherwise than those of workers.
-    assert Request.of(Execution(executor="ray")) == Request("sequential", None)
+    assert Request.of(Execution(executor="ray")) == Request("sequential", "auto")
 
 
 def test_what_one_program_cannot_train_is_refused_by_its_reason():

@@ -120,6 +120,9 @@ class ActivationSwitch(Switch):
         switch: Switch,
         values: Any,
     ) -> Any:
+        if switch.traced is not None:
+            only = self.functions[self.options.index(switch.traced)]
+            return only(values)
         # Outside a compiled program, JAX does not take a variable of Keras for a number.
         index = keras.ops.convert_to_tensor(switch.index)
         return self.choose_by(index, self.functions, values)

@@ -154,7 +154,7 @@ class Optimizers:
         is_user_code = name == self.own_name
         optimizer = inner(self._own if is_user_code else self._make(name))
         types = {weight.dtype for weight in self._model.trainable_variables}
-        if not _is_of_keras(optimizer) or types - {"float32"}:
+        if not is_of_keras(optimizer) or types - {"float32"}:
             return None
 
         config = self._own_config if is_user_code else optimizer.get_config()
@@ -313,8 +313,8 @@ def carry(before: Any, after: Any) -> None:
     Both are without wrappers, and built for the same variables.
     """
     is_alike = isinstance(before, ALIKE) and isinstance(after, ALIKE)
-    is_of_keras = _is_of_keras(before) and _is_of_keras(after)
-    if before is after or not is_alike or not is_of_keras:
+    is_known = is_of_keras(before) and is_of_keras(after)
+    if before is after or not is_alike or not is_known:
         return
 
     # All batches: `iterations` leaves out those whose gradients are only accumulated.
@@ -327,8 +327,9 @@ def carry(before: Any, after: Any) -> None:
         nadam_product(after).assign(_momentum_product(steps))
 
 
-def _is_of_keras(optimizer: Any) -> bool:
-    return type(optimizer).__module__.partition(".")[0] == "keras"
+def is_of_keras(thing: Any) -> bool:
+    """Return whether a class of Keras' own made an optimizer or a layer."""
+    return type(thing).__module__.partition(".")[0] == "keras"
 
 
 def _momentum_product(steps: int) -> float:

@@ -14,10 +14,14 @@ class Switch:
 
     Args:
         options: What there is to choose from; the first is chosen to begin with.
+
+    Attributes:
+        traced: The option that a step is traced for alone; None: it is read at run time.
     """
 
     def __init__(self, options: Sequence[Any]) -> None:
         self.options = list(options)
+        self.traced: Any = None
         self.index = keras.Variable(
             0,
             dtype="int32",

@@ -66,8 +66,6 @@ class MirroredTrainer(TensorFlowTrainer):
 
     def obstacle(self, way: Way) -> str | None:
         """See `Trainer`."""
-        if way == "graph":
-            return None
         return "its batches are shared out to several devices (`tf.distribute`)"
 
     @classmethod

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from miha.records import Epoch
+from miha.records import Genome, Transition
 from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
-from miha.trainer.genes.optimizers import name_of
+from miha.trainer.genes.activations import ActivationSwitch
+from miha.trainer.genes.optimizers import is_of_keras, name_of
+from miha.trainer.genes.switches import Switch
 from miha.trainer.network.admission import held
 from miha.trainer.network.keras_internals import flat_layers
 from miha.trainer.programs import Programs
-from miha.trainer.protocol import Way
+from miha.trainer.protocol import Way, XlaScope
 from miha.trainer.tensorflow import loops
+from miha.trainer.tensorflow.choice import choose_with_slope
 from miha.trainer.transitions.blended import Blend
 from miha.utils.warn import warn
-
-MEASURED = 64
-"""Steps that are taken to measure which way is the faster one."""
 
 CONVOLUTIONS: tuple[Any, ...] = tuple(
     kind
@@ -46,8 +46,9 @@ class TensorFlowTrainer(KerasTrainer):
     The epoch is a graph loop over Keras' own `train_step`, so whatever `fit` honours is
     honoured, and its weights are those of `fit`, bit for bit. Activations and other genes are
     chosen at run time; each optimizer class has its trace, made when it is first needed.
-    Long trainings can be compiled by XLA instead, which rounds otherwise: a program for each
-    genome. Where the user's `compile` asked for XLA, it compiles each step, as in `fit`.
+    Whole epochs can be compiled by XLA instead, which rounds otherwise: a program for each
+    optimizer class and batch size. Where the user's `compile` asked for XLA, and the values are
+    to be those of `fit`, it compiles each step.
     """
 
     number = loops.GraphNumber
@@ -60,8 +61,8 @@ class TensorFlowTrainer(KerasTrainer):
         super().__init__(*args, **kwargs)
         self._loops = Programs(_traces_of)
         self._xla = Programs(_traces_of)
-        self._xla_from: float = math.inf
-        self._is_xla = False
+        self._xla_scope: XlaScope | None = None
+        self._is_trial = False
         self._specs: dict[Kind, Any] = {}
         self._is_jit = self._obeys_jit()
         if self._is_jit:
@@ -95,10 +96,6 @@ class TensorFlowTrainer(KerasTrainer):
             return super().obstacle(way)
         if self._network.run_eagerly:
             return "the network is not compiled (`run_eagerly=True`)"
-        if self._is_jit:
-            return "XLA compiles the network (`jit_compile=True`)"
-        if way == "graph":
-            return None
         if self._streams:
             return "the data is streamed"
         layers = flat_layers(self._network)
@@ -144,55 +141,46 @@ class TensorFlowTrainer(KerasTrainer):
                     found.append(f"{layer.name}.{name} of TensorFlow")
         return found
 
-    def compile_from(self, epochs: int) -> None:
+    @property
+    def steps_per_epoch(self) -> int:
+        """See `XlaTrainer`."""
+        return math.ceil(self._samples / self._batch_size)
+
+    def use_xla(self, scope: XlaScope) -> None:
         """See `XlaTrainer`."""
         obstacle = self.obstacle("xla")
         if obstacle is None:
-            self._xla_from = epochs
+            self._xla_scope = scope
         else:
             # The run began where there was none: its data was in memory, say.
             warn(f"XLA is not used as before: {obstacle}.")
 
-    def measure_xla(self) -> dict[str, float]:
+    def compile_xla(self) -> None:
         """See `XlaTrainer`."""
-        batches = min(self._samples // self._batch_size, MEASURED)
-        order = np.arange(batches * self._batch_size)
-        self._is_xla = False
-        _, graph = self._measure(order)
-        self._is_xla = True
-        first, xla = self._measure(order)
-        self._is_xla = False
+        nothing = tf.constant(0)
+        order = tf.range(self._samples, dtype=tf.int64)
+        _, program = self._xla_program(self._batch_size)
+        with self._as_xla_chooses():
+            program(order, nothing, nothing)
 
-        parts_an_epoch = self._samples / len(order)
-        return {
-            "graph epoch": graph * parts_an_epoch,
-            "xla epoch": xla * parts_an_epoch,
-            "xla compilation": max(first - xla, 0.0),
-        }
-
-    def _measure(
+    def express(
         self,
-        order: np.ndarray,
-    ) -> tuple[float, float]:
-        """Return the seconds of steps the first time, with their compilation, and later."""
-        seconds: list[float] = []
-        for _ in range(4):
-            start = time.perf_counter()
-            self._steps("train", order, self._batch_size)
-            seconds.append(time.perf_counter() - start)
-        return seconds[0], min(seconds[1:])
-
-    def train(
-        self,
-        epochs: int,
-        order: np.random.Generator,
-        noise: np.random.Generator | None,
-        on_epoch: Callable[[Epoch], bool | None],
-        rates: Sequence[float] | None = None,
-    ) -> tuple[Epoch, ...]:
+        genome: Genome,
+        transition: Transition = "inherit",
+        rng: np.random.Generator | None = None,
+    ) -> None:
         """See `Trainer`."""
-        self._is_xla = epochs >= self._xla_from
-        return super().train(epochs, order, noise, on_epoch, rates)
+        before = (name_of(self._network.optimizer), self._batch_size)
+        super().express(genome, transition, rng)
+        # The network had its parent's genome before.
+        self._is_trial = before != (genome.optimizer, genome.batch_size)
+
+    @property
+    def _is_xla(self) -> bool:
+        """Whether XLA compiles the next training: a trial may be too short for its program."""
+        if self._xla_scope == "network":
+            return not self._is_trial
+        return self._xla_scope == "all"
 
     def _steps(
         self,
@@ -207,7 +195,9 @@ class TensorFlowTrainer(KerasTrainer):
 
         done = 0
         logs: Logs = {}
-        if kind == "train" and self._is_xla and not self._blend.is_on:
+        # Activations that blend go through an epoch in parts.
+        is_epoch = len(order) == self._samples and not self._blend.is_on
+        if kind == "train" and is_epoch and self._is_xla:
             done, logs = self._xla_steps(order, batch_size)
 
         while done < len(order) and SHOULD_CONTINUE[kind](logs):
@@ -224,9 +214,7 @@ class TensorFlowTrainer(KerasTrainer):
         batch_size: int,
     ) -> tuple[int, Logs]:
         """Take the steps whose batches are full; return how many samples that were."""
-        optimizer = name_of(self._network.optimizer)
-        key = (optimizer, batch_size, self._chosen, len(order))
-        loop = self._xla.get(key, lambda: self._xla_loop(batch_size))
+        key, program = self._xla_program(batch_size)
         pace = self._xla.pace(key)
         places = tf.constant(order, tf.int64)
         full = len(order) // batch_size
@@ -234,51 +222,79 @@ class TensorFlowTrainer(KerasTrainer):
         done = 0
         logs: Logs = {}
         # The first call traces the program.
-        with self._fixed():
+        with self._as_xla_chooses():
             while done < full and SHOULD_CONTINUE["train"](logs):
                 steps = min(pace.steps, full - done)
                 with pace.measure(steps):
                     stop = tf.constant(done + steps)
-                    logs = loop(places, tf.constant(done), stop)
+                    logs = program(places, tf.constant(done), stop)
                 done += steps
         return done * batch_size, logs
+
+    def _xla_program(self, batch_size: int) -> tuple[Any, Any]:
+        """Return the program of an optimizer class and a batch size, and its key."""
+        optimizer = name_of(self._network.optimizer)
+        fixed = () if self._has_slopes else self._chosen
+        key = (optimizer, batch_size, fixed)
+        return key, self._xla.get(key, lambda: self._xla_loop(batch_size))
+
+    def _as_xla_chooses(self) -> Any:
+        switches = list(self._switches.values())
+        if self._has_slopes:
+            return _traced_with_slopes(switches)
+        return _traced_for_chosen(switches)
 
     def _xla_loop(self, batch_size: int) -> Any:
         step = self._network.train_step
         data = self._sources["train"]
         return loops.xla_loop_over(step, data, SHOULD_CONTINUE["train"], batch_size)
 
+    @cached_property
+    def _has_slopes(self) -> bool:
+        """Whether nobody but Keras' own step takes gradients, and none of second order."""
+        return self._has_kerass_step and all(map(is_of_keras, flat_layers(self._network)))
+
+    @property
+    def _has_kerass_step(self) -> bool:
+        """Whether the user has written no training step."""
+        return type(self._network).train_step is keras.Model.train_step
+
     @property
     def _chosen(self) -> tuple[str, ...]:
         return tuple(switch.chosen for switch in self._switches.values())
-
-    @contextlib.contextmanager
-    def _fixed(self) -> Iterator[None]:
-        """Compile the chosen activations only: XLA takes long to compile a choice."""
-        switches = list(self._switches.values())
-        for switch in switches:
-            function = switch.functions[switch.options.index(switch.chosen)]
-            switch.choose_by = lambda index, functions, values, f=function: f(values)
-        try:
-            yield
-        finally:
-            for switch in switches:
-                switch.choose_by = keras.ops.switch
 
     def _loop(self, kind: Kind) -> Any:
         """Return the steps of an epoch; `train_step` binds the optimizer when it is traced."""
         spec = self._spec(kind)
         optimizer = name_of(self._network.optimizer) if kind == "train" else None
-        # XLA takes long to compile a choice: there, each genome has a program.
-        fixed = self._chosen if self._is_jit else ()
-        key = (kind, optimizer, fixed, self._blend.is_on)
+        fixed = self._fixed
+        traced_for = tuple(switch.chosen for switch in fixed)
+        key = (kind, optimizer, traced_for, self._blend.is_on)
         loop = self._loops.get(key, lambda: self._make_loop(kind, spec))
         if self._network.run_eagerly:
             return loop
 
         # Called as a whole, TensorFlow would warn of many functions of one name being traced.
-        with self._fixed() if self._is_jit else contextlib.nullcontext():
+        with _traced_for_chosen(fixed):
             return loop.get_concrete_function()
+
+    @property
+    def _fixed(self) -> list[Switch]:
+        """The activations that a step is traced for, instead of for all that they may be.
+
+        A choice within the loop of a recurrent layer multiplies the graph of its gradient. Where
+        XLA compiles each step, any choice takes long. A step of the user's own may take second
+        derivatives, which TensorFlow has of no choice.
+        """
+        fixes_all = self._is_jit or not self._has_kerass_step
+        fixed: list[Switch] = []
+        for name, switch in self._switches.items():
+            if not fixes_all and not self._slots[name].is_recurrent:
+                continue
+            fixed.append(switch)
+            if switch.past is not None:
+                fixed.append(switch.past)
+        return fixed
 
     def _make_loop(
         self,
@@ -311,6 +327,31 @@ class TensorFlowTrainer(KerasTrainer):
             self._loops.forget(lambda key: key[0] == kind)
         self._specs[kind] = wider
         return wider
+
+
+@contextlib.contextmanager
+def _traced_for_chosen(switches: Iterable[Switch]) -> Iterator[None]:
+    """Trace the chosen options only."""
+    # A graph that is traced cannot read what is chosen.
+    for switch in switches:
+        switch.traced = switch.chosen
+    try:
+        yield
+    finally:
+        for switch in switches:
+            switch.traced = None
+
+
+@contextlib.contextmanager
+def _traced_with_slopes(switches: Iterable[ActivationSwitch]) -> Iterator[None]:
+    """Trace choices whose gradient is no choice."""
+    for switch in switches:
+        switch.choose_by = choose_with_slope
+    try:
+        yield
+    finally:
+        for switch in switches:
+            switch.choose_by = keras.ops.switch
 
 
 def _traces_of(loop: Any) -> int:

@@ -1,4 +1,4 @@
-"""XLA on TensorFlow: asked for, it gives the same weights but for rounding."""
+"""XLA on TensorFlow: it gives the same weights but for rounding, by few programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import keras
 import numpy as np
 import pytest
-from contract import make_contract_trainer, rng, train
+import tensorflow as tf
+from contract import make_contract_trainer, train
 from networks import convolutional, dense, images
 from policies import with_policies
 
@@ -16,6 +17,7 @@ from miha.errors import ArgumentError, MihaWarning
 
 
 def trainer_of(network, **changes):
+    changes.setdefault("activations", ("relu", "tanh"))  # Few: they are what takes long to compile.
     return make_contract_trainer(network, images(), validation=images(40), **changes)
 
 
@@ -24,10 +26,10 @@ def values(trainer):
     return (*snapshot.variables, *snapshot.slots)
 
 
-@pytest.mark.parametrize("batch_size", [20, 24])
-def test_xla_gives_the_same_weights_but_for_rounding(batch_size):
-    graph, xla = (trainer_of(dense(), batch_size=batch_size) for _ in range(2))
-    xla.compile_from(1)
+def test_xla_gives_the_same_weights_but_for_rounding():
+    # The last batch is not full.
+    graph, xla = (trainer_of(dense(), batch_size=24) for _ in range(2))
+    xla.use_xla("all")
     mine, theirs = (train(trainer, 3) for trainer in (graph, xla))
     for a, b in zip(mine, theirs, strict=True):
         assert a.logs == pytest.approx(b.logs, rel=1e-4)
@@ -35,48 +37,100 @@ def test_xla_gives_the_same_weights_but_for_rounding(batch_size):
         np.testing.assert_allclose(a, b, 1e-4, 1e-6)
 
 
-def test_a_genome_has_a_program_of_its_own_and_keeps_it():
-    trainer = trainer_of(dense(), batch_size=24)
-    trainer.compile_from(1)
-    start, own, ends = trainer.snapshot(), trainer.genome, []
+def some_genomes(trainer):
+    own = trainer.genome
     slot = own.activations[0][0]
-    for genome in (own, own.with_activation(slot, "tanh"), own.replace(learning_rate=0.01), own):
+    numbers = (own.replace(learning_rate=0.01), own.with_activation(slot, "tanh"))
+    programs = (own.replace(optimizer="sgd"), own.replace(batch_size=12))
+    return own, numbers, programs
+
+
+def losses_and_traces(trainer, genomes):
+    start, own = trainer.snapshot(), trainer.genome
+    found = []
+    for genome in genomes:
         trainer.restore(start)
+        trainer.express(own)
         trainer.express(genome)
-        ends.append((train(trainer, 2)[-1].logs["loss"], trainer.traces))
-    losses, traces = zip(*ends, strict=True)
-    assert losses[0] == losses[3] and len(set(losses)) == 3
-    assert [count - traces[0] for count in traces] == [0, 1, 1, 1]
+        found.append((train(trainer, 2)[-1].logs["loss"], trainer.traces))
+    return zip(*found, strict=True)
 
 
-def test_short_trainings_are_not_compiled_by_xla():
-    trainer, plain = (trainer_of(dense(), batch_size=24) for _ in range(2))
-    trainer.compile_from(3)
-    train(trainer, 2)
-    train(plain, 2)
-    for a, b in zip(values(trainer), values(plain), strict=True):
-        np.testing.assert_array_equal(a, b)
+def test_only_another_optimizer_or_batch_size_needs_another_program():
+    trainer = trainer_of(dense(), batch_size=24)
+    trainer.use_xla("all")
+    own, numbers, programs = some_genomes(trainer)
+    train(trainer, 1)
     before = trainer.traces
-    train(trainer, 3)
+    losses, traces = losses_and_traces(trainer, [own, *numbers, own, *programs, own])
+    assert losses[0] == losses[3] == losses[6] and len(set(losses)) == 5
+    # A program, and the graph of a last batch that is not full.
+    assert [count - before for count in traces] == [0, 0, 0, 0, 2, 3, 3]
+
+
+def test_a_clone_that_needs_another_program_is_trained_as_fit_would_until_it_is_the_network():
+    trainer, plain = (trainer_of(dense(), batch_size=24) for _ in range(2))
+    trainer.use_xla("network")
+    own, numbers, programs = some_genomes(trainer)
+    ours, _ = losses_and_traces(trainer, [own, *numbers, *programs])
+    exact, _ = losses_and_traces(plain, [own, *numbers, *programs])
+    assert ours[:3] != exact[:3] and ours[3:] == exact[3:]
+    assert ours == pytest.approx(exact, rel=1e-3)
+    # The clone has won.
+    before = trainer.traces
+    trainer.express(trainer.genome)
+    train(trainer, 1)
     assert trainer.traces == before + 1
+
+
+def test_a_program_is_compiled_without_training():
+    trainer = trainer_of(dense(), batch_size=24)
+    before, start = trainer.traces, values(trainer)
+    trainer.compile_xla()
+    assert trainer.traces == before + 1
+    for a, b in zip(values(trainer), start, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class Penalized(keras.Model):
+    """Punishes the slope of its output, by a gradient of a gradient."""
+
+    def train_step(self, batch):
+        x, y = batch
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                predicted = self(x, training=True)
+            slope = inner.gradient(predicted, x)
+            loss = self.compute_loss(x, y, predicted) + tf.reduce_mean(slope**2)
+        gradients = outer.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return {"loss": loss}
+
+
+def test_a_step_of_ones_own_that_takes_second_derivatives_gets_them():
+    def penalized():
+        keras.utils.set_random_seed(2)
+        x = keras.Input((8, 8, 1))
+        hidden = keras.layers.Dense(6, activation="tanh")(keras.layers.Flatten()(x))
+        model = Penalized(x, keras.layers.Dense(2, activation="softmax")(hidden))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    graph, xla = (trainer_of(penalized(), batch_size=20) for _ in range(2))
+    xla.use_xla("all")
+    for trainer in (graph, xla):
+        train(trainer, 2)
+    for a, b in zip(values(graph), values(xla), strict=True):
+        np.testing.assert_allclose(a, b, 1e-4, 1e-6)
 
 
 def test_a_training_by_xla_stops_when_the_loss_is_not_finite():
     trainer = trainer_of(dense("sgd"), batch_size=24)
-    trainer.compile_from(1)
+    trainer.use_xla("all")
     trainer.express(trainer.genome.replace(learning_rate=1e30))
     assert len(train(trainer, 5)) < 5
     assert int(trainer.snapshot().slots[0]) < 4
-
-
-def test_both_ways_are_measured_and_the_graph_is_used_on():
-    trainer = trainer_of(dense(), batch_size=24)
-    seconds = trainer.measure_xla()
-    assert set(seconds) == {"graph epoch", "xla epoch", "xla compilation"}
-    assert seconds["xla compilation"] > seconds["xla epoch"] > 0
-    before = trainer.traces
-    trainer.train(1, rng(), rng(), lambda epoch: None)
-    assert trainer.traces <= before + 1  # The evaluation.
 
 
 def asking_for_xla(network=dense):
@@ -124,12 +178,15 @@ def test_a_network_that_asks_for_xla_has_a_program_for_each_genome_and_keeps_it(
     assert traces == (2, 4, 4, 4)  # Training and evaluation.
 
 
-def test_a_network_that_asks_for_xla_leaves_nothing_to_choose(tmp_path):
-    result = search(tmp_path / "run", asking_for_xla(), compiler="auto", m=1, c=0).optimize()
-    assert json.loads((tmp_path / "run/run.json").read_text())["choices"]["compiler"] == "xla"
-    assert result.model.jit_compile
-    with pytest.raises(ArgumentError, match=r"'graph', but XLA compiles .*`jit_compile=True`"):
-        search(tmp_path / "other", asking_for_xla(), compiler="graph")
+def test_a_network_that_asks_for_xla_is_compiled_step_by_step_where_exact_and_else_whole(tmp_path):
+    found = {}
+    for compiler in ("exact", "xla"):
+        folder = tmp_path / compiler
+        result = search(folder, asking_for_xla(), compiler=compiler, m=1, c=0).optimize()
+        choices = json.loads((folder / "run.json").read_text())["choices"]
+        found[compiler] = (choices["compiler"], choices["xla"])
+        assert result.model.jit_compile
+    assert found == {"exact": ("xla", None), "xla": ("xla", "all")}
 
 
 def test_convolutions_are_not_compiled_by_xla_on_a_cpu_and_a_warning_says_so():
@@ -142,6 +199,7 @@ SHORT = {"m": 3, "n": 1, "k": 1, "c": 1, "pop_size": 3, "batch_size": 24, "seed"
 
 
 def search(folder, model, **changes):
+    changes.setdefault("space", miha.SearchSpace(activations=["relu", "tanh"], input_noise=[0.0]))
     return miha.MIHA(
         model,
         *images(),
@@ -157,26 +215,21 @@ def story(folder):
     return repr((history, [np.array(v).tobytes() for v in result.model.weights]))
 
 
-@pytest.mark.slow
-def test_a_run_that_goes_on_keeps_what_was_measured_and_equals_one_never_interrupted(
-    tmp_path, monkeypatch
-):
+def test_a_long_run_is_compiled_by_xla_goes_on_so_and_is_the_same_each_time(tmp_path, monkeypatch):
     class Stop(miha.Callback):
         def on_cycle_end(self, cycle, clones, winner):
             raise KeyboardInterrupt
 
-    measured = {"graph epoch": 2.0, "xla epoch": 1.0, "xla compilation": 2.5}
-    kind = "miha.trainer.tensorflow.trainer.TensorFlowTrainer.measure_xla"
-    monkeypatch.setattr(kind, lambda trainer: measured)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    search(whole, dense(), compiler="auto").optimize()
-    with pytest.raises(KeyboardInterrupt):
-        search(killed, dense(), compiler="auto", callbacks=[Stop()]).optimize()
-    monkeypatch.delattr(kind)
-    search(killed, dense(), compiler="auto").optimize()
+    with monkeypatch.context() as patch:
+        patch.setattr("miha.run.ways.LONG", 1)
+        search(whole, dense()).optimize()
+        with pytest.raises(KeyboardInterrupt):
+            search(killed, dense(), callbacks=[Stop()]).optimize()
+    search(killed, dense()).optimize()
     assert story(killed) == story(whole)
-    search(tmp_path / "graph", dense()).optimize()
-    assert story(tmp_path / "graph") != story(whole)
+    search(tmp_path / "exact", dense(), compiler="exact").optimize()
+    assert story(tmp_path / "exact") != story(whole)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +268,7 @@ def test_xla_is_left_alone_where_a_run_goes_on_with_its_data_streamed(tmp_path):
     again = miha.MIHA(dense(), x, y, **with_policies(data_memory=0, **arguments))
     with pytest.warns(MihaWarning, match="XLA is not used as before: the data is streamed"):
         again.optimize()
-    arguments |= {"logs": tmp_path / "whole", "compiler": "graph"}
+    arguments |= {"logs": tmp_path / "whole", "compiler": "exact"}
     whole = miha.MIHA(dense(), x, y, **with_policies(**arguments)).optimize()
     assert again.optimize().history["val_loss"].tolist() == pytest.approx(
         whole.history["val_loss"].tolist(), rel=1e-3
