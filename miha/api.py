@@ -192,7 +192,7 @@ class MIHA:
         watching = checks.check_callbacks(callbacks)
         checks.check_search(space, fitness)
         schedule = choose_schedule(epochs, m, n, k, c, pop_size, search.control)
-        executor = choose_executor(execution.executor)
+        executor = choose_executor(execution.executor, execution.workers)
         wanted = None if mutations is None else resolve(mutations)
 
         # Absolute: a callback may change the working directory meanwhile.

@@ -137,6 +137,9 @@ class Execution:
     Args:
         executor: ``"local"``: in this process; ``"ray"`` or a `miha.RayExecutor`: on workers of
             Ray, on this machine or on a cluster; or an executor of your own.
+        workers: How many clones train at once in processes of this machine, where the executor is
+            local. Worth it where clones train for seconds. By default, as with 1, they train one
+            after another in this process.
         population: ``"fused"``: clones of one optimizer class and batch size train together, in
             one program, on Keras' JAX backend; ``"sequential"``: one after another; ``"auto"``:
             together on a GPU with enough memory where that is measured to be faster.
@@ -155,6 +158,7 @@ class Execution:
     """
 
     executor: Any = "local"
+    workers: int | None = None
     population: PopulationWay = "auto"
     compiler: Compiler = "auto"
     data_memory: int | None = None
@@ -166,16 +170,30 @@ class Execution:
         _set(self, "check_finite", bool(self.check_finite))
         if self.data_memory is not None:
             check_integer("data_memory", self.data_memory, 0)
+        if self.workers is not None:
+            self._check_workers(check_integer("workers", self.workers, 1))
         if self.population == "fused" and self.is_remote:
             raise ArgumentError(
                 "`population` must not be 'fused' where clones train on workers, one on each. "
-                "Received: both. Leave `population` out, or set executor='local'."
+                "Received: both. Leave `population` out, or let the clones train in this process."
             )
 
     @property
     def is_remote(self) -> bool:
         """Whether clones train in other processes."""
-        return not (isinstance(self.executor, str) and self.executor == "local")
+        return not self._is_local or (self.workers or 1) > 1
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self.executor, str) and self.executor == "local"
+
+    def _check_workers(self, workers: int) -> None:
+        if not self._is_local:
+            raise ArgumentError(
+                "`workers` says how many processes of this machine train clones, where no other "
+                f"executor does. Received: workers={workers} beside executor={self.executor!r}. "
+                f"On Ray, write executor=miha.RayExecutor(workers={workers})."
+            )
 
 
 def _check_seconds(value: Any) -> float:

@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from multiprocessing import current_process, get_context, parent_process
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from miha.compare.strategies.base import Strategy
 from miha.compare.task import Model, Pair, Task
 from miha.errors import ArgumentError, MihaError, first_line
 from miha.storage.disk import on_disk, write_whole
+from miha.utils.spawned import GUARD
 
 Score = Callable[[Any, Any, Any], Mapping[str, float]]
 """From a network, test inputs and test targets to its scores by name."""
@@ -30,22 +31,6 @@ Score = Callable[[Any, Any, Any], Mapping[str, float]]
 JOB = "job.pickle"
 RESULT = "cell.json"
 OUTPUT = "output.txt"
-
-GUARD = (
-    'A script that calls `compare` must do so below `if __name__ == "__main__":`, since each cell '
-    "has a process of its own, which imports the script."
-)
-
-
-def refuse_unguarded() -> None:
-    """Refuse to compare in a process that only imports the script of another one.
-
-    Raises:
-        ArgumentError: It is one: the call has no guard.
-    """
-    # The attribute by which `multiprocessing` itself recognizes such a process.
-    if getattr(current_process(), "_inheriting", False):
-        raise ArgumentError(f"{GUARD} Received: a call from such a process. Add that line.")
 
 
 @dataclass(frozen=True)

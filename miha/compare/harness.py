@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from miha.compare.cells import Score, refuse_unguarded
+from miha.compare.cells import Score
 from miha.compare.comparison import Comparison
 from miha.compare.configurations import DEFAULT_SPACE, ConfigurationSpace, default_starts
 from miha.compare.plan import Plan
@@ -21,6 +21,7 @@ from miha.errors import ArgumentError
 from miha.records import Genome, Mode
 from miha.space import SearchSpace
 from miha.utils.optional import need
+from miha.utils.spawned import refuse_unguarded
 
 LARGE = ("acc", "auc", "precision", "recall", "f1", "iou", "r2", "psnr", "ssim")
 """Parts of the names of values that are better large."""

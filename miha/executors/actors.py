@@ -11,9 +11,9 @@ from typing import Any
 
 from miha.errors import ArgumentError, MihaError, first_line
 from miha.executors.protocol import CloneResult, Job, WorkerLost
-from miha.executors.worker import Worker, copied, differences
+from miha.executors.worker import Worker, check_ready, copied
 from miha.records import Genome, Snapshot, Task
-from miha.storage.text_log import log_warning, say
+from miha.storage.text_log import say
 
 MOST_FAILED_STARTS = 3
 """Workers in a row that may die before they are ready."""
@@ -176,15 +176,7 @@ class RayWorkers:
             self._replace_unready(error)
             return
 
-        others = differences(signature, self._job.signature)
-        if others:
-            raise ArgumentError(
-                "A worker must build the same network and have the same data as this process. "
-                f"Received: others, by {others}. Let `load_data` return what MIHA was given, and "
-                "let each class of yours return all arguments of its constructor by `get_config`."
-            )
-        if device != self._job.device:
-            log_warning(f"Clones train on {device}, and the network itself on {self._job.device}.")
+        check_ready(self._job, signature, device)
         # Only starts that fail in a row mean that none can succeed.
         self._failed_starts = 0
         self._free.append(actor)

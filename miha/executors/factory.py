@@ -8,6 +8,7 @@ from typing import Any, cast
 from miha.errors import ArgumentError
 from miha.executors.fused import FusedExecutor
 from miha.executors.parallel import ParallelExecutor
+from miha.executors.processes import ProcessExecutor
 from miha.executors.protocol import Executor, PopulationExecutor, WorkerPool
 from miha.executors.sequential import SequentialExecutor
 from miha.executors.training import Training
@@ -15,15 +16,21 @@ from miha.records import TrainingRecord
 from miha.trainer.protocol import PopulationTrainer
 
 
-def choose_executor(executor: Any) -> Executor | None:
+def choose_executor(executor: Any, workers: int | None = None) -> Executor | None:
     """Return the executor that a user asks for, checked; None: in this process.
+
+    Args:
+        executor: The user's.
+        workers: How many clones train at once on a local one; None: one.
 
     Raises:
         ArgumentError: It is none, or an argument of it breaks a rule.
         MissingPackageError: It needs a package that is not installed.
     """
     if executor == "local":
-        return None
+        if workers in (None, 1):
+            return None
+        executor = ProcessExecutor(workers)
     if executor == "ray":
         from miha.executors.ray import RayExecutor
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 from miha.errors import ArgumentError, first_line
 from miha.executors.actors import RayWorkers
 from miha.executors.protocol import Job, WorkerPool
-from miha.executors.worker import environment
+from miha.executors.worker import environment, importable
 from miha.utils.optional import need
 from miha.validation import check_integer, check_positive
 
@@ -148,9 +147,7 @@ class RayExecutor:
     def _options(self, job: Job) -> dict[str, Any]:
         """Return the options of each actor."""
         runtime_env = dict(self.runtime_env or {})
-        # Workers find the modules that this process finds.
-        folders = [folder for folder in sys.path if folder]
-        variables = {"PYTHONPATH": os.pathsep.join(folders)}
+        variables = {"PYTHONPATH": importable()}
         variables.update(job.environment)
         variables.update(environment(self.cpus_per_clone, self.gpus_per_clone))
         variables.update(runtime_env.get("env_vars", {}))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
 
+from miha.errors import ArgumentError
 from miha.executors.protocol import CloneResult, Failure, Job
 from miha.executors.training import failure_of, is_user_error, train_on
 from miha.records import Epoch, Genome, Snapshot, Task
+from miha.storage.text_log import log_warning
 from miha.trainer.protocol import Trainer, XlaTrainer
 from miha.utils.json_values import plain
 
@@ -91,10 +94,38 @@ def differences(found: Signature, wanted: Signature) -> list[str]:
     return names
 
 
+def check_ready(job: Job, found: Signature, device: str) -> None:
+    """Raise unless a worker has built the network of its job; warn where it is on another device.
+
+    Args:
+        job: What the worker is for.
+        found: The signature of what it has built.
+        device: Where it trains.
+
+    Raises:
+        ArgumentError: It has built another one.
+    """
+    others = differences(found, job.signature)
+    if others:
+        raise ArgumentError(
+            "A worker must build the same network and have the same data as this process. "
+            f"Received: others, by {others}. Let `load_data` return what MIHA was given, and "
+            "let each class of yours return all arguments of its constructor by `get_config`."
+        )
+    if device != job.device:
+        log_warning(f"Clones train on {device}, and the network itself on {job.device}.")
+
+
+def importable() -> str:
+    """Return a PYTHONPATH by which another process finds the modules that this one finds."""
+    folders = [folder for folder in sys.path if folder]
+    return os.pathsep.join(folders)
+
+
 def copied(snapshot: Snapshot) -> Snapshot:
-    """Return values that may be written to."""
-    variables = tuple(np.array(array) for array in snapshot.variables)
-    slots = tuple(np.array(array) for array in snapshot.slots)
+    """Return values that may be written to: copies of those that may not."""
+    variables = tuple(np.require(array, requirements="W") for array in snapshot.variables)
+    slots = tuple(np.require(array, requirements="W") for array in snapshot.slots)
     return Snapshot(variables, snapshot.optimizer, slots)
 
 
