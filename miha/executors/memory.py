@@ -22,11 +22,22 @@ ALIGNMENT = 64
 SIZE = np.dtype("<i8")
 
 
-def put(value: Any) -> BinaryIO:
-    """Write a value that can be pickled into new memory; its arrays are not copied before.
+class Memory:
+    """What `put` has written; it is freed with this object, and with those that read it.
 
-    Returns:
-        A file, which frees the memory when it is closed.
+    Attributes:
+        file: Its descriptor.
+    """
+
+    def __init__(self, file: int) -> None:
+        self.file = file
+
+    def __del__(self) -> None:
+        os.close(self.file)
+
+
+def put(value: Any) -> Memory:
+    """Write a value that can be pickled into new memory; its arrays are not copied before.
 
     Raises:
         Exception: What pickling it, or a lack of memory, raises.
@@ -37,40 +48,39 @@ def put(value: Any) -> BinaryIO:
     sizes = [len(parts), *(part.nbytes for part in parts)]
     header = np.array(sizes, SIZE).tobytes()
 
-    file = _nameless()
-    for part in (memoryview(header), *parts):
-        file.write(part)
-        file.write(bytes(-part.nbytes % ALIGNMENT))
-    file.flush()
-    return file
+    with _nameless() as file:
+        for part in (memoryview(header), *parts):
+            file.write(part)
+            file.write(bytes(-part.nbytes % ALIGNMENT))
+        file.flush()
+        return Memory(os.dup(file.fileno()))
 
 
 def get(file: int) -> Any:
-    """Return the value in a file that `put` has written.
+    """Return what `put` has written.
 
     Its arrays may be written to, which nobody else sees.
 
     Args:
-        file: The file's descriptor; it may be closed afterwards.
+        file: Descriptor of the memory; it may be closed afterwards.
     """
-    memory = memoryview(mmap(file, 0, access=ACCESS_COPY))
-    (number,) = np.frombuffer(memory, SIZE, 1)
-    place = SIZE.itemsize
-    sizes = np.frombuffer(memory, SIZE, number, place)
-    place += sizes.nbytes
+    written = memoryview(mmap(file, 0, access=ACCESS_COPY))
+    number = int(np.frombuffer(written, SIZE, 1)[0])
+    sizes = np.frombuffer(written, SIZE, number, SIZE.itemsize)
+    end = SIZE.itemsize + sizes.nbytes
 
     parts = []
     for size in sizes.tolist():
-        place += -place % ALIGNMENT
-        parts.append(memory[place : place + size])
-        place += size
+        begin = end + -end % ALIGNMENT
+        end = begin + size
+        parts.append(written[begin:end])
     text, *buffers = parts
     return pickle.loads(text, buffers=buffers)
 
 
-def send(connection: Connection, file: BinaryIO) -> None:
-    """Give another process memory that `put` has filled."""
-    reduction.send_handle(connection, file.fileno(), 0)
+def send(connection: Connection, memory: Memory) -> None:
+    """Let another process read what `put` has written."""
+    reduction.send_handle(connection, memory.file, 0)
 
 
 def receive(connection: Connection) -> Any:

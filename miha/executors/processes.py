@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe, current_process, spawn
 from multiprocessing.connection import Connection, wait
-from typing import Any, BinaryIO
+from typing import Any
 
 from miha.errors import ArgumentError, MihaError, first_line
-from miha.executors.memory import put, receive, send
+from miha.executors.memory import Memory, put, receive, send
 from miha.executors.protocol import CloneResult, Failure, Job, WorkerLost
 from miha.executors.training import failure_of
 from miha.executors.worker import Worker, check_ready, importable
@@ -96,7 +96,7 @@ class Processes:
         sent: The job in shared memory.
     """
 
-    def __init__(self, job: Job, script: Mapping[str, Any], sent: BinaryIO) -> None:
+    def __init__(self, job: Job, script: Mapping[str, Any], sent: Memory) -> None:
         self._job = job
         self._script = script
         self._sent = sent
@@ -117,7 +117,7 @@ class Processes:
         """See `WorkerPool`."""
         return len(self._free)
 
-    def share(self, parent: Genome, values: Snapshot) -> BinaryIO:
+    def share(self, parent: Genome, values: Snapshot) -> Memory:
         """See `WorkerPool`."""
         for process in list(self._free):
             # No clone is to blame for a process that has died since the last one.
@@ -126,7 +126,7 @@ class Processes:
                 self._replace(process, "while it had nothing to do")
         return put((parent, values))
 
-    def submit(self, number: int, task: Task, shared: BinaryIO) -> None:
+    def submit(self, number: int, task: Task, shared: Memory) -> None:
         """See `WorkerPool`."""
         process = self._free.pop()
         self._busy[process] = number
@@ -153,7 +153,6 @@ class Processes:
         """See `WorkerPool`."""
         for process in (*self._busy, *self._free, *self._starting):
             process.end()
-        self._sent.close()
 
     def _accept(self, process: Process, answer: Any) -> None:
         """Add a process to the free ones, if it has built the same network.
@@ -187,7 +186,8 @@ class Processes:
         if answer is None:
             return WorkerLost(self._replace(process, "while it trained"))
         self._free.append(process)
-        return answer
+        result: CloneResult = answer
+        return result
 
     def _replace(self, process: Process, when: str) -> str:
         """Start another process for one that has died; return in a sentence how it did."""
@@ -229,7 +229,7 @@ class Process:
         """Whether it has not ended."""
         return self._process.poll() is None
 
-    def give(self, message: Any, memory: BinaryIO) -> None:
+    def give(self, message: Any, memory: Memory) -> None:
         """Send a message and shared memory; where it has died, waiting for an answer will tell."""
         with contextlib.suppress(OSError):
             self.connection.send(message)
@@ -287,8 +287,7 @@ def _worker(orders: Connection) -> Worker:
 
 
 def _answer(orders: Connection, value: Any) -> None:
-    with put(value) as memory:
-        send(orders, memory)
+    send(orders, put(value))
 
 
 def _end_with(parent: int) -> None:
@@ -303,7 +302,7 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, name="miha-watch", daemon=True).start()
 
 
-def _sent(job: Job) -> tuple[dict[str, Any], BinaryIO]:
+def _sent(job: Job) -> tuple[dict[str, Any], Memory]:
     """Return what is needed to import the user's script, if anything is, and the job in memory.
 
     Raises:

@@ -9,7 +9,7 @@ import pytest
 from fakes import GENOME, FakeTrainer, make_job
 
 from miha.errors import ArgumentError, MihaError
-from miha.executors import actors
+from miha.executors import worker
 from miha.executors.actors import RayWorkers
 from miha.executors.protocol import CloneResult, WorkerLost
 from miha.records import UNCHANGED, Snapshot, Task
@@ -158,7 +158,7 @@ def test_a_worker_with_another_network_is_refused():
 
 def test_another_device_is_worth_a_line_of_the_log(monkeypatch):
     lines = []
-    monkeypatch.setattr(actors, "log_warning", lines.append)
+    monkeypatch.setattr(worker, "log_warning", lines.append)
     workers_of(FakeRay(lambda call: answer(call, describe=(JOB.signature, "a GPU"))), 1)
     assert lines == [f"Clones train on a GPU, and the network itself on {JOB.device}."]
 
