@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-all test-slow test-ray lint arguments benchmark benchmark-population benchmark-ray clean
+.PHONY: demo test test-all test-slow test-ray lint arguments benchmark benchmark-population benchmark-workers clean
 
 demo: .venv/.examples  ## Train a small network on handwritten digits, with MIHA and without.
 	$(BIN)/python -m miha demo
@@ -39,8 +39,8 @@ benchmark: .venv/.test  ## Compare with `fit`; set ARGS="--data mnist.npz" to re
 benchmark-population: .venv/.jax,benchmark  ## Train clones together, one after another, and alone.
 	$(BIN)/python benchmarks/population.py $(ARGS)
 
-benchmark-ray: .venv/.ray,benchmark  ## Train populations on two workers of Ray, and without.
-	$(BIN)/python benchmarks/ray_population.py $(ARGS)
+benchmark-workers: .venv/.ray,benchmark  ## Train populations on two workers, and without; ARGS="--executor ray".
+	$(BIN)/python benchmarks/workers.py $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

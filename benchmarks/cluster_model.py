@@ -1,7 +1,7 @@
 """A simulation of a population on 4 to 1,024 workers. Nothing is trained: times are computed.
 
     python benchmarks/cluster_model.py                       # with assumed times
-    python benchmarks/cluster_model.py --measured ray.json   # with those of ray_population.py
+    python benchmarks/cluster_model.py --measured ray.json   # with those of workers.py
 
 A cycle is: the parent's values go to every machine; clones are handed out one at a time; each
 outcome comes back to the driver, which judges and archives it, one after another; the winner
@@ -115,7 +115,7 @@ def row(costs: Costs, workers: int, per_worker: int, repeats: int) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--measured", type=Path, help="what ray_population.py --json wrote")
+    parser.add_argument("--measured", type=Path, help="what workers.py --json wrote")
     parser.add_argument("--per-worker", type=int, default=2, help="clones of a cycle a worker")
     parser.add_argument("--repeats", type=int, default=20, help="cycles that are simulated")
     for name, value in vars(Costs()).items():

@@ -40,6 +40,7 @@ def test_the_defaults_are_those_of_the_method():
     assert asdict(Budget()) == {"seconds": None, "patience": None, "target": None}
     assert asdict(Execution()) == {
         "executor": "local",
+        "workers": None,
         "population": "auto",
         "compiler": "auto",
         "data_memory": None,
@@ -167,6 +168,23 @@ def test_clones_on_workers_do_not_train_together():
         assert Execution(executor=executor, population="sequential").is_remote
         arguments = {"executor": executor, "population": "fused"}
         check_refused(Execution, arguments, "`population` must not be 'fused' where clones")
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "2", True])
+def test_workers_are_a_whole_number(value):
+    check_refused(Execution, {"workers": value}, "`workers` must be an integer >= 1")
+
+
+def test_workers_beside_another_executor_are_refused_with_the_cure():
+    arguments = {"workers": 3, "executor": "ray"}
+    cure = "beside executor='ray'. On Ray, write executor=miha.RayExecutor\\(workers=3\\)"
+    check_refused(Execution, arguments, cure)
+
+
+def test_clones_on_several_processes_do_not_train_together():
+    assert Execution(workers=2).is_remote and not Execution(workers=1).is_remote
+    arguments = {"workers": 2, "population": "fused"}
+    check_refused(Execution, arguments, "`population` must not be 'fused' where clones")
 
 
 # Names that do not exist.

@@ -155,12 +155,13 @@ class Session:
 
     def _job(self) -> Job:
         """Return what workers in other processes need."""
+        blueprint = cast("Blueprint", self._blueprint)
         return Job(
-            make_trainer=cast("Blueprint", self._blueprint),
+            make_trainer=blueprint,
             seed=self._plan.seed,
             xla=Ways.from_dict(self._description).xla,
             pop_size=self._plan.schedule.pop_size,
-            environment={"KERAS_BACKEND": self._trainer.backend},
+            environment=blueprint.environment,
             signature=signature(self._trainer),
             device=self._trainer.device,
         )

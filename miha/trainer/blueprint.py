@@ -34,6 +34,7 @@ class Blueprint:
         opening: The other arguments of `open_data`.
         arguments: Those of `make_trainer`.
         settings: Those of Keras, as `keras_settings` returns them.
+        environment: Variables that the process needs, as `backend_environment` returns them.
     """
 
     network: bytes
@@ -44,6 +45,7 @@ class Blueprint:
     opening: Mapping[str, Any]
     arguments: Mapping[str, Any]
     settings: Mapping[str, Any]
+    environment: Mapping[str, str]
 
     def __call__(self) -> Trainer:
         """Build the trainer.
@@ -102,6 +104,7 @@ def blueprint(
         opening=opening,
         arguments=arguments,
         settings=keras_settings(),
+        environment=backend_environment(),
     )
 
 
@@ -113,3 +116,26 @@ def keras_settings() -> dict[str, Any]:
         "image_data_format": keras.config.image_data_format(),
         "dtype_policy": keras.config.dtype_policy().name,
     }
+
+
+def backend_environment() -> dict[str, str]:
+    """Return the variables by which another process has the same backend and as many threads.
+
+    How convolutions round depends on how many threads share them.
+    """
+    backend = keras.config.backend()
+    variables = {"KERAS_BACKEND": backend}
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        threading = tf.config.threading
+        # 0: as the environment says, which other processes have, too.
+        if within := threading.get_intra_op_parallelism_threads():
+            variables["TF_NUM_INTRAOP_THREADS"] = str(within)
+        if between := threading.get_inter_op_parallelism_threads():
+            variables["TF_NUM_INTEROP_THREADS"] = str(between)
+    elif backend == "torch":
+        import torch
+
+        variables["OMP_NUM_THREADS"] = str(torch.get_num_threads())
+    return variables

@@ -7,11 +7,13 @@ import functools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from fakes import FakeWorkers
 from networks import images
 
 from miha import MIHA, ArgumentError, Execution, Search, SearchSpace, load
 from miha.executors.worker import Worker, differences
+from miha.trainer.blueprint import backend_environment
 
 VALIDATION = images(32, seed=9)
 RUN = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 32, "seed": 3, "verbose": 0}
@@ -28,7 +30,12 @@ class Scaled(keras.layers.Layer):
 
 def network():
     keras.utils.set_random_seed(4)
-    layers = [keras.layers.Flatten(), Scaled(), keras.layers.Dense(8, "relu")]
+    layers = [
+        keras.layers.Conv2D(8, 3),
+        keras.layers.Flatten(),
+        Scaled(),
+        keras.layers.Dense(8, "relu"),
+    ]
     layers += [keras.layers.Dropout(0.3), keras.layers.Dense(2, activation="softmax")]
     model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -70,9 +77,9 @@ shared_network = functools.cache(network)
 """Built once: `MIHA` does not touch what it is given."""
 
 
-def search(folder, executor="local", model=None):
+def search(folder, executor="local", model=None, workers=None):
     space = SearchSpace(optimizers=["adam"], activations=["relu", "tanh"])
-    execution = Execution(executor=executor)
+    execution = Execution(executor=executor, workers=workers)
     model = model or shared_network()
     return MIHA(model, **data(), logs=folder, execution=execution, space=space, **RUN)
 
@@ -109,6 +116,27 @@ def test_a_run_whose_clones_train_elsewhere_equals_one_in_this_process(tmp_path,
     result = search(tmp_path / "run", executor).optimize()
     assert_same(result, alone)
     assert len(executor.workers.begun) == 6 and executor.workers.free == 0
+
+
+def test_a_run_on_two_processes_equals_one_in_this_process(tmp_path, alone):
+    assert_same(search(tmp_path / "run", workers=2).optimize(), alone)
+
+
+def test_processes_have_as_many_threads_as_this_one(monkeypatch):
+    backend = keras.config.backend()
+    assert backend_environment() == {"KERAS_BACKEND": backend}
+    monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 3)
+    assert backend_environment() == {"KERAS_BACKEND": backend, "TF_NUM_INTRAOP_THREADS": "3"}
+
+
+def test_data_that_cannot_be_sent_to_a_process_is_refused_before_anything_is_written(tmp_path):
+    dataset = tf.data.Dataset.from_tensor_slices(images()).batch(32)
+    execution = Execution(workers=2)
+    given = {"validation_data": VALIDATION, "logs": tmp_path / "run", "execution": execution}
+    run = MIHA(shared_network(), dataset, **given, **RUN)
+    with pytest.raises(ArgumentError, match="can be sent to another process.*give arrays"):
+        run.optimize()
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_data_that_workers_load_is_not_sent(tmp_path, alone):

@@ -138,7 +138,7 @@ def test_a_script_without_a_guard_is_told_so_and_does_not_hang(tmp_path):
         output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert "ended with status 1 before the cell began. A script that calls `compare`" in output
+    assert "ended with status 1 before the cell began. A script that starts processes" in output
     assert "ArgumentError" in output and "Received: a call from such a process" in output
 
 

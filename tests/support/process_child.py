@@ -1,12 +1,14 @@
 """A process whose clones train in processes of its own, with a network of one weight.
 
-Usage: ``python process_child.py FOLDER [guarded]``. Prints its workers' ids, then runs until it is
-stopped from outside: its clones sleep.
+Usage: ``python process_child.py FOLDER``. Prints its workers' ids, then ``sleeping`` when its
+clones do; they do until it is stopped from outside.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -26,11 +28,20 @@ class Sleeping(FakeTrainer):
         super().__init__(fails=sleeps)
 
 
+def tell(workers):
+    """Say when every process has a clone."""
+    while len(workers._busy) < 2:
+        time.sleep(0.01)
+    print("sleeping", flush=True)
+
+
 def main():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Shells ignore it in the background.
     workers = ProcessExecutor(2).start(make_job(Sleeping))
     try:
         with resumable(lambda: "Stopped."):
             print(*(process.pid for process in workers._starting), flush=True)
+            threading.Thread(target=tell, args=(workers,), daemon=True).start()
             run(make_loop(Path(sys.argv[1]), workers=workers, **SCHEDULE))
     finally:
         workers.close()
