@@ -398,7 +398,8 @@ def test_the_example_and_the_benchmark_run(tmp_path):
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
     }
-    for script in (["examples/ray_cluster.py", "--cycles", "1"], ["benchmarks/workers.py", "--executor", "ray"]):
+    benchmark = ["benchmarks/workers.py", "--executor", "ray"]
+    for script in (["examples/ray_cluster.py", "--cycles", "1"], benchmark):
         command = [sys.executable, str(ROOT / script[0]), *script[1:]]
         command += ["--quick"] if "benchmarks" in script[0] else ["--workers", "1"]
         done = subprocess.run(
