@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from fakes import FakeTrainer, FakeWorkers, make_plan
@@ -24,13 +25,19 @@ from miha.storage.folder import FINAL, START, RunFolder
 from miha.storage.lock import is_locked, locked
 
 
+class Blueprint(FakeTrainer):
+    """What a worker builds."""
+
+    environment: ClassVar = {"KERAS_BACKEND": "numpy"}
+
+
 def make_session(
     path, trainer=None, callbacks=(), executor=None, overwrite=False, keep="all", **changes
 ):
     """Return a session of the small plan of `make_plan`."""
     trainer = trainer or FakeTrainer()
     plan = make_plan(**changes)
-    setup = SimpleNamespace(trainer=trainer, blueprint=lambda executor: FakeTrainer)
+    setup = SimpleNamespace(trainer=trainer, blueprint=lambda executor: Blueprint)
     return Session(plan, setup, Request(), executor, callbacks, path, overwrite, keep)
 
 
@@ -199,6 +206,7 @@ def test_clones_train_on_the_workers_of_an_executor(tmp_path):
     assert len(pool.begun) == 6
     assert pool.free == 0  # They were ended.
     assert (job.seed, job.pop_size, job.device) == (0, 3, "a test")
+    assert job.environment == {"KERAS_BACKEND": "numpy"}
     expected = make_session(tmp_path / "whole").run()
     assert result.log.winners == expected.log.winners
     assert result.genome == expected.genome
