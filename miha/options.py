@@ -12,6 +12,7 @@ from miha.validation import check_integer, check_number, check_one_of, check_sha
 
 PopulationWay = Literal["auto", "fused", "sequential"]
 Compiler = Literal["auto", "exact", "xla"]
+WorkersChoice = int | Literal["auto"] | None
 
 
 @explains_keywords(
@@ -139,7 +140,8 @@ class Execution:
             Ray, on this machine or on a cluster; or an executor of your own.
         workers: How many clones train at once in processes of this machine, where the executor is
             local. Worth it where clones train for seconds. By default, as with 1, they train one
-            after another in this process.
+            after another in this process. ``"auto"``: one for each core, where there is more than
+            a minute of clones to train and the first populations show that it is faster.
         population: ``"fused"``: clones of one optimizer class and batch size train together, in
             one program, on Keras' JAX backend; ``"sequential"``: one after another; ``"auto"``:
             together on a GPU with enough memory where that is measured to be faster.
@@ -158,7 +160,7 @@ class Execution:
     """
 
     executor: Any = "local"
-    workers: int | None = None
+    workers: WorkersChoice = None
     population: PopulationWay = "auto"
     compiler: Compiler = "auto"
     data_memory: int | None = None
@@ -171,7 +173,7 @@ class Execution:
         if self.data_memory is not None:
             check_integer("data_memory", self.data_memory, 0)
         if self.workers is not None:
-            self._check_workers(check_integer("workers", self.workers, 1))
+            self._check_workers(self.workers)
         if self.population == "fused" and self.is_remote:
             raise ArgumentError(
                 "`population` must not be 'fused' where clones train on workers, one on each. "
@@ -181,18 +183,20 @@ class Execution:
     @property
     def is_remote(self) -> bool:
         """Whether clones train in other processes."""
-        return not self._is_local or (self.workers or 1) > 1
+        return not self._is_local or self.workers not in (None, 1, "auto")
 
     @property
     def _is_local(self) -> bool:
         return isinstance(self.executor, str) and self.executor == "local"
 
-    def _check_workers(self, workers: int) -> None:
+    def _check_workers(self, workers: Any) -> None:
+        if workers != "auto":
+            check_integer("workers", workers, 1)
         if not self._is_local:
             raise ArgumentError(
                 "`workers` says how many processes of this machine train clones, where no other "
-                f"executor does. Received: workers={workers} beside executor={self.executor!r}. "
-                f"On Ray, write executor=miha.RayExecutor(workers={workers})."
+                f"executor does. Received: workers={workers!r} beside executor={self.executor!r}. "
+                "On Ray, write executor=miha.RayExecutor(workers=...)."
             )
 
 

@@ -170,19 +170,20 @@ def test_clones_on_workers_do_not_train_together():
         check_refused(Execution, arguments, "`population` must not be 'fused' where clones")
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, "2", True])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "many", True])
 def test_workers_are_a_whole_number(value):
     check_refused(Execution, {"workers": value}, "`workers` must be an integer >= 1")
 
 
 def test_workers_beside_another_executor_are_refused_with_the_cure():
     arguments = {"workers": 3, "executor": "ray"}
-    cure = "beside executor='ray'. On Ray, write executor=miha.RayExecutor\\(workers=3\\)"
+    cure = "workers=3 beside executor='ray'. On Ray, write executor=miha.RayExecutor"
     check_refused(Execution, arguments, cure)
 
 
 def test_clones_on_several_processes_do_not_train_together():
     assert Execution(workers=2).is_remote and not Execution(workers=1).is_remote
+    assert not Execution(workers="auto", population="fused").is_remote
     arguments = {"workers": 2, "population": "fused"}
     check_refused(Execution, arguments, "`population` must not be 'fused' where clones")
 

@@ -154,6 +154,10 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the workers, if they were started."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None

@@ -63,11 +63,10 @@ class ProcessExecutor:
                 "`workers` needs a system whose processes can hand files to each other. Received: "
                 f"workers={self.workers} on Windows. Use WSL, or leave it out."
             )
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        if cores and self.workers > cores:
+        if self.workers > cores():
             warn(
-                f"workers={self.workers} is more than the {cores} cores that this process may use: "
-                "clones will wait for each other."
+                f"workers={self.workers} is more than the {cores()} cores that this process may "
+                "use: clones will wait for each other."
             )
 
     def start(self, job: Job) -> Processes:
@@ -85,6 +84,13 @@ class ProcessExecutor:
             processes.close()
             raise
         return processes
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Processes:
@@ -158,17 +164,16 @@ class Processes:
         """Add a process to the free ones, if it has built the same network.
 
         Raises:
-            ArgumentError: It has built another one, or none.
-            MihaError: Too many have died before they were ready.
+            ArgumentError: It has built another one, or none; or too many have died before.
         """
         self._starting.remove(process)
         if answer is None:
             self._failed_starts += 1
             reason = self._replace(process, "before it was ready")
             if self._failed_starts >= MOST_FAILED_STARTS:
-                raise MihaError(
+                raise ArgumentError(
                     f"A worker must live until it is ready. Received: {MOST_FAILED_STARTS} in a "
-                    f"row that did not: {reason} Is there enough memory for each?"
+                    f"row that did not: {reason} Is there enough memory for each? Take fewer."
                 )
             return
         self._free.append(process)

@@ -12,7 +12,7 @@ from miha.callbacks import Callback, notify
 from miha.errors import ArchiveError, RunExistsError, RunStopped, StorageError
 from miha.executors.factory import make_population_executor
 from miha.executors.parallel import Workers
-from miha.executors.protocol import Executor, Job, WorkerPool
+from miha.executors.protocol import Executor, Job
 from miha.executors.training import Training
 from miha.executors.worker import signature
 from miha.results.result import Result
@@ -108,7 +108,7 @@ class Session:
                 self._trainer,
                 self._plan.schedule,
             )
-            if is_new:
+            if is_new and not self._request.tries_workers:
                 # Nothing is written where there is no place for the workers.
                 workers.start()
             journal, past = open_run(folder, self._description, self._overwrite, self._check_space)
@@ -123,12 +123,11 @@ class Session:
 
     def _train(self, recorder: Recorder, workers: Workers) -> Result:
         """Train what is not trained yet."""
-        pool = workers.start()
         archive = self._trainer.export(self._start, self.genome)
         recorder.folder.write_archive(START, pack(archive, {"genome": self.genome.to_dict()}))
         self._announce(recorder)
         try:
-            self._loop(recorder, pool).run(self.genome, self._start)
+            self._loop(recorder, workers).run(self.genome, self._start)
         except RunStopped as stop:
             say(str(stop))
             warn(str(stop))
@@ -141,7 +140,7 @@ class Session:
     def _loop(
         self,
         recorder: Recorder,
-        pool: WorkerPool | None,
+        workers: Workers,
     ) -> Loop:
         ways = Ways.from_dict(self._description)
         # A run may go on with another backend, which cannot compile as this one can.
@@ -149,7 +148,13 @@ class Session:
             self._trainer.use_xla(ways.xla)
         training = Training(self._plan, self._trainer, self._callbacks)
         records = recorder.log.trainings
-        executor = make_population_executor(training, ways.clones_at_once, pool, records)
+        if self._request.tries_workers:
+            executor = make_population_executor(
+                training, ways.clones_at_once, records=records, on_trial=workers
+            )
+        else:
+            pool = workers.start()
+            executor = make_population_executor(training, ways.clones_at_once, pool, records)
         trainings = Trainings(self._plan, training, recorder, self._callbacks)
         return Loop(self._plan, trainings, executor, self._trainer.space)
 

@@ -20,6 +20,7 @@ from miha.archive.archive import pack
 from miha.callbacks import Callback
 from miha.errors import TrainerError
 from miha.executors.factory import make_population_executor
+from miha.executors.parallel import Workers
 from miha.executors.protocol import CloneResult, Job, WorkerLost, WorkerPool
 from miha.executors.training import Training as OneTraining
 from miha.executors.worker import Worker, signature
@@ -467,6 +468,7 @@ def make_loop(
     overwrite: bool = False,
     at_once: int = 1,
     workers: WorkerPool | None = None,
+    on_trial: Workers | None = None,
     **changes: Any,
 ) -> SmallLoop:
     """Return a small run, planned by `make_plan`."""
@@ -478,7 +480,8 @@ def make_loop(
     journal, past = open_run(folder, description, overwrite, lambda folder, done: None)
     recorder = Recorder(folder, journal, past, trainer)
     training = OneTraining(plan, trainer, callbacks)
-    executor = make_population_executor(training, at_once, workers, recorder.log.trainings)
+    records = recorder.log.trainings
+    executor = make_population_executor(training, at_once, workers, records, on_trial)
     trainings = Trainings(plan, training, recorder, callbacks)
     return SmallLoop(plan, trainings, executor, trainer.space, trainer.snapshot())
 
