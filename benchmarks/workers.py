@@ -81,7 +81,7 @@ def train(task: dict) -> dict:
         result = miha.MIHA(
             *(model, x, y),
             validation_data=(x[:256], y[:256]),
-            **{"m": 1, "n": task["n"], "k": 1, "c": task["c"], "pop_size": task["pop_size"]},
+            **{name: task[name] for name in ("m", "n", "k", "c", "pop_size")},
             mutations=task["mutations"],
             search=miha.Search(restarts=0, rest=False, margin=0.0),
             execution=miha.Execution(executor=executor(task)),
@@ -167,26 +167,30 @@ def main() -> None:
     parser.add_argument("--executor", choices=["processes", "ray"], default="processes")
     parser.add_argument("--data", type=Path, help="an .npz file with x_train and y_train")
     parser.add_argument("--repetitions", type=int, default=2, help="how often both are trained")
+    parser.add_argument("--only-pairs", action="store_true", help="leave out memory and overhead")
     parser.add_argument("--quick", action="store_true", help="see that it works; no figures")
     args = parser.parse_args()
     if args.child:
         print(json.dumps(train(args.child)))
         return
-    large = {"samples": 60_000, "width": 400, "layers": 2, "n": 3, "c": 3, "pop_size": 8}
+    large = {"samples": 60_000, "width": 400, "layers": 2, "m": 10, "n": 3, "k": 1, "c": 3}
+    large |= {"pop_size": 8}
     if args.data:
         large |= {"samples": 10_000, "layers": 1, "c": 4, "pop_size": 6}
     large["mutations"] = ["learning_rate", "batch_size", "activation"]
     large |= {"executor": args.executor, "data": args.data and str(args.data)}
-    five = large | {"width": 440, "layers": 2, "samples": 3000, "n": 1}
+    five = large | {"width": 440, "layers": 2, "samples": 3000, "m": 1, "n": 1}
     five["mutations"] = ["learning_rate"]
     many = five | {"width": 32, "samples": 500, "c": 50, "pop_size": 4}
     if args.quick:
-        small = {"samples": 256, "width": 16, "n": 1, "c": 2, "pop_size": 2}
+        small = {"samples": 256, "width": 16, "m": 1, "n": 1, "c": 2, "pop_size": 2}
         large, five, many = large | small, five | small, many | small
     for _ in range(args.repetitions):
         local, two = (child(large | {"workers": number}) for number in (0, 2))
         for name, value in compare(local, two).items():
             print(f"{name}: {value}")
+    if args.only_pairs:
+        return
     one, long = child(five | {"workers": 1}), child(many | {"workers": 2})
     epochs = sum(map(sum, one["clones"]))
     overhead = (one["wall"] - epochs) / len(sum(one["clones"], []))

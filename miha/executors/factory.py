@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -32,7 +33,8 @@ def choose_executor(executor: Any, workers: WorkersChoice = None) -> Executor | 
     """
     if executor == "local":
         if workers == "auto":
-            workers = cores()
+            # Where there can be no workers, there is nothing to try.
+            workers = 1 if os.name == "nt" else cores()
         if workers in (None, 1):
             return None
         executor = ProcessExecutor(workers)

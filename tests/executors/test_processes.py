@@ -21,7 +21,7 @@ from miha.callbacks import Callback
 from miha.errors import ArgumentError, MihaError, MihaWarning
 from miha.executors import processes
 from miha.executors.factory import choose_executor
-from miha.executors.processes import ProcessExecutor
+from miha.executors.processes import ProcessExecutor, cores
 from miha.mutations import LearningRateMutation
 from miha.results.reader import load_run
 
@@ -203,6 +203,7 @@ def test_workers_are_processes_where_the_executor_is_local():
     assert choose_executor("local", 2) == ProcessExecutor(2)
     assert choose_executor("local", 1) is None
     assert choose_executor("local") is None
+    assert choose_executor("local", "auto") == ProcessExecutor(cores())
 
 
 def test_more_workers_than_cores_are_worth_a_warning(monkeypatch):
@@ -214,6 +215,7 @@ def test_more_workers_than_cores_are_worth_a_warning(monkeypatch):
 
 def test_a_system_whose_processes_cannot_hand_over_files_is_refused(monkeypatch):
     monkeypatch.setattr(processes.os, "name", "nt")
+    assert choose_executor("local", "auto") is None
     with pytest.raises(ArgumentError, match="`workers` needs a system.*on Windows"):
         choose_executor("local", 2)
 
