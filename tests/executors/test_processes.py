@@ -65,7 +65,7 @@ def killed_once(folder, genome):
 
 def test_a_process_that_is_killed_changes_nothing(tmp_path, begin):
     run(here(tmp_path / "here", c=1))
-    away(tmp_path / "away", begin(partial(FakeTrainer, fails=partial(killed_once, tmp_path))))
+    away(tmp_path / "away", begin(partial(FakeTrainer, fails=partial(killed_once, tmp_path)), 1))
     assert (tmp_path / "done").exists()
     assert story(tmp_path / "away") == story(tmp_path / "here")
     assert values(tmp_path / "away") == values(tmp_path / "here")
@@ -84,7 +84,7 @@ def kills_if_faster(genome):
 def test_a_clone_that_ends_its_process_twice_has_failed_and_its_last_words_are_kept(
     tmp_path, begin
 ):
-    workers = begin(partial(FakeTrainer, fails=kills_if_faster))
+    workers = begin(partial(FakeTrainer, fails=kills_if_faster), 1)
     with pytest.warns(MihaWarning, match="has taken 2 workers with it: it ended with status 3"):
         away(tmp_path, workers, mutations=[LearningRateMutation()])
     failures = load_run(tmp_path).lineage["failure"].dropna()
@@ -230,10 +230,12 @@ class Own(FakeTrainer):
 TRAINS = """
 from executor_contract import SCHEDULE
 from fakes import FakeTrainer, make_job, make_loop, run
-from miha.executors.factory import choose_executor
+from miha.executors.processes import ProcessExecutor
 {own}
 def main():
-    workers = choose_executor("local", 2).start(make_job({trainer}))
+    executor = ProcessExecutor(1)
+    executor.check()
+    workers = executor.start(make_job({trainer}))
     try:
         run(make_loop(Path(sys.argv[1]), workers=workers, **SCHEDULE | {{"c": 1}}))
     finally:
@@ -293,7 +295,7 @@ def stopped(tmp_path_factory):
         workers = [int(word) for word in process.stdout.readline().split()]
         assert process.stdout.readline() == "sleeping\n"
         process.send_signal(number)
-        errors = process.communicate(timeout=20)[1]
+        errors = process.communicate(timeout=60)[1]
         found[number] = SimpleNamespace(workers=workers, errors=errors, status=process.returncode)
     return found
 
@@ -310,12 +312,12 @@ def is_running(process):
     [
         (signal.SIGINT, -signal.SIGINT, 0),
         (signal.SIGTERM, 128 + signal.SIGTERM, 0),
-        (signal.SIGKILL, -signal.SIGKILL, 3),
+        (signal.SIGKILL, -signal.SIGKILL, 10),
     ],
 )
 def test_no_process_outlives_the_one_that_started_it(stopped, number, status, seconds):
     found = stopped[number]
-    assert found.status == status and len(found.workers) == 2
+    assert found.status == status and len(found.workers) == 1
     assert until(lambda: not any(map(is_running, found.workers)), seconds or 0.001)
     if number != signal.SIGKILL:
         assert "Run the same script again with these `logs` to go on." in found.errors

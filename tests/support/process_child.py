@@ -1,7 +1,7 @@
 """A process whose clones train in processes of its own, with a network of one weight.
 
-Usage: ``python process_child.py FOLDER``. Prints its workers' ids, then ``sleeping`` when its
-clones do; they do until it is stopped from outside.
+Usage: ``python process_child.py FOLDER``. Prints its worker's id, then ``sleeping`` when its
+clone does; it does until it is stopped from outside.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class Sleeping(FakeTrainer):
 
 
 def tell(workers):
-    """Say when every process has a clone."""
-    while len(workers._busy) < 2:
+    """Say when a process has a clone."""
+    while not workers._busy:
         time.sleep(0.01)
     print("sleeping", flush=True)
 
 
 def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Shells ignore it in the background.
-    workers = ProcessExecutor(2).start(make_job(Sleeping))
+    workers = ProcessExecutor(1).start(make_job(Sleeping))
     try:
         with resumable(lambda: "Stopped."):
             print(*(process.pid for process in workers._starting), flush=True)
