@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from miha.archive.archive import largest_archive, pack, read
 from miha.callbacks import Callback, notify
@@ -33,9 +33,6 @@ from miha.storage.logbook import Logbook
 from miha.storage.text_log import run_log, say
 from miha.trainer.protocol import XlaTrainer
 from miha.utils.warn import warn
-
-if TYPE_CHECKING:
-    from miha.trainer.blueprint import Blueprint
 
 
 class Session:
@@ -76,7 +73,9 @@ class Session:
         # What the live network is now, it is no more after a run.
         self._start = setup.trainer.snapshot()
         self.genome = setup.trainer.genome
-        self._blueprint = None if executor is None else setup.blueprint(executor)
+        if executor is not None:
+            self._blueprint = setup.blueprint(executor)
+            self._signature = signature(setup.trainer)
 
     def check(self) -> None:
         """Raise unless the run can go as the user wants; nothing is written.
@@ -160,14 +159,13 @@ class Session:
 
     def _job(self) -> Job:
         """Return what workers in other processes need."""
-        blueprint = cast("Blueprint", self._blueprint)
         return Job(
-            make_trainer=blueprint,
+            make_trainer=self._blueprint,
             seed=self._plan.seed,
             xla=Ways.from_dict(self._description).xla,
             pop_size=self._plan.schedule.pop_size,
-            environment=blueprint.environment,
-            signature=signature(self._trainer),
+            environment=self._blueprint.environment,
+            signature=self._signature,
             device=self._trainer.device,
         )
 

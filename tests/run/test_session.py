@@ -17,6 +17,8 @@ from miha.errors import (
     RunStopped,
     StorageError,
 )
+from miha.executors import trial
+from miha.executors.worker import signature
 from miha.results.reader import load_run
 from miha.run.session import Session
 from miha.run.ways import Request
@@ -32,13 +34,20 @@ class Blueprint(FakeTrainer):
 
 
 def make_session(
-    path, trainer=None, callbacks=(), executor=None, overwrite=False, keep="all", **changes
+    path,
+    trainer=None,
+    callbacks=(),
+    executor=None,
+    overwrite=False,
+    keep="all",
+    request=None,
+    **changes,
 ):
     """Return a session of the small plan of `make_plan`."""
     trainer = trainer or FakeTrainer()
     plan = make_plan(**changes)
     setup = SimpleNamespace(trainer=trainer, blueprint=lambda executor: Blueprint)
-    return Session(plan, setup, Request(), executor, callbacks, path, overwrite, keep)
+    return Session(plan, setup, request or Request(), executor, callbacks, path, overwrite, keep)
 
 
 class Watching(Callback):
@@ -210,6 +219,18 @@ def test_clones_train_on_the_workers_of_an_executor(tmp_path):
     expected = make_session(tmp_path / "whole").run()
     assert result.log.winners == expected.log.winners
     assert result.genome == expected.genome
+
+
+def test_workers_on_trial_are_told_of_the_network_that_the_run_began_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(FakeTrainer, "device", "a test on CPU")
+    monkeypatch.setattr(trial, "expected_seconds", lambda records: lambda task: 100.0)
+    executor, request = Workers(), Request(tries_workers=True)
+    run = {"executor": executor, "request": request, "m": 0, "c": 4}
+    result = make_session(tmp_path / "run", **run).run()
+    [pool], [job] = executor.pools, executor.jobs
+    assert {task.cycle for task in pool.begun} == {3, 4}
+    assert job.signature == signature(FakeTrainer())
+    assert result.lineage.equals(make_session(tmp_path / "whole", m=0, c=4).run().lineage)
 
 
 def test_a_finished_run_starts_no_workers(tmp_path):
