@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,20 +78,26 @@ def test_an_error_comes_back_with_its_traceback(error, ends_run):
 class Compiled(FakeTrainer):
     """A trainer that can compile by XLA."""
 
-    compiler = "graph"
-    compiled_from = None
+    steps_per_epoch = 1
+    scope = None
 
-    def compile_from(self, epochs):
-        self.compiled_from = epochs
+    def compile_xla(self):
+        """Nothing is compiled here."""
+
+    def use_xla(self, scope):
+        self.scope = scope
 
 
-@pytest.mark.parametrize(("compiler", "expected"), [("graph", 3), ("jax", None)])
-def test_a_worker_compiles_as_the_run_does_where_its_backend_can(compiler, expected):
+@pytest.mark.parametrize("scope", ["network", "all", None])
+def test_a_worker_compiles_as_the_run_does(scope):
     trainer = Compiled()
-    trainer.compiler = compiler
-    job = make_job()
-    Worker(type(job)(lambda: trainer, 0, 3, 6, {}, job.signature, job.device))
-    assert trainer.compiled_from == expected
+    job = replace(make_job(), make_trainer=lambda: trainer, xla=scope)
+    Worker(job)
+    assert trainer.scope == scope
+
+
+def test_a_worker_whose_backend_cannot_compile_so_trains_as_it_can():
+    assert Worker(replace(make_job(), xla="all")).ping()
 
 
 def test_a_worker_tells_its_network_from_others():

@@ -94,7 +94,7 @@ def test_a_run_is_written_and_returned(tmp_path):
     log = (tmp_path / "run/run.log").read_text()
     assert "MIHA trains 18 epochs: 2 x m=2, and c=2 cycles" in log
     assert "Seed 0. a test. Starts with sgd at 0.005" in log
-    assert "Clones train one after another. Trainings are compiled by: eager." in log
+    assert "Clones train one after another. Compiled by: eager." in log
     assert "Ends with " in log
     assert not is_locked(tmp_path / "run")
 
