@@ -270,6 +270,10 @@ class Schedule:
         """Epochs of one cycle: ``pop_size n + k``."""
         return self.pop_size * self.n + self.k
 
+    def with_cycles(self, c: int) -> Schedule:
+        """Return a schedule of another number of cycles."""
+        return replace(self, c=c)
+
     def epochs_left(self, cycle: int) -> int:
         """Return how many epochs the network itself still trains after a cycle's population."""
         cycles_left = self.c - cycle

@@ -87,6 +87,9 @@ def check_same(
     # The same code has another byte code in another version of Python.
     if _python(found) != _python(wanted):
         names.remove("code")
+    # More cycles are no other run, but more of the same.
+    schedule = found["arguments"]["schedule"]
+    schedule["c"] = max(schedule["c"], wanted["arguments"]["schedule"]["c"])
     differences = _differences(found, wanted, names)
     if differences:
         named = _first_of_each(differences)[:MOST_DIFFERENCES]
@@ -132,6 +135,11 @@ def _advice(folder: RunFolder, differences: list[str]) -> str:
             "Weights that are drawn at random are other ones in each process: call "
             "keras.utils.set_random_seed before the network is built; that run's first network is "
             f"in {str(folder.path / START)!r} (miha.load), and with it the run goes on. "
+        )
+    if any(difference.startswith("arguments.schedule.c ") for difference in differences):
+        text += (
+            "`c` and `epochs` may be raised, and the run then goes on after its end; they cannot "
+            "be lowered. "
         )
     if any(difference.startswith("arguments.logged") for difference in differences):
         text += (

@@ -34,7 +34,8 @@ class Recorder:
     ) -> None:
         self.folder = folder
         self.past = past
-        self.log = Logbook()
+        # What a run was given later belongs to it from its beginning.
+        self.log = past.without_events()
         self.written = len(past.trainings)
         self._journal = journal
         self._trainer = trainer

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from miha.archive.archive import read
 from miha.errors import ArchiveError, JournalError, RunExistsError
 from miha.randomness import draw_seed
 from miha.records import Judge
+from miha.run.extension import check_can_go_on, extend, numbers_of_cycles, write_extensions
 from miha.run.identity import check_same, warn_of_circumstances
 from miha.search.best import best_network
 from miha.storage.folder import RunFolder
@@ -71,17 +72,19 @@ def open_run(
     journal = Journal(folder.path / "journal.jsonl")
     folder.sweep()
     # What stopped before its first training had finished is begun again, whatever it was.
-    past = None
+    found = None
     if folder.has_training:
-        past = _find(folder, journal, description, overwrite)
-    if past is None:
+        found = _find(folder, journal, description, overwrite)
+    if found is None:
         check_space(folder, 0)
         # The journal goes before `run.json` is replaced: no run has another one's journal.
         folder.clear()
         folder.write_description(description)
         return journal, Logbook.of(journal.open())
+    past, extensions = found
     if not past.is_finished:
         check_space(folder, len(past.trainings))
+    write_extensions(folder, journal, description, past, extensions)
     return journal, past
 
 
@@ -90,38 +93,58 @@ def _find(
     journal: Journal,
     description: Mapping[str, Any],
     overwrite: bool,
-) -> Logbook | None:
-    """Return what has been done of a run; None where the folder's run shall be replaced."""
+) -> tuple[Logbook, list[Entry]] | None:
+    """Return what has been done of a run, and what its journal lacks of its extensions.
+
+    None where the folder's run shall be replaced.
+    """
     try:
         check_same(folder, description)
-        entries = _usable(folder, journal, description["arguments"])
-        log = Logbook.of(entries)
+        cycles = numbers_of_cycles(folder.description(), description)
+        found = _usable(folder, journal, description["arguments"], cycles)
     except (RunExistsError, JournalError):
         if not overwrite:
             raise
         return None
     warn_of_circumstances(folder, description)
-    return log
+    return found
 
 
 def _usable(
     folder: RunFolder,
     journal: Journal,
     arguments: Mapping[str, Any],
-) -> Sequence[Entry]:
-    """Return the entries that a run can go on from: its archives are there and whole."""
+    cycles: Sequence[int],
+) -> tuple[Logbook, list[Entry]]:
+    """Return what a run can go on from: the archives of it are there and whole.
+
+    Also return what the journal lacks of the run's extensions.
+    """
     entries = _without_failed_cycles(journal)
-    while entries and entries[-1]["event"] != "end":
-        needed = {*_last_networks(entries), *_best_networks(entries, arguments)}
-        broken = _first_broken(folder, entries, sorted(needed))
+    while True:
+        log = Logbook.of(entries)
+        check_can_go_on(log, cycles)
+        was_finished = log.is_finished
+        extensions = extend(log, cycles)
+        if log.is_finished:
+            return log, extensions
+        needed = {*_last_networks(log), *_best_networks(log, arguments)}
+        broken = _first_broken(folder, entries, needed)
         if broken is None:
-            break
+            return log, extensions
+        archive = entries[broken]["archive"]
+        if was_finished:
+            raise RunExistsError(
+                "A run goes on after its end from its networks, which `keep='all'` keeps. "
+                f"Received: c={cycles[-1]} and logs={str(folder.path)!r}, where {archive!r} is "
+                "missing or damaged. Choose another folder, or begin again with overwrite=True."
+            )
         warn(
-            f"The archive {entries[broken]['archive']!r}, which the run goes on from, is missing "
+            f"The archive {archive!r}, which the run goes on from, is missing "
             "or damaged: that training and what came after it are repeated."
         )
+        # An extension that is cut off, too, is noted again.
         entries = journal.cut(broken)
-    return entries
 
 
 def _without_failed_cycles(journal: Journal) -> list[Entry]:
@@ -132,30 +155,26 @@ def _without_failed_cycles(journal: Journal) -> list[Entry]:
     if not log.has_given_up(last):
         return entries
     first_failed = last - PATIENCE + 1
-    count = 0
-    while entries[count].get("cycle") != first_failed:
-        count += 1
+    # From behind: an earlier end may have had cycles of the same numbers.
+    count = len(entries)
+    while (entries[count - 1].get("cycle") or 0) >= first_failed:
+        count -= 1
     return journal.cut(count)
 
 
-def _last_networks(entries: Sequence[Entry]) -> list[int]:
-    """Return where the network's last own training is, and the clones after it."""
-    numbers: list[int] = []
-    for number, entry in enumerate(entries):
-        if entry["event"] == "training":
-            # The network's own training replaces all that came before it.
-            if entry["phase"] != "clone":
-                numbers.clear()
-            numbers.append(number)
-    return numbers
+def _last_networks(log: Logbook) -> list[str | None]:
+    """Return the archives of the network's last own training, and of the clones after it."""
+    names: list[str | None] = []
+    for record in log.trainings:
+        # The network's own training replaces all that came before it.
+        if not record.is_clone:
+            names.clear()
+        names.append(record.archive)
+    return names
 
 
-def _best_networks(
-    entries: Sequence[Entry],
-    arguments: Mapping[str, Any],
-) -> list[int]:
-    """Return where the networks are that the run may return to."""
-    log = Logbook.of(entries)
+def _best_networks(log: Logbook, arguments: Mapping[str, Any]) -> list[str | None]:
+    """Return the archives of the networks that the run may return to."""
     mode = arguments["mode"]
     search = arguments["search"]
     best = []
@@ -165,21 +184,21 @@ def _best_networks(
         best.append(log.best(mode))
     if search["backtrack"] is not None:
         best.append(log.best_of_main_line(mode))
-    archives = [record.archive for record in best if record is not None]
-    return [number for number, entry in enumerate(entries) if entry.get("archive") in archives]
+    return [record.archive for record in best if record is not None]
 
 
 def _first_broken(
-    folder: RunFolder, entries: Sequence[Entry], numbers: Sequence[int]
+    folder: RunFolder,
+    entries: Sequence[Entry],
+    archives: Collection[str | None],
 ) -> int | None:
-    """Return the first of some entries whose archive is missing or damaged."""
-    for number in numbers:
-        archive = entries[number]["archive"]
-        # A clone that failed has none.
-        if archive is None:
-            continue
+    """Return the first entry of some archives that is missing or damaged."""
+    # The last entry of an archive: what an earlier end had by that name is set aside.
+    places = {entry.get("archive"): number for number, entry in enumerate(entries)}
+    # A clone that failed has no archive.
+    for number in sorted(places[name] for name in archives if name is not None):
         try:
-            read(folder.path / archive)
+            read(folder.path / str(entries[number]["archive"]))
         except ArchiveError:
             return number
     return None

@@ -17,6 +17,7 @@ from miha.executors.training import Training
 from miha.executors.worker import signature
 from miha.results.result import Result
 from miha.results.verdict import ending
+from miha.run.extension import in_words
 from miha.run.identity import check_same, describe_run
 from miha.run.interrupts import resumable
 from miha.run.loop import Loop
@@ -176,6 +177,10 @@ class Session:
         if recorder.past.trainings:
             say(f"Goes on: {self._progress(recorder)}")
             notify(self._callbacks, Callback.on_resume, recorder.past.trainings)
+        extended = in_words(recorder.past)
+        if extended:
+            say(extended)
+            notify(self._callbacks, Callback.on_decision, extended)
 
     def _finished_before(self, recorder: Recorder) -> Result:
         """Return the result of a run that an earlier process has finished."""

@@ -61,6 +61,15 @@ def archive_name(
     return names[phase]
 
 
+def earlier_end(c: int) -> str:
+    """Return the name of the archive with the end that a run had, before it got more cycles.
+
+    Args:
+        c: How many cycles it had.
+    """
+    return f"model/model_final_of_{c}.zip"
+
+
 class RunFolder:
     """The folder of one run.
 

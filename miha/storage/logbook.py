@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from miha.errors import JournalError
 from miha.records import Mode, Task, TrainingRecord, as_loss
 from miha.storage.disk import write_whole
+from miha.storage.folder import earlier_end
 from miha.storage.journal import Entry
 
 if TYPE_CHECKING:
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
 
 PATIENCE = 3
 """Cycles in a row in which every clone fails, after which a run gives up."""
+
+
+@dataclass(frozen=True)
+class Extension:
+    """More cycles for a run that was begun with fewer.
+
+    Attributes:
+        first_cycle: The first cycle that is decided with the new number in mind.
+        before: How many cycles the run had until then.
+    """
+
+    first_cycle: int
+    before: int
 
 
 @dataclass
@@ -32,6 +46,8 @@ class Logbook:
         returns: Why the run went back to an older network, for each cycle after which it did.
         stopped: Why the run went to its end before its last cycle, if it did.
         is_finished: Whether the run has come to its end.
+        extensions: When the run was given more cycles, and how many it had before.
+        set_aside: Trainings of earlier ends, which a run with more cycles does not go on from.
     """
 
     trainings: list[TrainingRecord] = field(default_factory=list)
@@ -41,6 +57,8 @@ class Logbook:
     reasons: dict[int, dict[int, str]] = field(default_factory=dict)
     rests: dict[int, str] = field(default_factory=dict)
     returns: dict[int, str] = field(default_factory=dict)
+    extensions: list[Extension] = field(default_factory=list)
+    set_aside: list[TrainingRecord] = field(default_factory=list)
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Logbook:
@@ -71,6 +89,63 @@ class Logbook:
             self.stopped = entry["reason"]
         elif event == "end":
             self.is_finished = True
+        elif event == "extension":
+            self._extend(Extension(entry["first_cycle"], entry["before"]), entry["trainings"])
+
+    def _extend(self, extension: Extension, kept: int) -> None:
+        """Note an extension; set all trainings aside but the first ones."""
+        for record in self.trainings[kept:]:
+            if record.phase == "final":
+                # Its archive makes room for that of the new end.
+                record = record.replace(archive=earlier_end(extension.before))
+            self.set_aside.append(record)
+        del self.trainings[kept:]
+        self.extensions.append(extension)
+        # New dictionaries: copies of the logbook share the old ones.
+        first = extension.first_cycle
+        self.rests = {cycle: text for cycle, text in self.rests.items() if cycle < first}
+        self.returns = {cycle: text for cycle, text in self.returns.items() if cycle < first}
+        self.stopped = None
+        self.is_finished = False
+
+    def extend_from(self, before: int) -> Entry:
+        """Note that the run has more cycles from now on; return the journal's entry.
+
+        Its cycles stay. What was trained for the earlier end, at a rate that falls, is set aside.
+
+        Args:
+            before: How many cycles it had.
+        """
+        kept = 0
+        while kept < len(self.trainings) and not _is_of_end(self.trainings[kept]):
+            kept += 1
+        first = max([*self.winners, *self.rests], default=0) + 1
+        for record in self.trainings[kept:]:
+            # A rest at a rate that fell is decided again.
+            first = min(first, record.cycle or first)
+        self._extend(Extension(first, before), kept)
+        return {
+            "event": "extension",
+            "first_cycle": first,
+            "before": before,
+            "trainings": kept,
+        }
+
+    def without_events(self) -> Logbook:
+        """Return a logbook of the same run in which nothing has happened yet."""
+        return Logbook(extensions=[*self.extensions], set_aside=[*self.set_aside])
+
+    def planned_cycles(self, cycle: int, now: int) -> int:
+        """Return how many cycles the run was to have when a cycle was decided.
+
+        Args:
+            cycle: The cycle, from 1.
+            now: How many it is to have now.
+        """
+        for extension in self.extensions:
+            if cycle < extension.first_cycle:
+                return extension.before
+        return now
 
     def add(self, record: TrainingRecord) -> Entry:
         """Note a finished training; return the journal's entry."""
@@ -247,6 +322,11 @@ def best_of(
     finite = [record for record in records if isfinite(record.value)]
     best = min(finite, key=lambda record: as_loss(record.value, mode), default=None)
     return best or next(iter(records), None)
+
+
+def _is_of_end(record: TrainingRecord) -> bool:
+    """Return whether a training belongs to the end of a run: it is the last, or its rate fell."""
+    return record.phase == "final" or any(rate != 1 for rate in record.rates)
 
 
 def last_line(failure: str | None) -> str | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
-from fakes import FakeTrainer, FakeWorkers, make_plan
+from fakes import FakeTrainer, FakeWorkers, make_session
 
 from miha.callbacks import Callback
 from miha.errors import (
@@ -17,21 +15,9 @@ from miha.errors import (
     StorageError,
 )
 from miha.results.reader import load_run
-from miha.run.session import Session
-from miha.run.ways import Request
 from miha.search import best
 from miha.storage.folder import FINAL, START, RunFolder
 from miha.storage.lock import is_locked, locked
-
-
-def make_session(
-    path, trainer=None, callbacks=(), executor=None, overwrite=False, keep="all", **changes
-):
-    """Return a session of the small plan of `make_plan`."""
-    trainer = trainer or FakeTrainer()
-    plan = make_plan(**changes)
-    setup = SimpleNamespace(trainer=trainer, blueprint=lambda executor: FakeTrainer)
-    return Session(plan, setup, Request(), executor, callbacks, path, overwrite, keep)
 
 
 class Watching(Callback):

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,9 @@ from miha.run.identity import describe_run
 from miha.run.loop import Loop
 from miha.run.recorder import Recorder
 from miha.run.resume import open_run
+from miha.run.session import Session
 from miha.run.trainings import Trainings
+from miha.run.ways import Request
 from miha.search.fitness import LevelAndSlope
 from miha.search.plan import Plan, default_names
 from miha.space import Space
@@ -481,6 +484,22 @@ def make_loop(
     executor = make_population_executor(training, at_once, workers, recorder.log.trainings)
     trainings = Trainings(plan, training, recorder, callbacks)
     return SmallLoop(plan, trainings, executor, trainer.space, trainer.snapshot())
+
+
+def make_session(
+    path: Path | None,
+    trainer: FakeTrainer | None = None,
+    callbacks: Sequence[Callback] = (),
+    executor: Any = None,
+    overwrite: bool = False,
+    keep: str = "all",
+    **changes: Any,
+) -> Session:
+    """Return a session of the small plan of `make_plan`."""
+    trainer = trainer or FakeTrainer()
+    plan = make_plan(**changes)
+    setup = SimpleNamespace(trainer=trainer, blueprint=lambda executor: FakeTrainer)
+    return Session(plan, setup, Request(), executor, callbacks, path, overwrite, keep)
 
 
 def run(loop: SmallLoop) -> TrainingRecord:
