@@ -88,8 +88,8 @@ def check_same(
     if _python(found) != _python(wanted):
         names.remove("code")
     # More cycles are no other run, but more of the same.
-    schedule = found["arguments"]["schedule"]
-    schedule["c"] = max(schedule["c"], wanted["arguments"]["schedule"]["c"])
+    if _cycles(wanted) > _cycles(found):
+        found["arguments"]["schedule"]["c"] = _cycles(wanted)
     differences = _differences(found, wanted, names)
     if differences:
         named = _first_of_each(differences)[:MOST_DIFFERENCES]
@@ -114,6 +114,12 @@ def warn_of_circumstances(
             f"The run was begun elsewhere: {named}. It goes on, but its numbers "
             "may differ in the last digits from those of a run that was never interrupted."
         )
+
+
+def _cycles(description: Mapping[str, Any]) -> int:
+    """Return how many cycles a run shall have."""
+    arguments = description.get("arguments", {})
+    return int(arguments.get("schedule", {}).get("c", 0))
 
 
 def _as_read(description: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from miha.archive.archive import pack, read
 from miha.records import Network, Snapshot, Task, TrainingRecord
+from miha.storage.checkpoint import Checkpoints
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import Logbook, write_tables
@@ -23,6 +24,7 @@ class Recorder:
         journal: Its journal, opened already.
         past: What the journal said when it was opened.
         trainer: Makes archives and reads them.
+        checkpoints: Where the training at hand notes how far it has come; None: nowhere.
 
     Attributes:
         log: Everything that has happened, what is recalled included.
@@ -30,10 +32,16 @@ class Recorder:
     """
 
     def __init__(
-        self, folder: RunFolder, journal: Journal, past: Logbook, trainer: Trainer
+        self,
+        folder: RunFolder,
+        journal: Journal,
+        past: Logbook,
+        trainer: Trainer,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.folder = folder
         self.past = past
+        self.checkpoints = checkpoints
         # What a run was given later belongs to it from its beginning.
         self.log = past.without_events()
         self.written = len(past.trainings)
@@ -167,4 +175,6 @@ class Recorder:
             archive = self._trainer.export(network.snapshot, record.genome)
             self.folder.write_archive(str(record.archive), pack(archive, entry))
         self._journal.append(entry)
+        if self.checkpoints is not None:
+            self.checkpoints.forget(record.archive)
         self.written += 1

@@ -12,7 +12,7 @@ from miha.records import Judge
 from miha.run.extension import check_can_go_on, extend, numbers_of_cycles, write_extensions
 from miha.run.identity import check_same, warn_of_circumstances
 from miha.search.best import best_network
-from miha.storage.folder import RunFolder
+from miha.storage.folder import CHECKPOINT, RunFolder
 from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import PATIENCE, Logbook
 from miha.utils.warn import warn
@@ -37,7 +37,7 @@ def choose_seed(
     """
     if seed is not None:
         return check_integer("seed", seed, 0)
-    if not folder.has_training:
+    if not (folder.has_training or folder.has_checkpoint):
         return draw_seed()
     try:
         return int(folder.description()["seed"])
@@ -78,7 +78,7 @@ def open_run(
     if found is None:
         check_space(folder, 0)
         # The journal goes before `run.json` is replaced: no run has another one's journal.
-        folder.clear()
+        folder.clear(kept=CHECKPOINT if _is_noted(folder, description) else "")
         folder.write_description(description)
         return journal, Logbook.of(journal.open())
     past, extensions = found
@@ -86,6 +86,17 @@ def open_run(
         check_space(folder, len(past.trainings))
     write_extensions(folder, journal, description, past, extensions)
     return journal, past
+
+
+def _is_noted(folder: RunFolder, description: Mapping[str, Any]) -> bool:
+    """Return whether the run in a folder has noted how far its first training has come."""
+    if folder.has_training or not folder.has_checkpoint:
+        return False
+    try:
+        check_same(folder, description)
+    except (RunExistsError, JournalError):
+        return False
+    return True
 
 
 def _find(

@@ -28,6 +28,7 @@ from miha.run.trainings import Trainings
 from miha.run.ways import Request, Ways, decide, with_recorded_ways
 from miha.search.budgets import announcement
 from miha.search.plan import Plan
+from miha.storage.checkpoint import Checkpoints
 from miha.storage.folder import START, Keep, RunFolder, new_folder
 from miha.storage.lock import locked
 from miha.storage.logbook import Logbook
@@ -113,7 +114,8 @@ class Session:
                 # Nothing is written where there is no place for the workers.
                 workers.start()
             journal, past = open_run(folder, self._description, self._overwrite, self._check_space)
-            recorder = Recorder(folder, journal, past, self._trainer)
+            checkpoints = Checkpoints(folder.path, self._request.checkpoint_seconds)
+            recorder = Recorder(folder, journal, past, self._trainer, checkpoints)
             with run_log(folder.path / "run.log"), resumable(lambda: self._progress(recorder)):
                 if past.is_finished:
                     result = self._finished_before(recorder)
@@ -148,7 +150,7 @@ class Session:
         # A run may go on with another backend, which cannot compile as this one can.
         if ways.xla is not None and isinstance(self._trainer, XlaTrainer):
             self._trainer.use_xla(ways.xla)
-        training = Training(self._plan, self._trainer, self._callbacks)
+        training = Training(self._plan, self._trainer, self._callbacks, recorder.checkpoints)
         records = recorder.log.trainings
         executor = make_population_executor(training, ways.clones_at_once, pool, records)
         trainings = Trainings(self._plan, training, recorder, self._callbacks)

@@ -178,7 +178,12 @@ class Trainings:
         notify(self.callbacks, Callback.on_decision, text)
 
     def _record(self, network: Network, began: float) -> TrainingRecord:
-        record = network.record.replace(seconds=time.perf_counter() - began)
+        record = network.record
+        seconds = time.perf_counter() - began
+        if not record.is_clone:
+            # An earlier process may have trained some of its epochs.
+            seconds = max(seconds, sum(epoch.seconds for epoch in record.epochs))
+        record = record.replace(seconds=seconds)
         if record.phase == "final":
             record = record.replace(restored=self._restored(record))
         network = replace(network, record=record)

@@ -29,10 +29,12 @@ class Request:
     Attributes:
         population: Whether the clones of a cycle train together; ``"auto"``: where it is faster.
         compiler: What compiles an epoch.
+        checkpoint_seconds: How often a long training notes how far it has come; None: never.
     """
 
     population: PopulationWay = "auto"
     compiler: Compiler = "auto"
+    checkpoint_seconds: float | None = None
 
     @classmethod
     def of(cls, execution: Execution) -> Request:
@@ -41,7 +43,7 @@ class Request:
         if execution.is_remote and population == "auto":
             # Clones that train together round otherwise than those of workers.
             population = "sequential"
-        return cls(population, execution.compiler)
+        return cls(population, execution.compiler, execution.checkpoint_seconds)
 
     def check(self, trainer: Trainer) -> None:
         """Raise unless the trainer can do what is asked for.

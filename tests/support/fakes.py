@@ -26,12 +26,14 @@ from miha.executors.training import Training as OneTraining
 from miha.executors.worker import Worker, signature
 from miha.mutations import resolve
 from miha.options import Budget, Search
+from miha.randomness import move_to, position
 from miha.records import (
     UNCHANGED,
     Change,
     Epoch,
     Genome,
     Network,
+    Progress,
     Schedule,
     Snapshot,
     Task,
@@ -188,12 +190,17 @@ class FakeTrainer:
         noise: np.random.Generator | None,
         on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
+        progress: Progress | None = None,
     ) -> tuple[Epoch, ...]:
         if noise is not None:
             self._seed = int(noise.integers(2**31))
+        trained: list[Epoch] = []
+        if progress is not None:
+            trained += progress.epochs
+            self.restore(progress.snapshot)
+            move_to(order, progress.order)
         training = Training(self._genome, self._weight, self._seed, rates=rates)
         self.trainings.append(training)
-        trained: list[Epoch] = []
         while len(trained) < epochs and (not trained or math.isfinite(trained[-1].logs["loss"])):
             trained.append(self._epoch(order, training))
             if on_epoch(trained[-1]):
@@ -202,6 +209,9 @@ class FakeTrainer:
             raise error
         training.end = self._weight
         return tuple(trained)
+
+    def progress(self, epochs: Sequence[Epoch], order: np.random.Generator) -> Progress:
+        return Progress(self.snapshot(), tuple(epochs), position(order))
 
     def evaluate(self) -> dict[str, float]:
         return {name: value for name, value in self._logs().items() if name.startswith("val_")}
@@ -493,13 +503,14 @@ def make_session(
     executor: Any = None,
     overwrite: bool = False,
     keep: str = "all",
+    request: Request | None = None,
     **changes: Any,
 ) -> Session:
     """Return a session of the small plan of `make_plan`."""
     trainer = trainer or FakeTrainer()
     plan = make_plan(**changes)
     setup = SimpleNamespace(trainer=trainer, blueprint=lambda executor: FakeTrainer)
-    return Session(plan, setup, Request(), executor, callbacks, path, overwrite, keep)
+    return Session(plan, setup, request or Request(), executor, callbacks, path, overwrite, keep)
 
 
 def run(loop: SmallLoop) -> TrainingRecord:
