@@ -145,8 +145,9 @@ class MIHA:
             it was interrupted; after its end where ``c`` or ``epochs`` is larger.
             ``logs/<date>-<time>`` by default.
         overwrite: Whether a run of other arguments, data or network in that folder is replaced.
-        keep: Which archives stay at the end: ``"all"``, ``"model"`` (the network's, without the
-            clones'), ``"final"`` (the last) or ``"none"``. Unless none stays, the best does.
+        keep: Which archives stay: ``"all"``, ``"model"`` (the network's, without the clones'),
+            ``"final"`` (the last) or ``"none"``. Unless none stays, the best does. While the run
+            goes on, each of the others is deleted once nothing can need it.
 
     Raises:
         ArgumentError: An argument, the data or the network breaks a rule.

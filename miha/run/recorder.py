@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from miha.archive.archive import pack, read
 from miha.records import Network, Snapshot, Task, TrainingRecord
 from miha.storage.checkpoint import Checkpoints
-from miha.storage.folder import RunFolder
+from miha.storage.folder import Keep, RunFolder
 from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import Logbook, write_tables
 from miha.storage.writer import Writer
@@ -81,6 +81,16 @@ class Recorder:
         if network.snapshot is not None:
             self._values[record.archive] = network.snapshot
         self._writer.submit(lambda: self._write(network, entry))
+
+    def delete_all_but(self, archives: Collection[str | None], keep: Keep) -> None:
+        """Delete archives when what was recorded before is on the disk.
+
+        Args:
+            archives: What the run needs.
+            keep: Which others stay.
+        """
+        # In the writer's turn: the journal must say first what makes an archive needless.
+        self._writer.submit(lambda: self.folder.delete_archives(archives, keep))
 
     def values(self, record: TrainingRecord) -> Snapshot:
         """Return a network's values; those of a recalled one are in its archive.

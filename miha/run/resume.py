@@ -7,11 +7,12 @@ from typing import Any
 
 from miha.archive.archive import read
 from miha.errors import ArchiveError, JournalError, RunExistsError
+from miha.options import Budget, Search
 from miha.randomness import draw_seed
 from miha.records import Judge
 from miha.run.extension import check_can_go_on, extend, numbers_of_cycles, write_extensions
 from miha.run.identity import check_same, warn_of_circumstances
-from miha.search.best import best_network
+from miha.run.retention import latest_networks, networks_to_return_to
 from miha.storage.folder import CHECKPOINT, RunFolder
 from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import PATIENCE, Logbook
@@ -111,8 +112,10 @@ def _find(
     """
     try:
         check_same(folder, description)
-        cycles = numbers_of_cycles(folder.description(), description)
-        found = _usable(folder, journal, description["arguments"], cycles)
+        before = folder.description()
+        cycles = numbers_of_cycles(before, description)
+        is_longer = cycles != numbers_of_cycles(before, before)
+        found = _usable(folder, journal, description["arguments"], cycles, is_longer)
     except (RunExistsError, JournalError):
         if not overwrite:
             raise
@@ -126,6 +129,7 @@ def _usable(
     journal: Journal,
     arguments: Mapping[str, Any],
     cycles: Sequence[int],
+    is_longer: bool,
 ) -> tuple[Logbook, list[Entry]]:
     """Return what a run can go on from: the archives of it are there and whole.
 
@@ -135,18 +139,16 @@ def _usable(
     while True:
         log = Logbook.of(entries)
         check_can_go_on(log, cycles)
-        was_finished = log.is_finished
         extensions = extend(log, cycles)
         if log.is_finished:
             return log, extensions
-        needed = {*_last_networks(log), *_best_networks(log, arguments)}
-        broken = _first_broken(folder, entries, needed)
+        broken = _first_broken(folder, entries, _needed(log, arguments))
         if broken is None:
             return log, extensions
         archive = entries[broken]["archive"]
-        if was_finished:
+        if is_longer:
             raise RunExistsError(
-                "A run goes on after its end from its networks, which `keep='all'` keeps. "
+                "A run is given more cycles where its networks are there; `keep='all'` keeps them. "
                 f"Received: c={cycles[-1]} and logs={str(folder.path)!r}, where {archive!r} is "
                 "missing or damaged. Choose another folder, or begin again with overwrite=True."
             )
@@ -173,29 +175,16 @@ def _without_failed_cycles(journal: Journal) -> list[Entry]:
     return journal.cut(count)
 
 
-def _last_networks(log: Logbook) -> list[str | None]:
-    """Return the archives of the network's last own training, and of the clones after it."""
-    names: list[str | None] = []
-    for record in log.trainings:
-        # The network's own training replaces all that came before it.
-        if not record.is_clone:
-            names.clear()
-        names.append(record.archive)
-    return names
-
-
-def _best_networks(log: Logbook, arguments: Mapping[str, Any]) -> list[str | None]:
-    """Return the archives of the networks that the run may return to."""
-    mode = arguments["mode"]
-    search = arguments["search"]
-    best = []
-    if search["restore_best"]:
-        best.append(best_network(log.trainings, Judge(**arguments["judge"])))
-    if arguments["budget"]["target"] is not None:
-        best.append(log.best(mode))
-    if search["backtrack"] is not None:
-        best.append(log.best_of_main_line(mode))
-    return [record.archive for record in best if record is not None]
+def _needed(log: Logbook, arguments: Mapping[str, Any]) -> set[str | None]:
+    """Return the archives that a run goes on from, or may return to."""
+    to_return_to = networks_to_return_to(
+        log,
+        arguments["mode"],
+        Judge(**arguments["judge"]),
+        Search(**arguments["search"]),
+        Budget(**arguments["budget"]),
+    )
+    return {record.archive for record in (*latest_networks(log), *to_return_to)}
 
 
 def _first_broken(

@@ -23,6 +23,7 @@ from miha.run.interrupts import resumable
 from miha.run.loop import Loop
 from miha.run.recorder import Recorder
 from miha.run.resume import open_run
+from miha.run.retention import FEW
 from miha.run.setup import Setup
 from miha.run.trainings import Trainings
 from miha.run.ways import Request, Ways, decide, with_recorded_ways
@@ -153,7 +154,7 @@ class Session:
         training = Training(self._plan, self._trainer, self._callbacks, recorder.checkpoints)
         records = recorder.log.trainings
         executor = make_population_executor(training, ways.clones_at_once, pool, records)
-        trainings = Trainings(self._plan, training, recorder, self._callbacks)
+        trainings = Trainings(self._plan, training, recorder, self._callbacks, self._keep)
         return Loop(self._plan, trainings, executor, self._trainer.space)
 
     def _job(self) -> Job:
@@ -220,6 +221,10 @@ class Session:
     def _check_space(self, folder: RunFolder, done: int) -> None:
         """Raise unless the disk has space for the archives of the trainings to come."""
         missing = self._plan.trainings - done
+        if self._keep != "all":
+            # The others are deleted while the run goes on.
+            own = self._plan.schedule.c if self._keep == "model" else 0
+            missing = min(missing, own + self._plan.schedule.pop_size + FEW)
         archive = self._trainer.export(self._start, self.genome)
         may_grow = any(mutation.gene == "optimizer" for mutation in self._plan.mutations)
         size = largest_archive(archive, self._start) if may_grow else len(archive)

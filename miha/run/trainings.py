@@ -22,13 +22,14 @@ from miha.records import (
     TrainingRecord,
 )
 from miha.run.recorder import Recorder
+from miha.run.retention import archives_to_keep
 from miha.search import reasons
 from miha.search.best import best_network
 from miha.search.crossover import mean
 from miha.search.plan import Plan
 from miha.search.selection import Selection, network_to_go_on_from
 from miha.search.stopping import has_reached_target
-from miha.storage.folder import START, archive_name
+from miha.storage.folder import START, Keep, archive_name
 from miha.storage.logbook import PATIENCE, Logbook, best_of
 from miha.storage.text_log import describe_training, say
 from miha.utils import free_memory
@@ -44,12 +45,14 @@ class Trainings:
         training: Trains one network.
         recorder: Remembers what is done, by this process or by one before it.
         callbacks: Who watches.
+        keep: Which archives stay, needed or not.
     """
 
     plan: Plan
     training: Training
     recorder: Recorder
     callbacks: Sequence[Callback] = ()
+    keep: Keep = "all"
 
     @property
     def log(self) -> Logbook:
@@ -189,6 +192,9 @@ class Trainings:
         network = replace(network, record=record)
         describe_training(record, self.plan.monitor, self.plan.has_own_fitness)
         self.recorder.record(network)
+        # Until the network itself has trained on, the run may need every clone.
+        if self.keep != "all" and not record.is_clone:
+            self.recorder.delete_all_but(archives_to_keep(self.log, self.plan), self.keep)
         notify(self.callbacks, Callback.on_training_end, network)
         return record
 

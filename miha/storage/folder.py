@@ -211,14 +211,27 @@ class RunFolder:
             results: The archives of the result, the last and the best, which stay unless
                 nothing does.
         """
-        kept = set() if what == "none" else {self.path / name for name in results}
-        for pattern in _KEPT[what]:
-            kept.update(self.path.glob(pattern))
-        self._delete(_ARCHIVES, kept)
+        self.delete_archives(() if what == "none" else results, what)
         for part in ("model", "population"):
             # A folder that still has archives is not empty, and stays.
             with contextlib.suppress(OSError):
                 (self.path / part).rmdir()
+
+    def delete_archives(
+        self,
+        but: Collection[str | None],
+        what: Keep = "none",
+    ) -> None:
+        """Delete archives.
+
+        Args:
+            but: Names of some that stay.
+            what: Which others stay.
+        """
+        kept = {self.path / name for name in but if name is not None}
+        for pattern in _KEPT[what]:
+            kept.update(self.path.glob(pattern))
+        self._delete(_ARCHIVES, kept)
 
     def check_space(self, need: int, archives: int) -> None:
         """Raise unless the disk has space for what a run will write.

@@ -248,6 +248,25 @@ class Logbook:
         return all(self.winners.get(number, 0) is None for number in last_cycles)
 
     @property
+    def failed_since(self) -> int | None:
+        """The first of the latest cycles, in all of which every clone failed; None: no such one."""
+        first = None
+        cycle = max(self.winners, default=0)
+        while cycle in self.winners and self.winners[cycle] is None:
+            first = cycle
+            cycle -= 1
+        return first
+
+    def before(self, cycle: int) -> Logbook:
+        """Return what had happened before a cycle."""
+        trainings: list[TrainingRecord] = []
+        for record in self.trainings:
+            if record.phase != "final" and (record.cycle or 0) < cycle:
+                trainings.append(record)
+        winners = {number: clone for number, clone in self.winners.items() if number < cycle}
+        return replace(self, trainings=trainings, winners=winners)
+
+    @property
     def last(self) -> TrainingRecord | None:
         """The last training of the network itself, no clone."""
         for record in reversed(self.trainings):

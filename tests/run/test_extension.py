@@ -169,7 +169,7 @@ def test_it_is_said_where_the_earlier_end_is(tmp_path):
 def test_a_run_whose_networks_are_gone_is_not_extended(tmp_path):
     make_session(tmp_path, keep="final").run()
     journal = (tmp_path / "journal.jsonl").read_bytes()
-    with pytest.raises(RunExistsError, match="which `keep='all'` keeps.*c=3.*missing or damaged"):
+    with pytest.raises(RunExistsError, match="`keep='all'` keeps them.*c=3.*missing or damaged"):
         make_session(tmp_path, c=3).run()
     assert (tmp_path / "journal.jsonl").read_bytes() == journal
     assert RunFolder(tmp_path).description()["arguments"]["schedule"]["c"] == 2
