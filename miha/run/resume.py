@@ -81,8 +81,11 @@ def open_run(
         # The journal goes before `run.json` is replaced: no run has another one's journal.
         folder.clear(kept=CHECKPOINT if _is_noted(folder, description) else "")
         folder.write_description(description)
-        return journal, Logbook.of(journal.open())
+        past = Logbook.of(journal.open())
+        past.mode = description["arguments"]["mode"]
+        return journal, past
     past, extensions = found
+    past.mode = description["arguments"]["mode"]
     if not past.is_finished:
         check_space(folder, len(past.trainings))
     write_extensions(folder, journal, description, past, extensions)

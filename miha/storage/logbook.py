@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import JournalError
-from miha.records import Mode, Task, TrainingRecord, as_loss
+from miha.records import Mode, Task, TrainingRecord, as_loss, gain
 from miha.storage.disk import write_whole
 from miha.storage.folder import earlier_end
 from miha.storage.journal import Entry
@@ -48,6 +48,7 @@ class Logbook:
         is_finished: Whether the run has come to its end.
         extensions: When the run was given more cycles, and how many it had before.
         set_aside: Trainings of earlier ends, which a run with more cycles does not go on from.
+        mode: Whether the monitored value is better small or large.
     """
 
     trainings: list[TrainingRecord] = field(default_factory=list)
@@ -59,6 +60,7 @@ class Logbook:
     returns: dict[int, str] = field(default_factory=dict)
     extensions: list[Extension] = field(default_factory=list)
     set_aside: list[TrainingRecord] = field(default_factory=list)
+    mode: Mode = "min"
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Logbook:
@@ -133,7 +135,11 @@ class Logbook:
 
     def without_events(self) -> Logbook:
         """Return a logbook of the same run in which nothing has happened yet."""
-        return Logbook(extensions=[*self.extensions], set_aside=[*self.set_aside])
+        return Logbook(
+            extensions=[*self.extensions],
+            set_aside=[*self.set_aside],
+            mode=self.mode,
+        )
 
     def planned_cycles(self, cycle: int, now: int) -> int:
         """Return how many cycles the run was to have when a cycle was decided.
@@ -307,7 +313,9 @@ class Logbook:
         """One row for each clone: what changed, how fit it was, whether it was selected."""
         import pandas as pd
 
-        rows = [self._lineage_row(record) for record in self._clones()]
+        clones = self._clones()
+        controls = {clone.cycle: clone for clone in clones if clone.change.is_control}
+        rows = [self._lineage_row(clone, controls.get(clone.cycle)) for clone in clones]
         return _typed(pd.DataFrame(rows, columns=list(_LINEAGE)))
 
     def _clones(self) -> list[TrainingRecord]:
@@ -315,7 +323,12 @@ class Logbook:
         # Journals of version 0.3.0 may have them in the order in which they came.
         return sorted(clones, key=lambda clone: (clone.cycle or 0, clone.clone or 0))
 
-    def _lineage_row(self, clone: TrainingRecord) -> dict[str, Any]:
+    def _lineage_row(
+        self,
+        clone: TrainingRecord,
+        control: TrainingRecord | None,
+    ) -> dict[str, Any]:
+        base = nan if control is None else control.value
         return {
             "cycle": clone.cycle,
             "clone": clone.clone,
@@ -325,6 +338,7 @@ class Logbook:
             "archive": clone.archive,
             "gene": clone.change.gene,
             "value": clone.value,
+            "gain": gain(clone.value, base, self.mode),
             "parent": clone.parent,
             "mate": clone.change.mate,
             "failure": last_line(clone.failure),
@@ -372,6 +386,7 @@ _LINEAGE = (
     "archive",
     "gene",
     "value",
+    "gain",
     "parent",
     "mate",
     "failure",
