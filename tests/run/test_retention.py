@@ -51,7 +51,7 @@ def expected(tmp_path_factory):
 
 def test_a_run_that_dies_at_any_moment_has_kept_what_it_needs(tmp_path, expected):
     path = tmp_path / "run"
-    for at in range(10, 1000, 13):
+    for at in range(10, 1000, 19):
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch, at)
             try:
