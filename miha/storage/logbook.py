@@ -28,10 +28,14 @@ class Extension:
     Attributes:
         first_cycle: The first cycle that is decided with the new number in mind.
         before: How many cycles the run had until then.
+        kept: How many trainings stay in the lineage, from the first on.
+        removed: How many that came after those do not.
     """
 
     first_cycle: int
     before: int
+    kept: int
+    removed: int
 
 
 @dataclass
@@ -92,19 +96,24 @@ class Logbook:
         elif event == "end":
             self.is_finished = True
         elif event == "extension":
-            self._extend(Extension(entry["first_cycle"], entry["before"]), entry["trainings"])
+            self._extend(entry["first_cycle"], entry["before"], entry["trainings"])
 
-    def _extend(self, extension: Extension, kept: int) -> None:
+    def _extend(
+        self,
+        first: int,
+        before: int,
+        kept: int,
+    ) -> None:
         """Note an extension; set all trainings aside but the first ones."""
+        removed = len(self.trainings) - kept
         for record in self.trainings[kept:]:
             if record.phase == "final":
                 # Its archive makes room for that of the new end.
-                record = record.replace(archive=earlier_end(extension.before))
+                record = record.replace(archive=earlier_end(before))
             self.set_aside.append(record)
         del self.trainings[kept:]
-        self.extensions.append(extension)
+        self.extensions.append(Extension(first, before, kept, removed))
         # New dictionaries: copies of the logbook share the old ones.
-        first = extension.first_cycle
         self.rests = {cycle: text for cycle, text in self.rests.items() if cycle < first}
         self.returns = {cycle: text for cycle, text in self.returns.items() if cycle < first}
         self.stopped = None
@@ -125,7 +134,7 @@ class Logbook:
         for record in self.trainings[kept:]:
             # A rest at a rate that fell is decided again.
             first = min(first, record.cycle or first)
-        self._extend(Extension(first, before), kept)
+        self._extend(first, before, kept)
         return {
             "event": "extension",
             "first_cycle": first,
@@ -140,6 +149,14 @@ class Logbook:
             set_aside=[*self.set_aside],
             mode=self.mode,
         )
+
+    def place(self, number: int) -> int:
+        """Return which training of the journal one of the lineage is, both counted from 0."""
+        removed = 0
+        for extension in self.extensions:
+            if number >= extension.kept:
+                removed += extension.removed
+        return number + removed
 
     def planned_cycles(self, cycle: int, now: int) -> int:
         """Return how many cycles the run was to have when a cycle was decided.

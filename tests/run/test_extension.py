@@ -134,7 +134,8 @@ def test_what_was_decided_with_fewer_cycles_in_mind_stays(tmp_path):
     with pytest.warns(MihaWarning, match="missing or damaged"):
         run(resting(path, seed=3, c=9))
     # The note of the extension was cut off with what came after the damage, and is made again.
-    assert load_run(path).log.extensions == log.extensions
+    [[found], [before]] = load_run(path).log.extensions, log.extensions
+    assert (found.first_cycle, found.before) == (before.first_cycle, before.before) == (5, 4)
     assert load_run(path).state == "finished"
 
 
