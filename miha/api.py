@@ -16,6 +16,7 @@ from miha.report.live import Live
 from miha.report.progress import make_progress
 from miha.results.result import Result
 from miha.run import checks
+from miha.run.extension import schedule_in
 from miha.run.resume import choose_seed
 from miha.run.session import Session
 from miha.run.setup import Choices, Data, Setup, make_plan, set_up
@@ -113,11 +114,12 @@ class MIHA:
         epochs: All epochs that the run may train; it never trains more. Letters that are not
             given are chosen to fill the total: pop_size is 5, n and k are 3, 2 or 1, and c and m
             are such that the two ends have about a tenth of the epochs. 200 gives the defaults.
-            None: what the letters make.
+            None: what the letters make. A larger total goes on with the run in ``logs``, with
+            its letters and more cycles.
         m: Epochs of the first and of the last training, at least 1; 10 by default.
         n: Epochs of each clone, at least 1; 3 by default.
         k: Epochs of each cycle's winner, at least 0; 3 by default.
-        c: Cycles, at least 0; 10 by default.
+        c: Cycles, at least 0; 10 by default. More cycles go on with the run in ``logs``.
         pop_size: Clones in each cycle, the control among them; 5 by default.
 
     Args (what mutates, and what it is judged by):
@@ -140,10 +142,12 @@ class MIHA:
     Args (the run and its folder):
         seed: Decides every random draw of the run, at least 0. None draws one and records it.
         logs: The run's folder: new, empty, or that of the same run, which then goes on where
-            it was interrupted. ``logs/<date>-<time>`` by default.
+            it was interrupted; after its end where ``c`` or ``epochs`` is larger.
+            ``logs/<date>-<time>`` by default.
         overwrite: Whether a run of other arguments, data or network in that folder is replaced.
-        keep: Which archives stay at the end: ``"all"``, ``"model"`` (the network's, without the
-            clones'), ``"final"`` (the last) or ``"none"``. Unless none stays, the best does.
+        keep: Which archives stay: ``"all"``, ``"model"`` (the network's, without the clones'),
+            ``"final"`` (the last) or ``"none"``. Unless none stays, the best does. While the run
+            goes on, each of the others is deleted once nothing can need it.
 
     Raises:
         ArgumentError: An argument, the data or the network breaks a rule.
@@ -191,7 +195,8 @@ class MIHA:
         checks.check_choices(keep, mode, verbose, monitor, logs)
         watching = checks.check_callbacks(callbacks)
         checks.check_search(space, fitness)
-        schedule = choose_schedule(epochs, m, n, k, c, pop_size, search.control)
+        letters = {"m": m, "n": n, "k": k, "c": c, "pop_size": pop_size}
+        schedule = choose_schedule(epochs, **letters, control=search.control)
         executor = choose_executor(execution.executor, execution.workers)
         wanted = None if mutations is None else resolve(mutations)
 
@@ -200,6 +205,7 @@ class MIHA:
         folder = RunFolder(path or Path("logs"))
         if path is not None:
             folder.check_free()
+            schedule = schedule_in(folder, schedule, epochs, letters, search.control)
         seed = choose_seed(seed, folder, overwrite)
 
         setup = set_up(

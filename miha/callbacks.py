@@ -33,6 +33,14 @@ class Callback:
     def on_training_begin(self, task: Task) -> None:
         """Called before each training: of the network, or of a clone."""
 
+    def on_training_resume(self, task: Task, epochs: Sequence[Epoch]) -> None:
+        """Called after `on_training_begin` where an earlier process has trained a part of it.
+
+        Args:
+            task: The training.
+            epochs: The epochs that are not trained again.
+        """
+
     def on_epoch_end(self, task: Task, epoch: Epoch) -> None:
         """Called after each epoch."""
 

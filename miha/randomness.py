@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import zlib
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -39,3 +40,25 @@ def generator(
     purpose_number = zlib.crc32(purpose.encode())
     place = [seed, phase_number, cycle, clone, purpose_number]
     return np.random.default_rng(place)
+
+
+def position(rng: np.random.Generator) -> dict[str, Any]:
+    """Return where a generator is, as JSON can hold it."""
+    bits = rng.bit_generator
+    spawned = cast(np.random.SeedSequence, bits.seed_seq).n_children_spawned
+    return {"state": bits.state, "spawned": spawned}
+
+
+def move_to(
+    rng: np.random.Generator,
+    place: Mapping[str, Any],
+) -> None:
+    """Move a fresh generator to where another one of the same seed was.
+
+    Args:
+        rng: It has drawn nothing yet.
+        place: What `position` has returned.
+    """
+    # Children are counted apart from what is drawn.
+    rng.spawn(place["spawned"])
+    rng.bit_generator.state = place["state"]

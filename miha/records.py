@@ -270,6 +270,10 @@ class Schedule:
         """Epochs of one cycle: ``pop_size n + k``."""
         return self.pop_size * self.n + self.k
 
+    def with_cycles(self, c: int) -> Schedule:
+        """Return a schedule of another number of cycles."""
+        return replace(self, c=c)
+
     def epochs_left(self, cycle: int) -> int:
         """Return how many epochs the network itself still trains after a cycle's population."""
         cycles_left = self.c - cycle
@@ -322,6 +326,23 @@ class Snapshot:
     variables: tuple[np.ndarray, ...]
     optimizer: str
     slots: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training has come at the end of an epoch: all that the next one goes on from.
+
+    Attributes:
+        snapshot: The network's values.
+        epochs: The epochs so far.
+        order: Where the generator of the order of samples is; see `randomness.position`.
+        noise: The states of generators outside the network, where a backend has some.
+    """
+
+    snapshot: Snapshot
+    epochs: tuple[Epoch, ...]
+    order: Mapping[str, Any]
+    noise: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -428,7 +449,7 @@ class TrainingRecord:
         # Nested records are not plain values yet.
         values["change"] = self.change.to_json()
         values["genome"] = self.genome.to_dict()
-        values["epochs"] = [{**epoch.logs, "seconds": epoch.seconds} for epoch in self.epochs]
+        values["epochs"] = rows_of(self.epochs)
         values["rates"] = list(self.rates)
         return values
 
@@ -451,18 +472,24 @@ class TrainingRecord:
         known["parent"] = parent[0] if isinstance(parent, list) else parent
         known["change"] = Change.from_json(values["change"])
         known["genome"] = Genome.from_dict(values["genome"])
-        known["epochs"] = tuple(_epochs(values["epochs"]))
+        known["epochs"] = epochs_from(values["epochs"])
         known["rates"] = tuple(values.get("rates", ()))
         return cls(**known)
 
 
-def _epochs(
-    rows: Iterable[Mapping[str, Any]],
-) -> Iterable[Epoch]:
+def rows_of(epochs: Iterable[Epoch]) -> list[dict[str, Any]]:
+    """Return epochs as a file has them."""
+    return [{**epoch.logs, "seconds": epoch.seconds} for epoch in epochs]
+
+
+def epochs_from(rows: Iterable[Mapping[str, Any]]) -> tuple[Epoch, ...]:
+    """Return the epochs that a file has."""
+    epochs: list[Epoch] = []
     for row in rows:
         logs = dict(numbers(row))
         seconds = logs.pop("seconds")
-        yield Epoch(logs, seconds)
+        epochs.append(Epoch(logs, seconds))
+    return tuple(epochs)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def test_there_is_a_hook_for_each_moment_of_a_run():
         "on_run_begin",
         "on_resume",
         "on_training_begin",
+        "on_training_resume",
         "on_epoch_end",
         "on_training_end",
         "on_cycle_end",

@@ -44,6 +44,7 @@ def test_the_defaults_are_those_of_the_method():
         "population": "auto",
         "compiler": "auto",
         "data_memory": None,
+        "checkpoint_seconds": 60.0,
         "check_finite": True,
     }
 

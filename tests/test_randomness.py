@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from miha.randomness import draw_seed, generator
+from miha.randomness import draw_seed, generator, move_to, position
 
 PLACE = (3, "clone", 2, 1, "order")
 
@@ -65,3 +67,18 @@ def test_a_drawn_seed_differs_from_time_to_time():
     seeds = [draw_seed() for _ in range(5)]
     assert len(set(seeds)) > 1
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_a_generator_goes_on_from_where_another_one_of_its_place_was():
+    first = generator(*PLACE)
+    first.permutation(7)
+    first.spawn(2)
+    first.integers(3, dtype="int32")  # Half of a drawn number is left for the next one.
+    place = json.loads(json.dumps(position(first)))
+    second = generator(*PLACE)
+    move_to(second, place)
+    for rng in (first, second):
+        rng.integers(9, dtype="int32")
+    assert first.integers(2**40) == second.integers(2**40)
+    # A child of a child that was counted is another one.
+    assert first.spawn(1)[0].integers(2**40) == second.spawn(1)[0].integers(2**40)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from miha.compare.comparison import Comparison as Comparison
     from miha.compare.configurations import ConfigurationSpace as ConfigurationSpace
+    from miha.compare.folds import Folds as Folds
+    from miha.compare.folds import cross_validate as cross_validate
     from miha.compare.harness import compare as compare
     from miha.compare.strategies import CATALOGUE as CATALOGUE
     from miha.compare.strategies.base import Strategy as Strategy
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "comparison": ["Comparison"],
     "configurations": ["ConfigurationSpace"],
+    "folds": ["Folds", "cross_validate"],
     "harness": ["compare"],
     "strategies": ["CATALOGUE"],
     "strategies.base": ["Strategy"],

@@ -8,14 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 from numpy.random import Generator
 
 from miha.callbacks import Callback, notify
 from miha.errors import MihaError, TrainerError, first_line
 from miha.randomness import generator
-from miha.records import Curve, Epoch, Network, Snapshot, Task, TrainingRecord
+from miha.records import Curve, Epoch, Network, Progress, Snapshot, Task, TrainingRecord
 from miha.search.fitness import LOSES, score
 from miha.search.plan import Plan
+from miha.storage.checkpoint import Checkpoints
+from miha.storage.text_log import say
 from miha.trainer.protocol import Origin, Trainer
 from miha.utils.warn import warn
 
@@ -31,11 +34,13 @@ class Training:
         plan: What the run does.
         trainer: The live network.
         callbacks: Who watches.
+        checkpoints: Where a long training notes how far it has come; None: nowhere.
     """
 
     plan: Plan
     trainer: Trainer
     callbacks: Sequence[Callback]
+    checkpoints: Checkpoints | None = None
 
     def run(self, task: Task, parent: TrainingRecord, values: Snapshot) -> Network:
         """Train a network; what goes wrong in a clone is its own failure, and not the run's.
@@ -159,7 +164,21 @@ class Training:
         values: Snapshot,
     ) -> tuple[Epoch, ...]:
         self._restore(parent, values)
-        return train_on(self.trainer, task, self.plan.seed, partial(self.end_epoch, task))
+        progress = None
+        if self.checkpoints is not None:
+            progress = self.checkpoints.begin(task, parent)
+        if progress is not None:
+            done = progress.epochs
+            say(f"Goes on in {task.archive} after epoch {len(done)} of {task.epochs}")
+            notify(self.callbacks, Callback.on_training_resume, task, done)
+        return train_on(
+            self.trainer,
+            task,
+            self.plan.seed,
+            partial(self.end_epoch, task),
+            progress,
+            self.checkpoints,
+        )
 
     def _restore(self, parent: TrainingRecord, values: Snapshot) -> None:
         self.trainer.restore(values)
@@ -172,6 +191,8 @@ def train_on(
     task: Task,
     seed: int,
     on_epoch: Callable[[Epoch], None],
+    progress: Progress | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[Epoch, ...]:
     """Train the live network from the values that it has, every draw in its place.
 
@@ -179,15 +200,28 @@ def train_on(
         trainer: The live network.
         task: What to train.
         seed: The run's.
-        on_epoch: Called after each epoch.
+        on_epoch: Called after each epoch that is trained.
+        progress: How far an earlier process has come; None: the training begins.
+        checkpoints: Where to note how far it has come; None: nowhere.
 
     Returns:
-        The trained epochs.
+        The trained epochs, those of the progress among them.
     """
     rng = _weights(seed, task)
     trainer.express(task.genome, task.change.transition, rng)
     order, noise = _order_and_noise(seed, task)
-    epochs = trainer.train(task.epochs, order, noise, on_epoch, task.rates or None)
+    trained = [] if progress is None else [*progress.epochs]
+
+    def end_epoch(epoch: Epoch) -> None:
+        on_epoch(epoch)
+        trained.append(epoch)
+        # After a loss that is not finite, or the last epoch, there is nothing to go on with.
+        is_finite = np.isfinite(epoch.logs.get("loss", 0.0)).all()
+        if checkpoints is not None and is_finite and len(trained) < task.epochs:
+            checkpoints.offer(task, lambda: trainer.progress(trained, order))
+
+    rates = task.rates or None
+    epochs = trainer.train(task.epochs, order, noise, end_epoch, rates, progress)
     if task.phase != "final" or not epochs:
         return epochs
 

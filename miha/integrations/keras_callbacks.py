@@ -108,6 +108,13 @@ class Following(Callback):
             self._epochs_left = task.epochs
             self._call("on_epoch_begin", self._epoch)
 
+    def on_training_resume(self, task: Task, epochs: Sequence[Epoch]) -> None:
+        """Count the epochs that an earlier process has trained, and begin the next one."""
+        if task.phase != "clone":
+            self._epoch += len(epochs)
+            self._epochs_left -= len(epochs)
+            self._call("on_epoch_begin", self._epoch)
+
     def on_epoch_end(
         self,
         task: Task,

@@ -123,8 +123,10 @@ def to_mlflow(
         if not trial.is_settled:
             continue
         begin = start + trial.after
-        main_tag = f"{_TRIAL}main-{number}"
-        clone_tag = f"{_TRIAL}clone-{number}"
+        # An earlier end of the run has been logged, too, under its own number.
+        place = result.log.place(number)
+        main_tag = f"{_TRIAL}main-{place}"
+        clone_tag = f"{_TRIAL}clone-{place}"
         if trial.is_on_main_line and trial.logs and main_tag not in known:
             metrics = _metrics(trial, begin)
             log.write(parent, metrics=metrics, tags={main_tag: "1"})

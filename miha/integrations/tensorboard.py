@@ -96,6 +96,7 @@ def to_tensorboard(
         folder = Path(path)
     view = RunView.of(result)
     start = start_time(result)
+    shown: set[Path] = set()
     for number, trial in enumerate(view.trials):
         if not trial.is_settled:
             continue
@@ -105,8 +106,13 @@ def to_tensorboard(
             events = _clone_events(trial, view.monitor)
             _write(place / _FILE.format(0), events, time)
         if trial.is_on_main_line:
-            place = folder / "main_line"
-            _write(place / _FILE.format(number), _main_line_events(trial), time)
+            file = folder / "main_line" / _FILE.format(result.log.place(number))
+            shown.add(file)
+            _write(file, _main_line_events(trial), time)
+    if result.log.set_aside:
+        # An earlier end is not on the main line any more.
+        for file in {*folder.glob("main_line/*.miha")} - shown:
+            file.unlink(missing_ok=True)
     return folder
 
 

@@ -77,7 +77,8 @@ FIGURES: Mapping[str, Drawn] = {
     "best": Drawn(
         _best,
         "The best value of a network at the end of a training, over all epochs that were trained, "
-        "those of clones that lost among them, and over the seconds of the run.",
+        "those of clones that lost among them, and over the seconds of the run. The network to "
+        "take may be another one: the best in a metric, or the latest of equally good ones.",
         has_metrics=True,
     ),
     "lineage": Drawn(

@@ -95,6 +95,11 @@ class Pace(Callback):
         """Note what is trained."""
         self._work[task.archive] = Work(task)
 
+    def on_training_resume(self, task: Task, epochs: Sequence[Epoch]) -> None:
+        """Count the epochs that an earlier process has trained."""
+        self._work[task.archive] = Work(task, len(epochs))
+        self._seconds_before += sum(epoch.seconds for epoch in epochs)
+
     def on_epoch_end(self, task: Task, epoch: Epoch) -> None:
         """Count an epoch."""
         work = self._work.pop(task.archive, Work(task))

@@ -166,6 +166,11 @@ class Bar(_Shown):
         self._pace.on_training_begin(task)
         self._tell({})
 
+    def on_training_resume(self, task: Task, epochs: Sequence[Epoch]) -> None:
+        """Advance by what an earlier process has trained."""
+        self._pace.on_training_resume(task, epochs)
+        self._tell({})
+
     def on_epoch_end(self, task: Task, epoch: Epoch) -> None:
         """Advance by an epoch."""
         self._pace.on_epoch_end(task, epoch)

@@ -88,6 +88,7 @@ def _result(
     is_running: bool,
     load_network: Callable[[Path], Any],
 ) -> Result:
+    log.mode = arguments["mode"]
     state = "running" if is_running else "interrupted"
     if log.is_finished:
         state = "finished"

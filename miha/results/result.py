@@ -124,8 +124,9 @@ class Result(Delegates):
     def lineage(self) -> pd.DataFrame:
         """One row for each clone.
 
-        Cycle, clone, change, fitness, selected, archive, gene, value (the monitored one), parent
-        (the archive it came from), mate (a child's second parent), failure (the last line of why
+        Cycle, clone, change, fitness, selected, archive, gene, value (the monitored one), gain (by
+        how much that is better than the control's; missing where there is none), parent (the
+        archive it came from), mate (a child's second parent), failure (the last line of why
         it failed), reason (why it was selected or not).
         """
         return self.log.lineage

@@ -89,6 +89,9 @@ def _progress(
         f"{len(view.trials)} trainings, {sum(epochs)} epochs, "
         f"which took {duration(sum(seconds))} of training."
     )
+    aside = sum(len(record.epochs) for record in result.log.set_aside)
+    if aside:
+        text += f" {aside} epochs of an earlier end are not among them."
     if result.stopped is None:
         return text
     reason = result.stopped.removesuffix(".")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from miha.records import RESERVED_GENES, Schedule, TrainingRecord
+from miha.records import RESERVED_GENES, Schedule, TrainingRecord, is_better
 from miha.results.course import Course
 from miha.results.trials import NO_GENE, RunView, TrainingView
 from miha.search.ancestry import main_line
@@ -74,7 +74,22 @@ def ending(result: Result) -> list[str]:
     # While the run goes on, it is too early to say that a network does not overfit.
     if course is not None and (course.is_worse or result.state == "finished"):
         found.append(course.in_words())
+    found += [_earlier_end(result, record) for record in result.log.set_aside]
     return [text for text in found if text]
+
+
+def _earlier_end(result: Result, end: TrainingRecord) -> str:
+    """Return where the end is that a run had before it got more cycles."""
+    # A restored end has a network of the lineage; rests at a rate that fell are no end.
+    if end.phase != "final" or end.restored is not None:
+        return ""
+    better = ""
+    if is_better(end.value, result.best_value, result.mode):
+        better = ", better than what came after it"
+    return (
+        f"The network of the earlier end, which is not part of the lineage, has "
+        f"{_value(result, end)}{better}: {_archive(result, str(end.archive))}."
+    )
 
 
 def _networks(result: Result) -> str:

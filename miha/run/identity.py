@@ -87,6 +87,9 @@ def check_same(
     # The same code has another byte code in another version of Python.
     if _python(found) != _python(wanted):
         names.remove("code")
+    # More cycles are no other run, but more of the same.
+    if _cycles(wanted) > _cycles(found):
+        found["arguments"]["schedule"]["c"] = _cycles(wanted)
     differences = _differences(found, wanted, names)
     if differences:
         named = _first_of_each(differences)[:MOST_DIFFERENCES]
@@ -113,6 +116,12 @@ def warn_of_circumstances(
         )
 
 
+def _cycles(description: Mapping[str, Any]) -> int:
+    """Return how many cycles a run shall have."""
+    arguments = description.get("arguments", {})
+    return int(arguments.get("schedule", {}).get("c", 0))
+
+
 def _as_read(description: Mapping[str, Any]) -> Any:
     """Return a description as it would be read from `run.json`."""
     return json.loads(json.dumps(plain(description)))
@@ -132,6 +141,11 @@ def _advice(folder: RunFolder, differences: list[str]) -> str:
             "Weights that are drawn at random are other ones in each process: call "
             "keras.utils.set_random_seed before the network is built; that run's first network is "
             f"in {str(folder.path / START)!r} (miha.load), and with it the run goes on. "
+        )
+    if any(difference.startswith("arguments.schedule.c ") for difference in differences):
+        text += (
+            "`c` and `epochs` may be raised, and the run then goes on after its end; they cannot "
+            "be lowered. "
         )
     if any(difference.startswith("arguments.logged") for difference in differences):
         text += (

@@ -8,7 +8,7 @@ Networks" (2017), whose population lives on, where this one is drawn for each cy
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from miha.executors.protocol import PopulationExecutor
@@ -101,12 +101,18 @@ class Loop:
     ) -> TrainingRecord:
         """Select the fittest clone or the child of the two fittest; the parent if all lost."""
         past = self._past(parent)
-        selection = select(clones, self.plan, past, cycle)
+        selection = select(clones, self._plan_at(cycle), past, cycle)
         if self.plan.search.crossover and selection.allows_child:
             child = self._evaluate_child(clones, parent, cycle)
             selection = crossover.select_child(child, selection, past, self.plan)
         self.trainings.select(cycle, selection)
         return selection.winner or parent
+
+    def _plan_at(self, cycle: int) -> Plan:
+        """Return the plan as it was in a cycle: the run may have been given more cycles since."""
+        schedule = self.plan.schedule
+        planned = self.trainings.log.planned_cycles(cycle, schedule.c)
+        return replace(self.plan, schedule=schedule.with_cycles(planned))
 
     def _evaluate_child(
         self, clones: Sequence[TrainingRecord], parent: TrainingRecord, cycle: int

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from miha.archive.archive import pack, read
 from miha.records import Network, Snapshot, Task, TrainingRecord
-from miha.storage.folder import RunFolder
+from miha.storage.checkpoint import Checkpoints
+from miha.storage.folder import Keep, RunFolder
 from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import Logbook, write_tables
 from miha.storage.writer import Writer
@@ -23,6 +24,7 @@ class Recorder:
         journal: Its journal, opened already.
         past: What the journal said when it was opened.
         trainer: Makes archives and reads them.
+        checkpoints: Where the training at hand notes how far it has come; None: nowhere.
 
     Attributes:
         log: Everything that has happened, what is recalled included.
@@ -30,11 +32,18 @@ class Recorder:
     """
 
     def __init__(
-        self, folder: RunFolder, journal: Journal, past: Logbook, trainer: Trainer
+        self,
+        folder: RunFolder,
+        journal: Journal,
+        past: Logbook,
+        trainer: Trainer,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.folder = folder
         self.past = past
-        self.log = Logbook()
+        self.checkpoints = checkpoints
+        # What a run was given later belongs to it from its beginning.
+        self.log = past.without_events()
         self.written = len(past.trainings)
         self._journal = journal
         self._trainer = trainer
@@ -72,6 +81,16 @@ class Recorder:
         if network.snapshot is not None:
             self._values[record.archive] = network.snapshot
         self._writer.submit(lambda: self._write(network, entry))
+
+    def delete_all_but(self, archives: Collection[str | None], keep: Keep) -> None:
+        """Delete archives when what was recorded before is on the disk.
+
+        Args:
+            archives: What the run needs.
+            keep: Which others stay.
+        """
+        # In the writer's turn: the journal must say first what makes an archive needless.
+        self._writer.submit(lambda: self.folder.delete_archives(archives, keep))
 
     def values(self, record: TrainingRecord) -> Snapshot:
         """Return a network's values; those of a recalled one are in its archive.
@@ -166,4 +185,6 @@ class Recorder:
             archive = self._trainer.export(network.snapshot, record.genome)
             self.folder.write_archive(str(record.archive), pack(archive, entry))
         self._journal.append(entry)
+        if self.checkpoints is not None:
+            self.checkpoints.forget(record.archive)
         self.written += 1

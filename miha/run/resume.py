@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from miha.archive.archive import read
 from miha.errors import ArchiveError, JournalError, RunExistsError
+from miha.options import Budget, Search
 from miha.randomness import draw_seed
 from miha.records import Judge
+from miha.run.extension import check_can_go_on, extend, numbers_of_cycles, write_extensions
 from miha.run.identity import check_same, warn_of_circumstances
-from miha.search.best import best_network
-from miha.storage.folder import RunFolder
+from miha.run.retention import latest_networks, networks_to_return_to
+from miha.storage.folder import CHECKPOINT, RunFolder
 from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import PATIENCE, Logbook
 from miha.utils.warn import warn
@@ -36,7 +38,7 @@ def choose_seed(
     """
     if seed is not None:
         return check_integer("seed", seed, 0)
-    if not folder.has_training:
+    if not (folder.has_training or folder.has_checkpoint):
         return draw_seed()
     try:
         return int(folder.description()["seed"])
@@ -71,18 +73,34 @@ def open_run(
     journal = Journal(folder.path / "journal.jsonl")
     folder.sweep()
     # What stopped before its first training had finished is begun again, whatever it was.
-    past = None
+    found = None
     if folder.has_training:
-        past = _find(folder, journal, description, overwrite)
-    if past is None:
+        found = _find(folder, journal, description, overwrite)
+    if found is None:
         check_space(folder, 0)
         # The journal goes before `run.json` is replaced: no run has another one's journal.
-        folder.clear()
+        folder.clear(kept=CHECKPOINT if _is_noted(folder, description) else "")
         folder.write_description(description)
-        return journal, Logbook.of(journal.open())
+        past = Logbook.of(journal.open())
+        past.mode = description["arguments"]["mode"]
+        return journal, past
+    past, extensions = found
+    past.mode = description["arguments"]["mode"]
     if not past.is_finished:
         check_space(folder, len(past.trainings))
+    write_extensions(folder, journal, description, past, extensions)
     return journal, past
+
+
+def _is_noted(folder: RunFolder, description: Mapping[str, Any]) -> bool:
+    """Return whether the run in a folder has noted how far its first training has come."""
+    if folder.has_training or not folder.has_checkpoint:
+        return False
+    try:
+        check_same(folder, description)
+    except (RunExistsError, JournalError):
+        return False
+    return True
 
 
 def _find(
@@ -90,38 +108,59 @@ def _find(
     journal: Journal,
     description: Mapping[str, Any],
     overwrite: bool,
-) -> Logbook | None:
-    """Return what has been done of a run; None where the folder's run shall be replaced."""
+) -> tuple[Logbook, list[Entry]] | None:
+    """Return what has been done of a run, and what its journal lacks of its extensions.
+
+    None where the folder's run shall be replaced.
+    """
     try:
         check_same(folder, description)
-        entries = _usable(folder, journal, description["arguments"])
-        log = Logbook.of(entries)
+        before = folder.description()
+        cycles = numbers_of_cycles(before, description)
+        is_longer = cycles != numbers_of_cycles(before, before)
+        found = _usable(folder, journal, description["arguments"], cycles, is_longer)
     except (RunExistsError, JournalError):
         if not overwrite:
             raise
         return None
     warn_of_circumstances(folder, description)
-    return log
+    return found
 
 
 def _usable(
     folder: RunFolder,
     journal: Journal,
     arguments: Mapping[str, Any],
-) -> Sequence[Entry]:
-    """Return the entries that a run can go on from: its archives are there and whole."""
+    cycles: Sequence[int],
+    is_longer: bool,
+) -> tuple[Logbook, list[Entry]]:
+    """Return what a run can go on from: the archives of it are there and whole.
+
+    Also return what the journal lacks of the run's extensions.
+    """
     entries = _without_failed_cycles(journal)
-    while entries and entries[-1]["event"] != "end":
-        needed = {*_last_networks(entries), *_best_networks(entries, arguments)}
-        broken = _first_broken(folder, entries, sorted(needed))
+    while True:
+        log = Logbook.of(entries)
+        check_can_go_on(log, cycles)
+        extensions = extend(log, cycles)
+        if log.is_finished:
+            return log, extensions
+        broken = _first_broken(folder, entries, _needed(log, arguments))
         if broken is None:
-            break
+            return log, extensions
+        archive = entries[broken]["archive"]
+        if is_longer:
+            raise RunExistsError(
+                "A run is given more cycles where its networks are there; `keep='all'` keeps them. "
+                f"Received: c={cycles[-1]} and logs={str(folder.path)!r}, where {archive!r} is "
+                "missing or damaged. Choose another folder, or begin again with overwrite=True."
+            )
         warn(
-            f"The archive {entries[broken]['archive']!r}, which the run goes on from, is missing "
+            f"The archive {archive!r}, which the run goes on from, is missing "
             "or damaged: that training and what came after it are repeated."
         )
+        # An extension that is cut off, too, is noted again.
         entries = journal.cut(broken)
-    return entries
 
 
 def _without_failed_cycles(journal: Journal) -> list[Entry]:
@@ -132,54 +171,37 @@ def _without_failed_cycles(journal: Journal) -> list[Entry]:
     if not log.has_given_up(last):
         return entries
     first_failed = last - PATIENCE + 1
-    count = 0
-    while entries[count].get("cycle") != first_failed:
-        count += 1
+    # From behind: an earlier end may have had cycles of the same numbers.
+    count = len(entries)
+    while (entries[count - 1].get("cycle") or 0) >= first_failed:
+        count -= 1
     return journal.cut(count)
 
 
-def _last_networks(entries: Sequence[Entry]) -> list[int]:
-    """Return where the network's last own training is, and the clones after it."""
-    numbers: list[int] = []
-    for number, entry in enumerate(entries):
-        if entry["event"] == "training":
-            # The network's own training replaces all that came before it.
-            if entry["phase"] != "clone":
-                numbers.clear()
-            numbers.append(number)
-    return numbers
-
-
-def _best_networks(
-    entries: Sequence[Entry],
-    arguments: Mapping[str, Any],
-) -> list[int]:
-    """Return where the networks are that the run may return to."""
-    log = Logbook.of(entries)
-    mode = arguments["mode"]
-    search = arguments["search"]
-    best = []
-    if search["restore_best"]:
-        best.append(best_network(log.trainings, Judge(**arguments["judge"])))
-    if arguments["budget"]["target"] is not None:
-        best.append(log.best(mode))
-    if search["backtrack"] is not None:
-        best.append(log.best_of_main_line(mode))
-    archives = [record.archive for record in best if record is not None]
-    return [number for number, entry in enumerate(entries) if entry.get("archive") in archives]
+def _needed(log: Logbook, arguments: Mapping[str, Any]) -> set[str | None]:
+    """Return the archives that a run goes on from, or may return to."""
+    to_return_to = networks_to_return_to(
+        log,
+        arguments["mode"],
+        Judge(**arguments["judge"]),
+        Search(**arguments["search"]),
+        Budget(**arguments["budget"]),
+    )
+    return {record.archive for record in (*latest_networks(log), *to_return_to)}
 
 
 def _first_broken(
-    folder: RunFolder, entries: Sequence[Entry], numbers: Sequence[int]
+    folder: RunFolder,
+    entries: Sequence[Entry],
+    archives: Collection[str | None],
 ) -> int | None:
-    """Return the first of some entries whose archive is missing or damaged."""
-    for number in numbers:
-        archive = entries[number]["archive"]
-        # A clone that failed has none.
-        if archive is None:
-            continue
+    """Return the first entry of some archives that is missing or damaged."""
+    # The last entry of an archive: what an earlier end had by that name is set aside.
+    places = {entry.get("archive"): number for number, entry in enumerate(entries)}
+    # A clone that failed has no archive.
+    for number in sorted(places[name] for name in archives if name is not None):
         try:
-            read(folder.path / archive)
+            read(folder.path / str(entries[number]["archive"]))
         except ArchiveError:
             return number
     return None

@@ -17,16 +17,19 @@ from miha.executors.training import Training
 from miha.executors.worker import signature
 from miha.results.result import Result
 from miha.results.verdict import ending
+from miha.run.extension import in_words
 from miha.run.identity import check_same, describe_run
 from miha.run.interrupts import resumable
 from miha.run.loop import Loop
 from miha.run.recorder import Recorder
 from miha.run.resume import open_run
+from miha.run.retention import FEW
 from miha.run.setup import Setup
 from miha.run.trainings import Trainings
 from miha.run.ways import Request, Ways, decide, with_recorded_ways
 from miha.search.budgets import announcement
 from miha.search.plan import Plan
+from miha.storage.checkpoint import Checkpoints
 from miha.storage.folder import START, Keep, RunFolder, new_folder
 from miha.storage.lock import locked
 from miha.storage.logbook import Logbook
@@ -111,7 +114,8 @@ class Session:
                 # Nothing is written where there is no place for the workers.
                 workers.start()
             journal, past = open_run(folder, self._description, self._overwrite, self._check_space)
-            recorder = Recorder(folder, journal, past, self._trainer)
+            checkpoints = Checkpoints(folder.path, self._request.checkpoint_seconds)
+            recorder = Recorder(folder, journal, past, self._trainer, checkpoints)
             with run_log(folder.path / "run.log"), resumable(lambda: self._progress(recorder)):
                 if past.is_finished:
                     result = self._finished_before(recorder)
@@ -145,7 +149,7 @@ class Session:
         # A run may go on with another backend, which cannot compile as this one can.
         if ways.xla is not None and isinstance(self._trainer, XlaTrainer):
             self._trainer.use_xla(ways.xla)
-        training = Training(self._plan, self._trainer, self._callbacks)
+        training = Training(self._plan, self._trainer, self._callbacks, recorder.checkpoints)
         records = recorder.log.trainings
         if self._request.tries_workers:
             executor = make_population_executor(
@@ -154,7 +158,7 @@ class Session:
         else:
             pool = workers.start()
             executor = make_population_executor(training, ways.clones_at_once, pool, records)
-        trainings = Trainings(self._plan, training, recorder, self._callbacks)
+        trainings = Trainings(self._plan, training, recorder, self._callbacks, self._keep)
         return Loop(self._plan, trainings, executor, self._trainer.space)
 
     def _job(self) -> Job:
@@ -180,6 +184,10 @@ class Session:
         if recorder.past.trainings:
             say(f"Goes on: {self._progress(recorder)}")
             notify(self._callbacks, Callback.on_resume, recorder.past.trainings)
+        extended = in_words(recorder.past)
+        if extended:
+            say(extended)
+            notify(self._callbacks, Callback.on_decision, extended)
 
     def _finished_before(self, recorder: Recorder) -> Result:
         """Return the result of a run that an earlier process has finished."""
@@ -217,6 +225,10 @@ class Session:
     def _check_space(self, folder: RunFolder, done: int) -> None:
         """Raise unless the disk has space for the archives of the trainings to come."""
         missing = self._plan.trainings - done
+        if self._keep != "all":
+            # The others are deleted while the run goes on.
+            own = self._plan.schedule.c if self._keep == "model" else 0
+            missing = min(missing, own + self._plan.schedule.pop_size + FEW)
         archive = self._trainer.export(self._start, self.genome)
         may_grow = any(mutation.gene == "optimizer" for mutation in self._plan.mutations)
         size = largest_archive(archive, self._start) if may_grow else len(archive)

@@ -22,13 +22,14 @@ from miha.records import (
     TrainingRecord,
 )
 from miha.run.recorder import Recorder
+from miha.run.retention import archives_to_keep
 from miha.search import reasons
 from miha.search.best import best_network
 from miha.search.crossover import mean
 from miha.search.plan import Plan
 from miha.search.selection import Selection, network_to_go_on_from
 from miha.search.stopping import has_reached_target
-from miha.storage.folder import START, archive_name
+from miha.storage.folder import START, Keep, archive_name
 from miha.storage.logbook import PATIENCE, Logbook, best_of
 from miha.storage.text_log import describe_training, say
 from miha.utils import free_memory
@@ -44,12 +45,14 @@ class Trainings:
         training: Trains one network.
         recorder: Remembers what is done, by this process or by one before it.
         callbacks: Who watches.
+        keep: Which archives stay, needed or not.
     """
 
     plan: Plan
     training: Training
     recorder: Recorder
     callbacks: Sequence[Callback] = ()
+    keep: Keep = "all"
 
     @property
     def log(self) -> Logbook:
@@ -178,12 +181,20 @@ class Trainings:
         notify(self.callbacks, Callback.on_decision, text)
 
     def _record(self, network: Network, began: float) -> TrainingRecord:
-        record = network.record.replace(seconds=time.perf_counter() - began)
+        record = network.record
+        seconds = time.perf_counter() - began
+        if not record.is_clone:
+            # An earlier process may have trained some of its epochs.
+            seconds = max(seconds, sum(epoch.seconds for epoch in record.epochs))
+        record = record.replace(seconds=seconds)
         if record.phase == "final":
             record = record.replace(restored=self._restored(record))
         network = replace(network, record=record)
         describe_training(record, self.plan.monitor, self.plan.has_own_fitness)
         self.recorder.record(network)
+        # Until the network itself has trained on, the run may need every clone.
+        if self.keep != "all" and not record.is_clone:
+            self.recorder.delete_all_but(archives_to_keep(self.log, self.plan), self.keep)
         notify(self.callbacks, Callback.on_training_end, network)
         return record
 

@@ -30,11 +30,13 @@ class Request:
         population: Whether the clones of a cycle train together; ``"auto"``: where it is faster.
         compiler: What compiles an epoch.
         tries_workers: Whether workers are started only where they are shown to pay.
+        checkpoint_seconds: How often a long training notes how far it has come; None: never.
     """
 
     population: PopulationWay = "auto"
     compiler: Compiler = "auto"
     tries_workers: bool = False
+    checkpoint_seconds: float | None = None
 
     @classmethod
     def of(cls, execution: Execution) -> Request:
@@ -43,7 +45,12 @@ class Request:
         if execution.is_remote and population == "auto":
             # Clones that train together round otherwise than those of workers.
             population = "sequential"
-        return cls(population, execution.compiler, execution.workers == "auto")
+        return cls(
+            population=population,
+            compiler=execution.compiler,
+            tries_workers=execution.workers == "auto",
+            checkpoint_seconds=execution.checkpoint_seconds,
+        )
 
     def check(self, trainer: Trainer) -> None:
         """Raise unless the trainer can do what is asked for.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 
 from miha.records import Judge, Mode, TrainingRecord, as_loss
 from miha.search.ancestry import main_line
@@ -41,6 +41,33 @@ def best_network(
         if as_loss(judge.value(record), judge.mode) <= worst:
             return record
     return best
+
+
+def may_become_best(
+    records: Sequence[TrainingRecord],
+    judge: Judge,
+) -> list[TrainingRecord]:
+    """Return the networks that may be the best of the run, whatever is trained after them.
+
+    Args:
+        records: The run's trainings so far, in their order.
+        judge: What the best one is the best in.
+
+    Returns:
+        Those that no later network equals or surpasses, the latest first.
+    """
+    # Be B later than A, and at least as good. `best_network` takes the latest network whose value
+    # is within a bound. Where A is within it, B is, and comes first. So A is never taken, however
+    # large the noise becomes, and whatever the best value will be. Every other network is taken at
+    # a noise for which the bound is its own value.
+    found: list[TrainingRecord] = []
+    least = inf
+    for record in reversed(records):
+        loss = as_loss(judge.value(record), judge.mode)
+        if isfinite(loss) and loss < least:
+            found.append(record)
+            least = loss
+    return found
 
 
 def choose_judge(

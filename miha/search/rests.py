@@ -63,17 +63,19 @@ def worthwhile_cycles(
 
     Args:
         log: What has happened.
-        schedule: How many epochs are left after a cycle.
+        schedule: How many epochs are left after a cycle. Where the run had fewer cycles when it
+            decided what follows, those count.
         mode: Whether values are better small or large.
     """
     clones: dict[int, list[TrainingRecord]] = defaultdict(list)
     for record in log.trainings:
         if record.is_clone:
             clones[record.cycle or 0].append(record)
-    return {
-        cycle: is_worthwhile(clones[cycle], winner, schedule.epochs_left(cycle), mode)
-        for cycle, winner in log.winners.items()
-    }
+    found = {}
+    for cycle, winner in log.winners.items():
+        planned = schedule.with_cycles(log.planned_cycles(cycle + 1, schedule.c))
+        found[cycle] = is_worthwhile(clones[cycle], winner, planned.epochs_left(cycle), mode)
+    return found
 
 
 def is_worthwhile(

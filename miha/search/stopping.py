@@ -90,7 +90,8 @@ def _seconds_reason(
         next_cycle = min(slowdown * last_cycle, max(last_cycle, next_cycle))
 
     # All processes of the run count: the journal has the seconds of each training.
-    used = sum(record.wall_seconds for record in log.trainings)
+    trained = [*log.trainings, *log.set_aside]
+    used = sum(record.wall_seconds for record in trained)
     if used + next_cycle + last_training <= limit:
         return None
     return (

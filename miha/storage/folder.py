@@ -28,6 +28,9 @@ FINAL = "model/model_final.zip"
 RUNNING = "running.json"
 """What a run does at this moment; there as long as it does something."""
 
+CHECKPOINT = "checkpoint.bin"
+"""How far the training at hand has come; there as long as it takes."""
+
 _SKELETON = {"model", "population", "run.log", "run.json.part"}
 """What a run that was killed before it wrote `run.json` has left, hidden files aside."""
 
@@ -42,7 +45,7 @@ _KEPT: dict[Keep, tuple[str, ...]] = {
 """Which archives stay after a run, beside those of the result."""
 
 _TABLES = ("history.csv", "lineage.csv")
-_WRITTEN = ("journal.jsonl", RUNNING, *_TABLES, "run.log", *_ARCHIVES, *_SHOWN)
+_WRITTEN = ("journal.jsonl", RUNNING, CHECKPOINT, *_TABLES, "run.log", *_ARCHIVES, *_SHOWN)
 """What a run writes beside `run.json`; all else in its folder is somebody else's."""
 
 
@@ -59,6 +62,15 @@ def archive_name(
         "final": FINAL,
     }
     return names[phase]
+
+
+def earlier_end(c: int) -> str:
+    """Return the name of the archive with the end that a run had, before it got more cycles.
+
+    Args:
+        c: How many cycles it had.
+    """
+    return f"model/model_final_of_{c}.zip"
 
 
 class RunFolder:
@@ -97,6 +109,11 @@ class RunFolder:
     def has_training(self) -> bool:
         """Whether a run has finished a training here; before that, the folder is nobody's."""
         return self.has_run and (self._has_journal_line or self._has_later_archive)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a run has noted here how far a training has come."""
+        return self.has_run and (self.path / CHECKPOINT).is_file()
 
     @property
     def _has_journal_line(self) -> bool:
@@ -163,12 +180,15 @@ class RunFolder:
             with on_disk(part):
                 part.mkdir(parents=True, exist_ok=True)
 
-    def clear(self) -> None:
+    def clear(self, kept: str = "") -> None:
         """Delete what a run has written but `run.json`, which the next run replaces.
 
         The journal goes first: what is left if this is interrupted is a run that has not begun.
+
+        Args:
+            kept: A file that stays.
         """
-        self._delete(_WRITTEN)
+        self._delete(_WRITTEN, [self.path / kept])
 
     def sweep(self) -> None:
         """Delete what a killed run has left half written."""
@@ -191,14 +211,27 @@ class RunFolder:
             results: The archives of the result, the last and the best, which stay unless
                 nothing does.
         """
-        kept = set() if what == "none" else {self.path / name for name in results}
-        for pattern in _KEPT[what]:
-            kept.update(self.path.glob(pattern))
-        self._delete(_ARCHIVES, kept)
+        self.delete_archives(() if what == "none" else results, what)
         for part in ("model", "population"):
             # A folder that still has archives is not empty, and stays.
             with contextlib.suppress(OSError):
                 (self.path / part).rmdir()
+
+    def delete_archives(
+        self,
+        but: Collection[str | None],
+        what: Keep = "none",
+    ) -> None:
+        """Delete archives.
+
+        Args:
+            but: Names of some that stay.
+            what: Which others stay.
+        """
+        kept = {self.path / name for name in but if name is not None}
+        for pattern in _KEPT[what]:
+            kept.update(self.path.glob(pattern))
+        self._delete(_ARCHIVES, kept)
 
     def check_space(self, need: int, archives: int) -> None:
         """Raise unless the disk has space for what a run will write.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miha.errors import JournalError
-from miha.records import Mode, Task, TrainingRecord, as_loss
+from miha.records import Mode, Task, TrainingRecord, as_loss, gain
 from miha.storage.disk import write_whole
+from miha.storage.folder import earlier_end
 from miha.storage.journal import Entry
 
 if TYPE_CHECKING:
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
 
 PATIENCE = 3
 """Cycles in a row in which every clone fails, after which a run gives up."""
+
+
+@dataclass(frozen=True)
+class Extension:
+    """More cycles for a run that was begun with fewer.
+
+    Attributes:
+        first_cycle: The first cycle that is decided with the new number in mind.
+        before: How many cycles the run had until then.
+        kept: How many trainings stay in the lineage, from the first on.
+        removed: How many that came after those do not.
+    """
+
+    first_cycle: int
+    before: int
+    kept: int
+    removed: int
 
 
 @dataclass
@@ -32,6 +50,9 @@ class Logbook:
         returns: Why the run went back to an older network, for each cycle after which it did.
         stopped: Why the run went to its end before its last cycle, if it did.
         is_finished: Whether the run has come to its end.
+        extensions: When the run was given more cycles, and how many it had before.
+        set_aside: Trainings of earlier ends, which a run with more cycles does not go on from.
+        mode: Whether the monitored value is better small or large.
     """
 
     trainings: list[TrainingRecord] = field(default_factory=list)
@@ -41,6 +62,9 @@ class Logbook:
     reasons: dict[int, dict[int, str]] = field(default_factory=dict)
     rests: dict[int, str] = field(default_factory=dict)
     returns: dict[int, str] = field(default_factory=dict)
+    extensions: list[Extension] = field(default_factory=list)
+    set_aside: list[TrainingRecord] = field(default_factory=list)
+    mode: Mode = "min"
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Logbook:
@@ -71,6 +95,80 @@ class Logbook:
             self.stopped = entry["reason"]
         elif event == "end":
             self.is_finished = True
+        elif event == "extension":
+            self._extend(entry["first_cycle"], entry["before"], entry["trainings"])
+
+    def _extend(
+        self,
+        first: int,
+        before: int,
+        kept: int,
+    ) -> None:
+        """Note an extension; set all trainings aside but the first ones."""
+        removed = len(self.trainings) - kept
+        for record in self.trainings[kept:]:
+            if record.phase == "final":
+                # Its archive makes room for that of the new end.
+                record = record.replace(archive=earlier_end(before))
+            self.set_aside.append(record)
+        del self.trainings[kept:]
+        self.extensions.append(Extension(first, before, kept, removed))
+        # New dictionaries: copies of the logbook share the old ones.
+        self.rests = {cycle: text for cycle, text in self.rests.items() if cycle < first}
+        self.returns = {cycle: text for cycle, text in self.returns.items() if cycle < first}
+        self.stopped = None
+        self.is_finished = False
+
+    def extend_from(self, before: int) -> Entry:
+        """Note that the run has more cycles from now on; return the journal's entry.
+
+        Its cycles stay. What was trained for the earlier end, at a rate that falls, is set aside.
+
+        Args:
+            before: How many cycles it had.
+        """
+        kept = 0
+        while kept < len(self.trainings) and not _is_of_end(self.trainings[kept]):
+            kept += 1
+        first = max([*self.winners, *self.rests], default=0) + 1
+        for record in self.trainings[kept:]:
+            # A rest at a rate that fell is decided again.
+            first = min(first, record.cycle or first)
+        self._extend(first, before, kept)
+        return {
+            "event": "extension",
+            "first_cycle": first,
+            "before": before,
+            "trainings": kept,
+        }
+
+    def without_events(self) -> Logbook:
+        """Return a logbook of the same run in which nothing has happened yet."""
+        return Logbook(
+            extensions=[*self.extensions],
+            set_aside=[*self.set_aside],
+            mode=self.mode,
+        )
+
+    def place(self, number: int) -> int:
+        """Return which training of the journal one of the lineage is, both counted from 0."""
+        removed = 0
+        for extension in self.extensions:
+            if number >= extension.kept:
+                removed += extension.removed
+        return number + removed
+
+    def planned_cycles(self, cycle: int, now: int) -> int:
+        """Return how many cycles the run was to have when a cycle was decided.
+
+        Args:
+            cycle: The cycle, from 1.
+            now: How many it is to have now.
+        """
+        for extension in self.extensions:
+            if cycle < extension.first_cycle:
+                return extension.before
+        return now
 
     def add(self, record: TrainingRecord) -> Entry:
         """Note a finished training; return the journal's entry."""
@@ -173,6 +271,25 @@ class Logbook:
         return all(self.winners.get(number, 0) is None for number in last_cycles)
 
     @property
+    def failed_since(self) -> int | None:
+        """The first of the latest cycles, in all of which every clone failed; None: no such one."""
+        first = None
+        cycle = max(self.winners, default=0)
+        while cycle in self.winners and self.winners[cycle] is None:
+            first = cycle
+            cycle -= 1
+        return first
+
+    def before(self, cycle: int) -> Logbook:
+        """Return what had happened before a cycle."""
+        trainings: list[TrainingRecord] = []
+        for record in self.trainings:
+            if record.phase != "final" and (record.cycle or 0) < cycle:
+                trainings.append(record)
+        winners = {number: clone for number, clone in self.winners.items() if number < cycle}
+        return replace(self, trainings=trainings, winners=winners)
+
+    @property
     def last(self) -> TrainingRecord | None:
         """The last training of the network itself, no clone."""
         for record in reversed(self.trainings):
@@ -213,7 +330,9 @@ class Logbook:
         """One row for each clone: what changed, how fit it was, whether it was selected."""
         import pandas as pd
 
-        rows = [self._lineage_row(record) for record in self._clones()]
+        clones = self._clones()
+        controls = {clone.cycle: clone for clone in clones if clone.change.is_control}
+        rows = [self._lineage_row(clone, controls.get(clone.cycle)) for clone in clones]
         return _typed(pd.DataFrame(rows, columns=list(_LINEAGE)))
 
     def _clones(self) -> list[TrainingRecord]:
@@ -221,7 +340,12 @@ class Logbook:
         # Journals of version 0.3.0 may have them in the order in which they came.
         return sorted(clones, key=lambda clone: (clone.cycle or 0, clone.clone or 0))
 
-    def _lineage_row(self, clone: TrainingRecord) -> dict[str, Any]:
+    def _lineage_row(
+        self,
+        clone: TrainingRecord,
+        control: TrainingRecord | None,
+    ) -> dict[str, Any]:
+        base = nan if control is None else control.value
         return {
             "cycle": clone.cycle,
             "clone": clone.clone,
@@ -231,6 +355,7 @@ class Logbook:
             "archive": clone.archive,
             "gene": clone.change.gene,
             "value": clone.value,
+            "gain": gain(clone.value, base, self.mode),
             "parent": clone.parent,
             "mate": clone.change.mate,
             "failure": last_line(clone.failure),
@@ -247,6 +372,11 @@ def best_of(
     finite = [record for record in records if isfinite(record.value)]
     best = min(finite, key=lambda record: as_loss(record.value, mode), default=None)
     return best or next(iter(records), None)
+
+
+def _is_of_end(record: TrainingRecord) -> bool:
+    """Return whether a training belongs to the end of a run: it is the last, or its rate fell."""
+    return record.phase == "final" or any(rate != 1 for rate in record.rates)
 
 
 def last_line(failure: str | None) -> str | None:
@@ -273,6 +403,7 @@ _LINEAGE = (
     "archive",
     "gene",
     "value",
+    "gain",
     "parent",
     "mate",
     "failure",

@@ -17,7 +17,8 @@ import numpy as np
 from miha.data.arrays import Data, map_arrays
 from miha.data.feed import fed, first_inputs, to_tensor
 from miha.data.stream import Stream
-from miha.records import Epoch, Genome, Mode, Snapshot
+from miha.randomness import move_to, position
+from miha.records import Epoch, Genome, Mode, Progress, Snapshot
 from miha.space import Space
 from miha.trainer.exporter import Exporter
 from miha.trainer.genes.activations import Slot
@@ -200,6 +201,7 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         noise: np.random.Generator | None,
         on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
+        progress: Progress | None = None,
     ) -> tuple[Epoch, ...]:
         """See `Trainer`."""
         if noise is not None:
@@ -212,8 +214,12 @@ class KerasTrainer(LiveNetwork, abc.ABC):
             annealed = [rate * factor for factor in rates]
 
         trained: list[Epoch] = []
+        if progress is not None:
+            # Last: a seed of the whole training was planted before, and the rate was read.
+            trained += progress.epochs
+            self._go_to(progress, order)
         try:
-            for number in range(epochs):
+            for number in range(len(trained), epochs):
                 if annealed:
                     optimizer.learning_rate = annealed[number]
                 epoch = self._epoch(order)
@@ -227,6 +233,20 @@ class KerasTrainer(LiveNetwork, abc.ABC):
             if annealed:
                 optimizer.learning_rate = rate
         return tuple(trained)
+
+    def progress(self, epochs: Sequence[Epoch], order: np.random.Generator) -> Progress:
+        """See `Trainer`."""
+        noise = self._noise_states()
+        return Progress(self.snapshot(), tuple(epochs), position(order), noise)
+
+    def _go_to(self, progress: Progress, order: np.random.Generator) -> None:
+        """Let the network, and what draws, be where they were at the end of an epoch."""
+        self.restore(progress.snapshot)
+        move_to(order, progress.order)
+
+    def _noise_states(self) -> tuple[np.ndarray, ...]:
+        """Return the states of generators that are no variables of the network."""
+        return ()
 
     def evaluate(self) -> dict[str, Any]:
         """See `Trainer`."""

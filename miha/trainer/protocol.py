@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from miha.records import Epoch, Genome, Mode, Snapshot, Transition
+from miha.records import Epoch, Genome, Mode, Progress, Snapshot, Transition
 from miha.space import Space
 
 Way = Literal["fused", "xla"]
@@ -115,6 +115,7 @@ class Trainer(Protocol):
         noise: np.random.Generator | None,
         on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
+        progress: Progress | None = None,
     ) -> tuple[Epoch, ...]:
         """Train the live network, and evaluate it after each epoch.
 
@@ -127,9 +128,18 @@ class Trainer(Protocol):
             on_epoch: Called after each epoch. Returns True to stop the training after this epoch.
             rates: Factor of the learning rate in each epoch; None: 1. A schedule of the user's
                 decides the rate alone.
+            progress: How far an earlier process has come with the same training; None: it begins.
 
         Returns:
-            The trained epochs.
+            The trained epochs, those of the progress among them.
+        """
+
+    def progress(self, epochs: Sequence[Epoch], order: np.random.Generator) -> Progress:
+        """Return how far a training has come, called where an epoch ends.
+
+        Args:
+            epochs: Those of the training so far.
+            order: What draws its order of samples.
         """
 
     def evaluate(self) -> dict[str, Any]:

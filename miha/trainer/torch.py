@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from miha.data.arrays import map_arrays
-from miha.records import Epoch
+from miha.records import Epoch, Progress
 from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
 from miha.trainer.network.keras_internals import flat_layers
 from miha.utils.warn import warn
@@ -79,11 +79,12 @@ class TorchTrainer(KerasTrainer):
         noise: np.random.Generator | None,
         on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
+        progress: Progress | None = None,
     ) -> tuple[Epoch, ...]:
         """See `Trainer`."""
         # PyTorch's generator is the whole process's: leave it to others as it was.
         with torch.random.fork_rng():
-            return super().train(epochs, order, noise, on_epoch, rates)
+            return super().train(epochs, order, noise, on_epoch, rates, progress)
 
     def _reseed(
         self,
@@ -92,6 +93,20 @@ class TorchTrainer(KerasTrainer):
         super()._reseed(noise)
         # A Dropout without a seed of its own draws from PyTorch's generator.
         torch.manual_seed(noise.integers(2**31 - 1))
+
+    def _noise_states(self) -> tuple[np.ndarray, ...]:
+        states = [torch.random.get_rng_state()]
+        if torch.cuda.is_available():
+            states += torch.cuda.get_rng_state_all()
+        return tuple(state.numpy() for state in states)
+
+    def _go_to(self, progress: Progress, order: np.random.Generator) -> None:
+        super()._go_to(progress, order)
+        first, *devices = [torch.from_numpy(state) for state in progress.noise]
+        torch.random.set_rng_state(first)
+        # A run may go on with fewer devices than it was begun on.
+        if len(devices) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(devices)
 
     def _steps(
         self,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from miha.errors import MihaError
 from miha.records import Mode, is_better
-from miha.results.trials import RunView, TrainingView
+from miha.results.trials import RunView, TrainingView, as_number
 from miha.visualization.history import choose_metrics, reads_better_as_log
 from miha.visualization.theme import (
     COLOURS,
@@ -77,7 +77,7 @@ def plot_best(
     axis = _value_axis(name, values)
     return figure(
         data,
-        title=title(f"Best {safe(name, 40)} so far"),
+        title=title(f"Best {safe(name, 40)} so far{_why_not_taken(results, values, name)}"),
         height=640,
         showlegend=len(views) > 1,
         xaxis=_count_axis("epochs trained, clones' among them", "y"),
@@ -85,6 +85,22 @@ def plot_best(
         xaxis2=_count_axis("seconds of the run", "y2"),
         yaxis2=axis | {"domain": [0, 0.42]},
     )
+
+
+def _why_not_taken(results: Sequence[Result], values: Sequence[float], name: str) -> str:
+    """Return why the network to take is not the one with the best value, in a few words."""
+    if len(results) > 1 or not values:
+        return ""
+    [result] = results
+    judge = result.judge
+    taken = result.best
+    value = as_number(taken.epochs[-1].logs.get(name)) if taken.epochs else math.nan
+    if not math.isfinite(value) or value == values[-1]:
+        return ""
+    why = "the latest of those within noise of the best"
+    if judge.name != name:
+        why = f"the best in {safe(judge.name, 30)}"
+    return f"<br><sub>the network to take, {why}, has {value:.4g}</sub>"
 
 
 Step = tuple[int, float, float, TrainingView]

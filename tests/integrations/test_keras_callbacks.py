@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from fakes import FakeTrainer, make_loop
+from fakes import GENOME, FakeTrainer, make_loop
 from fakes import run as run_loop
 from networks import dense, images
 from runs import Joining, crossed
@@ -17,6 +17,7 @@ from miha.callbacks import Callback, notify
 from miha.errors import MihaError, MihaWarning
 from miha.integrations.keras_callbacks import Following, join_keras_callbacks
 from miha.mutations import resolve
+from miha.records import UNCHANGED, Epoch, Schedule, Task
 from miha.results.trials import RunView
 from miha.storage.journal import Journal
 
@@ -290,6 +291,20 @@ def test_a_child_of_an_earlier_process_is_read_from_its_archive(tmp_path):
     assert noting.calls[0] == 2
     assert noting.weights[child.end - 2 - 1] == weight_in(tmp_path, child.archive)
     assert len(noting.logs) == whole.main_line[-1].end - 2
+
+
+def test_epochs_of_a_training_that_goes_on_are_counted_not_called():
+    mirror = FakeMirror()
+    noting = Noting(mirror)
+    following = Following([noting], FakeTrainer(), mirror)
+    notify([following], Callback.on_run_begin, Schedule(4, 1, 1, 0, 1), "")
+    task = Task("initial", None, None, 4, GENOME, UNCHANGED, "model/model_init.zip")
+    notify([following], Callback.on_training_begin, task)
+    notify([following], Callback.on_training_resume, task, [Epoch({"loss": 1.0}, 1.0)] * 2)
+    for _ in range(2):
+        notify([following], Callback.on_epoch_end, task, Epoch({"loss": 0.5}, 1.0))
+    # Keras' own progress callbacks count from the last beginning.
+    assert noting.calls == [0, 2, -2, 3, -3]
 
 
 def test_callbacks_of_both_kinds_keep_their_order():

@@ -24,7 +24,7 @@ def client(tmp_path_factory):
     mlflow = pytest.importorskip("mlflow")
     folder = tmp_path_factory.mktemp("mlflow")
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    for name in ("miha", "resumed", "hostile", "crossed"):
+    for name in ("miha", "resumed", "extended", "hostile", "crossed"):
         client.create_experiment(name, artifact_location=(folder / "artifacts").as_uri())
     return client
 
@@ -85,6 +85,22 @@ def test_a_callback_logs_to_mlflow_and_goes_on_where_it_was(client, tmp_path):
     parent, clones = logged(client, "resumed")
     assert len(clones) == 6
     assert parent.info.status == "FINISHED"
+
+
+def test_a_run_that_goes_on_after_its_end_is_logged_whole(client, tmp_path):
+    from miha.integrations.mlflow import to_mlflow
+
+    for cycles in (1, 3):
+        # The control wins: it is where the earlier end was.
+        result = make_run(tmp_path / "run", c=cycles, margin=1e6)
+        to_mlflow(result, client.tracking_uri, "extended")
+    parent, clones = logged(client, "extended")
+    assert len(clones) == 9
+    history = client.get_metric_history(parent.info.run_id, "val_loss")
+    told = {(metric.step, metric.value) for metric in history}
+    view = RunView.of(result)
+    for trial in view.main_line:
+        assert {*enumerate(trial.curve("val_loss"), trial.start + 1)} <= told
 
 
 def test_an_address_that_mlflow_does_not_take_ends_a_run_before_it_trains(client, tmp_path):

@@ -48,6 +48,19 @@ def test_tensorboard_reads_the_main_line_and_every_clone(result, tmp_path):
         assert ((name, "gain") in found) == (clone.gain is not None)
 
 
+def test_an_earlier_end_of_a_run_is_not_on_the_main_line(tmp_path):
+    pytest.importorskip("tensorboard")
+    for cycles in (2, 4):
+        # The control wins: it is where the earlier end was.
+        result = make_run(tmp_path / "run", c=cycles, margin=1e6)
+        folder = result.to_tensorboard(tmp_path / "board")
+    assert result.log.set_aside
+    view = RunView.of(result)
+    line = {e: v for t in view.main_line for e, v in enumerate(t.curve("val_loss"), t.start + 1)}
+    assert scalars(folder)["main_line", "val_loss"] == pytest.approx(line, nan_ok=True)
+    assert len([*folder.glob("main_line/*")]) == len(view.main_line)
+
+
 def test_tensorboard_reads_the_hyperparameters_of_every_clone(result, tmp_path):
     loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
     from tensorboard.plugins.hparams import metadata

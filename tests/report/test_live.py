@@ -90,6 +90,23 @@ def test_the_time_left_follows_from_the_epochs_of_this_process(monkeypatch):
     assert pace.left == 9.0
 
 
+def test_epochs_of_an_earlier_process_are_counted_and_tell_nothing_of_the_time(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    pace = Pace("val_loss", "min")
+    pace.on_run_begin(Schedule(m=10, n=1, k=1, c=0, pop_size=1), "")
+    task = Task("initial", None, None, 10, GENOME, UNCHANGED, "model/model_init.zip")
+    pace.on_training_begin(task)
+    pace.on_training_resume(task, [Epoch({}, 3.0)] * 6)
+    assert (pace.done, pace.elapsed, pace.left) == (6, 18.0, None)
+    assert pace.work[0].epoch == "epoch 7 of 10"
+    for _ in range(2):
+        now[0] += 1.0
+        pace.on_epoch_end(task, Epoch({}, 1.0))
+    # Two of 20 epochs at a second each.
+    assert (pace.done, pace.left) == (8, 12.0)
+
+
 def test_a_time_is_what_a_clock_shows():
     assert [clock(t) for t in (None, 0, 59.6, 61, 3600 + 62)] == [
         *("-:--", "0:00", "1:00", "1:01", "1:01:02")

@@ -53,7 +53,8 @@ def contents(folder):
     ("changes", "told"),
     [
         ({"m": 3}, "arguments.schedule.m is 2 and not 3"),
-        ({"pop_size": 4, "c": 9}, "schedule.c is 2 and not 9; .*pop_size is 3 and not 4"),
+        ({"pop_size": 4, "c": 9}, "pop_size is 3 and not 4"),
+        ({"c": 1}, "schedule.c is 2 and not 1.*they cannot be lowered"),
         ({"seed": 1}, "seed is 0 and not 1"),
         ({"crossover": True}, "arguments.search.crossover is False and not True"),
         ({"patience": 3}, "arguments.budget.patience is None and not 3"),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import ClassVar
-
 import pytest
-from fakes import FakeTrainer, FakeWorkers, make_plan
+from fakes import FakeTrainer, FakeWorkers, make_session
 
 from miha.callbacks import Callback
 from miha.errors import (
@@ -20,34 +17,10 @@ from miha.errors import (
 from miha.executors import trial
 from miha.executors.worker import signature
 from miha.results.reader import load_run
-from miha.run.session import Session
 from miha.run.ways import Request
 from miha.search import best
 from miha.storage.folder import FINAL, START, RunFolder
 from miha.storage.lock import is_locked, locked
-
-
-class Blueprint(FakeTrainer):
-    """What a worker builds."""
-
-    environment: ClassVar = {"KERAS_BACKEND": "numpy"}
-
-
-def make_session(
-    path,
-    trainer=None,
-    callbacks=(),
-    executor=None,
-    overwrite=False,
-    keep="all",
-    request=None,
-    **changes,
-):
-    """Return a session of the small plan of `make_plan`."""
-    trainer = trainer or FakeTrainer()
-    plan = make_plan(**changes)
-    setup = SimpleNamespace(trainer=trainer, blueprint=lambda executor: Blueprint)
-    return Session(plan, setup, request or Request(), executor, callbacks, path, overwrite, keep)
 
 
 class Watching(Callback):

@@ -216,10 +216,12 @@ def test_a_compiler_that_the_backend_has_not_is_refused():
 
 
 def test_a_request_is_read_off_an_execution():
-    assert Request.of(Execution()) == Request("auto", "auto")
-    assert Request.of(Execution(population="fused", compiler="xla")) == Request("fused", "xla")
+    assert Request.of(Execution()) == Request("auto", "auto", False, 60.0)
+    execution = Execution(population="fused", compiler="xla", checkpoint_seconds=None)
+    assert Request.of(execution) == Request("fused", "xla", False, None)
+    assert Request.of(Execution(workers="auto")).tries_workers
     # Clones that train together round otherwise than those of workers.
-    assert Request.of(Execution(executor="ray")) == Request("sequential", "auto")
+    assert Request.of(Execution(executor="ray")) == Request("sequential", "auto", False, 60.0)
 
 
 def test_what_one_program_cannot_train_is_refused_by_its_reason():

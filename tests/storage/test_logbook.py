@@ -18,7 +18,7 @@ from miha.utils.json_values import plain
 
 LINEAGE = [
     *("cycle", "clone", "change", "fitness", "selected", "archive"),
-    *("gene", "value", "parent", "mate", "failure", "reason"),
+    *("gene", "value", "gain", "parent", "mate", "failure", "reason"),
 ]
 REASONS = {0: "behind clone 1 by 0.1", 1: "fittest by 0.1"}
 
@@ -92,6 +92,7 @@ def test_the_lineage_has_one_row_for_each_clone():
             "archive": "population/1_0_model.zip",
             "gene": "none",
             "value": 0.5,
+            "gain": 0.0,
             "parent": "model/model_init.zip",
             "mate": None,
             "failure": None,
@@ -106,11 +107,23 @@ def test_the_lineage_has_one_row_for_each_clone():
             "archive": "population/1_1_model.zip",
             "gene": "batch_size",
             "value": 0.4,
+            "gain": pytest.approx(0.1),
             "parent": "model/model_init.zip",
             "mate": None,
             "failure": None,
         },
     ]
+
+
+def test_a_gain_is_over_the_control_of_its_cycle_and_in_the_direction_of_the_value():
+    log = first_cycle()
+    log.mode = "max"
+    other = Change("optimizer", "adam -> lion")
+    log.add(make_record(cycle=2, clone=1, values=(0.2,), change=other))
+    gains = log.lineage["gain"].tolist()
+    assert gains[:2] == [0.0, pytest.approx(-0.1)]
+    # Without a control there is nothing to gain on.
+    assert math.isnan(gains[2])
 
 
 def test_a_journal_of_an_earlier_version_gives_no_reason():

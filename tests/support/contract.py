@@ -461,3 +461,46 @@ class TrainerContract:
             trainer.restore(start)
             losses.append(trainer.train(1, rng(), rng(seed), lambda epoch: None)[0].logs["loss"])
         assert losses[0] == losses[1] != losses[2]
+
+    def test_a_training_goes_on_from_its_progress_bit_for_bit(self, make):
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                keras.layers.Flatten(),
+                keras.layers.BatchNormalization(),
+                keras.layers.Dense(6, "relu"),
+                keras.layers.Dropout(0.3, seed=3),
+                # PyTorch draws for it from a generator of the whole process.
+                keras.layers.Dropout(0.2),
+                keras.layers.Dense(2, "softmax"),
+            ]
+        )
+        model.compile("nadam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        trainer = make(model, images(), images(32, 1), genes=["input_noise"])
+        genome = trainer.genome
+        [(name, _)] = genome.input_noise
+        genome = genome.replace(input_noise=((name, 0.5),))
+        start = trainer.snapshot()
+        noted = []
+
+        def trained(progress=None):
+            order, epochs = rng(3), []
+
+            def on_epoch(epoch):
+                epochs.append(epoch)
+                if progress is None and len(epochs) == 2:
+                    noted.append(trainer.progress(epochs, order))
+
+            trainer.restore(start)
+            trainer.express(genome)
+            found = trainer.train(4, order, rng(4), on_epoch, (1.0, 0.9, 0.5, 0.2), progress)
+            return [epoch.logs for epoch in found], trainer.snapshot(), len(epochs)
+
+        logs, end, count = trained()
+        # What comes between leaves other states everywhere.
+        train(trainer, 1, seed=8)
+        same_logs, same_end, rest = trained(noted[0])
+        assert (count, rest) == (4, 2)
+        assert same_logs == logs
+        assert_equal(same_end, end)
+        assert trainer.genome.learning_rate == genome.learning_rate

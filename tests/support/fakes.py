@@ -12,7 +12,8 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,12 +27,14 @@ from miha.executors.training import Training as OneTraining
 from miha.executors.worker import Worker, signature
 from miha.mutations import resolve
 from miha.options import Budget, Search
+from miha.randomness import move_to, position
 from miha.records import (
     UNCHANGED,
     Change,
     Epoch,
     Genome,
     Network,
+    Progress,
     Schedule,
     Snapshot,
     Task,
@@ -42,7 +45,9 @@ from miha.run.identity import describe_run
 from miha.run.loop import Loop
 from miha.run.recorder import Recorder
 from miha.run.resume import open_run
+from miha.run.session import Session
 from miha.run.trainings import Trainings
+from miha.run.ways import Request
 from miha.search.fitness import LevelAndSlope
 from miha.search.plan import Plan, default_names
 from miha.space import Space
@@ -186,12 +191,17 @@ class FakeTrainer:
         noise: np.random.Generator | None,
         on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
+        progress: Progress | None = None,
     ) -> tuple[Epoch, ...]:
         if noise is not None:
             self._seed = int(noise.integers(2**31))
+        trained: list[Epoch] = []
+        if progress is not None:
+            trained += progress.epochs
+            self.restore(progress.snapshot)
+            move_to(order, progress.order)
         training = Training(self._genome, self._weight, self._seed, rates=rates)
         self.trainings.append(training)
-        trained: list[Epoch] = []
         while len(trained) < epochs and (not trained or math.isfinite(trained[-1].logs["loss"])):
             trained.append(self._epoch(order, training))
             if on_epoch(trained[-1]):
@@ -200,6 +210,9 @@ class FakeTrainer:
             raise error
         training.end = self._weight
         return tuple(trained)
+
+    def progress(self, epochs: Sequence[Epoch], order: np.random.Generator) -> Progress:
+        return Progress(self.snapshot(), tuple(epochs), position(order))
 
     def evaluate(self) -> dict[str, float]:
         return {name: value for name, value in self._logs().items() if name.startswith("val_")}
@@ -484,6 +497,29 @@ def make_loop(
     executor = make_population_executor(training, at_once, workers, records, on_trial)
     trainings = Trainings(plan, training, recorder, callbacks)
     return SmallLoop(plan, trainings, executor, trainer.space, trainer.snapshot())
+
+
+class FakeBlueprint(FakeTrainer):
+    """What a worker builds."""
+
+    environment: ClassVar = {"KERAS_BACKEND": "numpy"}
+
+
+def make_session(
+    path: Path | None,
+    trainer: FakeTrainer | None = None,
+    callbacks: Sequence[Callback] = (),
+    executor: Any = None,
+    overwrite: bool = False,
+    keep: str = "all",
+    request: Request | None = None,
+    **changes: Any,
+) -> Session:
+    """Return a session of the small plan of `make_plan`."""
+    trainer = trainer or FakeTrainer()
+    plan = make_plan(**changes)
+    setup = SimpleNamespace(trainer=trainer, blueprint=lambda executor: FakeBlueprint)
+    return Session(plan, setup, request or Request(), executor, callbacks, path, overwrite, keep)
 
 
 def run(loop: SmallLoop) -> TrainingRecord:

@@ -10,9 +10,15 @@ from drawn import layout, traces
 from runs import make_run
 
 from miha.errors import MihaError
+from miha.records import Judge
 from miha.results.trials import RunView
+from miha.search import best
 from miha.visualization import plot_best
 from miha.visualization.best import best_so_far, names_of
+
+
+def title_of(figure):
+    return layout(figure)["title"]["text"]
 
 
 def test_the_best_so_far_counts_every_epoch_that_was_trained(result):
@@ -61,3 +67,20 @@ def test_several_runs_are_lines_of_one_figure(result, tmp_path):
 def test_runs_of_one_name_are_told_apart_by_their_folders(result, tmp_path):
     runs = [replace(result, run_dir=tmp_path / name / "mnist") for name in ("a", "b")]
     assert names_of(runs) == ["a/mnist", "b/mnist"]
+
+
+def test_the_title_says_why_the_best_network_is_another_one(result, tmp_path, monkeypatch):
+    monkeypatch.setattr(best, "NOISES", 0.0)
+    assert "to take" not in title_of(plot_best(result))
+    monkeypatch.setattr(best, "NOISES", 1e9)
+    # All are within that noise: the last one is taken.
+    last = result.log.trainings[-1]
+    assert last.value > min(record.value for record in result.log.trainings)
+    text = (
+        f"the network to take, the latest of those within noise of the best, has {last.value:.4g}"
+    )
+    assert text in title_of(plot_best(result))
+    assert "to take" not in title_of(plot_best([result, result]))
+    monkeypatch.setattr(best, "NOISES", 0.0)
+    other = make_run(tmp_path, judge=Judge("loss", "max"))
+    assert "the network to take, the best in loss, has" in title_of(plot_best(other))

@@ -1,0 +1,152 @@
+"""How a run goes on after its end: with more cycles than it was begun with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from miha.errors import ArgumentError, JournalError, RunExistsError
+from miha.records import Schedule
+from miha.search.budgets import choose_schedule
+from miha.storage.folder import FINAL, RunFolder, earlier_end
+from miha.storage.journal import Entry, Journal
+from miha.storage.logbook import Logbook
+from miha.utils.warn import warn
+
+
+def schedule_in(
+    folder: RunFolder,
+    wanted: Schedule,
+    epochs: int | None,
+    letters: Mapping[str, int | None],
+    control: bool,
+) -> Schedule:
+    """Return the schedule that a total means for the run in a folder: its letters, more cycles.
+
+    A larger total alone would choose another m, too, and so another run.
+
+    Args:
+        folder: Where a run may have finished a training.
+        wanted: What the user's arguments mean for a new run.
+        epochs: The user's total, or None.
+        letters: Those that the user gave, None where they gave none.
+        control: Whether one clone is the unchanged control.
+    """
+    found = _recorded(folder)
+    if epochs is None or found is None or found == wanted:
+        return wanted
+    own = {"m": found.m, "n": found.n, "k": found.k, "c": None, "pop_size": found.pop_size}
+    own |= {name: value for name, value in letters.items() if value is not None}
+    try:
+        longer = choose_schedule(epochs, **own, control=control)
+    except ArgumentError:
+        return wanted
+    if longer == found and epochs > found.epochs:
+        warn(
+            f"The run in {str(folder.path)!r} stays as it is: epochs={epochs} has no room for "
+            f"another cycle of {found.epochs_of_cycle} epochs. "
+            f"The next total is {found.with_cycles(found.c + 1).epochs}."
+        )
+    return longer
+
+
+def _recorded(folder: RunFolder) -> Schedule | None:
+    """Return the schedule of the run in a folder; None where there is none that can be read."""
+    if not folder.has_training:
+        return None
+    try:
+        return Schedule(**folder.description()["arguments"]["schedule"])
+    except (JournalError, LookupError, TypeError):
+        # Whoever opens the run says what is wrong with it.
+        return None
+
+
+def numbers_of_cycles(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[int]:
+    """Return how many cycles a run was to have, one number after another, the wanted one last.
+
+    Args:
+        found: What `run.json` says.
+        wanted: What the user wants, of the same run.
+    """
+    numbers = [schedule["c"] for schedule in _schedules(found)]
+    c = int(wanted["arguments"]["schedule"]["c"])
+    return numbers if c == numbers[-1] else [*numbers, c]
+
+
+def extend(log: Logbook, cycles: Sequence[int]) -> list[Entry]:
+    """Note the extensions of a run that its journal does not have; return the entries to append.
+
+    Args:
+        log: What the journal says.
+        cycles: See `numbers_of_cycles`.
+    """
+    missing = cycles[len(log.extensions) : -1]
+    return [log.extend_from(before) for before in missing]
+
+
+def check_can_go_on(log: Logbook, cycles: Sequence[int]) -> None:
+    """Raise where more cycles would change nothing: the budget has ended the run before.
+
+    Raises:
+        RunExistsError: It has.
+    """
+    is_longer = len(log.extensions) < len(cycles) - 1
+    if is_longer and log.is_finished and log.stopped is not None:
+        raise RunExistsError(
+            "A run can be given more cycles where it came to its last one. Received: "
+            f"c={cycles[-1]}, for a run that its budget has ended before: {log.stopped} It would "
+            "end there again. Begin another run, with a larger budget, in another folder."
+        )
+
+
+def write_extensions(
+    folder: RunFolder,
+    journal: Journal,
+    description: Mapping[str, Any],
+    log: Logbook,
+    entries: Sequence[Entry],
+) -> None:
+    """Write what a run was given: `run.json` first, which tells of what the journal may lack.
+
+    Args:
+        folder: The run's.
+        journal: Its journal, opened already.
+        description: The run's, with the new number of cycles.
+        log: What has happened.
+        entries: What `extend` has returned.
+    """
+    found = folder.description()
+    if len(numbers_of_cycles(found, description)) > len(_schedules(found)):
+        schedules = [*_schedules(found), _schedule_of(description)]
+        changed = {"schedules": schedules, "started": found["started"]}
+        folder.write_description({**description, **changed})
+    aside = {record.archive for record in log.set_aside}
+    for entry in entries:
+        end = folder.path / FINAL
+        name = earlier_end(entry["before"])
+        # The archive of the new end will have the name of the earlier one.
+        if name in aside and end.exists():
+            folder.write_archive(name, end.read_bytes())
+        journal.append(entry)
+
+
+def _schedules(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the schedules that a run has had, the present one last."""
+    return list(found.get("schedules", [_schedule_of(found)]))
+
+
+def _schedule_of(description: Mapping[str, Any]) -> dict[str, Any]:
+    c = description["arguments"]["schedule"]["c"]
+    return {"c": c, "epochs": description["epochs"], "since": description["started"]}
+
+
+def in_words(log: Logbook) -> str:
+    """Return what was set aside for the extensions of a run; empty where nothing was."""
+    epochs = sum(len(record.epochs) for record in log.set_aside)
+    if not epochs:
+        return ""
+    before = log.extensions[-1].before
+    return (
+        f"It goes on after its end at c={before}, from the network of its last cycle: "
+        f"{epochs} epochs of the earlier end are not part of the lineage."
+    )
