@@ -10,7 +10,8 @@ from miha.records import Network, Snapshot, Task, TrainingRecord
 from miha.storage.checkpoint import Checkpoints
 from miha.storage.folder import Keep, RunFolder
 from miha.storage.journal import Entry, Journal
-from miha.storage.logbook import Logbook, write_tables
+from miha.storage.logbook import Logbook
+from miha.storage.tables import Tables
 from miha.storage.writer import Writer
 from miha.trainer.protocol import Trainer
 from miha.utils.signals import raise_if_asked
@@ -48,6 +49,7 @@ class Recorder:
         self._journal = journal
         self._trainer = trainer
         self._writer = Writer()
+        self._tables = Tables(folder.path)
         self._values: dict[str | None, Snapshot] = {}
 
     @contextlib.contextmanager
@@ -128,10 +130,11 @@ class Recorder:
         entry = self.log.select(cycle, None if winner is None else winner.clone, phrases)
         if not is_new:
             return False
-        # The writer's thread must not read what this one appends to.
-        log = self.log.copy()
         self._writer.submit(lambda: self._journal.append(entry))
-        self._writer.submit(lambda: write_tables(log, self.folder.path))
+        if self._tables.are_due:
+            # The writer's thread must not read what this one appends to.
+            log = self.log.copy()
+            self._writer.submit(lambda: self._tables.write(log))
         return True
 
     def rest(self, cycle: int, reason: str) -> bool:
@@ -173,7 +176,7 @@ class Recorder:
 
     def end(self) -> None:
         """Write the tables, and journal that the run has come to its end."""
-        write_tables(self.log, self.folder.path)
+        self._tables.write(self.log)
         self._journal.append(self.log.end())
 
     def _write(self, network: Network, entry: Entry) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from miha.records import TrainingRecord
+from miha.storage.past import Past
 
 
 def ancestors(
-    records: Iterable[TrainingRecord],
+    records: Sequence[TrainingRecord],
     last: TrainingRecord,
 ) -> Iterator[TrainingRecord]:
     """Yield the trainings that led to a network's weights, that of the network first.
@@ -20,20 +21,18 @@ def ancestors(
         records: The journal's trainings.
         last: The one that made the network.
     """
-    by_archive: dict[str | None, TrainingRecord] = {
-        record.archive: record for record in records if record.archive is not None
-    }
+    past = Past.of(records)
     record: TrainingRecord | None = last
     while record is not None:
         yield record
         # The weights begin here, whatever the parent was.
         if record.change.transition == "restart":
             return
-        record = by_archive.get(record.parent)
+        record = past.find(record.parent)
 
 
 def main_line(
-    records: Iterable[TrainingRecord],
+    records: Sequence[TrainingRecord],
     last: TrainingRecord,
 ) -> list[TrainingRecord]:
     """Return the trainings that led to a network, the first one first."""

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from miha.mutations import distinct_mutants
 from miha.randomness import generator
-from miha.records import UNCHANGED, Change, Genome, TrainingRecord
-from miha.search.ancestry import main_line
-from miha.search.diagnosis import FACTORS, State, asked_for, diagnose
+from miha.records import UNCHANGED, Change, Epoch, Genome, TrainingRecord
+from miha.search.ancestry import ancestors, main_line
+from miha.search.diagnosis import EPOCHS, FACTORS, State, asked_for, diagnose
 from miha.search.follow_up import follow_up
 from miha.search.plan import Plan
 from miha.search.restarts import draw_restart, has_restart, is_promising
 from miha.search.selection import find_control
 from miha.space import Space
+from miha.storage.past import Past
 
 Clone = tuple[Genome, Change]
 
@@ -83,8 +84,12 @@ def state_of(
     parent: TrainingRecord,
 ) -> State:
     """Return what a network does, by the curves of its main line."""
-    epochs = [epoch for record in main_line(records, parent) for epoch in record.epochs]
-    return diagnose(epochs)
+    latest: list[Epoch] = []
+    for record in ancestors(records, parent):
+        if len(latest) >= EPOCHS:
+            break
+        latest = [*record.epochs, *latest]
+    return diagnose(latest)
 
 
 def restarts_pay(
@@ -117,7 +122,7 @@ def last_winner(
     cycle: int,
 ) -> tuple[TrainingRecord | None, Genome | None]:
     """Return the clone that won the cycle before, and the genome that it was made of."""
-    of_cycle = [record for record in records if record.cycle == cycle - 1]
+    of_cycle = Past.of(records).of_cycle(cycle - 1)
     archives = [record.parent for record in of_cycle if record.phase == "winner"]
     clones = [record for record in of_cycle if record.is_clone]
     control = find_control(clones)
@@ -142,9 +147,10 @@ def recently_lost(
         parent: The genome that clones are to be made of.
         cycle: The cycle to draw for; records of it and of later ones do not count.
     """
+    past = Past.of(records)
     lost: set[Genome] = set()
     for earlier in range(max(1, cycle - MEMORY), cycle):
-        clones = [record for record in records if record.is_clone and record.cycle == earlier]
+        clones = [record for record in past.of_cycle(earlier) if record.is_clone]
         control = find_control(clones)
         if control is not None and control.genome == parent:
             # Of a restart, the fresh weights have lost, not the genome.

@@ -9,6 +9,7 @@ from math import isfinite
 from statistics import median
 
 from miha.records import TrainingRecord, as_loss
+from miha.search.ancestry import ancestors
 from miha.search.plan import Plan
 from miha.storage.logbook import Logbook
 
@@ -81,10 +82,10 @@ def _seconds_reason(
     pace = _seconds_per_epoch(log, network)
     last_training = plan.schedule.m * pace
     next_cycle = plan.schedule.epochs_of_cycle * pace
-    before = [record for record in log.trainings if record.cycle == cycle - 1]
+    before = log.trainings.of_cycle(cycle - 1)
     if before:
         # A network with smaller batches than the one before makes a slower cycle.
-        parent = _by_archive(log, before[0].parent)
+        parent = log.trainings.find(before[0].parent) or network
         slowdown = max(1.0, pace / max(_seconds_per_epoch(log, parent), 1e-9))
         last_cycle = sum(record.wall_seconds for record in before)
         next_cycle = min(slowdown * last_cycle, max(last_cycle, next_cycle))
@@ -103,13 +104,6 @@ def _seconds_reason(
 def _seconds_per_epoch(log: Logbook, record: TrainingRecord) -> float:
     """Return the seconds that an epoch of a network takes: the median, since the first compiles."""
     # Where k = 0, the network has the pace of the clone that it was.
-    while not record.epochs:
-        record = _by_archive(log, record.parent)
-    return float(median(epoch.seconds for epoch in record.epochs))
-
-
-def _by_archive(
-    log: Logbook,
-    archive: str | None,
-) -> TrainingRecord:
-    return next(record for record in log.trainings if record.archive == archive)
+    line = ancestors(log.trainings, record)
+    epochs = next(ancestor.epochs for ancestor in line if ancestor.epochs)
+    return float(median(epoch.seconds for epoch in epochs))

@@ -13,6 +13,7 @@ from miha.records import Mode, Task, TrainingRecord, as_loss, gain
 from miha.storage.disk import write_whole
 from miha.storage.folder import earlier_end
 from miha.storage.journal import Entry
+from miha.storage.past import Past
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ class Logbook:
         mode: Whether the monitored value is better small or large.
     """
 
-    trainings: list[TrainingRecord] = field(default_factory=list)
+    trainings: Past = field(default_factory=Past)
     winners: dict[int, int | None] = field(default_factory=dict)
     is_finished: bool = False
     stopped: str | None = None
@@ -65,6 +66,9 @@ class Logbook:
     extensions: list[Extension] = field(default_factory=list)
     set_aside: list[TrainingRecord] = field(default_factory=list)
     mode: Mode = "min"
+
+    def __post_init__(self) -> None:
+        self.trainings = Past.of(self.trainings)
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Logbook:
@@ -111,7 +115,7 @@ class Logbook:
                 # Its archive makes room for that of the new end.
                 record = record.replace(archive=earlier_end(before))
             self.set_aside.append(record)
-        del self.trainings[kept:]
+        self.trainings = Past(self.trainings[:kept])
         self.extensions.append(Extension(first, before, kept, removed))
         # New dictionaries: copies of the logbook share the old ones.
         self.rests = {cycle: text for cycle, text in self.rests.items() if cycle < first}
@@ -252,7 +256,7 @@ class Logbook:
         """Return a copy that does not grow."""
         return replace(
             self,
-            trainings=[*self.trainings],
+            trainings=Past(self.trainings),
             winners={**self.winners},
             reasons={**self.reasons},
         )
@@ -282,7 +286,7 @@ class Logbook:
 
     def before(self, cycle: int) -> Logbook:
         """Return what had happened before a cycle."""
-        trainings: list[TrainingRecord] = []
+        trainings = Past()
         for record in self.trainings:
             if record.phase != "final" and (record.cycle or 0) < cycle:
                 trainings.append(record)
@@ -303,8 +307,7 @@ class Logbook:
         last = self.last
         if last is None or last.restored is None:
             return last
-        restored = (record for record in self.trainings if record.archive == last.restored)
-        return next(restored, last)
+        return self.trainings.find(last.restored) or last
 
     def best(self, mode: Mode) -> TrainingRecord | None:
         """Return the training with the best value, the first of equals."""
@@ -312,8 +315,25 @@ class Logbook:
 
     def best_of_main_line(self, mode: Mode) -> TrainingRecord | None:
         """Return the best of the network's own trainings and of the selected clones."""
-        main_line = [r for r in self.trainings if not r.is_clone or self.is_selected(r)]
-        return best_of(main_line, mode)
+        return best_of(self._main_line(), mode)
+
+    def _main_line(self) -> Iterator[TrainingRecord]:
+        """Yield the network's own trainings, and each selected clone before what followed it."""
+        done = 0
+        for record in [*self.trainings.own, None]:
+            for cycle in range(done + 1, self._last_cycle_before(record) + 1):
+                clone = self.trainings.find_clone(cycle, self.winners.get(cycle))
+                if clone is not None:
+                    yield clone
+                done = cycle
+            if record is not None:
+                yield record
+
+    def _last_cycle_before(self, record: TrainingRecord | None) -> int:
+        """Return the last cycle that may have selected a clone before a training of its own."""
+        if record is None or record.phase == "final":
+            return max(self.winners, default=0)
+        return record.cycle or 0
 
     @property
     def history(self) -> pd.DataFrame:

@@ -534,7 +534,8 @@ def test_the_journal_tells_only_of_archives_that_are_there(tmp_path, monkeypatch
     assert len(journal(loop)) == 13
 
 
-def test_the_tables_are_written_after_each_cycle(tmp_path):
+def test_the_tables_are_written_after_each_cycle(tmp_path, monkeypatch):
+    monkeypatch.setattr("miha.storage.tables.Tables.are_due", True)
     loop = make_loop(tmp_path, m=2, n=2, k=1, c=2, pop_size=3)
     loop.run(loop.trainer.genome, loop.start)
     # The last selection comes before the last winner and the final training.
