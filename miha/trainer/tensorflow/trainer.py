@@ -23,6 +23,7 @@ from miha.trainer.programs import Programs
 from miha.trainer.protocol import Way, XlaScope
 from miha.trainer.tensorflow import loops
 from miha.trainer.tensorflow.choice import choose_with_slope
+from miha.trainer.tensorflow.draws import drawn_by_one_algorithm
 from miha.trainer.transitions.blended import Blend
 from miha.utils.warn import warn
 
@@ -160,7 +161,7 @@ class TensorFlowTrainer(KerasTrainer):
         nothing = tf.constant(0)
         order = tf.range(self._samples, dtype=tf.int64)
         _, program = self._xla_program(self._batch_size)
-        with self._as_xla_chooses():
+        with self._traced_for_xla():
             program(order, nothing, nothing)
 
     def express(
@@ -222,7 +223,7 @@ class TensorFlowTrainer(KerasTrainer):
         done = 0
         logs: Logs = {}
         # The first call traces the program.
-        with self._as_xla_chooses():
+        with self._traced_for_xla():
             while done < full and SHOULD_CONTINUE["train"](logs):
                 steps = min(pace.steps, full - done)
                 with pace.measure(steps):
@@ -237,6 +238,12 @@ class TensorFlowTrainer(KerasTrainer):
         fixed = () if self._has_slopes else self._chosen
         key = (optimizer, batch_size, fixed)
         return key, self._xla.get(key, lambda: self._xla_loop(batch_size))
+
+    @contextlib.contextmanager
+    def _traced_for_xla(self) -> Iterator[None]:
+        """Trace what XLA compiles quickly to what is quick."""
+        with drawn_by_one_algorithm(), self._as_xla_chooses():
+            yield
 
     def _as_xla_chooses(self) -> Any:
         switches = list(self._switches.values())
