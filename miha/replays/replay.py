@@ -15,6 +15,7 @@ from miha.randomness import draw_seed
 from miha.records import Epoch, Genome
 from miha.replays.schedule import HyperparameterSchedule, Segment, as_schedule
 from miha.space import ACTIVATIONS, OPTIMIZERS, OWN, SearchSpace
+from miha.trainer.protocol import Trainer, XlaTrainer
 from miha.utils.keywords import explains_call
 from miha.utils.warn import warn
 from miha.validation import check_batch_size, check_integer
@@ -22,8 +23,6 @@ from miha.validation import check_batch_size, check_integer
 if TYPE_CHECKING:
     import keras
     import pandas as pd
-
-    from miha.trainer.protocol import Trainer
 
 
 Watch = Callable[[Segment, tuple[Epoch, ...]], None]
@@ -147,6 +146,8 @@ def replay(
         genes=_genes_on_request(schedule.genome),
         slots_named=[slot for slot, _ in schedule.genome.activations],
     )
+    if schedule.xla is not None and isinstance(trainer, XlaTrainer):
+        trainer.use_xla(schedule.xla)
     on_segment = _Lines(schedule.epochs) if verbose else _quiet
     epochs = follow(trainer, schedule, seed, on_segment)
     archive = trainer.export(trainer.snapshot(), trainer.genome)

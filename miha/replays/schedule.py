@@ -14,6 +14,7 @@ from miha.records import Change, Genome, Phase, Task, TrainingRecord, Transition
 from miha.search.ancestry import main_line
 from miha.search.annealing import cosine
 from miha.storage.disk import write_whole
+from miha.trainer.protocol import XlaScope
 from miha.validation import check_integer, check_one_of, is_number
 
 FORMAT = 1
@@ -97,10 +98,12 @@ class HyperparameterSchedule:
     Attributes:
         segments: In order; at least one.
         seed: The run's. A replay of the same first network with it repeats the run's own way.
+        xla: Which trainings of the run XLA compiled as a whole; None: none.
     """
 
     segments: tuple[Segment, ...]
     seed: int | None = None
+    xla: XlaScope | None = None
 
     def __post_init__(self) -> None:
         if not self.segments:
@@ -116,6 +119,7 @@ class HyperparameterSchedule:
         last: TrainingRecord,
         anneal: bool,
         seed: int,
+        xla: XlaScope | None = None,
     ) -> HyperparameterSchedule:
         """Return the schedule of the main line that led to a network.
 
@@ -129,13 +133,14 @@ class HyperparameterSchedule:
             last: The one that made the network.
             anneal: Whether the run anneals its last training.
             seed: The run's.
+            xla: Which trainings XLA compiled as a whole.
         """
         segments = []
         for record in main_line(records, last):
             # A child of two clones has no epochs, as the end of a run that reached its target.
             if record.epochs and record.failure is None:
                 segments.append(Segment.of(record, anneal))
-        return cls(tuple(segments), seed)
+        return cls(tuple(segments), seed, xla)
 
     @property
     def epochs(self) -> int:
@@ -157,7 +162,7 @@ class HyperparameterSchedule:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
         segments = [segment.to_dict() for segment in self.segments]
-        return {"format": FORMAT, "seed": self.seed, "segments": segments}
+        return {"format": FORMAT, "seed": self.seed, "xla": self.xla, "segments": segments}
 
     @classmethod
     def from_dict(
@@ -175,7 +180,9 @@ class HyperparameterSchedule:
             # What version 0.3.0 wrote has another name for the segments.
             name = "segments" if "segments" in values else "stretches"
             segments = [_read_segment(segment) for segment in values[name]]
-            return cls(tuple(segments), values["seed"])
+            xla = values.get("xla")
+            check_one_of("xla", xla, (None, *get_args(XlaScope)))
+            return cls(tuple(segments), values["seed"], xla)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ArgumentError(
                 "A schedule of hyperparameters must be as `save` or `to_dict` wrote it. "

@@ -94,6 +94,7 @@ class Result(Delegates):
             last=last,
             anneal=bool(switches.get("anneal", False)),
             seed=description["seed"],
+            xla=(description.get("choices") or {}).get("xla"),
         )
 
     @cached_property

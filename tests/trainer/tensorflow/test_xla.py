@@ -223,13 +223,23 @@ def test_a_long_run_is_compiled_by_xla_goes_on_so_and_is_the_same_each_time(tmp_
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     with monkeypatch.context() as patch:
         patch.setattr("miha.run.ways.LONG", 1)
-        search(whole, dense()).optimize()
+        result = search(whole, dense(), restarts=0).optimize()
         with pytest.raises(KeyboardInterrupt):
-            search(killed, dense(), callbacks=[Stop()]).optimize()
-    search(killed, dense()).optimize()
+            search(killed, dense(), restarts=0, callbacks=[Stop()]).optimize()
+    search(killed, dense(), restarts=0).optimize()
     assert story(killed) == story(whole)
-    search(tmp_path / "exact", dense(), compiler="exact").optimize()
+    search(tmp_path / "exact", dense(), restarts=0, compiler="exact").optimize()
     assert story(tmp_path / "exact") != story(whole)
+    check_replay(result)
+
+
+def check_replay(result):
+    schedule = result.schedule
+    assert schedule.xla == "network"
+    shown = {"validation_data": images(40), "seed": schedule.seed, "verbose": 0}
+    replayed = miha.replay(dense(), *images(), schedule, **shown)
+    for ours, runs in zip(replayed.model.weights, result.model.weights, strict=True):
+        np.testing.assert_array_equal(ours, runs)
 
 
 @pytest.mark.parametrize(
