@@ -115,7 +115,8 @@ def mutated(
             build(experiment, Recipe(genome), seed), x, y, validation_data=validation,
             batch_size=min(genome.batch_size, len(x)),
             seed=seed, logs=Path(folder) / "run", verbose=0, keep="final",
-            search=search, **letters, **changes,
+            # Cells were measured so, and repeat to the bit.
+            search=search, execution=miha.Execution(compiler="exact"), **letters, **changes,
         ).optimize()  # fmt: skip
     counts = result.lineage.groupby("gene")["selected"].agg(["size", "sum"])
     return [result.model, result.best_model], counts.T.astype(int).to_dict("list")

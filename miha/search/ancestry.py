@@ -23,8 +23,11 @@ def ancestors(
     """
     past = Past.of(records)
     record: TrainingRecord | None = last
-    while record is not None:
+    seen: set[str | None] = set()
+    # A journal that others have changed may lead in a circle.
+    while record is not None and record.archive not in seen:
         yield record
+        seen.add(record.archive)
         # The weights begin here, whatever the parent was.
         if record.change.transition == "restart":
             return

@@ -81,3 +81,9 @@ def test_the_values_of_a_network_begin_with_its_restart(tmp_path):
     assert loop.plan.values(lines[1])[:3] == records[0].values("val_loss")
     assert loop.plan.values(lines[2]) == [0.0, 0.0, records[8].value]
     assert [len(line) for line in lines.values()] == [3, 2, 4]
+
+
+def test_a_circle_of_parents_ends():
+    one = FIRST.replace(archive="one.zip", parent="two.zip")
+    two = FIRST.replace(archive="two.zip", parent="one.zip")
+    assert main_line([one, two], one) == [two, one]
