@@ -14,6 +14,7 @@ from miha.results.reader import load_run
 from miha.results.trials import RunView, flat, trials
 from miha.search.fitness import LevelAndSlope
 from miha.storage.journal import Journal
+from miha.storage.past import Past
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +186,7 @@ def test_a_child_that_does_not_win_leaves_the_main_line_as_it_is(tmp_path):
 
 def test_a_journal_in_which_a_clone_is_its_own_parent_is_read_to_its_end(tmp_path):
     log = make_run(tmp_path).log
-    log.trainings = [record.replace(parent=record.archive) for record in log.trainings]
+    log.trainings = Past(record.replace(parent=record.archive) for record in log.trainings)
     assert len([*trials(log, "min")]) == 10
 
 

@@ -20,6 +20,7 @@ from miha.search import best
 from miha.search.best import best_network, may_become_best
 from miha.storage.folder import FINAL, INITIAL, START
 from miha.storage.logbook import Logbook
+from miha.storage.past import Past
 
 # A run that goes back, rests and takes its best network.
 RUN = {"c": 5, "rest": True, "restarts": 2, "backtrack": 0.05, "anneal": True, "seed": 3}
@@ -185,7 +186,7 @@ def test_cycles_without_a_winner_are_counted_from_the_last():
     assert log.failed_since == 3
     assert Logbook(winners={1: None, 2: 0}).failed_since is None
     records = [make_record("initial", None, None), make_record("winner", 3, None)]
-    log.trainings = [*records, make_record("final", None, None)]
+    log.trainings = Past([*records, make_record("final", None, None)])
     assert log.before(3).trainings == records[:1]
     assert [*log.before(3).winners] == [1, 2]
 

@@ -11,6 +11,7 @@ from miha.records import Genome, TrainingRecord
 from miha.results.result import Result
 from miha.storage.journal import Journal
 from miha.storage.logbook import Logbook
+from miha.storage.past import Past
 
 
 def traces(figure: Any, name: str | None = None) -> list[dict[str, Any]]:
@@ -47,7 +48,7 @@ def edited(
         edit: Returns what is new in a record, from its number and the record.
     """
     log = result.log.copy()
-    log.trainings = [r.replace(**edit(n, r)) for n, r in enumerate(log.trainings)]
+    log.trainings = Past(r.replace(**edit(n, r)) for n, r in enumerate(log.trainings))
     return replace(result, log=log)
 
 
