@@ -113,11 +113,11 @@ class Ways:
 
     @property
     def _compilers(self) -> str:
-        if self.xla == "all":
+        if self.xla is None:
+            return self.compiler
+        if self.xla == "all" or self.compiler == "xla":
             return "xla"
-        if self.xla == "network":
-            return f"xla; {self.compiler} where a clone has another optimizer or batch size"
-        return self.compiler
+        return f"xla; {self.compiler} where a clone has another optimizer or batch size"
 
     def describe(self) -> dict[str, Any]:
         """Return what `run.json` says."""
