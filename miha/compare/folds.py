@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -44,9 +44,11 @@ class Folds:
 
         rows = []
         for number, result in enumerate(self.results, 1):
-            best = result.best
-            row = {"fold": number, "run_dir": str(result.run_dir), "state": result.state}
-            rows.append({**row, "epochs": best.age, **_validated(result)})
+            row: dict[str, Any] = {"fold": number}
+            row["run_dir"] = str(result.run_dir)
+            row["state"] = result.state
+            row["epochs"] = result.best.age
+            rows.append(row | _validated(result))
         return pd.DataFrame(rows)
 
     @property
@@ -122,12 +124,7 @@ def cross_validate(
     """
     from miha.data.arrays import prepare
 
-    for name in VALIDATION:
-        if name in arguments:
-            raise ArgumentError(
-                f"`{name}` must not be given with folds, which validate in its place. "
-                f"Received: {name}=... Leave it out."
-            )
+    _refuse_validation(arguments)
     # Each run looks at its samples by its own rules.
     data, _ = prepare(x, y, sample_weight, must_be_finite=False)
     path = new_folder(Path("logs").absolute()) if logs is None else Path(logs).absolute()
@@ -155,6 +152,20 @@ def cross_validate(
         if results[-1].state != "finished":
             break
     return Folds(results)
+
+
+def _refuse_validation(arguments: Mapping[str, Any]) -> None:
+    """Raise where validation data is given beside folds.
+
+    Raises:
+        ArgumentError: It is.
+    """
+    for name in VALIDATION:
+        if name in arguments:
+            raise ArgumentError(
+                f"`{name}` must not be given with folds, which validate in its place. "
+                f"Received: {name}=... Leave it out."
+            )
 
 
 def split(
