@@ -22,7 +22,7 @@ from miha.trainer.network.keras_internals import flat_layers
 from miha.trainer.programs import Programs
 from miha.trainer.protocol import Way, XlaScope
 from miha.trainer.tensorflow import loops
-from miha.trainer.tensorflow.choice import choose_with_slope
+from miha.trainer.tensorflow.choice import choose, choose_with_slope
 from miha.trainer.tensorflow.draws import drawn_by_one_algorithm
 from miha.trainer.transitions.blended import Blend
 from miha.utils.warn import warn
@@ -65,6 +65,8 @@ class TensorFlowTrainer(KerasTrainer):
         self._xla_scope: XlaScope | None = None
         self._is_trial = False
         self._specs: dict[Kind, Any] = {}
+        for switch in self._switches.values():
+            switch.choose_by = choose
         self._is_jit = self._obeys_jit()
         if self._is_jit:
             # Each genome has a program, and each blend would need two.
@@ -358,7 +360,7 @@ def _traced_with_slopes(switches: Iterable[ActivationSwitch]) -> Iterator[None]:
         yield
     finally:
         for switch in switches:
-            switch.choose_by = keras.ops.switch
+            switch.choose_by = choose
 
 
 def _traces_of(loop: Any) -> int:
