@@ -15,7 +15,7 @@ from miha.run.identity import check_same, warn_of_circumstances
 from miha.run.retention import latest_networks, networks_to_return_to
 from miha.storage.folder import CHECKPOINT, RunFolder
 from miha.storage.journal import Entry, Journal
-from miha.storage.logbook import PATIENCE, Logbook
+from miha.storage.logbook import FAILED_CYCLES, Logbook
 from miha.utils.warn import warn
 from miha.validation import check_integer
 
@@ -170,7 +170,7 @@ def _without_failed_cycles(journal: Journal) -> list[Entry]:
     last = max(log.winners, default=0)
     if not log.has_given_up(last):
         return entries
-    first_failed = last - PATIENCE + 1
+    first_failed = last - FAILED_CYCLES + 1
     # From behind: an earlier end may have had cycles of the same numbers.
     count = len(entries)
     while (entries[count - 1].get("cycle") or 0) >= first_failed:

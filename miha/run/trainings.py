@@ -30,7 +30,7 @@ from miha.search.plan import Plan
 from miha.search.selection import Selection, network_to_go_on_from
 from miha.search.stopping import has_reached_target
 from miha.storage.folder import START, Keep, archive_name
-from miha.storage.logbook import PATIENCE, Logbook, best_of
+from miha.storage.logbook import FAILED_CYCLES, Logbook, best_of
 from miha.storage.text_log import describe_training, say
 from miha.utils import free_memory
 from miha.utils.warn import warn
@@ -217,11 +217,12 @@ class Trainings:
 
     def _warn_or_give_up(self, cycle: int) -> None:
         if self.log.has_given_up(cycle):
+            first = cycle - FAILED_CYCLES + 1
             raise MihaError(
-                f"A clone in three cycles must succeed. Received: cycles {cycle - PATIENCE + 1} "
-                f"to {cycle}, in which every clone failed; the journal says why. Where memory was "
-                "short, free some: the same script then tries these cycles again. Else lower the "
-                "learning rate or narrow `space`, and start again with overwrite=True."
+                f"A clone in three cycles must succeed. Received: cycles {first} to {cycle}, in "
+                "which every clone failed; the journal says why. Where memory was short, free "
+                "some: the same script then tries these cycles again. Else lower the learning "
+                "rate or narrow `space`, and start again with overwrite=True."
             )
         warn(
             f"Every clone of cycle {cycle} has failed; the network goes on unchanged. "

@@ -19,7 +19,7 @@ EPOCHS = 4
 GAP = 0.25
 """A network overfits where its training loss is by this share below its validation loss."""
 
-PACE = 0.02
+LEARNING_PACE = 0.02
 """A network learns where its validation loss falls by this share in each epoch."""
 
 REGULARISATION = (
@@ -97,7 +97,7 @@ def diagnose(epochs: Sequence[Epoch]) -> State:
     gap = (values[-1] - losses[-1]) / scale
     if gap > GAP:
         return "overfits"
-    return "learns" if pace > PACE else "stands still"
+    return "learns" if pace > LEARNING_PACE else "stands still"
 
 
 def _has_losses(epoch: Epoch) -> bool:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from miha.mutations import distinct_mutants
 from miha.randomness import generator
 from miha.records import UNCHANGED, Change, Epoch, Genome, TrainingRecord
-from miha.search.ancestry import ancestors, main_line
+from miha.search.ancestry import ancestors
 from miha.search.diagnosis import EPOCHS, FACTORS, State, asked_for, diagnose
 from miha.search.follow_up import follow_up
 from miha.search.plan import Plan
-from miha.search.restarts import draw_restart, has_restart, is_promising
+from miha.search.restarts import draw_restart, has_restart, restarts_pay
 from miha.search.selection import find_control
 from miha.space import Space
 from miha.storage.past import Past
@@ -90,31 +90,6 @@ def state_of(
             break
         latest = [*record.epochs, *latest]
     return diagnose(latest)
-
-
-def restarts_pay(
-    records: Sequence[TrainingRecord],
-    cycle: int,
-    parent: TrainingRecord,
-    plan: Plan,
-) -> bool:
-    """Return whether another restart is worth its epochs.
-
-    It is where there was none yet, where one has won, or where one was promising.
-
-    Args:
-        records: The trainings of earlier cycles.
-        cycle: The cycle to draw for.
-        parent: The network.
-        plan: What the run does.
-    """
-    restarts = [record for record in records if record.is_clone and record.change.is_restart]
-    before = [restart for restart in restarts if (restart.cycle or 0) < cycle]
-    line = main_line(records, parent)
-    if not before or line[0].change.is_restart:
-        return True
-    values = plan.values(line)
-    return any(is_promising(restart, values, plan.mode) for restart in before)
 
 
 def last_winner(

@@ -11,6 +11,8 @@ import numpy as np
 from miha.mutations import with_activations
 from miha.options import Search
 from miha.records import Change, Genome, Mode, TrainingRecord, is_better
+from miha.search.ancestry import main_line
+from miha.search.plan import Plan
 from miha.space import Space
 
 ADAPTIVE = ("adam", "adamw", "nadam", "rmsprop", "adamax")
@@ -19,7 +21,7 @@ ADAPTIVE = ("adam", "adamw", "nadam", "rmsprop", "adamax")
 RATE = 0.001
 """Keras' default learning rate of all of these."""
 
-PACE = 1.5
+AGES_AHEAD = 1.5
 """A restart is promising where it is better than the network was at so many times its age."""
 
 RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish")
@@ -43,6 +45,31 @@ def has_restart(
     return cycle <= search.restarts and mutants > 1
 
 
+def restarts_pay(
+    records: Sequence[TrainingRecord],
+    cycle: int,
+    parent: TrainingRecord,
+    plan: Plan,
+) -> bool:
+    """Return whether another restart is worth its epochs.
+
+    It is where there was none yet, where one has won, or where one was promising.
+
+    Args:
+        records: The trainings of earlier cycles.
+        cycle: The cycle to draw for.
+        parent: The network.
+        plan: What the run does.
+    """
+    restarts = [record for record in records if record.is_clone and record.change.is_restart]
+    before = [restart for restart in restarts if (restart.cycle or 0) < cycle]
+    line = main_line(records, parent)
+    if not before or line[0].change.is_restart:
+        return True
+    values = plan.values(line)
+    return any(is_promising(restart, values, plan.mode) for restart in before)
+
+
 def is_promising(
     restart: TrainingRecord,
     values: Sequence[float],
@@ -55,7 +82,7 @@ def is_promising(
         values: The monitored values of the network's epochs, from its first.
         mode: Whether they are better small or large.
     """
-    age = int(PACE * len(restart.epochs))
+    age = int(AGES_AHEAD * len(restart.epochs))
     at_that_age = values[:age]
     if not at_that_age or not isfinite(restart.value):
         return False

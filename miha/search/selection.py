@@ -62,8 +62,8 @@ def select(
     1. A restart that will overtake the network wins.
     2. Any other restart competes by its fitness only where the network has not improved: a fresh
        network often has a lower validation loss than one that overfits, and knows less.
-    3. The fittest of those left wins if it is better than the control by the margin; else the
-       control wins. The second fittest is not tried.
+    3. The fittest of those left wins if its monitored value is better than the control's by the
+       margin; else the control wins. The second fittest is not tried.
 
     Args:
         clones: All clones of the cycle.
@@ -88,7 +88,7 @@ def select(
         return _overtaking(clones, restart, values, plan)
 
     has_failed = not math.isfinite(control.value)
-    if has_failed or has_not_improved(values, plan.mode):
+    if has_failed or is_worse_than_at_first(values, plan.mode):
         return _beyond_margin(clones, ranked, control, values, plan)
     selection = _beyond_margin(clones, others, control, values, plan)
     if restart in ranked:
@@ -241,7 +241,7 @@ def will_overtake(
     return reached + epochs_left * pace > len(values) + epochs_left
 
 
-def has_not_improved(
+def is_worse_than_at_first(
     values: Sequence[float],
     mode: Mode,
 ) -> bool:

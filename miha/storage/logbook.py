@@ -18,7 +18,7 @@ from miha.storage.past import Past
 if TYPE_CHECKING:
     import pandas as pd
 
-PATIENCE = 3
+FAILED_CYCLES = 3
 """Cycles in a row in which every clone fails, after which a run gives up."""
 
 
@@ -271,7 +271,7 @@ class Logbook:
 
     def has_given_up(self, cycle: int) -> bool:
         """Return whether every clone has failed in each of the last cycles."""
-        last_cycles = range(cycle - PATIENCE + 1, cycle + 1)
+        last_cycles = range(cycle - FAILED_CYCLES + 1, cycle + 1)
         return all(self.winners.get(number, 0) is None for number in last_cycles)
 
     @property

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import keras
 import pytest
+from fakes import RICH
 from networks import convolutional, dense, images
 from schedules import ADAM, ALL, DATA, RATES, SLOTS, assert_same
 
@@ -23,7 +25,7 @@ from miha import (
     Segment,
     replay,
 )
-from miha.replays.replay import _check_sizes
+from miha.replays.replay import _BY_NETWORK, _check_sizes, _space
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +148,25 @@ def test_batches_that_cannot_be_made_others_are_refused():
 def test_a_network_that_cannot_follow_is_refused(genome, message):
     with pytest.raises(ArgumentError, match=message):
         replay(dense(), *DATA, HyperparameterSchedule((Segment(1, genome),)), verbose=0)
+
+
+def test_every_gene_is_known_to_a_replay():
+    of_the_optimizer = {"optimizer", "learning_rate", "batch_size", "weight_decay"}
+    genes = {field.name for field in fields(Genome)}
+    assert genes == of_the_optimizer | {"activations"} | set(_BY_NETWORK)
+
+
+def test_the_values_of_each_gene_are_in_the_space_of_a_replay():
+    genome = RICH.replace(label_smoothing=0.125, input_noise=(("x", 0.375),))
+    schedule = replace(ALL, segments=(replace(ALL.segments[0], genome=genome),))
+    space = _space(schedule, "sgd")
+    assert space.optimizers == ["adamw"] and space.weight_decay == [0.004]
+    assert space.activations == ["relu", "tanh"]
+    # All that are numbers of the network, but augmentation, whose values are layers.
+    for gene in ("dropout", "noise", "label_smoothing", "input_noise"):
+        wanted = getattr(genome, gene)
+        values = [value for _, value in wanted] if isinstance(wanted, tuple) else [wanted]
+        assert sorted(getattr(space, gene)) == sorted(values), gene
 
 
 def test_the_names_are_public():

@@ -14,7 +14,7 @@ from miha.search.selection import (
     contenders,
     find_control,
     find_restart,
-    has_not_improved,
+    is_worse_than_at_first,
     margin,
     network_to_go_on_from,
     noise,
@@ -287,12 +287,12 @@ def test_a_restart_that_has_lost_overtakes_nobody():
     ],
 )
 def test_a_network_has_not_improved_where_it_is_worse_than_after_an_epoch(values, expected):
-    assert has_not_improved(values, "min") is expected
-    assert has_not_improved([-value for value in values], "max") is expected
+    assert is_worse_than_at_first(values, "min") is expected
+    assert is_worse_than_at_first([-value for value in values], "max") is expected
 
 
 @pytest.mark.parametrize(("epoch_1", "winning"), [(5.0, 0), (2.5, 2)])
-def test_a_restart_wins_by_its_fitness_only_against_a_network_that_has_not_improved(
+def test_a_restart_wins_by_its_fitness_only_against_a_network_that_is_worse_than_at_first(
     tmp_path, epoch_1, winning
 ):
     """The network has overfitted: it was at 2.0, and is at 3.1."""
