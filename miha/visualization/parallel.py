@@ -38,7 +38,7 @@ def plot_parallel_coordinate(result: Result, genes: Sequence[str] | None = None)
         MihaError: No clone has finished, or there is no such hyperparameter.
         MissingPackageError: Plotly is not installed.
     """
-    view = RunView.of(result)
+    view = result.view
     names = choose_genes(view, genes)
     if genes is None:
         names = names[:MOST_AXES]
