@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-all test-slow test-ray lint arguments benchmark benchmark-population benchmark-workers clean
+.PHONY: demo test test-all test-slow test-ray lint arguments notebook benchmark benchmark-population benchmark-workers clean
 
 demo: .venv/.examples  ## Train a small network on handwritten digits, with MIHA and without.
 	$(BIN)/python -m miha demo
@@ -32,6 +32,9 @@ lint: .venv/.dev  ## Check style, types, the direction of imports, the measures 
 
 arguments: .venv/.test  ## Write docs/arguments.md from the docstrings.
 	$(BIN)/python tools/arguments.py
+
+notebook: .venv/.test  ## Train the run of examples/walkthrough.ipynb, and keep its outputs.
+	$(BIN)/python tools/notebook.py
 
 benchmark: .venv/.test  ## Compare with `fit`; set ARGS="--data mnist.npz" to read a file.
 	$(BIN)/python benchmarks/overhead.py $(ARGS)

@@ -38,10 +38,10 @@ def as_dense(values: Any) -> Any:
 def ragged_refusal(given: str) -> ArgumentError:
     """Return why ragged tensors are not trained."""
     return ArgumentError(
-        "Samples must all have one shape, or come in batches that are padded to one: a ragged "
-        f"tensor has neither. Received: {given}. Pad it, `x.to_tensor()` or "
-        "`dataset.padded_batch(...)`, and let the network mask what is padded: "
-        "`Embedding(mask_zero=True)` or `Masking`."
+        "Tensors must be dense: `fit` trains a ragged one too, where each layer takes it, which "
+        f"recurrent ones do not. Received: {given}. Pad it with 0, `x.to_tensor()`, or in a "
+        "dataset of batches `dataset.map(lambda x, y: (x.to_tensor(), y))`. Let the network mask "
+        "what is padded, `Embedding(mask_zero=True)` or `Masking`: it learns the same."
     )
 
 
@@ -51,6 +51,9 @@ def size_of(values: Any) -> int:
         return 0
     # Frames have none, and that of a sparse matrix would be of what it is not trained as.
     size = getattr(values, "nbytes", None)
+    if size is None and None in values.shape:
+        # A ragged tensor, which is refused.
+        return 0
     if size is None:
         size = math.prod(values.shape) * BYTES
     return int(size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,6 +73,8 @@ class Stream(abc.ABC):
         is_threaded: Whether a thread reads it ahead.
         rules: What is asked of the samples and done with them.
         has_labels_per_step: Whether classes are weighed that differ within a sample, as in `fit`.
+        watch: Raises `ArgumentError` at samples that the network cannot take, or None. It is called
+            with those of each part before they are trained on.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Stream(abc.ABC):
     is_threaded: bool = True
     rules: Rules = Rules()
     has_labels_per_step: bool = False
+    watch: Callable[[Data], None] | None = None
 
     @abc.abstractmethod
     def few(self) -> Data:
@@ -127,7 +130,7 @@ class Stream(abc.ABC):
             shuffle: Whether to shuffle the samples, where they do not shuffle themselves.
 
         Raises:
-            MihaError: The data raised, gave no sample or one that is not finite.
+            MihaError: The data raised, or gave no sample, or one that cannot be trained on.
         """
         count = 0
         try:
@@ -137,9 +140,14 @@ class Stream(abc.ABC):
                 # A part may be large: no name keeps it in memory while it is trained on.
                 del part
                 yield checked.pop()
+        except ArgumentError as error:
+            raise MihaError(
+                f"{error} What was trained before is kept: with `{self.name}` mended, the same "
+                "script goes on."
+            ) from error
+        except MihaError:
+            raise
         except Exception as error:
-            if isinstance(error, MihaError) and not isinstance(error, ArgumentError):
-                raise
             raise MihaError(f"`{self.name}` raised while it was read: {error!r}.") from error
         if not count:
             raise MihaError(
@@ -150,6 +158,8 @@ class Stream(abc.ABC):
     def _checked(self, data: Data) -> Data:
         if self.rules.must_be_finite:
             check_finite(self.name, data)
+        if self.watch is not None:
+            self.watch(data)
         return self._weighed(data)
 
     def _weighed(self, data: Data) -> Data:

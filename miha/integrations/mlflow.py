@@ -132,7 +132,7 @@ def to_mlflow(
             log.write(parent, metrics=metrics, tags={main_tag: "1"})
         if trial.is_clone and clone_tag not in known:
             child = log.make_nested(parent, trial, begin)
-            _log_clone(log, child, trial, view.monitor, begin)
+            _log_clone(log, child, trial, view, begin)
             log.write(parent, tags={clone_tag: child})
 
     if result.state == "finished":
@@ -147,17 +147,13 @@ def _log_clone(
     log: _Log,
     run: str,
     clone: TrainingView,
-    monitor: str,
+    view: RunView,
     begin: float,
 ) -> None:
     """Log a clone in its own run."""
     end = begin + clone.seconds
     metrics = _metrics(clone, begin)
-    measured = {"fitness": clone.fitness, "gain": clone.gain}
-    if not clone.logs:
-        # A child of two clones is evaluated, and has no epoch that would log its value.
-        measured[monitor] = clone.value
-    for name, value in measured.items():
+    for name, value in view.final_values(clone).items():
         if value is not None and math.isfinite(value):
             metrics.append((name, value, clone.end, end))
 

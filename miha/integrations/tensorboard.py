@@ -103,7 +103,7 @@ def to_tensorboard(
         time = start + trial.after
         if trial.is_clone:
             place = folder / f"cycle_{trial.cycle:03d}" / f"clone_{trial.clone}"
-            events = _clone_events(trial, view.monitor)
+            events = _clone_events(trial, view)
             _write(place / _FILE.format(0), events, time)
         if trial.is_on_main_line:
             file = folder / "main_line" / _FILE.format(result.log.place(number))
@@ -153,7 +153,7 @@ def _main_line_events(trial: TrainingView) -> Events:
     yield from _epoch_events(trial, {f"genome/{name}": value for name, value in genes})
 
 
-def _clone_events(clone: TrainingView, monitor: str) -> Events:
+def _clone_events(clone: TrainingView, view: RunView) -> Events:
     """Yield the events of a clone: its hyperparameters, its epochs, and how it ended."""
     data = need("tensorboard.plugins.hparams.plugin_data_pb2", NAME)
     start = data.SessionStartInfo(group_name=clone.name)
@@ -165,14 +165,7 @@ def _clone_events(clone: TrainingView, monitor: str) -> Events:
     yield {"summary": _plugin_summary("_hparams_/session_start_info", session_start_info=start)}
 
     yield from _epoch_events(clone, {})
-    ends = {
-        "fitness": clone.fitness,
-        "gain": clone.gain,
-        "selected": float(clone.selected),
-    }
-    if not clone.logs:
-        # A child of two clones is evaluated, and has no epoch that would log its value.
-        ends[monitor] = clone.value
+    ends = {**view.final_values(clone), "selected": float(clone.selected)}
     summary = _summary(ends, finite=True)
     yield {"step": clone.end, "after": clone.seconds, "summary": summary}
 

@@ -55,7 +55,7 @@ class Drawn:
 
 
 def _history(result: Result, metric: str) -> go.Figure:
-    view = RunView.of(result)
+    view = result.view
     # A value on new data, and the same one on training data: the gap between them is overfitting.
     twin = metric.removeprefix("val_")
     shown = [name for name in dict.fromkeys([metric, twin]) if name in view.metrics]
@@ -63,7 +63,7 @@ def _history(result: Result, metric: str) -> go.Figure:
 
 
 def _best(result: Result, metric: str) -> go.Figure:
-    return figures.plot_best(result, metric if RunView.of(result).trials else None)
+    return figures.plot_best(result, metric if result.view.trials else None)
 
 
 FIGURES: Mapping[str, Drawn] = {
@@ -172,7 +172,7 @@ def outline(
     Raises:
         JournalError: `run.json` is damaged or gone.
     """
-    view = RunView.of(result)
+    view = result.view
     verdict = make_verdict(result, view)
     description = RunFolder(result.run_dir).description()
     # Runs of older versions lack some of these.

@@ -88,7 +88,8 @@ function draw(place) {
   place.waiting = null;
   const isNarrow = place.clientWidth < NARROW;
   const styled = { ...layout, font: { ...layout.font, color: ink() }, autosize: true };
-  if (data.some((trace) => trace.type === "parcoords")) {
+  const isParallel = data.some((trace) => trace.type === "parcoords");
+  if (isParallel) {
     // Their labels stand on the lines: a shadow of the page's colour keeps them legible.
     const glow = `0 0 3px ${isDark() ? "#14171a" : "#ffffff"}`;
     const font = { color: ink(), size: 12, shadow: `${glow}, ${glow}, ${glow}` };
@@ -103,18 +104,19 @@ function draw(place) {
   place.closest(".figure").querySelector("h3").hidden = !hasHead;
   if (hasHead) styled.title = undefined;
   if (isNarrow) data.filter((trace) => trace.orientation === "h").forEach((trace) => { trace.width = 0.4; });
-  Plotly.react(place, data, isNarrow ? narrowed(styled) : styled, options)
+  Plotly.react(place, data, isNarrow ? narrowed(styled, isParallel) : styled, options)
     .then(() => { place.dataset.drawn = "yes"; });
 }
 
 const sizeOf = (place) => [NARROW, MIDDLE].filter((width) => place.clientWidth >= width).length;
 
 // A figure for a telephone: small margins and letters; long names stand on their rows.
-function narrowed(layout) {
+// Parallel axes have no rows: the left margin is what the texts of the first one need.
+function narrowed(layout, isParallel) {
   const small = {
     ...layout,
     font: { ...layout.font, size: 11 },
-    margin: { ...layout.margin, l: 46, r: 12, b: 46, t: Math.max(16, layout.margin.t - 60) },
+    margin: { ...layout.margin, l: isParallel ? layout.margin.l : 46, r: 12, b: 46, t: Math.max(16, layout.margin.t - 60) },
     legend: { ...layout.legend, font: { size: 10 } },
   };
   const names = [];

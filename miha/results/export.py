@@ -49,14 +49,15 @@ def export(
         MissingPackageError: A package that the format needs is not installed.
     """
     archive = _find_archive(load_run(folder), name)
-    kind = _format_of(target)
+    # What a format needs may import TensorFlow, as Keras does.
+    with quiet():
+        kind = _format_of(target)
+        import_module("keras")
     if target.exists():
         raise MihaError(
             f"`--to` must name something new. Received: {str(target)!r}, which is there. "
             "Delete it, or choose another name."
         )
-    with quiet():
-        import_module("keras")
     model, _ = load(folder / archive, safe_mode=not trust)
     with placed(target):
         folder_beside = tempfile.TemporaryDirectory(dir=target.parent, prefix=".miha-")
@@ -143,7 +144,9 @@ def _write(
             model.save(path)
         else:
             _call_on_zeros(model)
-            model.export(path, format=kind, verbose=False)
+            # Only where it fails does it matter what the converter says of itself.
+            with quiet():
+                model.export(path, format=kind, verbose=False)
     except Exception as error:
         raise MihaError(
             f"Keras must be able to export the network. Received: {path.name!r}: {error} "

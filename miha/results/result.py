@@ -12,6 +12,7 @@ from miha.errors import ArchiveError, JournalError, MihaError
 from miha.records import Genome, Judge, Mode, TrainingRecord
 from miha.replays.schedule import HyperparameterSchedule
 from miha.results.delegates import Delegates
+from miha.results.trials import RunView
 from miha.search.best import best_network
 from miha.search.fitness import LevelAndSlope
 from miha.storage.folder import RunFolder
@@ -42,6 +43,11 @@ class Result(Delegates):
     log: Logbook = field(repr=False)
     mode: Mode = field(repr=False)
     _load: Callable[[Path], Any] = field(repr=False)
+
+    @cached_property
+    def view(self) -> RunView:
+        """The run as figures need it, made once: what is read of a run does not change."""
+        return RunView.of(self)
 
     @property
     def judge(self) -> Judge:

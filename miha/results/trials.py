@@ -322,6 +322,23 @@ class RunView:
             return_reasons=log.returns,
         )
 
+    def final_values(self, clone: TrainingView) -> dict[str, float | None]:
+        """Return how a clone ended, as other tools show it: by name, beside what its epochs logged.
+
+        Args:
+            clone: One of the run.
+
+        Returns:
+            Its gain, and its fitness where that is the user's own. A child of two clones has no
+            epoch that would log its monitored value, which is here too.
+        """
+        values = {"gain": clone.gain}
+        if self.shows_fitness:
+            values["fitness"] = clone.fitness
+        if not clone.logs:
+            values[self.monitor] = clone.value
+        return values
+
     @cached_property
     def clones(self) -> list[TrainingView]:
         """The clones, in order."""

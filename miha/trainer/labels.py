@@ -1,8 +1,14 @@
-"""All labels and words, before anything is trained: each must have a place in its layer."""
+"""Labels and words: each must have a place in its layer.
+
+All are looked at before anything is trained; where batches come one after another, before the step
+that takes them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -10,6 +16,7 @@ import numpy as np
 from keras import Model
 
 from miha.data.arrays import Data
+from miha.data.iterated import Iterated
 from miha.data.stream import Stream
 from miha.errors import ArgumentError
 from miha.trainer.network import copies
@@ -27,6 +34,61 @@ BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
 Bounds = tuple[float, float]
 """The smallest and the largest of some labels."""
 
+Path = tuple[Any, ...]
+"""Where one of several targets or outputs is."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Targets of a sparse loss, each of which must have a unit in the output layer.
+
+    Attributes:
+        path: Which of several targets they are.
+        names: Names of the network's outputs.
+        units: Units of the output layer.
+        ignored: The label that does not count, or None.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    units: int
+    ignored: int | None
+
+    def check(self, kind: str, source: Data | Stream) -> None:
+        """Raise `ArgumentError` if a label has no unit."""
+        blocks = _targets_at(self.names, source, self.path)
+        _check_classes(kind, self.units, _bounds(blocks, self.ignored))
+
+
+@dataclass(frozen=True)
+class Words:
+    """Inputs of an Embedding, which must have a vector for each.
+
+    Attributes:
+        place: Which of several inputs they are.
+        name: The input's name.
+        layer: The Embedding's name.
+        vectors: How many it has.
+    """
+
+    place: int
+    name: str
+    layer: str
+    vectors: int
+
+    def check(self, kind: str, source: Data | Stream) -> None:
+        """Raise `ArgumentError` if a word has no vector."""
+        bounds = _bounds(_inputs_at(source, self.place, self.name), None)
+        if bounds is None or (bounds[0] >= 0 and bounds[1] < self.vectors):
+            return
+        low, high = bounds
+        raise ArgumentError(
+            f"What the layer {self.layer!r} (Embedding) reads must be whole numbers from 0 to "
+            f"{self.vectors - 1}: its input_dim is {self.vectors}. "
+            f"Received: from {low:g} to {high:g} in the {kind} data. "
+            "Raise `input_dim`, or give what is beyond it another number."
+        )
+
 
 def check_labels(
     network: Model,
@@ -34,7 +96,7 @@ def check_labels(
     validation: Data | Stream | None,
     x: Any,
 ) -> None:
-    """Look at all labels of arrays, and at the first of what gives batches.
+    """Look at all labels of arrays; of what gives batches at the first, and at others as they come.
 
     Args:
         network: It has taken a step.
@@ -49,42 +111,43 @@ def check_labels(
     sources = {"training": training}
     if validation is not None:
         sources["validation"] = validation
-    for kind, source in sources.items():
-        _check_words(network, kind, source)
-
-    watched = [(path, loss) for path, loss in losses_by_path(network) if _name(loss)]
-    if not watched:
-        return
-    with copies.untouched(network):
-        outputs = network(x, training=False)
-    for path, loss in watched:
+    watched: list[Labels | Words] = [*_words(network)]
+    losses = [(path, loss) for path, loss in losses_by_path(network) if _name(loss)]
+    names = tuple(getattr(network, "output_names", ()))
+    if losses:
+        with copies.untouched(network):
+            outputs = network(x, training=False)
+    for path, loss in losses:
+        if _name(loss) == SPARSE:
+            settings = loss_settings(loss)
+            units = int(_at(names, outputs, path).shape[settings.get("axis", -1)])
+            watched.append(Labels(path, names, units, settings.get("ignore_class")))
+            continue
         for kind, source in sources.items():
-            blocks = _targets_at(network, source, path)
-            if _name(loss) == SPARSE:
-                settings = loss_settings(loss)
-                units = int(_at(network, outputs, path).shape[settings.get("axis", -1)])
-                _check_classes(kind, units, _bounds(blocks, settings.get("ignore_class")))
-            else:
-                _check_binary(kind, _bounds(blocks, None))
+            blocks = _targets_at(names, source, path)
+            _check_binary(kind, _bounds(blocks, None))
+
+    for kind, source in sources.items():
+        check = partial(_check_all, watched, kind)
+        check(source)
+        # The backend ends in its own words at a late one, or trains on it silently.
+        if watched and isinstance(source, Iterated):
+            source.watch = check
 
 
-def _check_words(
-    network: Model,
+def _check_all(
+    watched: Sequence[Labels | Words],
     kind: str,
     source: Data | Stream,
 ) -> None:
-    """Raise where an Embedding that reads an input has fewer vectors than there are words."""
+    for numbers in watched:
+        numbers.check(kind, source)
+
+
+def _words(network: Model) -> Iterator[Words]:
+    """Yield what the Embeddings that read an input must have vectors for."""
     for place, name, layer in _embeddings(network):
-        bounds = _bounds(_inputs_at(source, place, name), None)
-        if bounds is None or (bounds[0] >= 0 and bounds[1] < layer.input_dim):
-            continue
-        low, high = bounds
-        raise ArgumentError(
-            f"What the layer {layer.name!r} (Embedding) reads must be whole numbers from 0 to "
-            f"{layer.input_dim - 1}: its input_dim is {layer.input_dim}. "
-            f"Received: from {low:g} to {high:g} in the {kind} data. "
-            "Raise `input_dim`, or give what is beyond it another number."
-        )
+        yield Words(place, name, layer.name, layer.input_dim)
 
 
 def _embeddings(
@@ -128,26 +191,25 @@ def _name(loss: Any) -> str:
 
 
 def _targets_at(
-    network: Model,
+    names: Sequence[str],
     source: Data | Stream,
-    path: tuple[Any, ...],
+    path: Path,
 ) -> Iterator[np.ndarray]:
     for y in source.blocks("y"):
-        target = _at(network, y, path)
+        target = _at(names, y, path)
         if target is not None and target.size and target.dtype.kind in "biuf":
             yield target
 
 
 def _at(
-    network: Model,
+    names: Sequence[str],
     structure: Any,
-    path: tuple[Any, ...],
+    path: Path,
 ) -> Any:
     """Return one of several targets or outputs; None where Keras finds it in another way."""
     for key in path:
         # As in Keras, outputs in a list may be named by a dictionary of targets.
         if isinstance(structure, dict) and isinstance(key, int):
-            names = list(getattr(network, "output_names", ()))
             key = names[key] if key < len(names) else key
         try:
             structure = structure[key]

@@ -60,7 +60,7 @@ def plot_best(
     results = list(result) if isinstance(result, Sequence) else [result]
     if not results:
         raise MihaError("There must be a run to plot. Received: none. Give one, or several.")
-    views = [RunView.of(one) for one in results]
+    views = [one.view for one in results]
     name = metric or views[0].monitor
     if metric is not None:
         for view in views:

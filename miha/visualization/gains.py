@@ -63,7 +63,7 @@ def plot_gains(result: Result) -> go.Figure:
     Raises:
         MissingPackageError: Plotly is not installed.
     """
-    view = RunView.of(result)
+    view = result.view
     kinds = group_by_kind(view)
     values = group_by_value(view)
     scale = GainScale.of(clone.gain for clone in view.clones)
@@ -240,7 +240,8 @@ def _clones(view: RunView, group: Group, scale: GainScale) -> Trace:
         "color": colour(group.kind),
         "size": 7 if is_small else 5,
         "opacity": 0.6 if is_small else 0.35,
-        "symbol": symbols,
+        # Plotly looks at each of a list.
+        "symbol": symbols if FAILED in symbols else symbol(group.kind),
     }
     return trace
 

@@ -82,7 +82,7 @@ def plot_learning_history(
         MihaError: No such value was logged.
         MissingPackageError: Plotly is not installed.
     """
-    view = RunView.of(result)
+    view = result.view
     names = choose_metrics(view, metrics)
     data: list[Trace] = []
     axes: dict[str, Axis] = {}

@@ -54,7 +54,7 @@ def plot_lineage(result: Result) -> go.Figure:
     Raises:
         MissingPackageError: Plotly is not installed.
     """
-    view = RunView.of(result)
+    view = result.view
     places = _places(view)
     ranks = max([1, *map(len, view.cycles.values())])
     cycles = max([1, *(trial.cycle or 0 for trial in view.trials)])

@@ -46,7 +46,7 @@ def plot_pairs(result: Result, genes: Sequence[str] | None = None) -> go.Figure:
         MihaError: There are no two such hyperparameters.
         MissingPackageError: Plotly is not installed.
     """
-    view = RunView.of(result)
+    view = result.view
     names = choose_genes(view, genes)
     if genes is None:
         names.sort(key=lambda name: -_count(view, name))

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from miha.results.result import Result
 
+CHARACTER = 7.5
+"""Pixels of a character, as wide as the usual fonts have it."""
+
 MOST_AXES = 12
 """Hyperparameters that are shown unless they are named."""
 
@@ -35,7 +38,7 @@ def plot_parallel_coordinate(result: Result, genes: Sequence[str] | None = None)
         MihaError: No clone has finished, or there is no such hyperparameter.
         MissingPackageError: Plotly is not installed.
     """
-    view = RunView.of(result)
+    view = result.view
     names = choose_genes(view, genes)
     if genes is None:
         names = names[:MOST_AXES]
@@ -64,8 +67,16 @@ def plot_parallel_coordinate(result: Result, genes: Sequence[str] | None = None)
         [lines],
         title=title("All clones"),
         height=520,
-        margin={"l": 90, "r": 40, "t": 130, "b": 40},
+        margin={"l": _left_margin(dimensions[0]), "r": 40, "t": 130, "b": 40},
     )
+
+
+def _left_margin(first: Axis) -> int:
+    """Return the pixels that the texts of the first axis need: Plotly makes no room for them."""
+    longest = max(map(len, first["ticktext"]), default=0)
+    # The ticks end at the axis, its name stands in the middle above it.
+    characters = max(longest, len(first["label"]) / 2)
+    return round(CHARACTER * characters) + 20
 
 
 def choose_genes(view: RunView, genes: Sequence[str] | None) -> list[str]:

@@ -83,7 +83,7 @@ def plot_schedule(result: Result) -> go.Figure:
     Raises:
         MissingPackageError: Plotly is not installed.
     """
-    stepped, lanes = _spans_to_show(RunView.of(result))
+    stepped, lanes = _spans_to_show(result.view)
     heights = [STEP] * len(stepped)
     if lanes:
         heights.append(LANE * len(lanes))

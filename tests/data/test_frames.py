@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import tensorflow as tf
+from keras import layers
 from networks import dense
 
+import miha
 from miha import ArgumentError
 from miha.data.arrays import as_array, prepare
 from miha.data.feed import to_tensor
@@ -137,10 +139,30 @@ def test_a_sparse_matrix_is_dense_and_counted_so(make):
     np.testing.assert_array_equal(as_array(sparse), matrix)
 
 
-def test_a_ragged_tensor_is_refused_with_the_cure():
-    ragged = tf.ragged.constant([[1, 2], [3]])
+@needs_tensorflow
+def test_a_ragged_tensor_is_refused_with_a_cure_that_learns_what_fit_learns(tmp_path):
+    rows = tf.ragged.constant([[1, 2], [3], [4, 5, 6], [7]] * 4)
+    y = np.arange(16) % 2
+    batches = tf.data.Dataset.from_tensor_slices((rows, y)).batch(8)
+    with pytest.raises(ArgumentError, match=r"(?s)`x` of RaggedTensorSpec.*dataset.map"):
+        open_data(dense(), batches)
     with pytest.raises(ArgumentError, match=r"(?s)RaggedTensor of shape.*to_tensor\(\).*mask_zero"):
-        as_array(ragged)
-    streamed = tf.data.Dataset.from_tensor_slices((ragged, [0, 1])).batch(2)
-    with pytest.raises(ArgumentError, match="(?s)`x` of RaggedTensorSpec.*padded_batch"):
-        open_data(dense(), streamed)
+        open_data(dense(), rows, y)
+
+    def network(has_mask):
+        keras.utils.set_random_seed(0)
+        words = layers.Embedding(10, 4, mask_zero=has_mask)
+        ends = [layers.GlobalAveragePooling1D(), layers.Dense(2, "softmax")]
+        model = keras.Sequential([keras.Input((None,), dtype="int32"), words, *ends])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    wanted = (
+        network(has_mask=False).fit(batches, epochs=2, shuffle=False, verbose=0).history["loss"]
+    )
+    padded = batches.map(lambda x, y: (x.to_tensor(), y))
+    arguments = {"m": 1, "c": 0, "mutations": ["learning_rate"], "monitor": "eval_loss"}
+    run = miha.MIHA(
+        network(has_mask=True), padded, shuffle=False, verbose=0, logs=tmp_path / "run", **arguments
+    )
+    np.testing.assert_allclose(run.optimize().history["loss"], wanted, rtol=1e-6)

@@ -18,6 +18,7 @@ from miha.data.arrays import Data
 from miha.data.blocks import cut, shuffled
 from miha.data.feed import prefetched
 from miha.data.opening import open_data
+from miha.results.reader import load_run
 
 
 def endless():
@@ -145,6 +146,31 @@ def test_data_that_fails_stops_the_run_and_not_a_clone(tmp_path):
     run = miha.MIHA(dense(), Breaking(X, Y), c=0, m=1, logs=tmp_path / "run", verbose=0)
     with pytest.raises(MihaError, match="`x` raised while it was read.*the disk is gone"):
         run.optimize()
+
+
+class Spoiling(miha.Callback):
+    """Takes the unit from a late label, once a training has ended."""
+
+    def __init__(self, labels):
+        self.labels = labels
+
+    def on_training_end(self, network):
+        self.labels[35] = 7
+
+
+def test_a_run_that_met_a_late_label_goes_on_once_it_is_mended(tmp_path):
+    def optimize(y, *callbacks):
+        arguments = {"m": 1, "n": 1, "k": 1, "c": 1, "pop_size": 2, "seed": 0, "verbose": 0}
+        arguments |= {"monitor": "eval_loss", "callbacks": callbacks, "logs": tmp_path / "run"}
+        return miha.MIHA(dense(), Listed(X, y), **arguments).optimize()
+
+    labels = Y.copy()
+    with pytest.raises(MihaError, match="from 0 to 1: .*2 units.*script goes on"):
+        optimize(labels, Spoiling(labels))
+    before = len(load_run(tmp_path / "run").log.trainings)
+    assert before > 0
+    result = optimize(Y)
+    assert len(result.log.trainings) > before
 
 
 def test_samples_that_are_not_finite_later_on_are_told_of():

@@ -53,6 +53,7 @@ def test_mlflow_reads_the_run_and_its_clones(client, tmp_path):
         assert found.data.tags["miha.change"] == clone.change
         assert found.info.status == ("FAILED" if clone.failure else "FINISHED")
         assert found.data.metrics.get("gain") == clone.gain
+        assert "fitness" not in found.data.metrics
         assert found.info.start_time == 1000 * (began + clone.after)
         assert found.info.end_time - found.info.start_time == 1000 * clone.seconds
     history = client.get_metric_history(parent.info.run_id, "val_loss")
@@ -132,7 +133,7 @@ def test_without_mlflow_the_message_says_what_to_install(monkeypatch):
 def test_a_child_is_a_run_that_finished(client, tmp_path):
     from miha.integrations.mlflow import to_mlflow
 
-    result = crossed(tmp_path / "run", c=1, pop_size=4)
+    result = crossed(tmp_path / "run", c=1, pop_size=4, fitness=lambda curve: -curve.last)
     to_mlflow(result, client.tracking_uri, "crossed", artifacts=False)
     _, clones = logged(client, "crossed")
     view = RunView.of(result)

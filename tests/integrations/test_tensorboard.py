@@ -106,7 +106,17 @@ def test_tensorboard_finds_hyperparameters_that_come_with_an_optimizer(tmp_path)
     found = reader.experiment_from_metadata(asked, "", True, runs, None)
     names = {info.name for info in found.hparam_infos}
     assert names == {*RunView.of(result).gene_names} and "weight_decay" in names
-    assert {"val_loss", "fitness", "gain"} <= {i.name.tag for i in found.metric_infos}
+    tags = {info.name.tag for info in found.metric_infos}
+    assert {"val_loss", "gain"} <= tags
+    assert "fitness" not in tags
+
+
+def test_tensorboard_shows_a_fitness_of_the_users_own(tmp_path):
+    pytest.importorskip("tensorboard")
+    result = make_run(tmp_path / "run", c=1, fitness=lambda curve: 7.25)
+    found = scalars(result.to_tensorboard(tmp_path / "board"))
+    [end] = found["cycle_001/clone_1", "fitness"].values()
+    assert end == 7.25
 
 
 def test_a_callback_writes_for_tensorboard_while_the_run_goes_on(tmp_path, result):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from browser import chromium, errors, requests, until
+from fakes import GENOME, SPACE, FakeTrainer
 from runs import SCRIPT, grown, hostile, make_run
 
+from miha.mutations import resolve
 from miha.report.page import write_report
 from miha.results.trials import RunView
 
@@ -165,6 +168,26 @@ def test_nothing_is_wider_than_the_page_or_stands_under_buttons(browser, result,
         # All are seen, in one colour.
         assert len({fill for fill, _ in names + ticks}) == 1
         assert "none" not in [display for _, display in names + ticks]
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_parallel_axes_have_room_for_their_texts_on_a_telephone(browser, tmp_path):
+    optimizers = {"learned_optimizer": 0.005, "sgd": 0.005}
+    space = replace(SPACE, optimizers=optimizers)
+    trainer = FakeTrainer(genome=GENOME.replace(optimizer="learned_optimizer"), space=space)
+    screen = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        show(browser, make_run(tmp_path / "run", trainer, mutations=resolve(["optimizer"])))
+        draw_all(browser)
+        script = """const plot = document.querySelector('.figure[data-name=parallel] .plot');
+                    const left = (item) => item.getBoundingClientRect().left;
+                    const texts = [...plot.querySelectorAll('.parcoords text')];
+                    return texts.map((text) => [text.textContent, left(text) - left(plot)]);"""
+        found = dict(browser.execute_script(script))
+        assert {"optimizer", "learned_optimizer"} <= found.keys()
+        assert min(found.values()) >= 0
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

@@ -52,6 +52,15 @@ def test_the_content_has_every_figure_and_every_clone(result):
     assert dict(found["versions"])["seed"] == "0"
 
 
+def test_all_figures_are_of_one_view_of_the_run(result, monkeypatch):
+    made = []
+    of = RunView.of
+    monkeypatch.setattr(RunView, "of", lambda result: made.append(result) or of(result))
+    shown = content(load_run(result.run_dir))
+    assert all("figure" in figure for figure in shown["figures"])
+    assert len(made) == 1
+
+
 def test_a_fitness_of_the_users_own_has_a_column(tmp_path):
     result = make_run(tmp_path, fitness=lambda curve: -curve.last)
     columns, _, rows = content(result)["table"].values()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import keras
@@ -71,9 +74,20 @@ def test_a_network_is_exported_as_onnx(run_dir, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_onnx_says_what_it_needs(run_dir, tmp_path, monkeypatch):
-    import sys
+@pytest.mark.slow
+@pytest.mark.skipif(not (find_spec("onnx") and find_spec("tf2onnx")), reason="needs the extra onnx")
+def test_an_export_shows_nothing_of_how_tensorflow_starts(run_dir, tmp_path):
+    environment = {**os.environ}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    command = [sys.executable, "-m", "miha", "export", str(run_dir), "--to"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "network.onnx")], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
 
+
+def test_onnx_says_what_it_needs(run_dir, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install 'miha\[onnx\]'"):
         export(run_dir, "last", tmp_path / "network.onnx")

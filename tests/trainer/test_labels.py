@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from sources import Listed, Pairs, dataset, loader
 
 from miha.data.arrays import Data
 from miha.data.opening import open_data
-from miha.errors import ArgumentError, MihaWarning
+from miha.errors import ArgumentError, MihaError, MihaWarning
 from miha.trainer.labels import check_labels
 
 X = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
@@ -106,6 +107,22 @@ def test_a_binary_loss_of_other_numbers_is_warned_of_since_fit_takes_it():
         check(model, np.where(Y > 0, 1.0, -1.0))
 
 
+def batched(x, y):
+    return dataset(x, y).batch(10)
+
+
+@pytest.mark.parametrize("kind", [batched, loader, Listed, Pairs])
+def test_a_late_label_of_batches_is_refused_before_the_step_that_takes_it(kind):
+    x, y = np.tile(X, (3, 1)), np.tile(Y, 3)
+    y[110] = 7
+    training, _ = open_data(network(), kind(x, y))
+    validation, _ = open_data(network(), kind(x, y))
+    check_labels(network(), training, validation, X[:2])
+    for source, name in ((training, "training"), (validation, "validation")):
+        with pytest.raises(MihaError, match=f"to 7 in the {name} data.*8 units.*script goes on"):
+            list(source.parts(source.batch_size, None, False))
+
+
 def test_other_losses_say_nothing_of_labels():
     check(network(1, "mse"), changed(99), changed(-99))
 
@@ -125,3 +142,15 @@ def test_a_word_that_an_embedding_has_no_vector_for_is_refused(named):
             continue
         with pytest.raises(ArgumentError, match="'table'.*from 0 to 9.*input_dim is 10.*training"):
             check_labels(model, Data(given, Y), Data(given, Y), given)
+
+
+def test_a_late_word_is_refused_before_the_step_that_takes_it():
+    model = keras.Sequential([keras.Input((4,)), layers.Embedding(10, 3), layers.Flatten()])
+    model.add(layers.Dense(1))
+    model.compile("sgd", "mse")
+    x = np.arange(480).reshape(120, 4) % 10
+    x[110, 2] = 12
+    training, _ = open_data(model, Listed(x, np.zeros((120, 1), "float32")))
+    check_labels(model, training, None, x[:2])
+    with pytest.raises(MihaError, match="from 0 to 12 in the training data.*script goes on"):
+        list(training.parts(13, None, False))
