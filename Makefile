@@ -1,9 +1,11 @@
 # `make demo` and `make test` need Python 3.11+, pip and make; the rest follows from them.
 PYTHON ?= python3
 BIN := .venv/bin
+# Without a notice of the theme's makers at each build.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-all test-slow test-ray lint arguments notebook benchmark benchmark-population benchmark-workers clean
+.PHONY: demo test test-all test-slow test-ray lint docs docs-serve notebook benchmark benchmark-population benchmark-workers clean
 
 demo: .venv/.examples  ## Train a small network on handwritten digits, with MIHA and without.
 	$(BIN)/python -m miha demo
@@ -22,16 +24,19 @@ test-slow: .venv/.test,jax  ## Run the tests that take minutes.
 test-ray: .venv/.test,compare,ray  ## Run what needs Ray, which is large.
 	$(BIN)/python -m pytest -m "slow or not slow" tests/compare/test_ray.py tests/executors/test_ray*.py
 
-lint: .venv/.dev  ## Check style, types, the direction of imports, the measures of the house.
+lint: .venv/.dev  ## Check style, types, the direction of imports, the measures of the house, the site.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/measure.py
-	$(BIN)/python tools/arguments.py --check
+	$(MKDOCS) build --strict
 
-arguments: .venv/.test  ## Write docs/arguments.md from the docstrings.
-	$(BIN)/python tools/arguments.py
+docs: .venv/.docs  ## Build the site of documents in site/.
+	$(MKDOCS) build --strict
+
+docs-serve: .venv/.docs  ## Show the site, and follow what is edited.
+	$(MKDOCS) serve
 
 notebook: .venv/.test  ## Train the run of examples/walkthrough.ipynb, and keep its outputs.
 	$(BIN)/python tools/notebook.py
@@ -46,7 +51,7 @@ benchmark-workers: .venv/.ray,benchmark  ## Train populations on two workers, an
 	$(BIN)/python benchmarks/workers.py $(ARGS)
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # One stamp for each set of extras: nothing is installed twice.
 .venv/.%: pyproject.toml

@@ -216,7 +216,7 @@ def _winning_mutations(view: RunView) -> list[TrainingView]:
 
 
 def _advice(result: Result, view: RunView) -> str:
-    """Return what to try next, by simple rules; `docs/looking.md` states them."""
+    """Return what to try next, by simple rules; `docs/report.md` states them."""
     course = Course.of(result)
     won = _winning_mutations(view)
     failed = [clone for clone in view.clones if clone.failure]
