@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from paths import ROOT
 import miha
 import miha.compare
 import miha.visualization
+from miha.cli import _parser
 from miha.records import Schedule
 
 DOCUMENTS = ROOT / "docs"
@@ -29,6 +31,9 @@ FEWER |= {
     "validation_folds=5": "validation_folds=2",
 }
 """What a page says, and what is enough to see that it runs."""
+
+
+COMMAND = re.compile(r"(?:make|miha) [\w-]+|python (?:examples|benchmarks|tools)/")
 
 
 class Block(NamedTuple):
@@ -138,6 +143,35 @@ def test_the_examples_of_docstrings_run(namespace):
         for code in re.findall(r"```python\n(.*?)```", docstring, re.S):
             run(Block(name, inspect.cleandoc(code), ""), namespace)
     assert namespace["run"].epochs == 5
+
+
+@pytest.mark.parametrize("page", ["README.md", *NAVIGATION])
+def test_the_commands_that_a_page_lists_exist(page):
+    listed = re.findall(r"^```\w*\n(.*?)^```", read(page), re.M | re.S)
+    lines = [line for block in listed for line in block.splitlines()]
+    words = [shlex.split(line, comments=True) for line in lines if COMMAND.match(line)]
+    for command, *arguments in words:
+        if command == "make":
+            assert f"\n{arguments[0]}:" in (ROOT / "Makefile").read_text()
+        elif command == "python":
+            assert (ROOT / arguments[0]).exists()
+        else:
+            _parser().parse_args(arguments)
+
+
+def test_arguments_in_groups_are_sections_of_the_reference(monkeypatch):
+    griffe = pytest.importorskip("griffe")
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    extensions = griffe.load_extensions("grouped_args")
+    package = griffe.load("miha", search_paths=[ROOT], extensions=extensions)
+    sections = package["api.MIHA"].docstring.parse("google")
+    groups = [section for section in sections if section.kind.value == "parameters"]
+    assert [group.title for group in groups][:2] == [
+        "Arguments: as in fit",
+        "Arguments: how long what is trained",
+    ]
+    documented = [argument.name for group in groups for argument in group.value]
+    assert documented == list(inspect.signature(miha.MIHA).parameters)
 
 
 def test_every_public_name_is_in_the_reference():
