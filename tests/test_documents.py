@@ -236,9 +236,9 @@ def test_an_idea_has_one_word_and_a_word_one_idea():
         assert [word for word in RIVALS if re.search(rf"\b{word}s?\b", text)] == [], page
 
 
-def test_code_that_fails_is_found(namespace):
+def test_code_that_fails_is_found():
     with pytest.raises(NameError):
-        run(Block("a page", "print(no_such_name)", ""), namespace)
+        run(Block("a page", "print(no_such_name)", ""), {})
 
 
 def test_a_long_sentence_is_found():
