@@ -91,6 +91,7 @@ MUTATED: dict[str, dict[str, Any]] = {
     "smoothed curve": {"fitness": level_of_all_epochs},
     "longer cycles": LONGER,
     "with crossover": {"search": miha.Search(crossover=True)},
+    "with label smoothing": genes("label_smoothing"),
 }
 
 VARIANTS = (*BASELINES, *SEARCHES, *MUTATED)

@@ -123,10 +123,9 @@ class MIHA:
         pop_size: Clones in each cycle, the control among them; 5 by default.
 
     Args (what mutates, and what it is judged by):
-        mutations: Names of genes and `Mutation` objects. By default all that the network has;
-            without validation data neither the learning rate nor what regularises, since less
-            noise always pleases the training loss; with ``monitor="loss"`` no label smoothing,
-            which changes that loss.
+        mutations: Names of genes and `Mutation` objects. By default all that the network has but
+            ``"label_smoothing"``; without validation data neither the learning rate nor what
+            regularises, since less noise always pleases the training loss.
         space: What each gene may become.
         fitness: Any callable from a `Curve` to a number; level and slope by default.
         monitor: Name of the logged value that the fitness reads: ``"val_loss"`` by default;

@@ -151,7 +151,7 @@ def set_up(
         **opening,
     )
     if genes is None:
-        genes = _default_genes(sources[1] is not None, monitor)
+        genes = default_names(has_validation=sources[1] is not None)
     multiple = replicas(model)
     batch_size = _batch_size(sources[0], data.batch_size, multiple)
     evaluated = batch_size if data.validation_batch_size is None else data.validation_batch_size
@@ -167,15 +167,6 @@ def set_up(
     }
     trainer = make_trainer(model, *sources, **arguments, with_mirror=with_mirror)
     return Setup(model, sources, opening, arguments, trainer)
-
-
-def _default_genes(has_validation: bool, monitor: str | None) -> list[str]:
-    """Return the genes that mutate where the user names none."""
-    names = default_names(has_validation)
-    if monitor != "loss":
-        return names
-    # Clones would be compared by different losses.
-    return [name for name in names if name != "label_smoothing"]
 
 
 def _batch_size(

@@ -48,8 +48,7 @@ def test_by_default_all_that_the_network_has_mutates():
         ]
         assert genes(None, RICH, RICH_SPACE) == [
             *("optimizer", "activation", "activations", "batch_size", "learning_rate"),
-            *("weight_decay", "dropout", "noise", "label_smoothing"),
-            *("input_noise", "augmentation"),
+            *("weight_decay", "dropout", "noise", "input_noise", "augmentation"),
         ]
 
 
