@@ -408,7 +408,7 @@ def _parts(
     if "input_noise" in genes:
         # The same samples whether the data is in memory or streamed.
         first = first_inputs(training, batch_size, MOST_SAMPLES)
-        inputs = noisy_inputs(first, survey.padding)
+        inputs = noisy_inputs(first, survey.padding, survey.scales_its_input)
     layers = space.augmentation if "augmentation" in genes else ()
     return _Parts(
         slots=survey.slots_at(chosen.slots),

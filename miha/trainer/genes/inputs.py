@@ -206,8 +206,17 @@ class InputChanges:
             leaves[0] = _where_any(self.share, apply, leaves[0], seed)
         for each in self._inputs:
             amounts = self.noise[each.name]
-            leaves[each.place] = _where_any(amounts, each.add, leaves[each.place], seed)
+            values = _as_floats(leaves[each.place])
+            leaves[each.place] = _where_any(amounts, each.add, values, seed)
         return keras.tree.pack_sequence_as(x, leaves)
+
+
+def _as_floats(values: Any) -> Any:
+    """Return whole numbers as the floats that the network would make of them."""
+    dtype = keras.backend.standardize_dtype(values.dtype)
+    return (
+        values if keras.backend.is_float_dtype(dtype) else ops.cast(values, keras.config.floatx())
+    )
 
 
 def _where_any(
@@ -241,8 +250,12 @@ def _drawing_from(layer: Any, seed: StepSeed) -> Iterator[None]:
 def noisy_inputs(
     x: Any,
     padding: float | None,
+    is_scaled: bool = False,
 ) -> list[NoisyInput]:
     """Return the inputs that noise may be added to: floats that are no masks.
+
+    Whole numbers may be words or categories. They are not where the network scales them: those
+    of pixels, say.
 
     The unit of noise is a feature's own standard deviation. A feature is a column of a table, a
     channel of images or series.
@@ -250,12 +263,14 @@ def noisy_inputs(
     Args:
         x: Samples, an array or a structure of arrays.
         padding: What padded steps of a series hold, by a Masking layer; None: zeros.
+        is_scaled: Whether the network's only input is scaled by its first layer.
     """
+    kinds = "fiu" if is_scaled else "f"
     found = []
     for place, (name, array) in enumerate(_named(x, "x")):
         rows = np.asarray(array)
-        is_float = rows.dtype.kind == "f" and rows.ndim > 1
-        if not is_float or _is_mask(rows):
+        is_measured = rows.dtype.kind in kinds and rows.ndim > 1
+        if not is_measured or _is_mask(rows):
             continue
         has_steps = rows.ndim == 3
         own = 0.0 if padding is None else padding

@@ -14,8 +14,11 @@ from miha.trainer.genes.losses import LossSlot, find_loss
 from miha.trainer.genes.noise import Noise, noise_among, noise_at
 from miha.trainer.network import copies
 from miha.trainer.network.custom_layers import custom_objects, is_custom
-from miha.trainer.network.keras_internals import flat_layers
+from miha.trainer.network.keras_internals import flat_layers, functional_of, nodes_of
 from miha.trainer.network.layer_tree import Chosen, Place, walk
+
+SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
+"""Layers that make sense for quantities alone, not for words or categories."""
 
 
 class Survey:
@@ -61,6 +64,21 @@ class Survey:
             if isinstance(layer, keras.layers.Masking):
                 return float(layer.mask_value)
         return None
+
+    @cached_property
+    def scales_its_input(self) -> bool:
+        """Whether the network has one input, of floats, which it scales before anything else."""
+        functional = functional_of(self.network)
+        if functional is None or len(functional.inputs) != 1:
+            return False
+        [tensor] = functional.inputs
+        readers = [
+            node.operation
+            for node in nodes_of(functional)
+            if any(read is tensor for read in node.input_tensors)
+        ]
+        is_float = keras.backend.is_float_dtype(tensor.dtype)
+        return is_float and bool(readers) and all(isinstance(each, SCALING) for each in readers)
 
     @cached_property
     def loss(self) -> LossSlot | None:

@@ -384,6 +384,52 @@ def test_a_step_of_the_users_own_gets_changed_inputs():
     assert np.isfinite(losses).all() and len(set(losses)) == 3
 
 
+def pixels(first, dtype="float32"):
+    """Return a network of images of bytes, read by one layer before all others."""
+    keras.utils.set_random_seed(2)
+    inputs = keras.Input((8, 8), dtype=dtype)
+    hidden = layers.Dense(8, "relu")(layers.Flatten()(first(inputs)))
+    model = keras.Model(inputs, layers.Dense(3, "softmax")(hidden))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def bytes_of_images(samples=64):
+    drawn = rng(5)
+    return drawn.integers(0, 256, (samples, 8, 8)).astype("uint8"), drawn.integers(0, 3, samples)
+
+
+@pytest.mark.parametrize(
+    ("first", "dtype", "expected"),
+    [
+        (layers.Rescaling(1 / 255), "float32", True),
+        (layers.Rescaling(1 / 255), "uint8", False),
+        (layers.Embedding(256, 2), "float32", False),
+        (layers.Reshape((64,)), "float32", False),
+    ],
+    ids=["scaled", "made bytes again", "words", "anything else"],
+)
+def test_whole_numbers_get_noise_where_the_network_scales_them(first, dtype, expected):
+    trainer = make_contract_trainer(pixels(first, dtype), bytes_of_images(), genes=GENES)
+    assert bool(trainer.genome.input_noise) is expected
+
+
+def test_bytes_without_noise_train_as_in_fit_and_otherwise_with_it():
+    x, y = bytes_of_images()
+    model = pixels(layers.Rescaling(1 / 255))
+    trainer = make_contract_trainer(model, (x, y), batch_size=16, shuffle=False, genes=GENES)
+    own, values = trainer.genome, trainer.snapshot()
+    train(trainer, 2)
+    model.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0)
+    found = trainer.snapshot().variables
+    for one, other in zip(found[: len(model.weights)], model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+
+    begin(trainer, (own, values), input_noise=(("x", 1.0),))
+    train(trainer, 2)
+    assert not np.array_equal(trainer.snapshot().variables[0], found[0])
+
+
 def test_a_network_of_mixed_precision_trains_on_changed_inputs():
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
