@@ -24,6 +24,7 @@ from tasks import CLASSES, EXPERIMENTS, GOOD, Experiment, Parts
 import miha
 from miha.records import Epoch, Genome, Transition
 from miha.search.annealing import cosine
+from miha.search.plan import default_names
 
 READ_AFTER = (2, 5)
 """Epochs of a trial after which the judges are read."""
@@ -206,6 +207,7 @@ def measure(
     trainer: Any = miha.MIHA(
         build(experiment, Recipe(GOOD), seed), x, y, validation_data=validation,
         batch_size=min(GOOD.batch_size, len(x)), seed=seed, c=0, verbose=0,
+        mutations=[*default_names(has_validation=True), "label_smoothing"],
         space=miha.SearchSpace(augmentation=augmentation() if augmentation else ()),
     ).trainer  # fmt: skip
 

@@ -35,8 +35,9 @@ def test_a_trial_trains_as_without_judges_and_they_read_the_trainers_values(judg
     model = judges.build(experiment, judges.Recipe(judges.GOOD), 0)
     held = x[40:], y[40:]
     search = miha.MIHA(
-        model, x[:40], y[:40], validation_data=held, batch_size=8, seed=0, c=0, verbose=0
-    )
+        model, x[:40], y[:40], validation_data=held, batch_size=8, seed=0, c=0, verbose=0,
+        mutations=["optimizer", "activations", "input_noise", "label_smoothing"],
+    )  # fmt: skip
     trainer = search.trainer
     assert {"control", "noise 0.5", "smoothing 0.1", "lion", "tanh"} <= set(
         judges.mutations(trainer)
