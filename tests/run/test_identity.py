@@ -302,7 +302,7 @@ def test_a_function_made_of_text_can_be_described():
 def test_a_run_whose_code_has_changed_is_refused_but_not_on_another_python(folder, monkeypatch):
     make, path = make_loop, folder.parent / "own"
     run(make(path, fitness=weighing(1)))
-    with pytest.raises(RunExistsError, match="code.fitness is "):
+    with pytest.raises(RunExistsError, match="code.fitness is another: what"):
         make(path, fitness=weighing(2))
     monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
     with pytest.warns(MihaWarning, match="versions.python"):
@@ -313,7 +313,7 @@ def test_a_partial_of_another_function_is_another_fitness(folder, monkeypatch):
     path = folder.parent / "own"
     run(make_loop(path, fitness=partial(calling_a_helper)))
     monkeypatch.setattr(f"{__name__}.helper", lambda curve: curve.last)
-    with pytest.raises(RunExistsError, match="code.fitness is "):
+    with pytest.raises(RunExistsError, match="code.fitness is another: what"):
         make_loop(path, fitness=partial(calling_a_helper))
 
 
