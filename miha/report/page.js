@@ -194,10 +194,15 @@ function showFigure(box, figure) {
   if (!figure.figure) return;
   const { height, title } = figure.figure.layout;
   place.style.height = `${height}px`;
-  // Plotly's own text has tags and entities; this is a text.
-  const entities = { "&lt;": "<", "&gt;": ">", "&amp;": "&" };
-  box.querySelector("h3").textContent = (title?.text ?? "").replace(/&(lt|gt|amp);/g, (name) => entities[name]);
+  box.querySelector("h3").textContent = withoutTags(title?.text ?? "");
   showLater(place, figure.figure);
+}
+
+// Plotly's own texts have tags and entities.
+function withoutTags(text) {
+  const entities = { "&lt;": "<", "&gt;": ">", "&amp;": "&" };
+  const plain = text.replaceAll("<br>", ": ").replace(/<[^>]*>/g, "");
+  return plain.replace(/&(lt|gt|amp);/g, (name) => entities[name]);
 }
 
 function showLater(place, figure) {

@@ -142,6 +142,17 @@ def test_another_metric_is_drawn_and_is_a_column(browser, result):
     assert heads[:5] == ["selected", "gain", "kind", "val_loss", "val_accuracy"]
 
 
+def test_a_title_above_a_figure_is_plain_text(browser, result):
+    show(browser, result)
+    edit = """const box = document.querySelector(".figure");
+              const figure = box.querySelector(".plot").source;
+              figure.layout.title.text = "Best so far<br><sub>of a&lt;b&gt;</sub>";
+              showFigure(box, { caption: "", figure });"""
+    browser.execute_script(edit)
+    title = browser.execute_script("return document.querySelector('.figure h3').textContent")
+    assert title == "Best so far: of a<b>"
+
+
 @pytest.mark.parametrize("width", [400, 1200])
 def test_nothing_is_wider_than_the_page_or_stands_under_buttons(browser, result, width):
     screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
