@@ -17,7 +17,10 @@ def choose(
     functions: Sequence[Function],
     values: Any,
 ) -> Any:
-    """Apply the elementwise function of an index, as `keras.ops.switch` would, bit for bit.
+    """Apply the elementwise function of an index.
+
+    The values and gradients are the function's own, bit for bit, but where TensorFlow rewrites a
+    graph and rounds otherwise, as it does gelu. There are no second derivatives.
 
     A conditional with a dozen branches takes as long to trace as the rest of a small network. It
     is traced once for all layers and optimizers, and again for the gradient, which computes the
@@ -32,7 +35,7 @@ def choose(
         A tensor of the shape of the values.
     """
     # A function of the user's may have variables, of which this gradient knows nothing.
-    is_shared = all(map(_is_of_keras, functions))
+    is_shared = all(map(_is_of_keras, functions)) and values.shape.rank is not None
     if tf.executing_eagerly() or not is_shared:
         return keras.ops.switch(index, functions, values)
     forward, backward = _traced_once(tuple(functions), values.dtype, values.shape.rank)

@@ -292,13 +292,15 @@ class TensorFlowTrainer(KerasTrainer):
         """The activations that a step is traced for, instead of for all that they may be.
 
         A choice within the loop of a recurrent layer multiplies the graph of its gradient. Where
-        XLA compiles each step, any choice takes long. A step of the user's own may take second
-        derivatives, which TensorFlow has of no choice.
+        XLA compiles each step, any choice takes long. A step or a layer of the user's own may take
+        derivatives itself, and TensorFlow has no second ones of a choice.
         """
         fixes_all = self._is_jit or not self._has_kerass_step
         fixed: list[Switch] = []
         for name, switch in self._switches.items():
-            if not fixes_all and not self._slots[name].is_recurrent:
+            slot = self._slots[name]
+            may_be_chosen = is_of_keras(slot.layer) and not slot.is_recurrent
+            if may_be_chosen and not fixes_all:
                 continue
             fixed.append(switch)
             if switch.past is not None:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from contract import make_contract_trainer, train
 
 from miha.trainer.tensorflow import choice
 
@@ -76,3 +77,47 @@ def test_the_variable_of_a_function_of_ones_own_has_its_gradient():
         return tape.gradient(outputs, width)
 
     assert gradient().numpy() == pytest.approx(VALUES.sum(), rel=1e-5)
+
+
+def test_values_of_unknown_rank_are_chosen_too():
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.float32)])
+    def step(values):
+        return choice.choose(tf.constant(1), FUNCTIONS, values)
+
+    np.testing.assert_allclose(step(VALUES), np.tanh(VALUES), rtol=1e-5)
+
+
+@keras.saving.register_keras_serializable("tests")
+class WithSlopes(keras.layers.Dense):
+    """A layer that returns its activation's slopes beside its values."""
+
+    def call(self, x):
+        x = tf.convert_to_tensor(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            values = super().call(x)
+        return tf.concat([values, tape.gradient(values, x)], axis=-1)
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], self.units + shape[-1])
+
+
+def test_a_layer_that_takes_derivatives_of_its_activation_trains_as_in_fit_and_mutates():
+    keras.utils.set_random_seed(1)
+    layers = [WithSlopes(4, "tanh", name="own"), keras.layers.Dense(3, "softmax")]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = np.random.default_rng(2).normal(size=(40, 4)).astype("float32"), np.arange(40) % 3
+    trainer = make_contract_trainer(model, (x, y), batch_size=20, shuffle=False)
+    own, start = trainer.genome, trainer.snapshot()
+    train(trainer, 2)
+    trained = trainer.snapshot()
+
+    model.fit(x, y, batch_size=20, epochs=2, shuffle=False, verbose=0)
+    for found, wanted in zip(trained.variables, model.get_weights(), strict=False):
+        np.testing.assert_array_equal(found, wanted)
+
+    trainer.restore(start)
+    trainer.express(own.with_activation("own", "silu"))
+    train(trainer, 2)
+    assert not np.array_equal(trainer.snapshot().variables[0], trained.variables[0])
