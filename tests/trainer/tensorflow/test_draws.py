@@ -1,4 +1,4 @@
-"""Draws by XLA: by one algorithm, which is named."""
+"""Draws by XLA: by one algorithm, which is named, and a polynomial for normal ones."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import erfinv
 
-from miha.trainer.tensorflow.draws import drawn_by_one_algorithm
+from miha.trainer.tensorflow.draws import (
+    drawn_by_one_algorithm,
+    inverse_error_function,
+    normal,
+)
 
 SHAPE = (100, 200)
 DRAWS = {
@@ -47,3 +52,30 @@ def test_what_was_before_is_there_after_an_error():
         assert tf.nn.experimental.stateless_dropout is not before[1]
         raise KeyError
     assert (tf.random.stateless_normal, tf.nn.experimental.stateless_dropout) == before
+
+
+def test_the_inverse_error_function_is_that_of_scipy():
+    near = np.linspace(-0.9999999, 0.9999999, 20_001)
+    far = 1.0 - np.logspace(-7, -1, 50)
+    x = np.concatenate([near, far, -far, [0.0, 1e-30]]).astype("float32")
+    # Rounded to 32 bits, x itself is unsure where the function is steep.
+    np.testing.assert_allclose(inverse_error_function(x), erfinv(x.astype(float)), rtol=3e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_normal_draws_are_finite_and_of_the_wanted_kind(dtype):
+    # Only XLA has the algorithm on a CPU.
+    draw = tf.function(normal, jit_compile=True)
+    drawn = draw((300, 400), [1, 2], mean=2.0, stddev=3.0, dtype=dtype)
+    assert drawn.dtype == dtype
+    values = tf.cast(drawn, "float64").numpy().ravel()
+    assert np.isfinite(values).all()
+    # Mean, spread, skewness and what the tails weigh, of a normal distribution.
+    parts = (values - 2.0) / 3.0
+    moments = [np.mean(parts**power) for power in (1, 2, 3, 4)]
+    np.testing.assert_allclose(moments, [0.0, 1.0, 0.0, 3.0], atol=0.06)
+
+
+def test_no_uniform_draw_is_infinitely_far_away():
+    lowest = np.nextafter(np.float32(-1.0), np.float32(0.0))
+    assert np.isfinite(inverse_error_function(np.asarray([lowest, -lowest])).numpy()).all()
