@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 from miha.errors import ArgumentError
 from miha.records import Genome
@@ -67,7 +67,9 @@ class SearchSpace:
         input_noise: Amounts of noise on inputs, in standard deviations of each feature, 0 to 10.
         augmentation: Keras layers that change inputs without changing what they show, such as
             ``[keras.layers.RandomFlip("horizontal")]``. The gene is the share of samples that
-            they are applied to: 0, a quarter, a half, three quarters or all.
+            they are applied to: 0, a quarter, a half, three quarters or all. By default images
+            with classes are shifted by up to a tenth of their sides, and photographs mirrored;
+            ``()`` is no augmentation.
 
     Raises:
         ArgumentError: A bound is reversed or not positive, a value is out of its range, or a list
@@ -84,7 +86,7 @@ class SearchSpace:
     noise: Sequence[float] = NOISE_LEVELS
     label_smoothing: Sequence[float] = LABEL_SMOOTHINGS
     input_noise: Sequence[float] = INPUT_NOISES
-    augmentation: Sequence[Any] = ()
+    augmentation: Sequence[Any] | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         _check_names("optimizers", self.optimizers)
@@ -186,7 +188,9 @@ def _check_names(name: str, values: Sequence[str]) -> None:
         )
 
 
-def _check_layers(layers: Sequence[Any]) -> None:
+def _check_layers(layers: Sequence[Any] | Literal["auto"]) -> None:
+    if isinstance(layers, str) and layers == "auto":
+        return
     is_list = isinstance(layers, (list, tuple))
     if not is_list or not all(callable(layer) for layer in layers):
         raise ArgumentError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -74,7 +75,7 @@ def replay(
     validation_batch_size: int | None = None,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
-    augmentation: Sequence[Any] = (),
+    augmentation: Sequence[Any] | None = None,
     shuffle: bool = True,
     seed: int | None = None,
     verbose: int = 1,
@@ -98,7 +99,7 @@ def replay(
         validation_batch_size: Batch size of evaluations; the schedule's first by default.
         sample_weight: Weights of the samples in the loss.
         class_weight: Weight of each class in the loss.
-        augmentation: The layers that the run had, where it augmented its inputs.
+        augmentation: The layers that the run had, where the user named some.
         shuffle: Whether to shuffle the samples before each epoch.
         seed: Decides every random draw, at least 0. None draws one.
         verbose: 0: quiet; else a line for each segment.
@@ -138,7 +139,8 @@ def replay(
         batch_size=sizes[0],
         validation_batch_size=check_integer("validation_batch_size", validation_batch_size, 1),
         space=replace(
-            _space(schedule, name_of(getattr(model, "optimizer", None))), augmentation=augmentation
+            _space(schedule, name_of(getattr(model, "optimizer", None))),
+            augmentation="auto" if augmentation is None else augmentation,
         ),
         shuffle=shuffle,
         evaluate_training=False,
@@ -146,6 +148,8 @@ def replay(
         genes=_genes_on_request(schedule.genome),
         slots_named=[slot for slot, _ in schedule.genome.activations],
     )
+    if augmentation is None:
+        _check_augmentation(schedule, trainer)
     if schedule.xla is not None and isinstance(trainer, XlaTrainer):
         trainer.use_xla(schedule.xla)
     on_segment = _Lines(schedule.epochs) if verbose else _quiet
@@ -208,6 +212,24 @@ def _check_sizes(
             "Give arrays, or a source that can be put into other batches."
         )
     check_batch_size("batch_size", max(sizes), training.samples)
+
+
+def _check_augmentation(
+    schedule: HyperparameterSchedule,
+    trainer: Trainer,
+) -> None:
+    """Raise where the run had other layers than the usual ones, which are had without a word."""
+    # As JSON has it: without tuples.
+    usual = json.loads(json.dumps(trainer.settings["augmentation"]))
+    named = list(schedule.augmentation)
+    is_augmented = any(segment.genome.augmentation for segment in schedule.segments)
+    if is_augmented and named != usual:
+        names = [config.get("class_name", "?") for config in named]
+        raise ArgumentError(
+            "`augmentation` must be the layers that the run had. "
+            f"Received: augmentation=None, where the run had {', '.join(names) or 'some'}. "
+            "Write augmentation=[...], with the same settings."
+        )
 
 
 def _genes_on_request(genome: Genome) -> list[str]:

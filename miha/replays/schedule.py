@@ -99,11 +99,13 @@ class HyperparameterSchedule:
         segments: In order; at least one.
         seed: The run's. A replay of the same first network with it repeats the run's own way.
         xla: Which trainings of the run XLA compiled as a whole; None: none.
+        augmentation: Configurations of the layers that could change its inputs; empty: none.
     """
 
     segments: tuple[Segment, ...]
     seed: int | None = None
     xla: XlaScope | None = None
+    augmentation: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.segments:
@@ -120,6 +122,7 @@ class HyperparameterSchedule:
         anneal: bool,
         seed: int,
         xla: XlaScope | None = None,
+        augmentation: Sequence[Any] = (),
     ) -> HyperparameterSchedule:
         """Return the schedule of the main line that led to a network.
 
@@ -134,13 +137,14 @@ class HyperparameterSchedule:
             anneal: Whether the run anneals its last training.
             seed: The run's.
             xla: Which trainings XLA compiled as a whole.
+            augmentation: Configurations of the layers that could change inputs.
         """
         segments = []
         for record in main_line(records, last):
             # A child of two clones has no epochs, as the end of a run that reached its target.
             if record.epochs and record.failure is None:
                 segments.append(Segment.of(record, anneal))
-        return cls(tuple(segments), seed, xla)
+        return cls(tuple(segments), seed, xla, tuple(augmentation))
 
     @property
     def epochs(self) -> int:
@@ -162,7 +166,13 @@ class HyperparameterSchedule:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
         segments = [segment.to_dict() for segment in self.segments]
-        return {"format": FORMAT, "seed": self.seed, "xla": self.xla, "segments": segments}
+        return {
+            "format": FORMAT,
+            "seed": self.seed,
+            "xla": self.xla,
+            "augmentation": list(self.augmentation),
+            "segments": segments,
+        }
 
     @classmethod
     def from_dict(
@@ -182,7 +192,8 @@ class HyperparameterSchedule:
             segments = [_read_segment(segment) for segment in values[name]]
             xla = values.get("xla")
             check_one_of("xla", xla, (None, *get_args(XlaScope)))
-            return cls(tuple(segments), values["seed"], xla)
+            augmentation = tuple(values.get("augmentation", ()))
+            return cls(tuple(segments), values["seed"], xla, augmentation)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ArgumentError(
                 "A schedule of hyperparameters must be as `save` or `to_dict` wrote it. "

@@ -101,6 +101,7 @@ class Result(Delegates):
             anneal=bool(switches.get("anneal", False)),
             seed=description["seed"],
             xla=(description.get("choices") or {}).get("xla"),
+            augmentation=arguments.get("data", {}).get("augmentation", ()),
         )
 
     @cached_property

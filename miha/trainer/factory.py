@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import Model
 
 from miha.data import arrays as data
@@ -19,6 +20,7 @@ from miha.space import AUGMENTED_SHARES, SearchSpace, Space, batch_size_bounds, 
 from miha.trainer.base import KerasTrainer, Settings
 from miha.trainer.exporter import Exporter
 from miha.trainer.genes.activations import Slot, check_activations
+from miha.trainer.genes.images import usual_augmentation
 from miha.trainer.genes.inputs import (
     MOST_SAMPLES,
     Augmentation,
@@ -409,7 +411,7 @@ def _parts(
         # The same samples whether the data is in memory or streamed.
         first = first_inputs(training, batch_size, MOST_SAMPLES)
         inputs = noisy_inputs(first, survey.padding, survey.scales_its_input)
-    layers = space.augmentation if "augmentation" in genes else ()
+    layers = _augmenting(survey, training, space) if "augmentation" in genes else ()
     return _Parts(
         slots=survey.slots_at(chosen.slots),
         noise=survey.noise_at(chosen.noise),
@@ -417,6 +419,20 @@ def _parts(
         inputs=inputs,
         augmentation=make_augmentation(layers, training.few().x),
     )
+
+
+def _augmenting(
+    survey: Survey,
+    training: Source,
+    space: SearchSpace,
+) -> Sequence[Any]:
+    """Return the layers that may change inputs: the user's, or the usual ones for images."""
+    if space.augmentation != "auto":
+        return space.augmentation
+    few = training.few()
+    # A shift moves what a target per pixel, or a place in the image, is about.
+    has_classes = survey.loss is not None and np.ndim(few.y) <= 2
+    return usual_augmentation(few.x) if has_classes else ()
 
 
 def _exporter(
