@@ -79,6 +79,7 @@ MUTATED: dict[str, dict[str, Any]] = {
     "without activations": genes(without=ACTIVATIONS),
     "without kept step": genes(miha.OptimizerMutation(keep_step=False), without=("optimizer",)),
     "without weight decay and dropout": genes(without=("weight_decay", "dropout")),
+    "without augmentation": genes(without=("augmentation",)),
     "without a margin": {"search": miha.Search(margin=0.0)},
     "twice the margin": {"search": miha.Search(margin=2.0)},
     "without rests": {"search": miha.Search(rest=False)},
