@@ -89,8 +89,9 @@ def test_what_augments_must_be_a_list_of_layers(layers):
         SearchSpace(augmentation=layers)
 
 
-def test_nothing_is_augmented_unless_layers_are_named():
-    assert tuple(SearchSpace().augmentation) == ()
+def test_images_are_augmented_by_the_usual_layers_unless_others_are_named():
+    assert SearchSpace().augmentation == "auto"
+    assert SearchSpace(augmentation=()).augmentation == ()
     assert SearchSpace(augmentation=(abs,)).augmentation == (abs,)
 
 

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import keras
+import numpy as np
 import pytest
 from fakes import RICH
 from networks import convolutional, dense, images
@@ -110,6 +111,63 @@ def test_a_replay_without_the_layers_that_the_run_had_is_refused():
     schedule = HyperparameterSchedule((Segment(1, ADAM.replace(augmentation=0.5)),))
     with pytest.raises(ArgumentError, match="augmentation"):
         replay(dense(), *DATA, schedule, verbose=0)
+
+
+def classifier():
+    """Return a network of photographs."""
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+@pytest.fixture(scope="module")
+def augmented(tmp_path_factory):
+    """A run that takes its photographs as they are or changed, and its data."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(32, 16, 16, 3)).astype("float32")
+    y = rng.integers(3, size=32)
+    keras.utils.set_random_seed(1)
+    run = MIHA(
+        classifier(),
+        x,
+        y,
+        validation_data=(x, y),
+        batch_size=16,
+        m=1,
+        n=1,
+        k=1,
+        c=2,
+        pop_size=2,
+        mutations=["augmentation"],
+        search=Search(restarts=0, control=False),
+        seed=3,
+        verbose=0,
+        logs=tmp_path_factory.mktemp("augmented") / "run",
+    )
+    return run.optimize(), (x, y)
+
+
+def test_a_replay_has_the_usual_augmentation_of_images_as_the_run_had(augmented):
+    result, data = augmented
+    schedule = result.schedule
+    assert schedule.genome.augmentation > 0
+    keras.utils.set_random_seed(1)
+    replayed = replay(classifier(), *data, schedule, seed=3, verbose=0)
+    assert_same(replayed.model, result.model)
+
+
+def test_a_replay_asks_for_the_layers_that_a_user_gave_the_run(augmented):
+    result, data = augmented
+    [shift, _] = result.schedule.augmentation
+    schedule = replace(result.schedule, augmentation=(shift,))
+    with pytest.raises(ArgumentError, match="the run had RandomShift"):
+        replay(classifier(), *data, schedule, verbose=0)
 
 
 class Pairs(keras.utils.PyDataset):
