@@ -39,16 +39,19 @@ class RandomShift(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
         """Shift each image of a batch: (count, height, width), with channels or without."""
         if not training:
             return images
+        shape = ops.shape(images)
         height, width, *channels = images.shape[1:]
         rows = self._rows(images, height)
         columns = self._rows(images, width)
 
         # All pixels of a batch in one line: taking whole ones is quick in each backend.
-        count = ops.shape(images)[0]
-        first = ops.arange(count, dtype="int32")[:, None] * height
-        places = (first + rows)[:, :, None] * width + columns[:, None, :]
+        numbers = ops.arange(shape[0], dtype="int32")
+        rows = rows + height * ops.expand_dims(numbers, 1)
+        first_of_row = width * ops.expand_dims(rows, 2)
+        places = first_of_row + ops.expand_dims(columns, 1)
         pixels = ops.reshape(images, (-1, *channels))
-        return ops.reshape(ops.take(pixels, places, axis=0), ops.shape(images))
+        shifted = ops.take(pixels, places, axis=0)
+        return ops.reshape(shifted, shape)
 
     def get_config(self) -> dict[str, Any]:
         """Return what the layer is made from."""
@@ -70,19 +73,24 @@ def usual_augmentation(x: Any) -> list[Any]:
         x: A few samples.
 
     Returns:
-        None for what is not one array of images. They have one or three channels, last; images
+        Nothing for what is not one array of images. They have one or three channels, last; images
         without channels are whole numbers, since a series has as many dimensions. Photographs,
         of three channels, are mirrored, too: digits and letters have one as a rule.
     """
     arrays = keras.tree.flatten(x)
     if len(arrays) != 1:
         return []
-    shape = np.shape(arrays[0])
-    is_gray = len(shape) == 3 and np.asarray(arrays[0]).dtype == np.uint8
-    is_image = len(shape) == 4 and shape[-1] in (1, COLOURS)
-    if not (is_gray or is_image) or min(shape[1:3]) < SMALLEST_SIDE:
+    images = np.asarray(arrays[0])
+    if images.ndim not in (3, 4):
+        return []
+    channels = images.shape[-1]
+    if images.ndim == 4:
+        is_image = channels in (1, COLOURS)
+    else:
+        is_image = images.dtype == np.uint8
+    if not is_image or min(images.shape[1:3]) < SMALLEST_SIDE:
         return []
     layers = [RandomShift()]
-    if shape[-1] == COLOURS:
+    if channels == COLOURS:
         layers.append(keras.layers.RandomFlip("horizontal", seed=0))
     return layers
