@@ -141,7 +141,7 @@ class MIHA:
     Args (the run and its folder):
         seed: Decides every random draw of the run, at least 0. None draws one and records it.
         logs: The run's folder: new, empty, or that of the same run, which then goes on where
-            it was interrupted; after its end where ``c`` or ``epochs`` is larger.
+            it was interrupted; after its end where ``c``, ``epochs`` or the budget is larger.
             ``logs/<date>-<time>`` by default.
         overwrite: Whether a run of other arguments, data or network in that folder is replaced.
         keep: Which archives stay: ``"all"``, ``"model"`` (the network's, without the clones'),

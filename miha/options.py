@@ -7,6 +7,7 @@ from math import inf
 from typing import Any, Literal
 
 from miha.errors import ArgumentError
+from miha.records import Mode, as_loss
 from miha.utils.keywords import explains_keywords
 from miha.validation import check_integer, check_number, check_one_of, check_share
 
@@ -122,6 +123,26 @@ class Budget:
     def is_open(self) -> bool:
         """Whether the run may end before its last cycle."""
         return bool(self.limits)
+
+    def is_at_least(self, other: Budget, mode: Mode) -> bool:
+        """Return whether none of its limits ends a run earlier than another budget does.
+
+        Args:
+            other: The budget to compare it with.
+            mode: Whether the target is better small or large.
+        """
+        lengths = zip(
+            self._lengths(mode),
+            other._lengths(mode),
+            strict=True,
+        )
+        return all(own >= than for own, than in lengths)
+
+    def _lengths(self, mode: Mode) -> list[float]:
+        """Return the limits as numbers of which the larger one ends a run later."""
+        target = None if self.target is None else -as_loss(self.target, mode)
+        limits = (self.seconds, self.patience, target)
+        return [inf if limit is None else limit for limit in limits]
 
     @property
     def limits(self) -> str:

@@ -1,13 +1,16 @@
-"""How a run goes on after its end: with more cycles than it was begun with."""
+"""How a run goes on after its end: with more cycles, or a larger budget, than it was begun with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from miha.errors import ArgumentError, JournalError, RunExistsError
 from miha.records import Schedule
 from miha.search.budgets import choose_schedule
+from miha.search.plan import Plan
+from miha.search.stopping import stop_reason
 from miha.storage.folder import FINAL, RunFolder, earlier_end
 from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import Logbook
@@ -64,13 +67,18 @@ def _recorded(folder: RunFolder) -> Schedule | None:
 def numbers_of_cycles(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[int]:
     """Return how many cycles a run was to have, one number after another, the wanted one last.
 
+    A number that is there twice running stands for a larger budget.
+
     Args:
         found: What `run.json` says.
         wanted: What the user wants, of the same run.
     """
     numbers = [schedule["c"] for schedule in _schedules(found)]
-    c = int(wanted["arguments"]["schedule"]["c"])
-    return numbers if c == numbers[-1] else [*numbers, c]
+    before, now = found["arguments"], wanted["arguments"]
+    c = int(now["schedule"]["c"])
+    if c == numbers[-1] and before["budget"] == now["budget"]:
+        return numbers
+    return [*numbers, c]
 
 
 def extend(log: Logbook, cycles: Sequence[int]) -> list[Entry]:
@@ -80,23 +88,49 @@ def extend(log: Logbook, cycles: Sequence[int]) -> list[Entry]:
         log: What the journal says.
         cycles: See `numbers_of_cycles`.
     """
-    missing = cycles[len(log.extensions) : -1]
-    return [log.extend_from(before) for before in missing]
+    entries = []
+    for before, now in pairwise(cycles[len(log.extensions) :]):
+        entry = log.extend_from(before, has_more_cycles=now > before)
+        entries.append(entry)
+    return entries
 
 
-def check_can_go_on(log: Logbook, cycles: Sequence[int]) -> None:
-    """Raise where more cycles would change nothing: the budget has ended the run before.
+def stays_ended(log: Logbook, plan: Plan, cycles: Sequence[int]) -> bool:
+    """Return whether more cycles or a larger budget change nothing: the run ends where it did.
+
+    Args:
+        log: What the journal says.
+        plan: What the run shall do now.
+        cycles: See `numbers_of_cycles`; the last one is new.
 
     Raises:
-        RunExistsError: It has.
+        RunExistsError: More cycles were asked for, and its budget would end the run before.
     """
-    is_longer = len(log.extensions) < len(cycles) - 1
-    if is_longer and log.is_finished and log.stopped is not None:
+    end = log.last
+    if end is None or end.phase != "final":
+        return False
+    before, c = cycles[-2:]
+    if c == before and log.stopped is None:
+        # It came to its last cycle, and no budget had a part in that.
+        return True
+    if not log.is_finished:
+        return False
+
+    longer = log.copy()
+    longer.extend_from(before, has_more_cycles=c > before)
+    next_cycle = longer.extensions[-1].first_cycle
+    network = log.trainings.find(end.parent) or end
+    reason = stop_reason(plan, longer, next_cycle, network)
+    if reason is None:
+        return False
+    if c > before:
         raise RunExistsError(
-            "A run can be given more cycles where it came to its last one. Received: "
-            f"c={cycles[-1]}, for a run that its budget has ended before: {log.stopped} It would "
-            "end there again. Begin another run, with a larger budget, in another folder."
+            "A run can be given more cycles where its budget has room for them. Received: "
+            f"c={c}, for a run that would end where it has ended: {reason} Give it a larger "
+            "`budget`, too."
         )
+    warn(f"The run stays as it is, for its budget ends it where it has ended: {reason}")
+    return True
 
 
 def write_extensions(
@@ -111,19 +145,22 @@ def write_extensions(
     Args:
         folder: The run's.
         journal: Its journal, opened already.
-        description: The run's, with the new number of cycles.
+        description: The run's, with the new number of cycles or the new budget.
         log: What has happened.
         entries: What `extend` has returned.
     """
+    if not entries:
+        return
     found = folder.description()
     if len(numbers_of_cycles(found, description)) > len(_schedules(found)):
         schedules = [*_schedules(found), _schedule_of(description)]
         changed = {"schedules": schedules, "started": found["started"]}
         folder.write_description({**description, **changed})
     aside = {record.archive for record in log.set_aside}
-    for entry in entries:
+    first = len(log.extensions) - len(entries) + 1
+    for number, entry in enumerate(entries, first):
         end = folder.path / FINAL
-        name = earlier_end(entry["before"])
+        name = earlier_end(number)
         # The archive of the new end will have the name of the earlier one.
         if name in aside and end.exists():
             folder.write_archive(name, end.read_bytes())
@@ -136,8 +173,13 @@ def _schedules(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _schedule_of(description: Mapping[str, Any]) -> dict[str, Any]:
-    c = description["arguments"]["schedule"]["c"]
-    return {"c": c, "epochs": description["epochs"], "since": description["started"]}
+    arguments = description["arguments"]
+    return {
+        "c": arguments["schedule"]["c"],
+        "epochs": description["epochs"],
+        "budget": arguments["budget"],
+        "since": description["started"],
+    }
 
 
 def in_words(log: Logbook) -> str:
@@ -145,8 +187,7 @@ def in_words(log: Logbook) -> str:
     epochs = sum(len(record.epochs) for record in log.set_aside)
     if not epochs:
         return ""
-    before = log.extensions[-1].before
     return (
-        f"It goes on after its end at c={before}, from the network of its last cycle: "
+        f"It goes on after its end, from the network of its last cycle: "
         f"{epochs} epochs of the earlier end are not part of the lineage."
     )

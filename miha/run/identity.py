@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from miha.errors import RunExistsError
+from miha.options import Budget
 from miha.search.plan import Plan
 from miha.storage.folder import FORMAT, START, RunFolder
 from miha.trainer.protocol import Trainer
@@ -87,9 +88,11 @@ def check_same(
     # The same code has another byte code in another version of Python.
     if _python(found) != _python(wanted):
         names.remove("code")
-    # More cycles are no other run, but more of the same.
+    # More cycles, or a larger budget, are no other run, but more of the same.
     if _cycles(wanted) > _cycles(found):
         found["arguments"]["schedule"]["c"] = _cycles(wanted)
+    if _has_larger_budget(wanted, found):
+        found["arguments"]["budget"] = wanted["arguments"]["budget"]
     differences = _differences(found, wanted, names)
     if differences:
         named = _first_of_each(differences)[:MOST_DIFFERENCES]
@@ -122,6 +125,16 @@ def _cycles(description: Mapping[str, Any]) -> int:
     return int(arguments.get("schedule", {}).get("c", 0))
 
 
+def _has_larger_budget(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Return whether a run is given a budget of which no limit is tighter, and one is not."""
+    before = found.get("arguments", {})
+    now = wanted.get("arguments", {})
+    if before.get("budget") == now.get("budget"):
+        return False
+    earlier = Budget(**before["budget"])
+    return Budget(**now["budget"]).is_at_least(earlier, now["mode"])
+
+
 def _as_read(description: Mapping[str, Any]) -> Any:
     """Return a description as it would be read from `run.json`."""
     return json.loads(json.dumps(plain(description)))
@@ -146,6 +159,11 @@ def _advice(folder: RunFolder, differences: list[str]) -> str:
         text += (
             "`c` and `epochs` may be raised, and the run then goes on after its end; they cannot "
             "be lowered. "
+        )
+    if any(difference.startswith("arguments.budget.") for difference in differences):
+        text += (
+            "A `Budget` may be made larger, and the run then goes on where it had ended; none of "
+            "its limits can be made tighter. "
         )
     if any(difference.startswith("arguments.logged") for difference in differences):
         text += (

@@ -7,12 +7,11 @@ from typing import Any
 
 from miha.archive.archive import read
 from miha.errors import ArchiveError, JournalError, RunExistsError
-from miha.options import Budget, Search
 from miha.randomness import draw_seed
-from miha.records import Judge
-from miha.run.extension import check_can_go_on, extend, numbers_of_cycles, write_extensions
+from miha.run.extension import extend, numbers_of_cycles, stays_ended, write_extensions
 from miha.run.identity import check_same, warn_of_circumstances
 from miha.run.retention import latest_networks, networks_to_return_to
+from miha.search.plan import Plan
 from miha.storage.folder import CHECKPOINT, RunFolder
 from miha.storage.journal import Entry, Journal
 from miha.storage.logbook import FAILED_CYCLES, Logbook
@@ -50,6 +49,7 @@ def choose_seed(
 
 def open_run(
     folder: RunFolder,
+    plan: Plan,
     description: Mapping[str, Any],
     overwrite: bool,
     check_space: Callable[[RunFolder, int], None],
@@ -58,6 +58,7 @@ def open_run(
 
     Args:
         folder: Created and locked.
+        plan: What the run shall do.
         description: The run's, as `describe_run` returns it.
         overwrite: Whether a run that is another one, or damaged, is replaced.
         check_space: Called before anything is written, with the number of finished trainings.
@@ -75,17 +76,17 @@ def open_run(
     # What stopped before its first training had finished is begun again, whatever it was.
     found = None
     if folder.has_training:
-        found = _find(folder, journal, description, overwrite)
+        found = _find(folder, journal, plan, description, overwrite)
     if found is None:
         check_space(folder, 0)
         # The journal goes before `run.json` is replaced: no run has another one's journal.
         folder.clear(kept=CHECKPOINT if _is_noted(folder, description) else "")
         folder.write_description(description)
         past = Logbook.of(journal.open())
-        past.mode = description["arguments"]["mode"]
+        past.mode = plan.mode
         return journal, past
     past, extensions = found
-    past.mode = description["arguments"]["mode"]
+    past.mode = plan.mode
     if not past.is_finished:
         check_space(folder, len(past.trainings))
     write_extensions(folder, journal, description, past, extensions)
@@ -106,6 +107,7 @@ def _is_noted(folder: RunFolder, description: Mapping[str, Any]) -> bool:
 def _find(
     folder: RunFolder,
     journal: Journal,
+    plan: Plan,
     description: Mapping[str, Any],
     overwrite: bool,
 ) -> tuple[Logbook, list[Entry]] | None:
@@ -118,7 +120,7 @@ def _find(
         before = folder.description()
         cycles = numbers_of_cycles(before, description)
         is_longer = cycles != numbers_of_cycles(before, before)
-        found = _usable(folder, journal, description["arguments"], cycles, is_longer)
+        found = _usable(folder, journal, plan, cycles, is_longer)
     except (RunExistsError, JournalError):
         if not overwrite:
             raise
@@ -130,7 +132,7 @@ def _find(
 def _usable(
     folder: RunFolder,
     journal: Journal,
-    arguments: Mapping[str, Any],
+    plan: Plan,
     cycles: Sequence[int],
     is_longer: bool,
 ) -> tuple[Logbook, list[Entry]]:
@@ -141,19 +143,20 @@ def _usable(
     entries = _without_failed_cycles(journal)
     while True:
         log = Logbook.of(entries)
-        check_can_go_on(log, cycles)
+        if is_longer and stays_ended(log, plan, cycles):
+            cycles, is_longer = cycles[:-1], False
         extensions = extend(log, cycles)
         if log.is_finished:
             return log, extensions
-        broken = _first_broken(folder, entries, _needed(log, arguments))
+        broken = _first_broken(folder, entries, _needed(log, plan))
         if broken is None:
             return log, extensions
         archive = entries[broken]["archive"]
         if is_longer:
             raise RunExistsError(
-                "A run is given more cycles where its networks are there; `keep='all'` keeps them. "
-                f"Received: c={cycles[-1]} and logs={str(folder.path)!r}, where {archive!r} is "
-                "missing or damaged. Choose another folder, or begin again with overwrite=True."
+                "A run goes on after its end where its networks are there; `keep='all'` keeps "
+                f"them. Received: logs={str(folder.path)!r}, where {archive!r} is missing or "
+                "damaged. Choose another folder, or begin again with overwrite=True."
             )
         warn(
             f"The archive {archive!r}, which the run goes on from, is missing "
@@ -178,15 +181,9 @@ def _without_failed_cycles(journal: Journal) -> list[Entry]:
     return journal.cut(count)
 
 
-def _needed(log: Logbook, arguments: Mapping[str, Any]) -> set[str | None]:
+def _needed(log: Logbook, plan: Plan) -> set[str | None]:
     """Return the archives that a run goes on from, or may return to."""
-    to_return_to = networks_to_return_to(
-        log,
-        arguments["mode"],
-        Judge(**arguments["judge"]),
-        Search(**arguments["search"]),
-        Budget(**arguments["budget"]),
-    )
+    to_return_to = networks_to_return_to(log, plan)
     return {record.archive for record in (*latest_networks(log), *to_return_to)}
 
 

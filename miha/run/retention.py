@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from miha.options import Budget, Search
-from miha.records import Judge, Mode, TrainingRecord
+from miha.records import TrainingRecord
 from miha.search.best import best_network, may_become_best
 from miha.search.plan import Plan
 from miha.storage.folder import START
@@ -24,21 +23,15 @@ def latest_networks(log: Logbook) -> list[TrainingRecord]:
     return found
 
 
-def networks_to_return_to(
-    log: Logbook,
-    mode: Mode,
-    judge: Judge,
-    search: Search,
-    budget: Budget,
-) -> list[TrainingRecord]:
+def networks_to_return_to(log: Logbook, plan: Plan) -> list[TrainingRecord]:
     """Return the networks that a run may go back to, or end with, as it stands."""
     best = []
-    if search.restore_best:
-        best.append(best_network(log.trainings, judge))
-    if budget.target is not None:
-        best.append(log.best(mode))
-    if search.backtrack is not None:
-        best.append(log.best_of_main_line(mode))
+    if plan.search.restore_best:
+        best.append(best_network(log.trainings, plan.judge_of_best))
+    if plan.budget.target is not None:
+        best.append(log.best(plan.mode))
+    if plan.search.backtrack is not None:
+        best.append(log.best_of_main_line(plan.mode))
     return [record for record in best if record is not None]
 
 
@@ -53,12 +46,11 @@ def archives_to_keep(log: Logbook, plan: Plan) -> set[str | None]:
         log: What has happened, up to a training of the network itself.
         plan: What the run does.
     """
-    judge = plan.judge_of_best
     needed = [
         *latest_networks(log),
-        *networks_to_return_to(log, plan.mode, judge, plan.search, plan.budget),
+        *networks_to_return_to(log, plan),
         # `result.best_model` is one of them, also where a run does not end with it.
-        *may_become_best(log.trainings, judge),
+        *may_become_best(log.trainings, plan.judge_of_best),
     ]
     archives = {START, *(record.archive for record in needed)}
     failed = log.failed_since

@@ -113,7 +113,9 @@ class Session:
             if is_new and not self._request.tries_workers:
                 # Nothing is written where there is no place for the workers.
                 workers.start()
-            journal, past = open_run(folder, self._description, self._overwrite, self._check_space)
+            journal, past = open_run(
+                folder, self._plan, self._description, self._overwrite, self._check_space
+            )
             checkpoints = Checkpoints(folder.path, self._request.checkpoint_seconds)
             recorder = Recorder(folder, journal, past, self._trainer, checkpoints)
             with run_log(folder.path / "run.log"), resumable(lambda: self._progress(recorder)):

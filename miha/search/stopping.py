@@ -91,7 +91,7 @@ def _seconds_reason(
         next_cycle = min(slowdown * last_cycle, max(last_cycle, next_cycle))
 
     # All processes of the run count: the journal has the seconds of each training.
-    trained = [*log.trainings, *log.set_aside]
+    trained = [*log.trainings, *log.set_aside_before(cycle)]
     used = sum(record.wall_seconds for record in trained)
     if used + next_cycle + last_training <= limit:
         return None

@@ -64,13 +64,13 @@ def archive_name(
     return names[phase]
 
 
-def earlier_end(c: int) -> str:
-    """Return the name of the archive with the end that a run had, before it got more cycles.
+def earlier_end(number: int) -> str:
+    """Return the name of the archive with an end that a run had, before it went on.
 
     Args:
-        c: How many cycles it had.
+        number: How many times it had been extended then, this time included.
     """
-    return f"model/model_final_of_{c}.zip"
+    return f"model/model_end_{number}.zip"
 
 
 class RunFolder:

@@ -24,7 +24,7 @@ FAILED_CYCLES = 3
 
 @dataclass(frozen=True)
 class Extension:
-    """More cycles for a run that was begun with fewer.
+    """More cycles or a larger budget for a run that was begun with less.
 
     Attributes:
         first_cycle: The first cycle that is decided with the new number in mind.
@@ -51,8 +51,9 @@ class Logbook:
         returns: Why the run went back to an older network, for each cycle after which it did.
         stopped: Why the run went to its end before its last cycle, if it did.
         is_finished: Whether the run has come to its end.
-        extensions: When the run was given more cycles, and how many it had before.
-        set_aside: Trainings of earlier ends, which a run with more cycles does not go on from.
+        extensions: When the run was given more cycles or a larger budget, and how many cycles it
+            had before.
+        set_aside: Trainings of earlier ends, which an extended run does not go on from.
         mode: Whether the monitored value is better small or large.
     """
 
@@ -113,7 +114,7 @@ class Logbook:
         for record in self.trainings[kept:]:
             if record.phase == "final":
                 # Its archive makes room for that of the new end.
-                record = record.replace(archive=earlier_end(before))
+                record = record.replace(archive=earlier_end(len(self.extensions) + 1))
             self.set_aside.append(record)
         self.trainings = Past(self.trainings[:kept])
         self.extensions.append(Extension(first, before, kept, removed))
@@ -123,16 +124,20 @@ class Logbook:
         self.stopped = None
         self.is_finished = False
 
-    def extend_from(self, before: int) -> Entry:
-        """Note that the run has more cycles from now on; return the journal's entry.
+    def extend_from(self, before: int, has_more_cycles: bool) -> Entry:
+        """Note that the run may go on for longer from now on; return the journal's entry.
 
-        Its cycles stay. What was trained for the earlier end, at a rate that falls, is set aside.
+        Its cycles stay. What was trained for the earlier end is set aside.
 
         Args:
             before: How many cycles it had.
+            has_more_cycles: Whether it has more now, so that the rate falls later; else it has a
+                larger budget.
         """
         kept = 0
-        while kept < len(self.trainings) and not _is_of_end(self.trainings[kept]):
+        for record in self.trainings:
+            if record.phase == "final" or (has_more_cycles and _has_falling_rate(record)):
+                break
             kept += 1
         first = max([*self.winners, *self.rests], default=0) + 1
         for record in self.trainings[kept:]:
@@ -161,6 +166,14 @@ class Logbook:
             if number >= extension.kept:
                 removed += extension.removed
         return number + removed
+
+    def set_aside_before(self, cycle: int) -> list[TrainingRecord]:
+        """Return the trainings of earlier ends that had been trained before a cycle was."""
+        count = 0
+        for extension in self.extensions:
+            if extension.first_cycle <= cycle:
+                count += extension.removed
+        return self.set_aside[:count]
 
     def planned_cycles(self, cycle: int, now: int) -> int:
         """Return how many cycles the run was to have when a cycle was decided.
@@ -259,6 +272,8 @@ class Logbook:
             trainings=Past(self.trainings),
             winners={**self.winners},
             reasons={**self.reasons},
+            extensions=[*self.extensions],
+            set_aside=[*self.set_aside],
         )
 
     def clones(self, cycle: int) -> list[TrainingRecord]:
@@ -394,9 +409,9 @@ def best_of(
     return best or next(iter(records), None)
 
 
-def _is_of_end(record: TrainingRecord) -> bool:
-    """Return whether a training belongs to the end of a run: it is the last, or its rate fell."""
-    return record.phase == "final" or any(rate != 1 for rate in record.rates)
+def _has_falling_rate(record: TrainingRecord) -> bool:
+    """Return whether the learning rate fell in a training, as it does towards a run's end."""
+    return any(rate != 1 for rate in record.rates)
 
 
 def last_line(failure: str | None) -> str | None:

@@ -14,7 +14,17 @@ from keras import layers
 from networks import convolutional, dense, images
 
 import miha
-from miha import MIHA, Callback, MihaError, MihaWarning, RunExistsError, Search, StorageError
+from miha import (
+    MIHA,
+    Budget,
+    Callback,
+    MihaError,
+    MihaWarning,
+    RunExistsError,
+    Search,
+    StorageError,
+)
+from miha.storage.folder import earlier_end
 from miha.storage.journal import Journal
 
 SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
@@ -80,6 +90,12 @@ def assert_same(first, second):
         np.testing.assert_array_equal(a, b)
 
 
+def assert_goes_on_as(folder, fresh):
+    """Assert that an extended run is one that was as long from the start."""
+    (folder / earlier_end(1)).unlink()
+    assert story(folder) == story(fresh)
+
+
 def test_a_finished_run_returns_its_result_without_training(finished, whole):
     watching = Watching()
     result = start(finished, callbacks=[watching]).optimize()
@@ -89,6 +105,35 @@ def test_a_finished_run_returns_its_result_without_training(finished, whole):
     assert_same(result.model, expected.model)
     assert_same(result.best_model, expected.best_model)
     assert story(finished) == story(whole)
+
+
+def test_a_run_that_a_target_has_ended_goes_on_without_it(tmp_path, whole):
+    start(tmp_path / "run", budget=Budget(target=1e6)).optimize()
+    watching = Watching()
+    result = start(tmp_path / "run", callbacks=[watching]).optimize()
+    # The first training is there already, and a target leaves out the last one.
+    assert (watching.recalled, len(watching.trained)) == (["model/model_init.zip"], 9)
+    assert_goes_on_as(tmp_path / "run", whole)
+    assert_same(result.model, miha.load_run(whole).model)
+
+
+def test_a_run_that_patience_has_ended_goes_on_with_more_of_it(tmp_path):
+    # With the mode of a value that shall grow, a loss that falls is never better.
+    numbers = {**SMALL, "c": 3, "monitor": "val_loss", "mode": "max"}
+    first = start(tmp_path / "run", budget=Budget(patience=1), **numbers).optimize()
+    assert "patience=1" in first.stopped
+    watching = Watching()
+    budget = Budget(patience=2)
+    second = start(tmp_path / "run", callbacks=[watching], budget=budget, **numbers).optimize()
+    fresh = start(tmp_path / "fresh", budget=budget, **numbers).optimize()
+    assert "patience=2" in second.stopped
+    assert watching.trained == [
+        *(f"population/2_{clone}_model.zip" for clone in range(3)),
+        "model/model_2.zip",
+        "model/model_final.zip",
+    ]
+    assert_goes_on_as(tmp_path / "run", tmp_path / "fresh")
+    assert_same(second.model, fresh.model)
 
 
 def test_one_object_can_be_asked_twice(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import shutil
@@ -311,10 +312,35 @@ def test_a_slow_process_alone_has_less_room(tmp_path, clock):
     assert cycles(loop) == 2
 
 
-def test_other_budgets_make_another_run(tmp_path):
-    run(budgeted(tmp_path, patience=2))
-    with pytest.raises(FileExistsError, match=r"arguments\.budget\.patience is 2 and not 3"):
-        budgeted(tmp_path, patience=3)
+@pytest.mark.parametrize(("seconds", "expected"), [(19.9, 1), (20, 2), (27, 3), (None, 3)])
+def test_more_seconds_go_on_and_those_of_the_earlier_end_count(tmp_path, clock, seconds, expected):
+    # The first end takes 2 s, after 9 s to the end of cycle 1.
+    run(budgeted(tmp_path, TimedTrainer(clock), seconds=17))
+    stays = contextlib.nullcontext()
+    if expected == 1:
+        stays = pytest.warns(MihaWarning, match="stays as it is.*seconds=19.9 has no room")
+    with stays:
+        loop = budgeted(tmp_path, TimedTrainer(clock), seconds=seconds)
+    if loop.recorder.past.is_finished:
+        assert expected == 1
+        return
+    run(loop)
+    assert cycles(loop) == expected
+    assert loop.trainer.epochs == CYCLE * (expected - 1) + 2
+    if seconds != 27:
+        return
+    # An interruption after that changes nothing, also where the sum is over the limit.
+    whole = story(tmp_path)
+    entries = Journal(tmp_path / "journal.jsonl").read()
+    Journal(tmp_path / "journal.jsonl").cut(len(entries) - 6)
+    run(budgeted(tmp_path, TimedTrainer(clock), seconds=seconds))
+    assert story(tmp_path) == whole
+
+
+def test_smaller_budgets_make_another_run(tmp_path):
+    run(budgeted(tmp_path, patience=3))
+    with pytest.raises(FileExistsError, match=r"arguments\.budget\.patience is 3 and not 2"):
+        budgeted(tmp_path, patience=2)
 
 
 # What is shown of it.

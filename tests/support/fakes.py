@@ -490,7 +490,7 @@ def make_loop(
     folder = RunFolder(path)
     folder.create()
     description = describe_run(plan, trainer)
-    journal, past = open_run(folder, description, overwrite, lambda folder, done: None)
+    journal, past = open_run(folder, plan, description, overwrite, lambda folder, done: None)
     recorder = Recorder(folder, journal, past, trainer)
     training = OneTraining(plan, trainer, callbacks)
     records = recorder.log.trainings
