@@ -67,7 +67,7 @@ def check_keras_callback(callback: Any) -> None:
                 f"Received: {kind} with {name}={value!r}. Set {name}='epoch'."
             )
 
-    hooks = [name for name in BATCH_HOOKS if _is_overridden(callback, name)]
+    hooks = [name for name in BATCH_HOOKS if is_overridden(callback, name)]
     if hooks and not frequencies:
         warn(f"The epochs of a run are compiled: {', '.join(hooks)} of {kind} will not be called.")
 
@@ -80,7 +80,7 @@ def _keras_classes(callback: Any) -> Iterator[str]:
             yield base.__name__
 
 
-def _is_overridden(callback: Any, name: str) -> bool:
+def is_overridden(callback: Any, name: str) -> bool:
     """Return whether a hook does something."""
     hook = getattr(callback, name, None)
     # Keras marks its own hooks, which do nothing.

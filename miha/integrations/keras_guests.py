@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import keras
 import numpy as np
 
+from miha.integrations.keras_checks import is_overridden
 from miha.utils.warn import warn
 
 CURES = {
@@ -36,6 +38,7 @@ class Guest:
     ) -> None:
         self.name = type(callback).__name__
         self.has_stopped = False
+        self._callback = callback
         self._network = network
         self._is_watched = _runs_user_code(callback)
         self._list = keras.callbacks.CallbackList(
@@ -52,16 +55,18 @@ class Guest:
         *args: Any,
     ) -> None:
         """Call a hook; warn where it changes the network, which no training would notice."""
-        before = State(self._network) if self._is_watched else None
+        # Looking takes time, and a hook that Keras left empty changes nothing.
+        is_watched = self._is_watched and is_overridden(self._callback, hook)
+        before = State(self._network) if is_watched else None
         getattr(self._list, hook)(*args)
         self.has_stopped |= bool(self._network.stop_training)
         self._network.stop_training = False
         if before is None:
             return
 
-        changes = before.changes(State(self._network))
+        changes = before.changes(self._network)
         if changes:
-            # Once is enough, and looking takes time.
+            # Once is enough.
             self._is_watched = False
             cures = [CURES[change] for change in changes]
             warn(
@@ -82,25 +87,39 @@ class State:
         optimizer = network.optimizer
         self._optimizer = optimizer
         self._rate = float(optimizer.learning_rate)
-        self._trainable = [id(weight) for weight in network.trainable_variables]
-        # Copied: on some backends an array shows what its variable becomes later.
-        self._weights = [np.array(keras.ops.convert_to_numpy(w)) for w in network.weights]
+        self._trainable = _trainable(network)
+        self._weights = _checksum(network)
 
-    def changes(self, after: State) -> list[str]:
-        """Name what differs from a later state."""
+    def changes(self, network: Any) -> list[str]:
+        """Name what is another in the network now."""
         found = []
-        if self._optimizer is not after._optimizer:
+        if self._optimizer is not network.optimizer:
             found.append("optimizer")
-        elif self._rate != after._rate:
+        elif self._rate != float(network.optimizer.learning_rate):
             found.append("learning rate")
-        if self._trainable != after._trainable:
+        if self._trainable != _trainable(network):
             found.append("`trainable`")
-
-        pairs = zip(self._weights, after._weights, strict=True)
-        # As bytes: NaN is as good as any other value.
-        if any(first.tobytes() != second.tobytes() for first, second in pairs):
+        if self._weights != _checksum(network):
             found.append("weights")
         return found
+
+
+def _trainable(network: Any) -> list[int]:
+    """Return which variables of a network are trained."""
+    return [id(weight) for weight in network.trainable_variables]
+
+
+def _checksum(network: Any) -> int:
+    """Return the CRC-32 of all weights: a copy of a large network takes longer, and memory."""
+    checksum = 0
+    # On PyTorch only Keras knows how to read a weight; elsewhere it would copy each.
+    is_torch = keras.backend.backend() == "torch"
+    for weight in network.weights:
+        array = keras.ops.convert_to_numpy(weight) if is_torch else np.asarray(weight.value)
+        # As bytes: NaN is as good as any other value.
+        data = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        checksum = zlib.crc32(data, checksum)
+    return checksum
 
 
 def _runs_user_code(callback: Any) -> bool:

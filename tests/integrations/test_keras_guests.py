@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from miha import MihaWarning
+from miha.integrations import keras_guests
 from miha.integrations.keras_guests import Guest
 
 
@@ -68,6 +69,32 @@ def test_what_a_callback_changes_is_named_once_with_the_cure(network, make, chan
     with warnings.catch_warnings():
         warnings.simplefilter("error", MihaWarning)
         guest.call("on_epoch_begin", 1)
+
+
+def test_only_hooks_that_a_callback_has_are_looked_at(network, monkeypatch):
+    looks = []
+    read = keras_guests.State.__init__
+
+    def note(state, model):
+        looks.append(model)
+        read(state, model)
+
+    monkeypatch.setattr(keras_guests.State, "__init__", note)
+    guest = Guest(Looking(), network, 3)
+    for hook in ("on_train_begin", "on_epoch_begin"):
+        guest.call(hook, *[0] * (hook == "on_epoch_begin"))
+    assert looks == []
+    guest.call("on_epoch_end", 0, {})
+    # Once: what is afterwards is read beside it.
+    assert looks == [network]
+
+
+def test_a_weight_that_is_not_a_number_has_not_changed_by_that(network):
+    network.layers[0].bias.assign([np.nan])
+    guest = Guest(Looking(), network, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", MihaWarning)
+        guest.call("on_epoch_end", 0, {})
 
 
 class Looking(keras.callbacks.Callback):
