@@ -117,8 +117,8 @@ def _checksum(network: Any) -> int:
     for weight in network.weights:
         array = keras.ops.convert_to_numpy(weight) if is_torch else np.asarray(weight.value)
         # As bytes: NaN is as good as any other value.
-        data = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-        checksum = zlib.crc32(data, checksum)
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        checksum = zlib.crc32(data.data, checksum)
     return checksum
 
 

@@ -26,7 +26,7 @@ FEWEST_CYCLES = 2
 """Cycles with clones from which on it means something that no mutation won."""
 
 OFTEN = 4
-"""Mutations of a kind, none of which won, after which the verdict advises against it."""
+"""Mutations of a kind, none of which won or gained, after which the verdict advises against it."""
 
 MANY_FAILED = 0.2
 """Share of clones that failed from which on the space is too wide."""
@@ -227,9 +227,11 @@ def _advice(result: Result, view: RunView) -> str:
         )
     if len(view.cycles) >= FEWEST_CYCLES and not won:
         advice.append("fewer cycles (`c`), since no mutation won")
-    elif _never_won(view):
-        kinds = _listed([f"{kind!r}" for kind in _never_won(view)])
-        advice.append(f"`mutations=[...]` without {kinds}, tried {OFTEN} times or more in vain")
+    elif _in_vain(view):
+        kinds = _listed([f"{kind!r}" for kind in _in_vain(view)])
+        advice.append(
+            f"`mutations=[...]` without {kinds}, tried {OFTEN} times or more, never with a gain"
+        )
     if len(failed) > MANY_FAILED * len(view.clones):
         share = f"{len(failed)} of {len(view.clones)}"
         advice.append(f"a narrower `space`, since {share} clones failed")
@@ -240,12 +242,17 @@ def _advice(result: Result, view: RunView) -> str:
     return f"To try next: {'; '.join(advice)}."
 
 
-def _never_won(view: RunView) -> list[str]:
-    """Return the kinds of mutation that were tried often, none of which won."""
+def _in_vain(view: RunView) -> list[str]:
+    """Return the kinds of mutation that were tried often, none of which won or gained.
+
+    A clone may gain most and yet not win: within the noise of the control, or by another fitness.
+    Then the kind has something to give, as the tables and figures of the run show.
+    """
     tried = Counter(clone.gene for clone in view.mutations if clone.is_settled)
     won = {clone.gene for clone in _winning_mutations(view)}
+    gained = {clone.gene for clone in view.mutations if (clone.gain or 0) > 0}
     # A restart and a child are no mutations that a user could leave out.
-    left_out = {*won, *RESERVED_GENES}
+    left_out = {*won, *gained, *RESERVED_GENES}
     return [kind for kind in view.gene_kinds if tried[kind] >= OFTEN and kind not in left_out]
 
 
