@@ -218,6 +218,19 @@ def test_on_paper_all_figures_are_there_in_the_light(browser, result):
     assert errors(browser) == []
 
 
+def test_on_paper_no_mutation_is_cut(browser, result):
+    show(browser, result)
+    cut = """return [...document.querySelectorAll('#clones summary')].filter(
+                text => text.scrollWidth > text.clientWidth).length"""
+    browser.execute_script("document.body.style.width = '560px'")
+    assert browser.execute_script(cut) > 0
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert browser.execute_script(cut) == 0
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_light_and_dark_can_be_changed_and_figures_follow(browser, result):
     show(browser, result)
     draw_all(browser)
