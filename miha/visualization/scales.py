@@ -16,6 +16,9 @@ Ticks = tuple[list[float], list[str]]
 MOST_NUMBERS = 8
 """Numbers that are written on an axis, at most."""
 
+CLOSEST = 0.08
+"""The share of an axis that two of its numbers must be apart to be written both."""
+
 REACH = 1e5
 """How many units long the axis of gains is on each side; larger gains lie at its end."""
 
@@ -79,13 +82,19 @@ class Scale:
         places: list[float] = []
         texts: list[str] = []
         if not self.is_numeric:
-            for place, word in enumerate(self.values):
-                places.append(float(place))
+            for row, word in enumerate(self.values):
+                places.append(float(row))
                 texts.append(cut(word, longest))
             return places, texts
-        for number in self._numbers():
-            places.append(math.log10(number) if self.is_log else float(number))
-            texts.append(f"{number:.3g}")
+        numbers = self._numbers()
+        spots = [math.log10(number) if self.is_log else float(number) for number in numbers]
+        least = CLOSEST * (spots[-1] - spots[0])
+        for place, number in zip(spots, numbers, strict=True):
+            is_end = place in (spots[0], spots[-1])
+            # On a telephone, one text would stand on the other.
+            if is_end or (place - places[-1] >= least and spots[-1] - place >= least):
+                places.append(place)
+                texts.append(f"{number:.3g}")
         return places, texts
 
     def _numbers(self) -> Sequence[float]:

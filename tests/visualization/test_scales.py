@@ -53,3 +53,16 @@ def test_no_gain_and_the_largest_one_have_the_colours_of_the_middle_and_an_end()
     colours = GainScale.of([-1.0, 0.0, 2.0]).colours([-1.0, 0.0, 2.0])
     low, middle, high = colours["color"]
     assert middle == 0 and colours["cmin"] == -high and colours["cmax"] == high > -low
+
+
+@pytest.mark.parametrize(
+    ("numbers", "texts"),
+    [
+        ([0.001, 0.00202, 0.0025, 0.00625, 0.0159], ["0.001", "0.00202", "0.00625", "0.0159"]),
+        ([0.0, 0.004, 0.01, 0.1], ["0", "0.01", "0.1"]),
+        ([0.0, 0.5, 0.99, 1.0], ["0", "0.5", "1"]),
+        ([0.25], ["0.25"]),
+    ],
+)
+def test_numbers_that_would_stand_on_each_other_are_not_all_written(numbers, texts):
+    assert Scale.of(numbers).ticks()[1] == texts
