@@ -141,7 +141,11 @@ class Budget:
     def _lengths(self, mode: Mode) -> list[float]:
         """Return the limits as numbers of which the larger one ends a run later."""
         target = None if self.target is None else -as_loss(self.target, mode)
-        limits = (self.seconds, self.patience, target)
+        limits = (
+            self.seconds,
+            self.patience,
+            target,
+        )
         return [inf if limit is None else limit for limit in limits]
 
     @property

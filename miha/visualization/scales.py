@@ -88,11 +88,13 @@ class Scale:
             return places, texts
         numbers = self._numbers()
         spots = [math.log10(number) if self.is_log else float(number) for number in numbers]
-        least = CLOSEST * (spots[-1] - spots[0])
+        first = spots[0]
+        last = spots[-1]
+        least = CLOSEST * (last - first)
         for place, number in zip(spots, numbers, strict=True):
-            is_end = place in (spots[0], spots[-1])
-            # On a telephone, one text would stand on the other.
-            if is_end or (place - places[-1] >= least and spots[-1] - place >= least):
+            # On a telephone, a text would stand on that before it, or on the last one.
+            is_end = place in (first, last)
+            if is_end or min(place - places[-1], last - place) >= least:
                 places.append(place)
                 texts.append(f"{number:.3g}")
         return places, texts
