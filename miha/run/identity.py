@@ -129,7 +129,8 @@ def _has_larger_budget(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> b
     """Return whether a run is given a budget of which no limit is tighter, and one is not."""
     before = found.get("arguments", {})
     now = wanted.get("arguments", {})
-    if before.get("budget") == now.get("budget"):
+    # Version 0.3.0 had its limits beside the other arguments.
+    if "budget" not in before or before["budget"] == now["budget"]:
         return False
     earlier = Budget(**before["budget"])
     return Budget(**now["budget"]).is_at_least(earlier, now["mode"])
