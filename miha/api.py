@@ -194,6 +194,7 @@ class MIHA:
         checks.check_choices(keep, mode, verbose, monitor, logs)
         watching = checks.check_callbacks(callbacks)
         checks.check_search(space, fitness)
+        checks.check_final_data(search, budget)
         letters = {"m": m, "n": n, "k": k, "c": c, "pop_size": pop_size}
         schedule = choose_schedule(epochs, **letters, control=search.control)
         executor = choose_executor(execution.executor, execution.workers)
@@ -221,6 +222,7 @@ class MIHA:
                 shuffle=shuffle,
                 memory=execution.data_memory,
                 must_be_finite=execution.check_finite,
+                final=search.final_data,
             ),
             space or SearchSpace(),
             genes=None if wanted is None else [mutation.gene for mutation in wanted],

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from miha.errors import ArgumentError
-from miha.records import Mode, as_loss
+from miha.records import FinalData, Mode, as_loss
 from miha.utils.keywords import explains_keywords
 from miha.validation import check_integer, check_number, check_one_of, check_share
 
@@ -47,6 +47,9 @@ class Search:
             trained, and wins where it is better than the winner by the margin.
         restore_best: Whether the run ends with its best network, where that is not the last one.
             Networks that differ by less than twice the noise of a value are equally good.
+        final_data: What the last m epochs train on: ``"train"``, or ``"all"``: the validation
+            data, too. The run then ends with its last network, whose values on validation data
+            say nothing any more: it takes ``restore_best=False``, no target, and arrays.
 
     Raises:
         ArgumentError: An option breaks its rule.
@@ -60,6 +63,7 @@ class Search:
     anneal: bool = True
     crossover: bool = False
     restore_best: bool = True
+    final_data: FinalData = "train"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -68,6 +72,14 @@ class Search:
         _set(self, "restarts", check_integer("restarts", self.restarts, 0))
         _set(self, "margin", check_share("margin", self.margin) or 0.0)
         _set(self, "backtrack", check_share("backtrack", self.backtrack))
+        check_one_of("final_data", self.final_data, get_args(FinalData))
+        if self.final_data == "all" and self.restore_best:
+            raise ArgumentError(
+                "`final_data` must not be 'all' where a run ends with its best network: the last "
+                "one is trained on the data that would tell which is the best. Received: "
+                "final_data='all' and restore_best=True. Write "
+                "miha.Search(final_data='all', restore_best=False)."
+            )
 
     @classmethod
     def of_2021(cls) -> Search:

@@ -17,6 +17,9 @@ Phase = Literal["initial", "clone", "winner", "final"]
 Mode = Literal["min", "max"]
 """Whether the monitored value is better small or large."""
 
+FinalData = Literal["train", "all"]
+"""What a training takes its samples from: the training data, or the validation data, too."""
+
 Kind = Literal["unchanged", "mutation", "restart", "crossover"]
 """How a clone came to be: the control is unchanged."""
 
@@ -358,6 +361,7 @@ class Task:
         change: How the genome differs from the parent's.
         archive: Name of the archive to write, relative to the run's folder.
         rates: The factor of the learning rate in each epoch; empty where it stays.
+        data: What it takes its samples from.
     """
 
     phase: Phase
@@ -368,6 +372,7 @@ class Task:
     change: Change
     archive: str
     rates: tuple[float, ...] = ()
+    data: FinalData = "train"
 
 
 @dataclass(frozen=True)
@@ -394,6 +399,7 @@ class TrainingRecord:
         restored: Name of the archive whose network its own archive contains instead: a better
             one of the run.
         rates: The factor of the learning rate in each epoch; empty where it stayed.
+        data: What it took its samples from.
     """
 
     phase: Phase
@@ -412,6 +418,7 @@ class TrainingRecord:
     seconds: float | None = None
     restored: str | None = None
     rates: tuple[float, ...] = ()
+    data: FinalData = "train"
 
     @property
     def age(self) -> int:
@@ -422,6 +429,11 @@ class TrainingRecord:
     def is_clone(self) -> bool:
         """Whether it is a clone, and not the network itself."""
         return self.phase == "clone"
+
+    @property
+    def has_seen_validation(self) -> bool:
+        """Whether it was trained on the validation data, too: its values there prove nothing."""
+        return self.data == "all"
 
     @property
     def has_lost(self) -> bool:

@@ -36,6 +36,7 @@ def test_the_defaults_are_those_of_the_method():
         "anneal": True,
         "crossover": False,
         "restore_best": True,
+        "final_data": "train",
     }
     assert asdict(Budget()) == {"seconds": None, "patience": None, "target": None}
     assert asdict(Execution()) == {
@@ -103,6 +104,17 @@ def test_shares_become_floats_and_none_means_no_margin_and_no_way_back():
 def test_a_switch_is_a_truth_value(name):
     for value, expected in ((1, True), (0, False), (np.bool_(True), True), (None, False)):
         assert getattr(Search(**{name: value}), name) is expected
+
+
+@pytest.mark.parametrize("value", ["both", None, True])
+def test_the_final_data_are_those_of_training_or_all(value):
+    arguments = {"final_data": value, "restore_best": False}
+    check_refused(Search, arguments, "`final_data` must be one of")
+
+
+def test_a_run_that_ends_with_its_best_network_trains_on_no_validation_data():
+    check_refused(Search, {"final_data": "all"}, "`final_data` must not be 'all' where a run ends")
+    assert Search(final_data="all", restore_best=False).final_data == "all"
 
 
 # Budget.

@@ -273,6 +273,7 @@ def test_a_record_is_plain_values_in_json():
         "seconds": None,
         "restored": None,
         "rates": [],
+        "data": "train",
         "epochs": [
             {"loss": 1.0, "val_loss": 0.5, "seconds": 0.1},
             {"loss": 0.5, "val_loss": 0.25, "seconds": 0.1},
@@ -290,6 +291,7 @@ def test_a_record_is_plain_values_in_json():
         {"phase": "final", "cycle": None, "clone": None, "restored": "model/model_1.zip"},
         {"epochs": (), "seconds": 1.5},
         {"rates": (1.0, 0.5)},
+        {"phase": "final", "cycle": None, "clone": None, "data": "all"},
         {"value": math.inf, "fitness": -math.inf, "failure": "diverged"},
     ],
     ids=str,

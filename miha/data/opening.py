@@ -7,14 +7,23 @@ from types import GeneratorType
 from typing import Any
 
 import keras
+import numpy as np
 
 from miha.data import free_space
-from miha.data.arrays import Data, map_arrays, prepare, split_border, unpack_validation
+from miha.data.arrays import (
+    Data,
+    map_arrays,
+    prepare,
+    split_border,
+    unpack_validation,
+    weigh_classes,
+)
 from miha.data.column import is_on_disk
 from miha.data.indexed import Indexed
 from miha.data.iterated import Iterable
 from miha.data.sparse import size_of
 from miha.data.stream import ClassWeight, Rules, Stream
+from miha.data.text import is_text
 from miha.errors import ArgumentError
 
 Source = Data | Stream
@@ -110,6 +119,79 @@ def _check_targets(
         "`validation_data` must have targets where `x` has them. Received: inputs alone. "
         "Give targets beside the inputs: validation_data=(x, y)."
     )
+
+
+def with_validation(
+    training: Source,
+    validation: Source | None,
+    class_weight: ClassWeight,
+) -> Data:
+    """Return all samples as training data: those of the training data come first.
+
+    Args:
+        training: Training data, weighed by class where it is to be.
+        validation: Validation data, which is not.
+        class_weight: Weight of each class in the loss, or None.
+
+    Raises:
+        ArgumentError: There is no validation data, or it cannot be joined to the other.
+    """
+    if validation is None:
+        raise ArgumentError(
+            "`final_data` must not be 'all' where there is no validation data to train on. "
+            "Received: neither validation_data nor validation_split. Give one, or leave "
+            "final_data out."
+        )
+    if not isinstance(training, Data) or not isinstance(validation, Data):
+        name = "x" if isinstance(training, Stream) else "validation_data"
+        raise ArgumentError(
+            "`final_data` must not be 'all' where data is read in parts: all samples are shuffled "
+            f"together. Received: `{name}`, which is. Give arrays, and where they are large "
+            "miha.Execution(data_memory=...); or leave final_data out."
+        )
+    if class_weight is not None:
+        validation = weigh_classes(validation, class_weight)
+    parts = (_weighed_like(training, validation), _weighed_like(validation, training))
+    try:
+        return Data(*keras.tree.map_structure(_appended, parts[0].parts, parts[1].parts))
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(
+            "`validation_data` must have the structure, shapes and types of the training data to "
+            f"be trained on with it. Received: {error} Make them alike, or leave final_data out."
+        ) from error
+
+
+def _weighed_like(data: Data, other: Data) -> Data:
+    """Return samples with a weight of 1 where only the others have weights."""
+    if data.sample_weight is not None:
+        return data
+
+    def ones(weights: np.ndarray) -> np.ndarray:
+        return np.ones((data.samples, *weights.shape[1:]), weights.dtype)
+
+    return replace(data, sample_weight=map_arrays(ones, other.sample_weight))
+
+
+def _appended(training: np.ndarray | None, validation: np.ndarray | None) -> np.ndarray | None:
+    """Return the samples of two arrays, in the type of the first.
+
+    Raises:
+        ValueError: They have different shapes, or the type cannot hold a value of the second.
+    """
+    if training is None and validation is None:
+        return None
+    if training is None or validation is None:
+        raise ValueError("an array that one of them lacks.")
+    shapes = [array.shape[1:] for array in (training, validation)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"samples of shape {shapes[0]} and of {shapes[1]}.")
+    found = np.concatenate([training, validation])
+    if is_text(found):
+        return found
+    typed = found.astype(training.dtype)
+    if not np.array_equal(typed, found, equal_nan=found.dtype.kind == "f"):
+        raise ValueError(f"{validation.dtype} values that {training.dtype} cannot hold.")
+    return typed
 
 
 def stream_of(

@@ -221,7 +221,7 @@ def train_on(
             checkpoints.offer(task, lambda: trainer.progress(trained, order))
 
     rates = task.rates or None
-    epochs = trainer.train(task.epochs, order, noise, end_epoch, rates, progress)
+    epochs = trainer.train(task.epochs, order, noise, end_epoch, rates, progress, task.data)
     if task.phase != "final" or not epochs:
         return epochs
 
@@ -247,6 +247,7 @@ def record_of(task: Task, parent: TrainingRecord, epochs: tuple[Epoch, ...]) -> 
         value=math.nan,
         start=parent.value if has_start else None,
         rates=task.rates,
+        data=task.data,
     )
 
 

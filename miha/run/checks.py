@@ -10,6 +10,7 @@ from miha.callbacks import Callback
 from miha.errors import ArgumentError
 from miha.integrations.keras_checks import check_keras_callback, is_keras_callback
 from miha.mutations import Mutation, mutate
+from miha.options import Budget, Search
 from miha.randomness import generator
 from miha.records import Genome, Mode, Schedule
 from miha.space import SearchSpace, Space
@@ -42,6 +43,20 @@ def check_choices(
         raise ArgumentError(
             f"`logs` must be the path of a folder. Received: logs={logs!r}. "
             "Example: logs='logs/mnist'."
+        )
+
+
+def check_final_data(search: Search, budget: Budget) -> None:
+    """Raise where validation data shall be trained on, and decide when a run ends.
+
+    Raises:
+        ArgumentError: It shall.
+    """
+    if search.final_data == "all" and budget.target is not None:
+        raise ArgumentError(
+            "`final_data` must not be 'all' where a target ends a run: it then ends without the "
+            "last epochs, which alone take all data. Received: final_data='all' and "
+            f"target={budget.target!r}. Leave one of them out."
         )
 
 

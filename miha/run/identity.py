@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from miha.errors import RunExistsError
-from miha.options import Budget
+from miha.options import Budget, Search
 from miha.search.plan import Plan
 from miha.storage.folder import FORMAT, START, RunFolder
 from miha.trainer.protocol import Trainer
@@ -88,6 +88,9 @@ def check_same(
     # The same code has another byte code in another version of Python.
     if _python(found) != _python(wanted):
         names.remove("code")
+    # A run that was begun before there was an option had its default.
+    searched = found["arguments"].get("search", {})
+    found["arguments"]["search"] = {**_as_read(asdict(Search())), **searched}
     # More cycles, or a larger budget, are no other run, but more of the same.
     if _cycles(wanted) > _cycles(found):
         found["arguments"]["schedule"]["c"] = _cycles(wanted)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from miha.executors.protocol import Executor
 from miha.mutations import Mutation
 from miha.options import Budget, Search
-from miha.records import Judge, Schedule
+from miha.records import FinalData, Judge, Schedule
 from miha.run.checks import check_mutations, check_ruler, resolve_monitor
 from miha.search.best import choose_judge
 from miha.search.fitness import Fitness, LevelAndSlope
@@ -42,6 +42,7 @@ class Data:
         shuffle: Whether to shuffle the samples before each epoch.
         memory: Bytes of arrays to keep on the device, or None.
         must_be_finite: Whether values that are NaN or infinite are refused.
+        final: What the last training takes its samples from.
     """
 
     x: Any
@@ -55,6 +56,7 @@ class Data:
     shuffle: bool
     memory: int | None
     must_be_finite: bool = True
+    final: FinalData = "train"
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def set_up(
     Raises:
         ArgumentError: The data, the network, or the search space for it, breaks a rule.
     """
-    from miha.data.opening import open_data
+    from miha.data.opening import open_data, with_validation
     from miha.trainer.factory import make_trainer
     from miha.trainer.network.admission import check_made
     from miha.trainer.network.replicas import replicas
@@ -150,6 +152,9 @@ def set_up(
         validation_data=data.validation_data,
         **opening,
     )
+    final = None
+    if data.final == "all":
+        final = with_validation(*sources, data.class_weight)
     if genes is None:
         genes = default_names(has_validation=sources[1] is not None)
     multiple = replicas(model)
@@ -165,7 +170,8 @@ def set_up(
         "evaluate_training": monitor is None or monitor.startswith("eval_"),
         "batch_multiple": multiple,
     }
-    trainer = make_trainer(model, *sources, **arguments, with_mirror=with_mirror)
+    # Workers train clones alone, which take the training data.
+    trainer = make_trainer(model, *sources, **arguments, with_mirror=with_mirror, final=final)
     return Setup(model, sources, opening, arguments, trainer)
 
 

@@ -256,7 +256,9 @@ def last_task(
 ) -> Task:
     """Return the run's last training: m epochs, or none where the target is reached."""
     task = make_task(plan, "final", genome)
-    return replace(task, epochs=0) if has_reached_target else replace(task, rates=rates)
+    if has_reached_target:
+        return replace(task, epochs=0)
+    return replace(task, rates=rates, data=plan.search.final_data)
 
 
 def untrained(genome: Genome) -> TrainingRecord:

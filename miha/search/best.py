@@ -21,7 +21,7 @@ def best_network(
 
     One validation value goes up and down from epoch to epoch. Of many networks, the one with the
     best value is often one that was lucky. The latest has learned the longest, at a learning
-    rate that has fallen.
+    rate that has fallen. One that was trained on the validation data, too, is taken as it is.
 
     Args:
         records: The run's trainings, in their order.
@@ -33,6 +33,9 @@ def best_network(
     alive = [record for record in records if isfinite(judge.value(record))]
     if not alive:
         return None
+    if alive[-1].has_seen_validation:
+        # Nothing can be compared with it any more.
+        return alive[-1]
     best = min(alive, key=lambda record: as_loss(judge.value(record), judge.mode))
     line = main_line(records, alive[-1])
     values = [epoch.value(judge.name) for record in line for epoch in record.epochs]

@@ -17,8 +17,9 @@ import numpy as np
 from miha.data.arrays import Data, map_arrays
 from miha.data.feed import fed, first_inputs, to_tensor
 from miha.data.stream import Stream
+from miha.errors import TrainerError
 from miha.randomness import move_to, position
-from miha.records import Epoch, Genome, Mode, Progress, Snapshot
+from miha.records import Epoch, FinalData, Genome, Mode, Progress, Snapshot
 from miha.space import Space
 from miha.trainer.exporter import Exporter
 from miha.trainer.genes.activations import Slot
@@ -70,6 +71,7 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         settings: How the data is gone through.
         metrics: See `Trainer`, as ``fingerprint`` and ``mirror``.
         exporter: Makes archives and plain networks.
+        final: Training and validation data together, for a training of both; or None.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         fresh: FreshValues,
         fingerprint: dict[str, str],
         mirror: Exporter | None = None,
+        final: Data | None = None,
     ) -> None:
         super().__init__(network, slots, noise, loss, inputs, space, fresh)
         self.mirror = mirror
@@ -97,6 +100,7 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         self._batch_size = settings.batch_size
         self._exporter = exporter
         self._data = data
+        self._final = final
         self._samples = data.samples
         self._evaluation_samples = 0 if evaluation is None else evaluation.samples
         self._sources: dict[Kind, Any] = {}
@@ -202,6 +206,7 @@ class KerasTrainer(LiveNetwork, abc.ABC):
         on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
         progress: Progress | None = None,
+        data: FinalData = "train",
     ) -> tuple[Epoch, ...]:
         """See `Trainer`."""
         if noise is not None:
@@ -219,6 +224,8 @@ class KerasTrainer(LiveNetwork, abc.ABC):
             trained += progress.epochs
             self._go_to(progress, order)
         try:
+            if data == "all":
+                self._train_on(self._final)
             for number in range(len(trained), epochs):
                 if annealed:
                     optimizer.learning_rate = annealed[number]
@@ -232,6 +239,8 @@ class KerasTrainer(LiveNetwork, abc.ABC):
             # The network must hold its genome again, also after an error.
             if annealed:
                 optimizer.learning_rate = rate
+            if data == "all":
+                self._train_on(self._data)
         return tuple(trained)
 
     def progress(self, epochs: Sequence[Epoch], order: np.random.Generator) -> Progress:
@@ -275,6 +284,15 @@ class KerasTrainer(LiveNetwork, abc.ABC):
     def load(self, archive: bytes) -> keras.Model:
         """See `Trainer`."""
         return self._exporter.load(archive)
+
+    def _train_on(self, data: Data | Stream | None) -> None:
+        """Exchange the training data for other samples of the same kind."""
+        if data is None:
+            raise TrainerError("The trainer must have been given what the last training takes.")
+        # The old ones first: the device need not hold both.
+        self._sources.pop("train", None)
+        self._samples = data.samples
+        self._add_source("train", data)
 
     def _add_source(
         self,

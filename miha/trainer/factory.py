@@ -83,6 +83,7 @@ def make_trainer(
     slots_named: Sequence[str] | None = None,
     with_mirror: bool = False,
     batch_multiple: int | None = None,
+    final: data.Data | None = None,
 ) -> Trainer:
     """Copy the user's network and make a trainer for the copy.
 
@@ -103,6 +104,7 @@ def make_trainer(
         with_mirror: Whether callbacks of Keras will want a network to look at.
         batch_multiple: What every batch size is a multiple of; by default the number of devices
             that share the user's batches.
+        final: What the last training takes, where that is not ``training`` alone.
 
     Returns:
         A trainer for the backend that Keras runs on.
@@ -168,6 +170,7 @@ def make_trainer(
             fresh=fresh,
             fingerprint=_fingerprint(original, copied.built, training, validation),
             mirror=mirror,
+            final=final,
         )
 
 

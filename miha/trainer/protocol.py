@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from miha.records import Epoch, Genome, Mode, Progress, Snapshot, Transition
+from miha.records import Epoch, FinalData, Genome, Mode, Progress, Snapshot, Transition
 from miha.space import Space
 
 Way = Literal["fused", "xla"]
@@ -116,6 +116,7 @@ class Trainer(Protocol):
         on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
         progress: Progress | None = None,
+        data: FinalData = "train",
     ) -> tuple[Epoch, ...]:
         """Train the live network, and evaluate it after each epoch.
 
@@ -129,6 +130,7 @@ class Trainer(Protocol):
             rates: Factor of the learning rate in each epoch; None: 1. A schedule of the user's
                 decides the rate alone.
             progress: How far an earlier process has come with the same training; None: it begins.
+            data: What the samples are taken from.
 
         Returns:
             The trained epochs, those of the progress among them.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from miha.data.arrays import map_arrays
-from miha.records import Epoch, Progress
+from miha.records import Epoch, FinalData, Progress
 from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
 from miha.trainer.network.keras_internals import flat_layers
 from miha.utils.warn import warn
@@ -80,11 +80,12 @@ class TorchTrainer(KerasTrainer):
         on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
         progress: Progress | None = None,
+        data: FinalData = "train",
     ) -> tuple[Epoch, ...]:
         """See `Trainer`."""
         # PyTorch's generator is the whole process's: leave it to others as it was.
         with torch.random.fork_rng():
-            return super().train(epochs, order, noise, on_epoch, rates, progress)
+            return super().train(epochs, order, noise, on_epoch, rates, progress, data)
 
     def _reseed(
         self,

@@ -22,6 +22,7 @@ from miha.mutations import BatchSizeMutation, LearningRateMutation
 from miha.results.reader import load_run
 from miha.run.identity import describe_run
 from miha.search.fitness import LevelAndSlope
+from miha.storage.folder import RunFolder
 from miha.storage.journal import Journal
 from miha.utils.code_digest import digest
 
@@ -75,6 +76,15 @@ def test_a_run_of_other_arguments_data_or_network_is_refused_by_name(folder, cha
     with pytest.raises(RunExistsError, match=told):
         make_loop(folder, **changes)
     assert contents(folder) == before
+
+
+def test_a_run_that_was_begun_before_there_was_an_option_goes_on(folder):
+    description = RunFolder(folder).description()
+    del description["arguments"]["search"]["final_data"]
+    RunFolder(folder).write_description(description)
+    with pytest.raises(RunExistsError, match="search.final_data is 'train' and not"):
+        make_loop(folder, final_data="all", restore_best=False)
+    run(make_loop(folder))
 
 
 def test_a_run_that_is_replaced_leaves_nothing_of_the_one_before(folder):

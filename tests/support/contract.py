@@ -18,6 +18,7 @@ from networks import GALLERY, SLOW_GALLERY, convolutional, custom_step, dense, i
 
 from miha.archive.archive import pack
 from miha.data.arrays import prepare
+from miha.data.opening import with_validation
 from miha.mutations import MUTATIONS
 from miha.records import Epoch, Genome
 from miha.space import OPTIMIZERS, SearchSpace
@@ -40,6 +41,7 @@ def make_contract_trainer(
     shuffle=True,
     evaluate_training=False,
     genes=(),
+    trains_on_all=False,
     **space,
 ):
     space.setdefault("activations", ("relu", "tanh", "silu", "leaky_relu", "softplus"))
@@ -55,6 +57,7 @@ def make_contract_trainer(
         evaluate_training=evaluate_training,
         seed=0,
         genes=genes,
+        final=with_validation(training, evaluation, None) if trains_on_all else None,
     )
 
 
@@ -88,6 +91,9 @@ def without_seeds(snapshot):
 
 
 class TrainerContract:
+    programs_for_all_data = 0
+    """Programs that are compiled once more where the last training takes all data."""
+
     def from_fit(self, network):
         """How far a network's values may be from those of `fit`, relative and absolute."""
         return 0.0
@@ -441,6 +447,36 @@ class TrainerContract:
             permutation = order.permutation(np.arange(len(x)))
             model.fit(x[permutation], y[permutation], batch_size=20, shuffle=False, verbose=0)
         self.assert_those_of_fit(trainer, model, self.from_fit(convolutional))
+
+    @pytest.mark.parametrize("weights", [None, np.linspace(0, 2, 21, dtype="float32")])
+    def test_a_training_of_all_data_is_that_of_fit_on_both(self, make, weights):
+        model, (x, y), (others, labels) = dense(), images(), images(21, seed=9)
+        validation = (others, labels, weights)
+        trainer = make(model, (x, y), validation=validation, batch_size=20, trains_on_all=True)
+        start = trainer.snapshot()
+        before = (train(trainer, 1)[0].logs, trainer.snapshot())
+        programs = trainer.traces
+
+        trainer.restore(start)
+        trainer.train(2, rng(5), None, lambda epoch: None, data="all")
+        if weights is None:
+            assert trainer.traces == programs + self.programs_for_all_data
+        else:
+            weights = np.append(np.ones(len(x), "float32"), weights)
+        both = np.concatenate([x, others]), np.concatenate([y, labels]), weights
+        order = rng(5)
+        for _ in range(2):
+            places = order.permutation(len(both[0]))
+            x_now, y_now, weights_now = (part if part is None else part[places] for part in both)
+            options = {"batch_size": 20, "shuffle": False, "verbose": 0}
+            model.fit(x_now, y_now, sample_weight=weights_now, **options)
+        self.assert_those_of_fit(trainer, model, self.from_fit(dense))
+
+        # What is trained next has never seen the others.
+        trainer.restore(start)
+        after = (train(trainer, 1)[0].logs, trainer.snapshot())
+        assert after[0] == before[0]
+        assert_equal(after[1], before[1])
 
     def test_taking_few_steps_at_once_or_many_is_the_same(self, make, gallery, monkeypatch):
         ends = []

@@ -32,6 +32,7 @@ from miha.records import (
     UNCHANGED,
     Change,
     Epoch,
+    FinalData,
     Genome,
     Network,
     Progress,
@@ -85,6 +86,8 @@ RICH_SPACE = replace(
     augmentation=(0.0, 0.5),
 )
 SAMPLES = np.random.default_rng(7).normal(size=16)
+ALL_SAMPLES = np.append(SAMPLES, np.full(8, 0.1))
+"""With what it is validated on."""
 
 
 @dataclass
@@ -97,6 +100,7 @@ class Training:
     orders: list[list[int]] = field(default_factory=list)
     rates: Sequence[float] | None = None
     end: float = math.nan
+    samples: np.ndarray = field(default_factory=lambda: SAMPLES)
 
 
 class FakeTrainer:
@@ -192,6 +196,7 @@ class FakeTrainer:
         on_epoch: Callable[[Epoch], bool | None],
         rates: Sequence[float] | None = None,
         progress: Progress | None = None,
+        data: FinalData = "train",
     ) -> tuple[Epoch, ...]:
         if noise is not None:
             self._seed = int(noise.integers(2**31))
@@ -201,6 +206,8 @@ class FakeTrainer:
             self.restore(progress.snapshot)
             move_to(order, progress.order)
         training = Training(self._genome, self._weight, self._seed, rates=rates)
+        if data == "all":
+            training.samples = ALL_SAMPLES
         self.trainings.append(training)
         while len(trained) < epochs and (not trained or math.isfinite(trained[-1].logs["loss"])):
             trained.append(self._epoch(order, training))
@@ -248,10 +255,11 @@ class FakeTrainer:
 
     def _epoch(self, order: np.random.Generator, training: Training) -> Epoch:
         began = time.perf_counter()
-        permutation = order.permutation(len(SAMPLES))
+        samples = training.samples
+        permutation = order.permutation(len(samples))
         training.orders.append(permutation.tolist())
-        for start in range(0, len(SAMPLES), self._genome.batch_size):
-            batch = SAMPLES[permutation[start : start + self._genome.batch_size]]
+        for start in range(0, len(samples), self._genome.batch_size):
+            batch = samples[permutation[start : start + self._genome.batch_size]]
             self._velocity = 0.5 * self._velocity + 2 * (self._weight - batch.mean())
             self._weight -= self._step * self._velocity
         logs = self._logs() | dict(self._script.get(len(self.trainings) - 1, {}))

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from miha.data.arrays import Data
+from miha.data.stream import Stream
 from miha.records import Genome, Transition
 from miha.trainer.base import KerasTrainer, Kind, Logs, should_continue
 from miha.trainer.genes.activations import ActivationSwitch
@@ -178,6 +180,19 @@ class TensorFlowTrainer(KerasTrainer):
         # The network had its parent's genome before.
         self._is_trial = before != (genome.optimizer, genome.batch_size)
 
+    def _train_on(self, data: Data | Stream | None) -> None:
+        before = self._structure("train")
+        super()._train_on(data)
+        # The programs of XLA contain the samples themselves.
+        self._xla.forget(lambda key: True)
+        if self._structure("train") != before:
+            self._loops.forget(lambda key: key[0] == "train")
+            self._specs.pop("train", None)
+
+    def _structure(self, kind: Kind) -> Any:
+        """Return something in place of each tensor that a step takes."""
+        return loops.mapped(lambda _: True, self._sources[kind])
+
     @property
     def _is_xla(self) -> bool:
         """Whether XLA compiles the next training: a trial may be too short for its program."""
@@ -315,7 +330,7 @@ class TensorFlowTrainer(KerasTrainer):
         network = self._network
         return loops.loop_over(
             step=network.train_step if kind == "train" else network.test_step,
-            structure=loops.mapped(lambda _: True, self._sources[kind]),
+            structure=self._structure(kind),
             spec=spec,
             should_continue=SHOULD_CONTINUE[kind],
             run_eagerly=network.run_eagerly,

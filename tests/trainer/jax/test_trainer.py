@@ -22,6 +22,9 @@ NORMALIZED = (convolutional, "residual", "unbuilt", "mixed_bfloat16", "mixed_flo
 
 
 class TestJaxTrainer(TrainerContract):
+    # For another number of samples: full batches, and a last one.
+    programs_for_all_data = 2
+
     def from_fit(self, network):
         # XLA compiles a step within a loop otherwise than alone, and rounds a convolution
         # otherwise; Adam makes much of it where a gradient is only rounding, as before a

@@ -37,6 +37,19 @@ def test_xla_gives_the_same_weights_but_for_rounding():
         np.testing.assert_allclose(a, b, 1e-4, 1e-6)
 
 
+def test_a_program_of_xla_takes_the_samples_of_its_training():
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
+    model = keras.Sequential(layers)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    graph, xla = (trainer_of(model, batch_size=24, trains_on_all=True) for _ in range(2))
+    xla.use_xla("all")
+    for trainer in (graph, xla):
+        for data in ("train", "all"):
+            trainer.train(1, np.random.default_rng(0), None, lambda epoch: None, data=data)
+    for a, b in zip(values(graph), values(xla), strict=True):
+        np.testing.assert_allclose(a, b, 1e-4, 1e-6)
+
+
 def some_genomes(trainer):
     own = trainer.genome
     slot = own.activations[0][0]
