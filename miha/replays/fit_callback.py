@@ -141,6 +141,8 @@ class ReplayCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras h
         epochs = self.params.get("epochs")
         if epochs != self.epochs:
             yield f"it has {self.epochs} epochs, and fit {epochs}"
+        if self.schedule.takes_all_data:
+            yield "its last epochs train on the validation data, too"
         if has_schedule(self.model.optimizer):
             yield "the network's own schedule decides the learning rate"
 

@@ -94,7 +94,8 @@ def replay(
         x: Inputs, or a source of batches, as `MIHA` takes them.
         y: Targets; None where ``x`` gives them, too.
         schedule: `Result.schedule`, or the file that it was saved in.
-        validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, to evaluate on.
+        validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, to evaluate on; and to train on in
+            the last epochs of a schedule that does.
         validation_split: Share of the last samples to evaluate on instead, 0 to 1.
         validation_batch_size: Batch size of evaluations; the schedule's first by default.
         sample_weight: Weights of the samples in the loss.
@@ -111,7 +112,7 @@ def replay(
         ArgumentError: An argument, the data, or the network beside the schedule breaks a rule.
     """
     # Imported late: they load Keras and its backend, which takes seconds.
-    from miha.data.opening import open_data
+    from miha.data.opening import open_data, with_validation
     from miha.trainer import factory
     from miha.trainer.genes.optimizers import name_of
 
@@ -130,6 +131,7 @@ def replay(
     )
     sizes = [segment.genome.batch_size for segment in schedule.segments]
     _check_sizes(sizes, sources[0])
+    final = with_validation(*sources, class_weight) if schedule.takes_all_data else None
     if validation_batch_size is None:
         validation_batch_size = sizes[0]
 
@@ -147,6 +149,7 @@ def replay(
         seed=seed,
         genes=_genes_on_request(schedule.genome),
         slots_named=[slot for slot, _ in schedule.genome.activations],
+        final=final,
     )
     if augmentation is None:
         _check_augmentation(schedule, trainer)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from miha.archive.members import genome as read_genome
 from miha.errors import ArgumentError
-from miha.records import Change, Genome, Phase, Task, TrainingRecord, Transition
+from miha.records import Change, FinalData, Genome, Phase, Task, TrainingRecord, Transition
 from miha.search.ancestry import main_line
 from miha.search.annealing import cosine
 from miha.storage.disk import write_whole
@@ -32,6 +32,7 @@ class Segment:
         clone: Its number in the population; None unless it was a clone.
         transition: What became of the network's values before it.
         rates: The factor of the learning rate in each epoch; empty where it stays.
+        data: What it takes its samples from.
     """
 
     epochs: int
@@ -41,6 +42,7 @@ class Segment:
     clone: int | None = None
     transition: Transition = "inherit"
     rates: tuple[float, ...] = ()
+    data: FinalData = "train"
 
     @property
     def task(self) -> Task:
@@ -58,6 +60,7 @@ class Segment:
             change=change,
             archive="",
             rates=self.rates,
+            data=self.data,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,6 +91,7 @@ class Segment:
             transition=record.change.transition,
             # A training that diverged stopped early.
             rates=rates[: len(record.epochs)],
+            data=record.data,
         )
 
 
@@ -152,6 +156,11 @@ class HyperparameterSchedule:
         return sum(segment.epochs for segment in self.segments)
 
     @property
+    def takes_all_data(self) -> bool:
+        """Whether some of its epochs train on the validation data, too."""
+        return any(segment.data == "all" for segment in self.segments)
+
+    @property
     def genome(self) -> Genome:
         """The hyperparameters that it ends with."""
         return self.segments[-1].genome
@@ -160,6 +169,8 @@ class HyperparameterSchedule:
         lines = []
         for segment in self.segments:
             ending = ", annealed" if segment.rates else ""
+            if segment.data == "all":
+                ending += ", on the validation data, too"
             lines.append(f"{segment.epochs} epochs: {segment.genome}{ending}")
         return "\n".join(lines)
 
@@ -262,6 +273,8 @@ def _read_segment(values: Mapping[str, Any]) -> Segment:
         if values[name] is not None:
             check_integer(name, values[name], low)
     rates = _read_rates(values)
+    data = values.get("data", "train")
+    check_one_of("data", data, get_args(FinalData))
     return Segment(
         epochs=values["epochs"],
         genome=read_genome({"genome": values["genome"]}),
@@ -270,6 +283,7 @@ def _read_segment(values: Mapping[str, Any]) -> Segment:
         clone=values["clone"],
         transition=values["transition"],
         rates=rates,
+        data=data,
     )
 
 
