@@ -13,6 +13,7 @@ import numpy as np
 
 from miha.api import MIHA
 from miha.errors import ArgumentError
+from miha.options import Search
 from miha.results.result import Result
 from miha.results.trials import as_number, flat
 from miha.run.resume import choose_seed
@@ -155,7 +156,7 @@ def cross_validate(
 
 
 def _refuse_validation(arguments: Mapping[str, Any]) -> None:
-    """Raise where validation data is given beside folds.
+    """Raise where validation data is given beside folds, or trained on.
 
     Raises:
         ArgumentError: It is.
@@ -166,6 +167,13 @@ def _refuse_validation(arguments: Mapping[str, Any]) -> None:
                 f"`{name}` must not be given with folds, which validate in its place. "
                 f"Received: {name}=... Leave it out."
             )
+    search = arguments.get("search")
+    if isinstance(search, Search) and search.final_data == "all":
+        raise ArgumentError(
+            "`final_data` must not be 'all' with folds: each network is judged on a fold that it "
+            "was not trained on. Received: final_data='all'. Leave it out, and train a network on "
+            "all data in a run of its own."
+        )
 
 
 def split(

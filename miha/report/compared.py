@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,12 +129,12 @@ def _outcome(result: Result) -> dict[str, str]:
     view = RunView.of(result)
     epochs = sum(len(trial.record.epochs) for trial in view.trials)
     seconds = sum(trial.record.wall_seconds for trial in view.trials)
-    last = view.main_line[-1].value if view.main_line else math.nan
-    best = view.best_network.value if view.best_network else math.nan
+    last = view.main_line[-1].value_in_words if view.main_line else "nan"
+    best = view.best_network.value_in_words if view.best_network else "nan"
     return {
         "state": result.state,
-        f"best {result.monitor}": f"{best:.4g}",
-        f"last {result.monitor}": f"{last:.4g}",
+        f"best {result.monitor}": best,
+        f"last {result.monitor}": last,
         "cycles": str(view.cycles_done),
         "epochs trained": str(epochs),
         "time": duration(seconds),

@@ -137,7 +137,8 @@ def _metric(result: Result, values: dict[str, Any] | None) -> str:
     if values is None or values["name"] == result.monitor:
         return ""
     judge = Judge(**values)
-    best = best_network(result.log.trainings, judge)
+    unseen = [record for record in result.log.trainings if not record.has_seen_validation]
+    best = best_network(unseen, judge)
     value = math.nan if best is None else judge.value(best)
     return f"{judge.name} {_number(value)}"
 

@@ -89,7 +89,7 @@ class Pace(Callback):
         self.finished = epochs_of(trainings, self.schedule)
         self._seconds_before = sum(record.wall_seconds for record in trainings)
         for record in trainings:
-            self._see(record.value)
+            self._see(record)
 
     def on_training_begin(self, task: Task) -> None:
         """Note what is trained."""
@@ -114,11 +114,13 @@ class Pace(Callback):
         record = network.record
         self.finished += planned_epochs(record, self.schedule)
         self._work.pop(archive_name(record.phase, record.cycle, record.clone), None)
-        self._see(record.value)
+        self._see(record)
 
-    def _see(self, value: float) -> None:
-        if is_better(value, self.best, self._mode):
-            self.best = value
+    def _see(self, record: TrainingRecord) -> None:
+        if record.has_seen_validation:
+            return
+        if is_better(record.value, self.best, self._mode):
+            self.best = record.value
 
     @property
     def work(self) -> list[Work]:

@@ -22,6 +22,10 @@ SHARE = 0.02
 """And where it is by more than this share of what it was."""
 
 
+AT_THE_END = "at the end"
+"""When the last epoch was, as a rule."""
+
+
 @dataclass(frozen=True)
 class Course:
     """How the monitored value of the main line went: where it was best, and what became of it.
@@ -38,6 +42,7 @@ class Course:
         still_learns: Whether its last epoch was the best, and clearly better than that before
             the last training.
         is_given_up: Whether the run ends with an earlier network.
+        end: When its last epoch was, in words.
     """
 
     monitor: str
@@ -50,6 +55,7 @@ class Course:
     is_worse: bool
     still_learns: bool
     is_given_up: bool
+    end: str
 
     @classmethod
     def of(cls, result: Result) -> Course | None:
@@ -59,6 +65,12 @@ class Course:
         if last is None or not monitor.startswith("val_"):
             return None
         line = main_line(result.log.trainings, last)
+        end = AT_THE_END
+        if last.has_seen_validation:
+            end = "before the validation data joined"
+            # What it learned of the validation data is no progress on new data.
+            line.pop()
+            last = line[-1] if line else last
         epochs = _aged_epochs(line)
         values = [epoch.value(monitor) for _, epoch in epochs]
         finite = [number for number, value in enumerate(values) if math.isfinite(value)]
@@ -84,6 +96,7 @@ class Course:
             is_worse=gain(values[place], values[-1], result.mode) > least,
             still_learns=is_at_its_best and lately > least,
             is_given_up=last.restored is not None,
+            end=end,
         )
 
     @property
@@ -102,14 +115,16 @@ class Course:
         best = self.best.value(self.monitor)
         now = self.now.value(self.monitor)
         if self.best is self.now:
-            return f"No overfitting: {self.monitor} was the best at the end, {now:.4g}."
+            return f"No overfitting: {self.monitor} was the best {self.end}, {now:.4g}."
         if not self.is_worse:
             return (
                 f"No overfitting: {self.monitor} was {best:.4g} at its best, after epoch "
-                f"{self.best_age}, and is {now:.4g} at the end."
+                f"{self.best_age}, and is {now:.4g} {self.end}."
             )
         worse = "risen" if self.mode == "min" else "fallen"
-        end = "at the end, which was given up" if self.is_given_up else "now"
+        end = "now" if self.end == AT_THE_END else self.end
+        if self.is_given_up:
+            end = f"{self.end}, which was given up"
         text = (
             f"{self.monitor} has {worse} since epoch {self.best_age}: "
             f"{best:.4g} then, {now:.4g} {end}"
@@ -125,8 +140,8 @@ class Course:
         if self.judge.name == self.monitor or not math.isfinite(then + now):
             return ""
         if is_better(then, now, self.judge.mode):
-            return f" {self.judge.name} suffered, too: {then:.4g} then, {now:.4g} at the end."
-        return f" {self.judge.name} did not suffer: {then:.4g} then, {now:.4g} at the end."
+            return f" {self.judge.name} suffered, too: {then:.4g} then, {now:.4g} {self.end}."
+        return f" {self.judge.name} did not suffer: {then:.4g} then, {now:.4g} {self.end}."
 
 
 def _aged_epochs(line: Sequence[TrainingRecord]) -> list[tuple[int, Epoch]]:

@@ -106,7 +106,10 @@ class Result(Delegates):
 
     @cached_property
     def best_model(self) -> keras.Model:
-        """The network of the run with the best monitored value: the last or another."""
+        """The network of the run with the best monitored value: the last or another.
+
+        With ``Search(final_data="all")``, the last one.
+        """
         return self._load(self.run_dir / self.archives[1])
 
     @property
@@ -116,7 +119,10 @@ class Result(Delegates):
 
     @property
     def best_value(self) -> float:
-        """The monitored value of the best network."""
+        """The monitored value of the best network.
+
+        With ``Search(final_data="all")``, one of data that it was trained on.
+        """
         return self.best.value
 
     @cached_property

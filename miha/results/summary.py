@@ -141,7 +141,7 @@ def _genes(
 
 
 def _value(view: RunView, trial: TrainingView) -> str:
-    return f"{view.monitor} {trial.value:.4g}"
+    return f"{view.monitor} {trial.value_in_words}"
 
 
 def _course(view: RunView) -> str:

@@ -103,6 +103,12 @@ class TrainingView:
         return as_number(self.record.value)
 
     @property
+    def value_in_words(self) -> str:
+        """The monitored value, and whether it is one of data that was trained on."""
+        seen = " on data it has seen" if self.record.has_seen_validation else ""
+        return f"{self.value:.4g}{seen}"
+
+    @property
     def fitness(self) -> float | None:
         """A clone's; minus infinity where it has failed, None where it was not trained."""
         return self.record.fitness
@@ -458,10 +464,15 @@ class RunView:
 
     @property
     def best(self) -> TrainingView | None:
-        """The training with the best monitored value, the first of equals."""
+        """The training with the best monitored value, the first of equals.
+
+        One that was trained on the validation data, too, is none.
+        """
         best: TrainingView | None = None
         best_value = math.nan
         for trial in self.trials:
+            if trial.record.has_seen_validation:
+                continue
             if is_better(trial.value, best_value, self.mode):
                 best = trial
                 best_value = trial.value

@@ -84,7 +84,9 @@ def _earlier_end(result: Result, end: TrainingRecord) -> str:
     if end.phase != "final" or end.restored is not None:
         return ""
     better = ""
-    if is_better(end.value, result.best_value, result.mode):
+    if end.has_seen_validation:
+        better = " on data it has seen"
+    elif is_better(end.value, result.best_value, result.mode):
         better = ", better than what came after it"
     return (
         f"The network of the earlier end, which is not part of the lineage, has "
@@ -101,6 +103,8 @@ def _networks(result: Result) -> str:
         return f"No network has a finite {result.monitor}: there is none to take."
     if last.restored is not None:
         return _restored(result, last)
+    if last.has_seen_validation:
+        return _trained_on_all(result, last)
 
     best = result.best
     last_archive, best_archive = (_archive(result, name) for name in result.archives)
@@ -115,6 +119,17 @@ def _networks(result: Result) -> str:
         f"The best network{so_far}{by} is that of {_name(best)}: {_value(result, best)}. "
         f"Take it: `result.best_model`, {best_archive}. "
         f"The last network has {_value(result, last)}: `result.model`, {last_archive}."
+    )
+
+
+def _trained_on_all(result: Result, last: TrainingRecord) -> str:
+    """Return what a run ends with whose last epochs trained on the validation data, too."""
+    before = main_line(result.log.trainings, last)[:-1]
+    value = f" Before them it had {_value(result, before[-1])}." if before else ""
+    return (
+        f"The run ends with its last network, whose last {_epochs(len(last.epochs))} trained on "
+        f"the validation data, too: its values there say nothing of new data.{value} "
+        f"Take it: `result.model`, {_archive(result, result.archives[0])}."
     )
 
 

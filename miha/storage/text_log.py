@@ -62,5 +62,7 @@ def describe_training(
     if shows_fitness and record.fitness is not None:
         outcome += f", fitness {record.fitness:.5g}"
 
+    if record.has_seen_validation:
+        outcome += " on data it has seen"
     epochs = len(record.epochs)
     say(f"{place}: {record.change.text}, {epochs} epochs, {outcome} -> {record.archive}")

@@ -94,6 +94,8 @@ def _why_not_taken(results: Sequence[Result], values: Sequence[float], name: str
     [result] = results
     judge = result.judge
     taken = result.best
+    if taken.has_seen_validation:
+        return "<br><sub>the network to take was trained on the validation data since</sub>"
     value = as_number(taken.epochs[-1].logs.get(name)) if taken.epochs else math.nan
     if not math.isfinite(value) or value == values[-1]:
         return ""
@@ -117,7 +119,7 @@ def best_so_far(view: RunView, name: str, mode: Mode) -> list[Step]:
         epochs += len(trial.record.epochs)
         seconds += trial.record.wall_seconds
         value = last_value(view, trial, name)
-        if is_better(value, best, mode):
+        if is_better(value, best, mode) and not trial.record.has_seen_validation:
             best = value
         if math.isfinite(best):
             steps.append((epochs, seconds, best, trial))

@@ -47,6 +47,12 @@ def test_what_are_no_folds_is_refused(wanted):
         split(wanted, 10, True, seed=0)
 
 
+def test_a_network_that_trains_on_its_fold_is_refused():
+    search = miha.Search(final_data="all", restore_best=False)
+    with pytest.raises(ArgumentError, match="must not be 'all' with folds"):
+        cross_validate(small(), *images(), search=search, **SHORT)
+
+
 def test_a_run_for_each_fold_validates_on_it_and_trains_on_the_others(tmp_path):
     x, y = images()
     halves = [range(10, 50), range(50, len(x))]

@@ -82,6 +82,8 @@ class Miha(Strategy):
         schedule = self.schedule or choose_schedule(epochs)
         if schedule.epochs != epochs:
             return f"its schedule trains {schedule.epochs} epochs, and the budget is {epochs}"
+        if self.options.get("search", miha.Search()).final_data == "all":
+            return "it trains on the validation data, by which networks are picked"
         return super().obstacle(space, epochs)
 
 
