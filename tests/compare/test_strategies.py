@@ -342,6 +342,13 @@ def test_a_schedule_of_another_length_is_left_out():
     assert obstacle == "its schedule trains 5 epochs, and the budget is 8"
 
 
+def test_a_network_that_has_seen_the_validation_data_is_not_compared_by_it():
+    search = Search(final_data="all", restore_best=False)
+    obstacle = Miha(options={"search": search}).obstacle(None, 200)
+    assert obstacle == "it trains on the validation data, by which networks are picked"
+    assert Miha().obstacle(None, 200) is None
+
+
 def test_a_configuration_that_diverges_is_scored_all_the_same(tmp_path):
     train, validation, test = families.data()
     wild = START.replace(optimizer="sgd", learning_rate=1e30)

@@ -6,8 +6,10 @@ import re
 import shutil
 
 import pytest
+from fakes import FakeTrainer
 from runs import make_run, old_run, rested
 
+from miha.records import Judge
 from miha.report.listing import print_runs
 from miha.storage.folder import RunFolder
 from miha.storage.journal import Journal
@@ -22,6 +24,16 @@ def wide(monkeypatch):
 def printed(capsys, *arguments):
     print_runs(*arguments)
     return " ".join(capsys.readouterr().out.split())
+
+
+def test_no_value_of_data_that_a_network_has_seen_is_listed(capsys, tmp_path):
+    script = {number: {"val_loss": 2.0, "val_accuracy": 0.25} for number in range(5)}
+    script[5] = {"val_loss": 0.5, "val_accuracy": 0.75}
+    judge = Judge("val_accuracy", "max")
+    options = {"c": 1, "restore_best": False, "final_data": "all", "judge": judge}
+    make_run(tmp_path / "run", FakeTrainer(script=script), **options)
+    words = printed(capsys, tmp_path)
+    assert "val_loss 2" in words and "val_accuracy 0.25" in words
 
 
 def test_runs_are_listed_with_their_state(capsys, tmp_path):

@@ -11,10 +11,12 @@ from stories import story
 from miha.callbacks import Callback
 from miha.replays.schedule import HyperparameterSchedule
 from miha.report.compared import _outcome
+from miha.report.pace import Pace
 from miha.results.reader import load_run
 from miha.results.verdict import make_verdict
 from miha.run.ways import Request
 from miha.storage.folder import earlier_end
+from miha.visualization.best import best_so_far
 
 ALL = {"m": 5, "c": 1, "anneal": True, "restore_best": False, "final_data": "all"}
 
@@ -89,6 +91,10 @@ def test_the_network_that_has_seen_it_is_the_result_and_its_value_is_no_best_one
     assert "Before them it had val_loss 2 " in words
     assert "val_loss has risen since epoch 5: 1 then, 2 before the validation data joined" in words
     assert "1.5" not in words
+    assert [step[2] for step in best_so_far(result.view, "val_loss", "min")] == [1.0] * 6
+    pace = Pace("val_loss", "min")
+    pace.on_resume(result.log.trainings)
+    assert pace.best == 1.0
     outcome = _outcome(result)
     assert outcome["best val_loss"] == outcome["last val_loss"] == "1.5 on data it has seen"
     assert "val_loss 1.5 on data it has seen -> model" in (tmp_path / "run.log").read_text()

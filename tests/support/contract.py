@@ -498,7 +498,8 @@ class TrainerContract:
             losses.append(trainer.train(1, rng(), rng(seed), lambda epoch: None)[0].logs["loss"])
         assert losses[0] == losses[1] != losses[2]
 
-    def test_a_training_goes_on_from_its_progress_bit_for_bit(self, make):
+    @pytest.mark.parametrize("data", ["train", "all"])
+    def test_a_training_goes_on_from_its_progress_bit_for_bit(self, make, data):
         model = keras.Sequential(
             [
                 keras.Input((8, 8, 1)),
@@ -512,7 +513,8 @@ class TrainerContract:
             ]
         )
         model.compile("nadam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-        trainer = make(model, images(), images(32, 1), genes=["input_noise"])
+        options = {"genes": ["input_noise"], "trains_on_all": data == "all"}
+        trainer = make(model, images(), images(32, 1), **options)
         genome = trainer.genome
         [(name, _)] = genome.input_noise
         genome = genome.replace(input_noise=((name, 0.5),))
@@ -529,7 +531,8 @@ class TrainerContract:
 
             trainer.restore(start)
             trainer.express(genome)
-            found = trainer.train(4, order, rng(4), on_epoch, (1.0, 0.9, 0.5, 0.2), progress)
+            rates = (1.0, 0.9, 0.5, 0.2)
+            found = trainer.train(4, order, rng(4), on_epoch, rates, progress, data)
             return [epoch.logs for epoch in found], trainer.snapshot(), len(epochs)
 
         logs, end, count = trained()
