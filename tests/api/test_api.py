@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
-from networks import SAMPLES, branched, branched_data, convolutional, dense, images
+from networks import SAMPLES, branched, branched_data, dense, images
 
 import miha
 from miha import (
     MIHA,
     ArgumentError,
     Budget,
+    Execution,
     MihaWarning,
     RunExistsError,
     Search,
@@ -28,17 +29,17 @@ from miha import (
 from miha.storage.journal import Journal
 
 SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
+SHORT["search"] = Search(rest=False)  # Two cycles with a population each.
 VALIDATION = images(32, seed=9)
 
 # Built once: `MIHA` does not touch what it is given.
-convolutional = functools.cache(convolutional)
 plain = functools.cache(dense)
 
 
 def run_in(folder, model=None, **changes):
     x, y = images()
     arguments = {**SHORT, "validation_data": VALIDATION, "logs": folder, **changes}
-    return MIHA(model or convolutional(), x, y, **arguments)
+    return MIHA(model or plain(), x, y, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +216,7 @@ def test_without_validation_data_the_learning_rate_is_left_alone_unless_asked(tm
                 c=1,
                 pop_size=pop_size,
                 search=Search(restarts=0),
+                space=SearchSpace(optimizers=["adam", "sgd"]),
             )
         result = run.optimize()
         genes[name] = set(result.lineage["gene"])
@@ -477,10 +479,12 @@ def test_bad_budgets_are_refused_and_good_ones_bound_the_epochs(tmp_path):
 
 def test_a_run_of_open_end_is_not_refused_for_the_room_that_it_might_need(tmp_path, monkeypatch):
     monkeypatch.setattr("miha.storage.folder.free_bytes", lambda path: 10**7)
+    # A run as long as this would be compiled by XLA.
+    arguments = {"c": 10**6, "execution": Execution(compiler="exact")}
     with pytest.raises(StorageError, match="must have room"):
-        run_in(tmp_path / "a", plain(), c=10**6).optimize()
+        run_in(tmp_path / "a", plain(), **arguments).optimize()
     with pytest.warns(MihaWarning, match="may need less, but: .* must have room"):
-        run_in(tmp_path / "b", plain(), c=10**6, budget=Budget(target=1e9)).optimize()
+        run_in(tmp_path / "b", plain(), budget=Budget(target=1e9), **arguments).optimize()
 
 
 @pytest.mark.parametrize("has_validation", [True, False])

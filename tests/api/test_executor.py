@@ -30,12 +30,7 @@ class Scaled(keras.layers.Layer):
 
 def network():
     keras.utils.set_random_seed(4)
-    layers = [
-        keras.layers.Conv2D(8, 3),
-        keras.layers.Flatten(),
-        Scaled(),
-        keras.layers.Dense(8, "relu"),
-    ]
+    layers = [keras.layers.Flatten(), Scaled(), keras.layers.Dense(8, "relu")]
     layers += [keras.layers.Dropout(0.3), keras.layers.Dense(2, activation="softmax")]
     model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])

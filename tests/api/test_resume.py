@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from child import search, story
+from child import story
 from keras import layers
 from networks import convolutional, dense, images
 
@@ -396,8 +396,8 @@ def test_the_room_asked_for_is_about_what_is_taken(tmp_path, monkeypatch):
         "miha.storage.folder.RunFolder.check_space",
         lambda self, need, count: asked.append((need, count)),
     )
-    result = search(tmp_path / "run").optimize()
+    result = start(tmp_path / "run").optimize()
     taken = sum(file.stat().st_size for file in result.run_dir.glob("*/*.zip"))
     [(need, count)] = asked
-    assert count == 14
+    assert count == 10
     assert 0.8 * taken < need < 1.6 * taken

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from blends import exchanged, skipping
 from contract import assert_equal, rng
-from networks import branched, branched_data, convolutional, dense, images
+from networks import branched, branched_data, convolutional, images, shallow
 from sources import Listed, Pairs, dataset, in_hdf5, loader, mapped
 
 import miha
@@ -59,21 +59,21 @@ def assert_trained_alike(first, second, epochs=2, batch_size=None):
 def trained_on_arrays(shuffle):
     """Return what becomes of arrays in memory: first, and then with batches of another size."""
     x, y = images(100)
-    trainer = trainer_of(dense(), x, y, shuffle=shuffle, validation_data=(x, y))
+    trainer = trainer_of(shallow(), x, y, shuffle=shuffle, validation_data=(x, y))
     fingerprint = trainer.fingerprint
     return fingerprint, trained(trainer), trained(trainer, batch_size=24)
 
 
 @cache
 def exchanged_on_arrays():
-    trainer = trainer_of(dense(), *images(100))
+    trainer = trainer_of(shallow(), *images(100))
     trainer.express(exchanged(trainer, "tanh"), "keep_function")
     return trainer.snapshot()
 
 
 @cache
 def trained_on_pairs():
-    return trained(trainer_of(dense(), Pairs(*images(100))))
+    return trained(trainer_of(shallow(), Pairs(*images(100))))
 
 
 def assert_alike(first, second):
@@ -105,7 +105,7 @@ REBATCHED = {
 def test_batches_of_any_source_train_as_the_same_arrays_do(kind, shuffle):
     x, y = images(100)
     source = REBATCHED[kind](x, y)
-    ours = trainer_of(dense(), source, shuffle=shuffle, validation_data=source)
+    ours = trainer_of(shallow(), source, shuffle=shuffle, validation_data=source)
     _, first, second = trained_on_arrays(shuffle)
     assert_trained_alike(ours, first)
     assert_trained_alike(ours, second, batch_size=24)
@@ -127,7 +127,7 @@ def test_arrays_larger_than_the_device_train_as_those_on_it(kind, tmp_path):
     x = x.astype("float64")
     large = LARGE[kind](tmp_path, x, y)
     held, streamed = (
-        trainer_of(dense(), *large, validation_data=tuple(large), room=room)
+        trainer_of(shallow(), *large, validation_data=tuple(large), room=room)
         for room in (10**9, 100)
     )
     fingerprint, expected, _ = trained_on_arrays(True)
@@ -150,8 +150,8 @@ def test_activations_blend_over_an_epoch_however_many_parts_that_has(tmp_path):
 def test_the_validation_split_and_weights_of_large_arrays_are_those_of_arrays(tmp_path):
     x, y = images(100)
     data, arguments = mapped(tmp_path, x, y), {"validation_split": 0.2, "class_weight": {1: 3.0}}
-    streamed = trainer_of(dense(), *data, room=0, **arguments)
-    plain = trainer_of(dense(), x, y, **arguments)
+    streamed = trainer_of(shallow(), *data, room=0, **arguments)
+    plain = trainer_of(shallow(), x, y, **arguments)
     assert streamed.fingerprint == plain.fingerprint
     assert_trained_alike(streamed, plain)
 
@@ -160,7 +160,7 @@ def test_what_fits_is_held_the_validation_data_first(tmp_path):
     x, y = mapped(tmp_path, *images(100))
     validation = images(40)
     room = sum(array.nbytes for array in validation)
-    training, held = open_data(dense(), x, y, validation_data=validation, room=room)
+    training, held = open_data(shallow(), x, y, validation_data=validation, room=room)
     assert isinstance(training, Indexed) and isinstance(held, Data)
 
 
@@ -182,8 +182,8 @@ def test_weights_of_samples_and_classes_are_those_of_fit():
         (tf.data.Dataset.from_tensor_slices((x, y, weights)).batch(20), {}, (x, y, weights)),
         (dataset(x, y).batch(20), {"class_weight": {1: 3.0}}, (x, y)),
     ):
-        ours = trainer_of(dense(), source, **arguments)
-        assert_trained_alike(ours, trainer_of(dense(), *plain, **arguments))
+        ours = trainer_of(shallow(), source, **arguments)
+        assert_trained_alike(ours, trainer_of(shallow(), *plain, **arguments))
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="a step in a loop rounds otherwise on JAX")
@@ -202,11 +202,11 @@ def test_weights_are_those_of_fit_bit_for_bit(kind):
 
 def test_the_batches_of_a_pydataset_stay_as_they_are_and_their_order_is_drawn():
     x, y = images(100)
-    trainer = trainer_of(dense(), Pairs(x, y))
+    trainer = trainer_of(shallow(), Pairs(x, y))
     assert trainer.space.batch_size == (20, 20)
     places = np.random.default_rng(seed_of(rng(5))).permutation(5)
     order = (places[:, None] * 20 + np.arange(20)).ravel()
-    plain = trainer_of(dense(), x[order], y[order], shuffle=False)
+    plain = trainer_of(shallow(), x[order], y[order], shuffle=False)
     assert_trained_alike(trainer, plain, epochs=1)
 
 
@@ -214,7 +214,7 @@ def test_the_batches_of_a_pydataset_stay_as_they_are_and_their_order_is_drawn():
 def test_the_workers_of_a_pydataset_are_asked_for_its_batches(processes):
     x, y = images(100)
     parallel = Pairs(x, y, workers=2, use_multiprocessing=processes)
-    assert_trained_alike(trainer_of(dense(), parallel), trained_on_pairs())
+    assert_trained_alike(trainer_of(shallow(), parallel), trained_on_pairs())
 
 
 def test_a_pydataset_is_told_of_epochs_and_not_of_evaluations_on_training_data():
@@ -228,7 +228,7 @@ def test_a_pydataset_is_told_of_epochs_and_not_of_evaluations_on_training_data()
             told.append("end")
 
     with pytest.warns(MihaWarning, match="goes on from clone to clone"):
-        trainer = trainer_of(dense(), Telling(*images()), evaluate_training=True)
+        trainer = trainer_of(shallow(), Telling(*images()), evaluate_training=True)
     trained(trainer, 2)
     assert told == ["begin", "end"] * 2
 
@@ -268,7 +268,7 @@ def seeded(seed):
 
 
 def test_a_function_that_takes_a_seed_decides_the_order_of_each_epoch():
-    trainer, order, model = trainer_of(dense(), miha.Batches(seeded, 3)), rng(5), dense()
+    trainer, order, model = trainer_of(shallow(), miha.Batches(seeded, 3)), rng(5), shallow()
     ours, _ = trained(trainer)
     for seed in (seed_of(order), seed_of(order)):
         for batch in seeded(seed):
@@ -288,7 +288,7 @@ def assert_trains_alike_again(trainer):
 def test_a_loader_draws_by_its_own_sampler_from_a_seed_by_place():
     torch = pytest.importorskip("torch")
     sampler = torch.utils.data.WeightedRandomSampler(torch.linspace(0, 1, 60), 40)
-    trainer = trainer_of(dense(), loader(*images(60), sampler=sampler, drop_last=True))
+    trainer = trainer_of(shallow(), loader(*images(60), sampler=sampler, drop_last=True))
     assert trainer._samples == 40
     assert_trains_alike_again(trainer)
 
@@ -309,7 +309,7 @@ def test_what_a_loaders_samples_draw_is_drawn_by_place(workers):
 
     context = {"multiprocessing_context": "fork"} if workers else {}
     source = torch.utils.data.DataLoader(Noisy(), 20, num_workers=workers, **context)
-    assert_trains_alike_again(trainer_of(dense(), source))
+    assert_trains_alike_again(trainer_of(shallow(), source))
 
 
 def test_a_loader_of_an_iterable_dataset_keeps_its_batches():
@@ -322,9 +322,9 @@ def test_a_loader_of_an_iterable_dataset_keeps_its_batches():
         def __iter__(self):
             return iter(zip(*images(60), strict=True))
 
-    trainer = trainer_of(dense(), torch.utils.data.DataLoader(Stream(), 16))
+    trainer = trainer_of(shallow(), torch.utils.data.DataLoader(Stream(), 16))
     assert trainer.space.batch_size == (16, 16)
-    plain = trainer_of(dense(), *images(60), batch_size=16, shuffle=False)
+    plain = trainer_of(shallow(), *images(60), batch_size=16, shuffle=False)
     assert_trained_alike(trainer, plain)
 
 
@@ -338,14 +338,14 @@ def test_a_loader_of_an_iterable_dataset_keeps_its_batches():
 def test_data_that_shuffles_itself_is_warned_of_and_left_to_it(source):
     x, y = images(100)
     with pytest.warns(MihaWarning, match=r"`x` is .* gives other samples, or another order"):
-        training, _ = open_data(dense(), source(x, y))
+        training, _ = open_data(shallow(), source(x, y))
     found = np.concatenate([part.data.x for part in training.parts(20, rng(), True)])
     np.testing.assert_array_equal(np.sort(found, 0), np.sort(x, 0))
     assert not np.array_equal(found, x)
 
 
 def test_evaluations_are_of_the_same_samples_each_time():
-    trainer = trainer_of(dense(), miha.Batches(seeded, 2), evaluate_training=True)
+    trainer = trainer_of(shallow(), miha.Batches(seeded, 2), evaluate_training=True)
     trainer.express(trainer.genome.replace(learning_rate=1e-30))
     logs = trained(trainer, 3)[1]
     assert len({epoch["eval_loss"] for epoch in logs}) == 1
@@ -356,7 +356,7 @@ def test_an_activation_is_exchanged_for_streams_as_for_arrays(kind, tmp_path):
     """The exchange looks at the first samples, which are more than a stream's first part has."""
     x, y = images(100)
     source = LARGE[kind](tmp_path, x, y) if kind in LARGE else (REBATCHED[kind](x, y),)
-    trainer = trainer_of(dense(), *source, room=100)
+    trainer = trainer_of(shallow(), *source, room=100)
     trainer.express(exchanged(trainer, "tanh"), "keep_function")
     assert_alike(trainer.snapshot(), exchanged_on_arrays())
 
@@ -369,7 +369,7 @@ def test_a_dataset_is_not_told_of_an_epoch_when_its_first_samples_are_looked_at(
             told.append("begin")
 
     with pytest.warns(miha.MihaWarning, match="with an `on_epoch_begin`"):
-        trainer = trainer_of(dense(), Told(*images(100)))
+        trainer = trainer_of(shallow(), Told(*images(100)))
     trainer.express(exchanged(trainer, "tanh"), "keep_function")
     assert not told
 
@@ -393,7 +393,7 @@ def test_the_first_samples_end_where_others_have_another_shape():
 def test_the_first_samples_of_many_parts_are_those_of_arrays(kind, tmp_path):
     x, y = images(300)
     source = LARGE[kind](tmp_path, x, y) if kind in LARGE else (REBATCHED[kind](x, y),)
-    stream, _ = open_data(dense(), *source, validation_data=None, room=0)
+    stream, _ = open_data(shallow(), *source, validation_data=None, room=0)
     assert next(stream.parts(4, None, False)).data.samples < 256
     np.testing.assert_array_equal(first_inputs(stream, 4), x[:256])
 
@@ -420,11 +420,11 @@ def test_an_input_that_is_left_out_is_so_among_the_first_samples():
 
     held = first_inputs(Data({"a": np.arange(300.0)[:, None], "b": None}), 4)
     assert held["b"] is None and len(held["a"]) == 256
-    stream, _ = open_data(dense(), WithoutB(), validation_data=None)
+    stream, _ = open_data(shallow(), WithoutB(), validation_data=None)
     found = first_inputs(stream, 2)
     assert found["b"] is None and found["a"].ravel().tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_arrays_that_are_evaluated_on_as_well_are_held_once():
-    trainer = trainer_of(dense(), *images(100), evaluate_training=True)
+    trainer = trainer_of(shallow(), *images(100), evaluate_training=True)
     assert trainer._sources["test"] is trainer._sources["train"]

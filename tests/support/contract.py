@@ -113,15 +113,33 @@ class TrainerContract:
                 np.testing.assert_allclose(a, b, tolerance, tolerance)
 
     @pytest.fixture(
+        scope="class",
         params=[
             *(kind for kind in GALLERY if kind != "gated"),
             # What is traced in a loop over steps takes long for each optimizer class.
             *(pytest.param(kind, marks=pytest.mark.slow) for kind in ["gated", *SLOW_GALLERY]),
-        ]
+        ],
     )
-    def gallery(self, request):
+    @classmethod
+    def gallery(cls, request):
         network, data = (GALLERY | SLOW_GALLERY)[request.param]
         return network(), data()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def shared(cls, make, gallery):
+        """A trainer of each network, which compiles its programs once for many tests."""
+        model, data = gallery
+        trainer = make(model, data, validation=data)
+        return trainer, trainer.snapshot(), trainer.genome
+
+    @pytest.fixture
+    def trainer(self, shared):
+        """That trainer, as it was at first."""
+        trainer, start, own = shared
+        trainer.restore(start)
+        trainer.express(own)
+        return trainer
 
     def test_the_first_genome_is_the_users_own_configuration(self, make):
         trainer = make(dense(keras.optimizers.RMSprop(0.003), "elu"), images(), batch_size=24)
@@ -142,8 +160,7 @@ class TrainerContract:
             np.testing.assert_array_equal(variable, value)
         assert model.optimizer.iterations == 0
 
-    def test_training_changes_the_weights_and_lowers_the_loss(self, make, gallery):
-        trainer = make(*gallery)
+    def test_training_changes_the_weights_and_lowers_the_loss(self, trainer):
         start = trainer.snapshot()
         epochs = train(trainer, 4)
         assert len(epochs) == 4
@@ -153,16 +170,14 @@ class TrainerContract:
             for a, b in zip(start.variables, trainer.snapshot().variables, strict=True)
         )
 
-    def test_a_restored_snapshot_is_the_network_bit_by_bit(self, make, gallery):
-        trainer = make(*gallery)
+    def test_a_restored_snapshot_is_the_network_bit_by_bit(self, trainer):
         train(trainer, 1)
         snapshot = trainer.snapshot()
         train(trainer, 1)
         trainer.restore(snapshot)
         assert_equal(trainer.snapshot(), snapshot)
 
-    def test_training_from_the_same_snapshot_gives_the_same_bits(self, make, gallery):
-        trainer = make(*gallery)
+    def test_training_from_the_same_snapshot_gives_the_same_bits(self, trainer):
         start, results = trainer.snapshot(), []
         for _ in range(2):
             trainer.restore(start)
@@ -170,8 +185,7 @@ class TrainerContract:
         assert [e.logs for e in results[0][0]] == [e.logs for e in results[1][0]]
         assert_equal(results[0][1], results[1][1])
 
-    def test_every_mutation_can_be_expressed_and_trained_and_undone(self, make, gallery):
-        trainer = make(*gallery)
+    def test_every_mutation_can_be_expressed_and_trained_and_undone(self, trainer):
         own, start = trainer.genome, trainer.snapshot()
         train(trainer, 1)
         expected = trainer.snapshot()
@@ -236,8 +250,7 @@ class TrainerContract:
             distances[transition] = np.abs(after - before).mean()
         assert distances["keep_function"] < 0.5 * distances["inherit"]
 
-    def test_a_network_can_restart_with_fresh_values(self, make, gallery):
-        trainer = make(*gallery)
+    def test_a_network_can_restart_with_fresh_values(self, trainer):
         train(trainer, 1)
         parent, genome, drawn = trainer.snapshot(), trainer.genome, []
         for seed in (1, 1, 2):
@@ -270,18 +283,18 @@ class TrainerContract:
         trainer.express(trainer.genome.replace(learning_rate=0.02))
         assert trainer.genome.learning_rate == 0.02
 
-    def test_the_evaluation_is_that_of_plain_keras(self, make, gallery):
-        model, (x, y) = gallery
-        trainer = make(model, (x, y), validation=(x, y))
+    def test_the_evaluation_is_that_of_plain_keras(self, trainer, gallery):
+        _, (x, y) = gallery
         logs = train(trainer, 1)[0].logs
         plain = trainer.load(trainer.export(trainer.snapshot(), trainer.genome))
         expected = plain.evaluate(x, y, batch_size=16, verbose=0, return_dict=True)
         for name, value in expected.items():
             assert logs[f"val_{name}"] == pytest.approx(value, rel=1e-5)
 
-    def test_an_exported_network_is_plain_keras_and_trains_on(self, make, gallery, tmp_path):
-        model, (x, y) = gallery
-        trainer = make(model, (x, y))
+    def test_an_exported_network_is_plain_keras_and_trains_on(
+        self, trainer, make, gallery, tmp_path
+    ):
+        _, (x, y) = gallery
         genome = trainer.genome.replace(optimizer="nadam", learning_rate=0.002)
         for slot, names in trainer.space.slots.items():
             genome = genome.with_activation(slot, names[3])
@@ -302,9 +315,8 @@ class TrainerContract:
         assert trained < epochs[0].logs["loss"]
         assert evaluated["val_loss"] < epochs[0].logs["loss"]
 
-    def test_going_back_to_the_own_activations_exports_the_users_own_layers(self, make, gallery):
-        model, data = gallery
-        trainer = make(model, data)
+    def test_going_back_to_the_own_activations_exports_the_users_own_layers(self, trainer, gallery):
+        model, _ = gallery
         own = trainer.genome
         other = own
         for slot, names in trainer.space.slots.items():
@@ -355,8 +367,7 @@ class TrainerContract:
         assert len(found.variables) == len(ours.variables) > len(model.weights)
         assert_equal(*(replace(s, variables=without_seeds(s)) for s in (found, ours)))
 
-    def test_a_recalled_network_trains_on_as_one_that_was_kept(self, make, gallery):
-        trainer = make(*gallery)
+    def test_a_recalled_network_trains_on_as_one_that_was_kept(self, trainer):
         train(trainer, 1)
         kept = trainer.snapshot()
         ends = []
@@ -397,9 +408,7 @@ class TrainerContract:
         trainer.train(2, rng(), rng(1), lambda epoch: len(epoch.logs) == 0, [0.5, 0.1])
         assert stopped == trainer.genome.learning_rate == 0.01
 
-    def test_an_evaluation_gives_what_the_last_epoch_has_logged(self, make, gallery):
-        model, data = gallery
-        trainer = make(model, data, validation=data)
+    def test_an_evaluation_gives_what_the_last_epoch_has_logged(self, trainer):
         logs = train(trainer, 2)[-1].logs
         end = trainer.snapshot()
         expected = {name: value for name, value in logs.items() if name.startswith("val_")}

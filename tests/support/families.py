@@ -57,7 +57,10 @@ def build(genome: Genome, *layers: Any) -> Any:
 
 
 def build_with_tally(genome: Genome) -> Any:
-    return build(genome, Tally())
+    """Return a network that runs eagerly: it trains for few steps, and tracing it takes longer."""
+    model = build(genome, Tally())
+    model.run_eagerly = True
+    return model
 
 
 def gap(y: Any, found: Any) -> Any:

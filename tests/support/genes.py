@@ -97,6 +97,21 @@ class GenesContract:
                 b = keras.ops.convert_to_numpy(b)
                 np.testing.assert_allclose(a, b, tolerance, tolerance)
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def shared(cls, make):
+        """A trainer of `noisy`, which compiles its programs once for many tests."""
+        trainer = make(noisy(), one_hot(), validation=one_hot(), shuffle=False, **FEW)
+        return trainer, trainer.snapshot(), trainer.genome
+
+    @pytest.fixture
+    def trainer(self, shared):
+        """That trainer, as it was at first."""
+        trainer, start, own = shared
+        trainer.restore(start)
+        trainer.express(own)
+        return trainer
+
     def test_the_genome_is_the_networks_own(self, make):
         genome = make(noisy(), one_hot(), genes=ON_REQUEST).genome
         assert (genome.optimizer, genome.weight_decay) == ("adamw", 0.004)
@@ -114,8 +129,9 @@ class GenesContract:
         self.assert_fits(make(model, one_hot(), shuffle=False, **FEW), model, one_hot())
 
     @pytest.mark.parametrize("change", [name for name in CHANGES if name not in ON_REQUEST])
-    def test_an_exported_network_has_the_value_and_goes_on_as_the_trainer_does(self, make, change):
-        trainer = make(noisy(), one_hot(), shuffle=False, **FEW)
+    def test_an_exported_network_has_the_value_and_goes_on_as_the_trainer_does(
+        self, trainer, make, change
+    ):
         own = trainer.genome
         train(trainer, 1)
         genome = own.replace(**CHANGES[change])
@@ -125,8 +141,7 @@ class GenesContract:
         assert make(plain, one_hot(), **FEW).genome == genome
         self.assert_fits(trainer, plain, one_hot())
 
-    def test_what_acts_in_training_alone_is_in_no_archive(self, make):
-        trainer = make(noisy(), one_hot(), **FEW)
+    def test_what_acts_in_training_alone_is_in_no_archive(self, trainer, make):
         own = trainer.genome
         genome = own.replace(**{gene: CHANGES[gene][gene] for gene in ON_REQUEST})
         trainer.express(genome)
@@ -153,8 +168,7 @@ class GenesContract:
         assert plain.optimizer.get_config()["momentum"] == 0.9
         self.assert_fits(trainer, plain, one_hot())
 
-    def test_each_gene_makes_a_difference_and_none_makes_a_program(self, make):
-        trainer = make(noisy(), one_hot(), validation=one_hot(), **FEW)
+    def test_each_gene_makes_a_difference_and_none_makes_a_program(self, trainer):
         start, own = trainer.snapshot(), trainer.genome
         ends = {"own": train(trainer, 1)[0].logs["loss"]}
         traces = trainer.traces
@@ -209,8 +223,7 @@ class GenesContract:
             losses.append(train(trainer, 1)[0].logs["loss"])
         assert losses[0] != losses[1]
 
-    def test_the_evaluation_is_by_the_own_loss_whatever_is_trained(self, make):
-        trainer = make(noisy(), one_hot(), validation=one_hot(), **FEW)
+    def test_the_evaluation_is_by_the_own_loss_whatever_is_trained(self, trainer):
         own = trainer.genome
         smoothed = own.replace(**CHANGES["label_smoothing"])
         trainer.express(smoothed)

@@ -40,6 +40,15 @@ def dense(optimizer="adam", activation="relu"):
     )
 
 
+def shallow(optimizer="adam"):
+    """One hidden layer: what is compiled for it is small."""
+    keras.utils.set_random_seed(1)
+    hidden = layers.Dense(8, activation="relu")
+    stack = [keras.Input((8, 8, 1)), layers.Flatten(), hidden]
+    model = keras.Sequential([*stack, layers.Dense(2, activation="softmax")])
+    return _compiled(model, optimizer)
+
+
 def convolutional(optimizer="adam"):
     keras.utils.set_random_seed(2)
     return _compiled(

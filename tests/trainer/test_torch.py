@@ -31,20 +31,23 @@ class TestTorchTrainer(TrainerContract):
             patch.setattr(torch.utils.data, "DataLoader", Loader)
             yield
 
-    @pytest.fixture
-    def make(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make(cls):
         return make_contract_trainer
 
 
 class TestTorchBlends(BlendContract):
-    @pytest.fixture
-    def make(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make(cls):
         return make_contract_trainer
 
 
 class TestTorchGenes(GenesContract):
-    @pytest.fixture
-    def make(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make(cls):
         return make_contract_trainer
 
 

@@ -31,22 +31,25 @@ class TestJaxTrainer(TrainerContract):
         # BatchNormalization.
         return 1e-3 if network in NORMALIZED else 1e-6
 
-    @pytest.fixture
-    def make(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make(cls):
         return make_contract_trainer
 
 
 class TestJaxBlends(BlendContract):
-    @pytest.fixture
-    def make(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make(cls):
         return make_contract_trainer
 
 
 class TestJaxGenes(GenesContract):
     tolerance = 1e-6
 
-    @pytest.fixture
-    def make(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make(cls):
         return make_contract_trainer
 
 

@@ -29,20 +29,23 @@ class TestTensorFlowTrainer(TrainerContract):
         finally:
             options({"disable_meta_optimizer": False})
 
-    @pytest.fixture
-    def make(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make(cls):
         return make_contract_trainer
 
 
 class TestTensorFlowBlends(BlendContract):
-    @pytest.fixture
-    def make(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make(cls):
         return make_contract_trainer
 
 
 class TestTensorFlowGenes(GenesContract):
-    @pytest.fixture
-    def make(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make(cls):
         return make_contract_trainer
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from contract import make_contract_trainer, train
-from networks import convolutional, dense, images
+from networks import convolutional, images, shallow
 from policies import with_policies
 
 import miha
@@ -28,7 +28,7 @@ def values(trainer):
 
 def test_xla_gives_the_same_weights_but_for_rounding():
     # The last batch is not full.
-    graph, xla = (trainer_of(dense(), batch_size=24) for _ in range(2))
+    graph, xla = (trainer_of(shallow(), batch_size=24) for _ in range(2))
     xla.use_xla("all")
     mine, theirs = (train(trainer, 3) for trainer in (graph, xla))
     for a, b in zip(mine, theirs, strict=True):
@@ -70,7 +70,7 @@ def losses_and_traces(trainer, genomes):
 
 
 def test_only_another_optimizer_or_batch_size_needs_another_program():
-    trainer = trainer_of(dense(), batch_size=24)
+    trainer = trainer_of(shallow(), batch_size=24)
     trainer.use_xla("all")
     own, numbers, programs = some_genomes(trainer)
     train(trainer, 1)
@@ -82,7 +82,7 @@ def test_only_another_optimizer_or_batch_size_needs_another_program():
 
 
 def test_a_clone_that_needs_another_program_is_trained_as_fit_would_until_it_is_the_network():
-    trainer, plain = (trainer_of(dense(), batch_size=24) for _ in range(2))
+    trainer, plain = (trainer_of(shallow(), batch_size=24) for _ in range(2))
     trainer.use_xla("network")
     own, numbers, programs = some_genomes(trainer)
     ours, _ = losses_and_traces(trainer, [own, *numbers, *programs])
@@ -97,7 +97,7 @@ def test_a_clone_that_needs_another_program_is_trained_as_fit_would_until_it_is_
 
 
 def test_a_program_is_compiled_without_training():
-    trainer = trainer_of(dense(), batch_size=24)
+    trainer = trainer_of(shallow(), batch_size=24)
     before, start = trainer.traces, values(trainer)
     trainer.compile_xla()
     assert trainer.traces == before + 1
@@ -139,14 +139,14 @@ def test_a_step_of_ones_own_that_takes_second_derivatives_gets_them():
 
 
 def test_a_training_by_xla_stops_when_the_loss_is_not_finite():
-    trainer = trainer_of(dense("sgd"), batch_size=24)
+    trainer = trainer_of(shallow("sgd"), batch_size=24)
     trainer.use_xla("all")
     trainer.express(trainer.genome.replace(learning_rate=1e30))
     assert len(train(trainer, 5)) < 5
     assert int(trainer.snapshot().slots[0]) < 4
 
 
-def asking_for_xla(network=dense):
+def asking_for_xla(network=shallow):
     model = network()
     model.compile("adam", model.loss, metrics=["accuracy"], jit_compile=True)
     return model
@@ -236,12 +236,12 @@ def test_a_long_run_is_compiled_by_xla_goes_on_so_and_is_the_same_each_time(tmp_
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     with monkeypatch.context() as patch:
         patch.setattr("miha.run.ways.LONG", 1)
-        result = search(whole, dense(), restarts=0).optimize()
+        result = search(whole, shallow(), restarts=0).optimize()
         with pytest.raises(KeyboardInterrupt):
-            search(killed, dense(), restarts=0, callbacks=[Stop()]).optimize()
-    search(killed, dense(), restarts=0).optimize()
+            search(killed, shallow(), restarts=0, callbacks=[Stop()]).optimize()
+    search(killed, shallow(), restarts=0).optimize()
     assert story(killed) == story(whole)
-    search(tmp_path / "exact", dense(), restarts=0, compiler="exact").optimize()
+    search(tmp_path / "exact", shallow(), restarts=0, compiler="exact").optimize()
     assert story(tmp_path / "exact") != story(whole)
     check_replay(result)
 
@@ -250,18 +250,18 @@ def check_replay(result):
     schedule = result.schedule
     assert schedule.xla == "network"
     shown = {"validation_data": images(40), "seed": schedule.seed, "verbose": 0}
-    replayed = miha.replay(dense(), *images(), schedule, **shown)
+    replayed = miha.replay(shallow(), *images(), schedule, **shown)
     for ours, runs in zip(replayed.model.weights, result.model.weights, strict=True):
         np.testing.assert_array_equal(ours, runs)
 
 
 @pytest.mark.parametrize(
     ("network", "reason"),
-    [(convolutional, "takes minutes to compile a convolution"), (dense, "is not compiled")],
+    [(convolutional, "takes minutes to compile a convolution"), (shallow, "is not compiled")],
 )
 def test_xla_is_refused_where_it_does_not_pay_or_cannot_be(tmp_path, network, reason):
     model = network()
-    if network is dense:
+    if network is shallow:
         model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
     with pytest.raises(ArgumentError, match=f"compiler='xla', but .*{reason}"):
         search(tmp_path / "run", model, compiler="xla")
@@ -271,7 +271,7 @@ def test_xla_is_refused_where_it_does_not_pay_or_cannot_be(tmp_path, network, re
 
 def test_a_fused_population_needs_jax(tmp_path):
     with pytest.raises(ArgumentError, match="population='fused', but the backend 'tensorflow'"):
-        search(tmp_path / "run", dense(), population="fused")
+        search(tmp_path / "run", shallow(), population="fused")
     assert keras.backend.backend() == "tensorflow"
 
 
@@ -286,13 +286,13 @@ def test_xla_is_left_alone_where_a_run_goes_on_with_its_data_streamed(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        miha.MIHA(dense(), x, y, callbacks=[Stops()], **with_policies(**arguments)).optimize()
+        miha.MIHA(shallow(), x, y, callbacks=[Stops()], **with_policies(**arguments)).optimize()
     arguments["compiler"] = "auto"
-    again = miha.MIHA(dense(), x, y, **with_policies(data_memory=0, **arguments))
+    again = miha.MIHA(shallow(), x, y, **with_policies(data_memory=0, **arguments))
     with pytest.warns(MihaWarning, match="XLA is not used as before: the data is streamed"):
         again.optimize()
     arguments |= {"logs": tmp_path / "whole", "compiler": "exact"}
-    whole = miha.MIHA(dense(), x, y, **with_policies(**arguments)).optimize()
+    whole = miha.MIHA(shallow(), x, y, **with_policies(**arguments)).optimize()
     assert again.optimize().history["val_loss"].tolist() == pytest.approx(
         whole.history["val_loss"].tolist(), rel=1e-3
     )
