@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from miha.compare.strategies.keras_tuner import KerasTunerHyperband as KerasTunerHyperband
     from miha.compare.strategies.mutation import Miha as Miha
     from miha.compare.strategies.mutation import Miha2021 as Miha2021
+    from miha.compare.strategies.optuna import OptunaEvolution as OptunaEvolution
     from miha.compare.strategies.optuna import OptunaHyperband as OptunaHyperband
     from miha.compare.strategies.optuna import OptunaMedian as OptunaMedian
     from miha.compare.strategies.plain import CosineEarlyStopping as CosineEarlyStopping
@@ -41,7 +42,7 @@ _NAMES = {
     "strategies.base": ["Strategy"],
     "strategies.keras_tuner": ["KerasTunerBayesian", "KerasTunerHyperband"],
     "strategies.mutation": ["Miha", "Miha2021"],
-    "strategies.optuna": ["OptunaHyperband", "OptunaMedian"],
+    "strategies.optuna": ["OptunaEvolution", "OptunaHyperband", "OptunaMedian"],
     "strategies.plain": ["CosineEarlyStopping", "Plain"],
     "strategies.ray": ["RayAsha", "RayPbt"],
     "strategies.sampling": ["GridSearch", "RandomSearch", "ThenTrain"],

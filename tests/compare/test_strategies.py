@@ -25,6 +25,7 @@ from miha.compare import (
     KerasTunerHyperband,
     Miha,
     Miha2021,
+    OptunaEvolution,
     OptunaHyperband,
     OptunaMedian,
     Plain,
@@ -56,7 +57,7 @@ LIBRARIES = {
 """By what must be installed for them."""
 
 FURTHER = {
-    "optuna_integration": [OptunaHyperband(trial_epochs=4)],
+    "optuna_integration": [OptunaHyperband(trial_epochs=4), OptunaEvolution(trial_epochs=2)],
     "keras_tuner": [KerasTunerHyperband(trial_epochs=3), KerasTunerBayesian(trial_epochs=5)],
 }
 """Others of the same libraries, which run in the slow tests."""

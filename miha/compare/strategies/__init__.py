@@ -15,6 +15,7 @@ CATALOGUE = {
     "grid": "sampling.GridSearch",
     "optuna": "optuna.OptunaMedian",
     "optuna-hyperband": "optuna.OptunaHyperband",
+    "optuna-evolution": "optuna.OptunaEvolution",
     "keras-tuner-hyperband": "keras_tuner.KerasTunerHyperband",
     "keras-tuner-bayesian": "keras_tuner.KerasTunerBayesian",
     "ray-pbt": "ray.RayPbt",

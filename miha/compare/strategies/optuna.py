@@ -52,20 +52,20 @@ class OptunaMedian(Strategy):
                 study.stop()
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.TPESampler(
-            seed=task.seed,
-            n_startup_trials=self.initial,
-        )
         study = optuna.create_study(
             # The name decides Hyperband's brackets.
             study_name=f"seed {task.seed}",
             direction="minimize" if task.mode == "min" else "maximize",
-            sampler=sampler,
+            sampler=self.sampler(optuna.samplers, task.seed),
             pruner=self.pruner(optuna.pruners, epochs),
         )
         study.enqueue_trial(task.space.values(task.start))
         study.optimize(objective, callbacks=[stop])
         return task.best()
+
+    def sampler(self, samplers: Any, seed: int) -> Any:
+        """Return what chooses configurations."""
+        return samplers.TPESampler(seed=seed, n_startup_trials=self.initial)
 
     def pruner(self, pruners: Any, epochs: int) -> Any:
         """Return what ends trials early."""
@@ -85,6 +85,28 @@ class OptunaHyperband(OptunaMedian):
             max_resource=epochs,
             reduction_factor=3,
         )
+
+
+@dataclass(frozen=True)
+class OptunaEvolution(OptunaMedian):
+    """A genetic algorithm, NSGA-II: each trial joins two of the fittest of the generation before.
+
+    CMA-ES, another evolution, cannot choose optimizers or activations.
+
+    Attributes:
+        initial: Trials of a generation. Optuna's default of 50 are more than a budget has.
+    """
+
+    name: str = "Optuna (NSGA-II)"
+    initial: int = 4
+
+    def sampler(self, samplers: Any, seed: int) -> Any:
+        """Return what chooses configurations."""
+        return samplers.NSGAIISampler(seed=seed, population_size=self.initial)
+
+    def pruner(self, pruners: Any, epochs: int) -> Any:
+        """Return what ends trials early: nothing, for a generation is compared as a whole."""
+        return pruners.NopPruner()
 
 
 def suggest(trial: Any, space: ConfigurationSpace) -> Genome:
