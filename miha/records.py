@@ -129,10 +129,15 @@ class Genome:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold, without the genes that the network lacks."""
-        values = {name: value for name, value in asdict(self).items() if name not in _PAIRS}
-        kept = {n: v for n, v in values.items() if n in _ALWAYS or v is not None}
-        pairs = {name: dict(getattr(self, name)) for name in _PAIRS}
-        return kept | {n: p for n, p in pairs.items() if n in _ALWAYS or p}
+        kept = {}
+        for name, value in asdict(self).items():
+            is_there = value is not None
+            if name in _PAIRS:
+                value = dict(value)
+                is_there = bool(value)
+            if is_there or name in _ALWAYS:
+                kept[name] = value
+        return kept
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Genome:
@@ -141,9 +146,12 @@ class Genome:
         Raises:
             KeyError: A gene that every network has is missing.
         """
-        found = {f.name: values[f.name] for f in fields(cls) if f.name in {*values, *_ALWAYS}}
+        known = {gene.name for gene in fields(cls)}
+        there = {*values, *_ALWAYS}
+        found = {name: values[name] for name in known & there}
         for name, kind in _PAIRS.items():
-            found[name] = tuple((str(s), kind(v)) for s, v in dict(found.get(name, {})).items())
+            pairs = dict(found.get(name, {}))
+            found[name] = tuple((str(place), kind(value)) for place, value in pairs.items())
         return cls(**found)
 
 

@@ -63,8 +63,14 @@ class Folds:
         import pandas as pd
 
         values = pd.DataFrame([_validated(result) for result in self.results])
-        found = {"mean": values.mean(), "std": values.std(), "min": values.min()}
-        return pd.DataFrame({**found, "max": values.max(), "folds": values.count()})
+        columns = {
+            "mean": values.mean(),
+            "std": values.std(),
+            "min": values.min(),
+            "max": values.max(),
+            "folds": values.count(),
+        }
+        return pd.DataFrame(columns)
 
     @property
     def agreement(self) -> pd.DataFrame:
@@ -202,7 +208,8 @@ def split(
     else:
         folds = [np.unique(np.asarray(part, dtype=int)) for part in wanted]
 
-    is_outside = any(part.size and (part[0] < 0 or part[-1] >= samples) for part in folds)
+    known = np.arange(samples)
+    is_outside = any(np.setdiff1d(part, known).size for part in folds)
     sizes = [len(part) for part in folds]
     if len(folds) < 2 or is_outside or not 0 < min(sizes) <= max(sizes) < samples:
         raise ArgumentError(

@@ -92,7 +92,14 @@ def load() -> Digits:
 
     x, y = load_digits(return_X_y=True)
     x = (x / 16).astype("float32")
-    return Digits((x[:1000], y[:1000]), (x[1000:1297], y[1000:1297]), (x[1297:], y[1297:]))
+    train = slice(1000)
+    validation = slice(1000, 1297)
+    test = slice(1297, None)
+    return Digits(
+        (x[train], y[train]),
+        (x[validation], y[validation]),
+        (x[test], y[test]),
+    )
 
 
 def build(

@@ -299,7 +299,11 @@ class Handler(BaseHTTPRequestHandler):
         return self.headers.get("Host") in (f"{HOST}:{port}", f"localhost:{port}")
 
     def _send_figure(self, asked: dict[str, list[str]]) -> None:
-        name, since, metric = (asked.get(key, [""])[0] for key in ("name", "since", "metric"))
+        # The first of each, where one is asked for twice.
+        wishes = {key: values[0] for key, values in asked.items()}
+        name = wishes.get("name", "")
+        since = wishes.get("since", "")
+        metric = wishes.get("metric", "")
         if name not in FIGURES:
             self._send(HTTPStatus.NOT_FOUND, b"There is no such figure.")
             return

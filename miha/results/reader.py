@@ -73,7 +73,8 @@ class RunReader:
         entries = self._journal.read()
         known = len(self._entries)
         # By identity: another run has other entries, of the same length perhaps.
-        if known and (known > len(entries) or entries[known - 1] is not self._entries[-1]):
+        is_shorter = known > len(entries)
+        if known and (is_shorter or entries[known - 1] is not self._entries[-1]):
             self._log = Logbook()
             known = 0
         self._log.extend(entries[known:])

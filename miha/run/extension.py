@@ -38,7 +38,13 @@ def schedule_in(
     found = _recorded(folder)
     if epochs is None or found is None or found == wanted:
         return wanted
-    own = {"m": found.m, "n": found.n, "k": found.k, "c": None, "pop_size": found.pop_size}
+    own = {
+        "m": found.m,
+        "n": found.n,
+        "k": found.k,
+        "c": None,
+        "pop_size": found.pop_size,
+    }
     own |= {name: value for name, value in letters.items() if value is not None}
     try:
         longer = choose_schedule(epochs, **own, control=control)

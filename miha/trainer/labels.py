@@ -120,7 +120,9 @@ def check_labels(
     for path, loss in losses:
         if _name(loss) == SPARSE:
             settings = loss_settings(loss)
-            units = int(_at(names, outputs, path).shape[settings.get("axis", -1)])
+            output = _at(names, outputs, path)
+            axis = settings.get("axis", -1)
+            units = int(output.shape[axis])
             watched.append(Labels(path, names, units, settings.get("ignore_class")))
             continue
         for kind, source in sources.items():

@@ -194,7 +194,9 @@ def _cure_of_targets(
             "The targets are one-hot: compile with 'categorical_crossentropy', or give labels, "
             "y.argmax(-1)."
         )
-    if name.startswith("categorical_") and targets[0] in (outputs[0][:-1], (*outputs[0][:-1], 1)):
+    shape_of_labels = outputs[0][:-1]
+    are_labels = targets[0] in (shape_of_labels, (*shape_of_labels, 1))
+    if name.startswith("categorical_") and are_labels:
         return (
             "The targets are labels: compile with 'sparse_categorical_crossentropy', or give "
             "one-hot ones, keras.utils.to_categorical(y)."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from miha.errors import MihaError
@@ -195,8 +196,13 @@ def _lines(view: RunView, steps: Sequence[Step], looks: Trace) -> list[Trace]:
 
 def _corners(steps: Sequence[Step]) -> list[Step]:
     """Return the steps at which the value got better, and the last one."""
-    kept = [step for step, before in zip(steps[1:], steps, strict=False) if step[2] != before[2]]
-    return [*steps[:1], *kept, *(steps[-1:] if len(steps) > 1 else [])]
+    kept = [*steps[:1]]
+    for before, step in pairwise(steps):
+        if step[2] != before[2]:
+            kept.append(step)
+    if len(steps) > 1:
+        kept.append(steps[-1])
+    return kept
 
 
 def _count_axis(text: str, anchor: str) -> Axis:

@@ -121,7 +121,10 @@ def choose_metrics(view: RunView, metrics: Sequence[str] | None) -> list[str]:
         MihaError: One was not logged.
     """
     if metrics is None:
-        return list(dict.fromkeys([view.monitor, *({"loss"} & {*view.metrics})]))
+        shown = [view.monitor]
+        if "loss" in view.metrics and view.monitor != "loss":
+            shown.append("loss")
+        return shown
     unknown = [name for name in metrics if name not in view.metrics]
     if unknown or not metrics:
         raise MihaError(

@@ -61,7 +61,12 @@ class RandomShift(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
         """Return which row, or column, of each image each of its rows is taken from."""
         most = max(1, round(self.share * side))
         count = ops.shape(images)[0]
-        shifts = keras.random.randint((count, 1), -most, most + 1, seed=self.seed_generator)
+        shifts = keras.random.randint(
+            (count, 1),
+            minval=-most,
+            maxval=most + 1,
+            seed=self.seed_generator,
+        )
         places = ops.arange(side, dtype="int32") + ops.cast(shifts, "int32")
         return ops.clip(places, 0, side - 1)
 

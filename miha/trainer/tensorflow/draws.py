@@ -94,7 +94,10 @@ def normal(
     lowest = np.nextafter(np.float32(-1.0), np.float32(0.0))
     uniform = tf.random.stateless_uniform(shape, seed, lowest, 1.0, alg=ALGORITHM)
     drawn = np.float32(np.sqrt(2.0)) * inverse_error_function(uniform)
-    return tf.cast(drawn, dtype) * tf.cast(stddev, dtype) + tf.cast(mean, dtype)
+    drawn = tf.cast(drawn, dtype)
+    stddev = tf.cast(stddev, dtype)
+    mean = tf.cast(mean, dtype)
+    return stddev * drawn + mean
 
 
 def inverse_error_function(x: Any) -> Any:
