@@ -366,36 +366,31 @@ class Logbook:
         import pandas as pd
 
         clones = self._clones()
-        controls = {clone.cycle: clone for clone in clones if clone.change.is_control}
-        rows = [self._lineage_row(clone, controls.get(clone.cycle)) for clone in clones]
-        return _typed(pd.DataFrame(rows, columns=list(_LINEAGE)))
+        controls = {clone.cycle: clone.value for clone in clones if clone.change.is_control}
+        bases = [controls.get(clone.cycle, nan) for clone in clones]
+        pairs = zip(clones, bases, strict=True)
+        # A list for each column: a run without clones has the columns all the same.
+        columns = {
+            "cycle": [clone.cycle for clone in clones],
+            "clone": [clone.clone for clone in clones],
+            "change": [clone.change.text for clone in clones],
+            "fitness": [clone.fitness for clone in clones],
+            "selected": [self.is_selected(clone) for clone in clones],
+            "archive": [clone.archive for clone in clones],
+            "gene": [clone.change.gene for clone in clones],
+            "value": [clone.value for clone in clones],
+            "gain": [gain(clone.value, base, self.mode) for clone, base in pairs],
+            "parent": [clone.parent for clone in clones],
+            "mate": [clone.change.mate for clone in clones],
+            "failure": [last_line(clone.failure) for clone in clones],
+            "reason": [self.reason(clone) for clone in clones],
+        }
+        return _typed(pd.DataFrame(columns))
 
     def _clones(self) -> list[TrainingRecord]:
         clones = [record for record in self.trainings if record.is_clone]
         # Journals of version 0.3.0 may have them in the order in which they came.
         return sorted(clones, key=lambda clone: (clone.cycle or 0, clone.clone or 0))
-
-    def _lineage_row(
-        self,
-        clone: TrainingRecord,
-        control: TrainingRecord | None,
-    ) -> dict[str, Any]:
-        base = nan if control is None else control.value
-        return {
-            "cycle": clone.cycle,
-            "clone": clone.clone,
-            "change": clone.change.text,
-            "fitness": clone.fitness,
-            "selected": self.is_selected(clone),
-            "archive": clone.archive,
-            "gene": clone.change.gene,
-            "value": clone.value,
-            "gain": gain(clone.value, base, self.mode),
-            "parent": clone.parent,
-            "mate": clone.change.mate,
-            "failure": last_line(clone.failure),
-            "reason": self.reason(clone),
-        }
 
 
 def best_of(
@@ -429,21 +424,6 @@ def write_tables(log: Logbook, folder: Path) -> None:
 
 
 _PLACE = ("phase", "cycle", "clone", "epoch")
-_LINEAGE = (
-    "cycle",
-    "clone",
-    "change",
-    "fitness",
-    "selected",
-    "archive",
-    "gene",
-    "value",
-    "gain",
-    "parent",
-    "mate",
-    "failure",
-    "reason",
-)
 
 
 def _is_of(task: Task, record: TrainingRecord) -> bool:
