@@ -237,9 +237,11 @@ def _advice(result: Result, view: RunView) -> str:
     failed = [clone for clone in view.clones if clone.failure]
     advice = []
     if course is not None and course.overfits:
-        advice.append(
-            "more data, or `space=miha.SearchSpace(augmentation=[...])`, since the network overfits"
-        )
+        more = "more data"
+        # Where a share of the samples could be augmented, trials have told what that is worth.
+        if result.genome.augmentation is None:
+            more += ", or `space=miha.SearchSpace(augmentation=[...])`"
+        advice.append(f"{more}, since the network overfits")
     if len(view.cycles) >= FEWEST_CYCLES and not won:
         advice.append("fewer cycles (`c`), since no mutation won")
     elif _in_vain(view):

@@ -36,7 +36,7 @@ TRAINING = ("optimizer", "learning_rate", "batch_size")
 """Genes that decide how fast it learns."""
 
 AUGMENTATION = "augmentation"
-"""Its layers are chosen by the user, who knows that they do not change what a sample shows."""
+"""Its layers do not change what an image shows: the usual ones, or those that the user knows."""
 
 FACTORS: Mapping[State, Mapping[str, float]] = {
     "overfits": {

@@ -186,7 +186,12 @@ def advice_of(result):
 
 
 def test_an_overfitting_network_wants_more_data(straight):
-    assert "more data, or `space=" in advice_of(curved(straight, FALLING + RISING, LEARNING))
+    overfitted = curved(straight, FALLING + RISING, LEARNING)
+    assert "more data, or `space=" in advice_of(overfitted)
+    for number, record in enumerate(overfitted.log.trainings):
+        genome = record.genome.replace(augmentation=0.0)
+        overfitted.log.trainings[number] = record.replace(genome=genome)
+    assert "more data, since the network overfits" in advice_of(overfitted)
 
 
 def test_where_no_mutation_won_fewer_cycles_are_advised(tmp_path):
