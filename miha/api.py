@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from miha.callbacks import Callback
 from miha.executors.factory import choose_executor
@@ -60,6 +60,14 @@ REPLACED = {
 }
 """The new spelling of each keyword of version 0.3.0."""
 
+NOT_OF_FIT = {
+    "steps_per_epoch": "Give data that ends: `dataset.take(steps)`, say.",
+    "validation_steps": "Give validation data that ends: `dataset.take(steps)`, say.",
+    "validation_freq": "A network is evaluated after each epoch. Leave it out.",
+    "initial_epoch": "A run goes on by itself when the script runs again. Leave it out.",
+}
+"""What `fit` takes, and a run has no use for."""
+
 IN_CONSTRUCTOR = {
     name: f"Write miha.MIHA({name}=...)."
     for name in ("x", "y", "epochs", "batch_size", "validation_data", "callbacks", "verbose")
@@ -67,7 +75,7 @@ IN_CONSTRUCTOR = {
 """What `fit` is given, and `optimize` is not."""
 
 
-@explains_keywords("miha.MIHA", REPLACED)
+@explains_keywords("miha.MIHA", REPLACED, NOT_OF_FIT)
 class MIHA:
     """Trains one Keras network and mutates its hyperparameters while it learns.
 
@@ -108,7 +116,8 @@ class MIHA:
         callbacks: `Callback` objects that watch the run, and callbacks of Keras, which are
             called for the network itself, and for the clones that become it, as in `fit`. One
             needs no list.
-        verbose: 0: quiet; 1: a progress bar, or lines where there is no terminal; 2: lines.
+        verbose: 0: quiet; 1 or "auto": a progress bar, or lines where there is no terminal; 2:
+            lines.
 
     Args (how long what is trained):
         epochs: All epochs that the run may train; it never trains more. Letters that are not
@@ -168,7 +177,7 @@ class MIHA:
         class_weight: Mapping[int, float] | None = None,
         shuffle: bool = True,
         callbacks: Watchers = (),
-        verbose: int = 1,
+        verbose: int | Literal["auto"] = 1,
         epochs: int | None = None,
         m: int | None = None,
         n: int | None = None,
@@ -287,7 +296,7 @@ class MIHA:
 
 def _watchers(
     callbacks: Sequence[Callback | keras.callbacks.Callback],
-    verbose: int,
+    verbose: int | Literal["auto"],
     plan: Plan,
     setup: Setup,
 ) -> list[Callback]:

@@ -24,10 +24,11 @@ def check_integer(
     Raises:
         ArgumentError: It is not.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_integer or value < low:
+        cure = f"Give {low} or more" if is_integer else "Give a whole number"
         raise ArgumentError(
-            f"`{name}` must be an integer >= {low}. Received: {name}={value!r}. "
-            "Give a whole number."
+            f"`{name}` must be an integer >= {low}. Received: {name}={value!r}. {cure}."
         )
     return int(value)
 

@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def make_progress(
-    verbose: int,
+    verbose: int | Literal["auto"],
     monitor: str,
     mode: Mode = "min",
     budget: Budget = UNLIMITED,
@@ -34,7 +34,8 @@ def make_progress(
     """Return what shows the progress.
 
     Args:
-        verbose: 0: nothing; 1: a bar where the output can show one, else lines; 2: lines.
+        verbose: 0: nothing; 1 or "auto": a bar where the output can show one, else lines; 2:
+            lines.
         monitor: Name of the value to show.
         mode: Whether it is better small or large.
         budget: What may end the run before its last cycle.
@@ -42,7 +43,7 @@ def make_progress(
     if verbose == 0:
         return []
     console = Console(highlight=False, soft_wrap=True)
-    if verbose == 1 and _can_show_bar(console):
+    if verbose in (1, "auto") and _can_show_bar(console):
         return [Bar(console, monitor, budget, mode)]
     return [Lines(console, monitor, budget)]
 

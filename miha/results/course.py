@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 from miha.records import Epoch, Judge, Mode, TrainingRecord, as_loss, gain, is_better
 from miha.results.trials import as_number
 from miha.search.ancestry import main_line
+from miha.search.best import NOISES
 from miha.search.selection import WINDOW, noise
 
 if TYPE_CHECKING:
     from miha.results.result import Result
 
-NOISES = 2.0
-"""A value has become worse where it is by more than so many times its noise."""
-
 SHARE = 0.02
-"""And where it is by more than this share of what it was."""
+"""A value is clearly worse by more than this share, and by more than twice its noise."""
 
 
 AT_THE_END = "at the end"
@@ -39,6 +37,7 @@ class Course:
         best: Its epoch then.
         now: Its last epoch.
         is_worse: Whether the value is clearly worse now than it was at its best.
+        tolerance: By how much the judged value may differ without a meaning, 0 or more.
         still_learns: Whether its last epoch was the best, and clearly better than that before
             the last training.
         is_given_up: Whether the run ends with an earlier network.
@@ -53,6 +52,7 @@ class Course:
     best: Epoch
     now: Epoch
     is_worse: bool
+    tolerance: float
     still_learns: bool
     is_given_up: bool
     end: str
@@ -79,7 +79,12 @@ class Course:
         # Of equals the last one: what has stayed as good has not become worse.
         place = min(reversed(finite), key=lambda number: as_loss(values[number], result.mode))
         age, best = epochs[place]
-        least = max(NOISES * noise(values[-WINDOW:]), SHARE * abs(values[place]))
+        # At the end the learning rate falls, and the noise with it. The best epoch was one of
+        # those before, and may have been a lucky one.
+        first = max(0, place - WINDOW // 2)
+        noises = (noise(values[first : first + WINDOW]), noise(values[-WINDOW:]))
+        least = max(NOISES * max(noises), SHARE * abs(values[place]))
+        judged = [epoch.value(result.judge.name) for _, epoch in epochs]
         is_at_its_best = place == len(values) - 1
         # A run of one training has nothing before it.
         has_past = len(last.epochs) < len(values)
@@ -94,6 +99,7 @@ class Course:
             best=best,
             now=epochs[-1][1],
             is_worse=gain(values[place], values[-1], result.mode) > least,
+            tolerance=NOISES * noise(judged),
             still_learns=is_at_its_best and lately > least,
             is_given_up=last.restored is not None,
             end=end,
@@ -139,9 +145,12 @@ class Course:
         now = as_number(self.now.logs.get(self.judge.name))
         if self.judge.name == self.monitor or not math.isfinite(then + now):
             return ""
-        if is_better(then, now, self.judge.mode):
+        if gain(then, now, self.judge.mode) > self.tolerance:
             return f" {self.judge.name} suffered, too: {then:.4g} then, {now:.4g} {self.end}."
-        return f" {self.judge.name} did not suffer: {then:.4g} then, {now:.4g} {self.end}."
+        verb = "did not suffer"
+        if is_better(then, now, self.judge.mode):
+            verb += " more than its noise"
+        return f" {self.judge.name} {verb}: {then:.4g} then, {now:.4g} {self.end}."
 
 
 def _aged_epochs(line: Sequence[TrainingRecord]) -> list[tuple[int, Epoch]]:

@@ -157,7 +157,9 @@ def _course(view: RunView) -> str:
         sentences.append(f"What changed the course most: {'; '.join(named)}.")
     if clones:
         unchanged = len(winners) - len(turns)
-        sentences.append(f"In {unchanged} of {len(view.cycles)} cycles the control won.")
+        # A cycle that was interrupted has no winner yet.
+        decided = "1 cycle" if len(winners) == 1 else f"{len(winners)} cycles"
+        sentences.append(f"In {unchanged} of {decided} the control won.")
     if view.rests:
         rests = _times(len(view.rests))
         sentences.append(f"{rests} the network trained alone for a whole cycle.")

@@ -238,9 +238,9 @@ def _advice(result: Result, view: RunView) -> str:
     advice = []
     if course is not None and course.overfits:
         more = "more data"
-        # Where a share of the samples could be augmented, trials have told what that is worth.
-        if result.genome.augmentation is None:
-            more += ", or `space=miha.SearchSpace(augmentation=[...])`"
+        # Other regularisation was tried, but a layer that a network lacks has no gene.
+        if not result.genome.dropout:
+            more += ", or a Dropout layer in the network"
         advice.append(f"{more}, since the network overfits")
     if len(view.cycles) >= FEWEST_CYCLES and not won:
         advice.append("fewer cycles (`c`), since no mutation won")

@@ -33,7 +33,7 @@ def check_choices(
     """
     check_one_of("keep", keep, get_args(Keep))
     check_one_of("mode", mode, ("auto", *get_args(Mode)))
-    check_one_of("verbose", verbose, (0, 1, 2))
+    check_one_of("verbose", verbose, ("auto", 0, 1, 2))
     if not isinstance(monitor, str | None):
         raise ArgumentError(
             "`monitor` must be the name of a logged value. "
@@ -73,9 +73,13 @@ def check_callbacks(callbacks: Any) -> list[Any]:
         if is_keras_callback(callback):
             check_keras_callback(callback)
         elif not isinstance(callback, Callback):
+            # A class is not yet a callback: `fit` does not take one, either.
+            is_class = isinstance(callback, type)
+            received = callback if is_class else type(callback)
+            cure = "Call it: callbacks=[...()]" if is_class else "Derive it from `miha.Callback`"
             raise ArgumentError(
                 "`callbacks` must be a list of `miha.Callback` and of callbacks of Keras. "
-                f"Received: {type(callback)}. Derive your class from `miha.Callback`."
+                f"Received: {received}. {cure}."
             )
     return found
 

@@ -143,7 +143,7 @@ def _reasons(
         "noise": (genome.noise, "no GaussianNoise layer of its own"),
         "label_smoothing": (space.label_smoothing, "not one single loss with label smoothing"),
         "input_noise": (space.input_noise, "no input of floats"),
-        "augmentation": (space.augmentation, "no layers of `space.augmentation`"),
+        "augmentation": (space.augmentation, "no images, or no layers in `space.augmentation`"),
     }
     reasons = {}
     for gene, (exists, text) in found.items():

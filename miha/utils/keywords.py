@@ -17,17 +17,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def explains_keywords(
     call: str,
     replaced: Mapping[str, str] | None = None,
+    elsewhere: Mapping[str, str] | None = None,
 ) -> Callable[[Class], Class]:
     """Return a class decorator that explains unknown keyword arguments of the constructor.
 
     Args:
         call: What the user writes, e.g. ``"miha.Search"``.
         replaced: The new spelling of each old keyword.
+        elsewhere: What to write instead of a keyword that one may expect and that never was.
     """
 
     def decorate(decorated: Class) -> Class:
         construct: Callable[..., None] = vars(decorated)["__init__"]
-        checked = explains_call(call, replaced)(construct)
+        checked = explains_call(call, replaced, elsewhere)(construct)
         setattr(decorated, "__init__", checked)  # noqa: B010  # mypy refuses the assignment
         return decorated
 

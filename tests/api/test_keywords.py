@@ -86,6 +86,21 @@ def test_a_misspelt_keyword_is_refused_with_the_nearest_one(tmp_path, name, near
     assert TRAINERS == [] and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("keyword", "cure"),
+    [
+        ("steps_per_epoch", "`dataset.take(steps)`"),
+        ("validation_steps", "`dataset.take(steps)`"),
+        ("validation_freq", "evaluated after each epoch"),
+        ("initial_epoch", "goes on by itself"),
+    ],
+)
+def test_what_fit_takes_and_a_run_does_not_is_refused_with_a_cure(tmp_path, keyword, cure):
+    with pytest.raises(ArgumentError) as refused:
+        make(tmp_path / "run", **{keyword: 2})
+    assert cure in str(refused.value) and "Did you mean" not in str(refused.value)
+
+
 def test_a_keyword_that_is_near_to_none_is_refused_with_all_that_there_are(tmp_path):
     with pytest.raises(ArgumentError, match=r"Choose from \['model', 'x', 'y', .*'keep'\]"):
         make(tmp_path / "run", zzz=1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from fakes import FakeTrainer, make_loop
-from runs import crossed, failing, make_run, old_run, rested, spoilt
+from runs import at, crossed, failing, make_run, old_run, rested, spoilt
 
 from miha.results.reader import load_run
 from miha.results.summary import duration, last_genes, short, starting_genes, summarize
@@ -30,6 +33,15 @@ def test_the_summary_says_start_end_and_what_changed(result):
     assert won and all(f"{c.change} in cycle {c.cycle} (gain " in words for c in won)
     assert f"In {3 - len(won)} of 3 cycles the control won." in words
     assert "failed" not in words
+
+
+def test_a_cycle_without_a_winner_yet_is_not_counted(result):
+    lines = (result.run_dir / "journal.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    # The first clone of the second cycle has finished, no other.
+    [first] = [n for n, e in enumerate(entries) if (e.get("cycle"), e.get("clone")) == (2, 0)][:1]
+    words = words_of(at(result, first + 1))
+    assert re.search(r"In [01] of 1 cycles? the control won", words)
 
 
 def test_the_genes_before_and_after_are_those_of_the_run(result):

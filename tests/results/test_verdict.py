@@ -122,6 +122,29 @@ def test_a_value_within_noise_of_its_best_is_no_overfitting(straight):
     )
 
 
+def test_one_lucky_epoch_before_the_rate_fell_is_no_overfitting(straight):
+    band = [0.0836, 0.0928, 0.0961, 0.0884, 0.1005, 0.0851]
+    annealed = [0.0945, 0.0941, 0.0938, 0.0936, 0.0935, 0.0934, 0.0933, 0.0933]
+    values = [0.2, 0.12, *band, *annealed]
+    [_, course] = ending(curved(straight, values, LEARNING))
+    assert course.startswith("No overfitting: val_loss was 0.0836 at its best, after epoch 3,")
+
+
+def test_a_metric_within_its_noise_has_not_suffered(straight, monkeypatch):
+    result = curved(straight, FALLING + RISING, LEARNING)
+    noisy = [0.96, 0.97, 0.955, 0.968, 0.952, 0.97, 0.96, 0.9733]
+    accuracies = iter(noisy + noisy[:-1] + [0.9667])
+    for number, record in enumerate(result.log.trainings):
+        epochs = []
+        for epoch in record.epochs:
+            logs = {**epoch.logs, "val_accuracy": next(accuracies)}
+            epochs.append(Epoch(logs, 0.1))
+        result.log.trainings[number] = record.replace(epochs=tuple(epochs))
+    monkeypatch.setattr(type(result), "judge", Judge("val_accuracy", "max"))
+    [_, course] = ending(result)
+    assert "val_accuracy did not suffer more than its noise: 0.9733 then, 0.9667" in course
+
+
 def test_an_accuracy_that_falls_has_fallen(straight):
     accuracies = [1 - value for value in FALLING + RISING]
     result = replace(curved(straight, accuracies, LEARNING), mode="max")
@@ -187,9 +210,9 @@ def advice_of(result):
 
 def test_an_overfitting_network_wants_more_data(straight):
     overfitted = curved(straight, FALLING + RISING, LEARNING)
-    assert "more data, or `space=" in advice_of(overfitted)
+    assert "more data, or a Dropout layer in the network, since" in advice_of(overfitted)
     for number, record in enumerate(overfitted.log.trainings):
-        genome = record.genome.replace(augmentation=0.0)
+        genome = record.genome.replace(dropout=(("drop", 0.5),))
         overfitted.log.trainings[number] = record.replace(genome=genome)
     assert "more data, since the network overfits" in advice_of(overfitted)
 

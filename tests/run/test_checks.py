@@ -34,9 +34,9 @@ def test_every_choice_is_accepted():
     choices = {
         "keep": ["all", "model", "final", "none"],
         "mode": ["auto", "min", "max"],
-        "verbose": [0, 1, 2],
+        "verbose": ["auto", 0, 1, 2],
     }
-    assert [choose(**{name: value}) for name in choices for value in choices[name]] == [None] * 10
+    assert [choose(**{name: value}) for name in choices for value in choices[name]] == [None] * 11
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,16 @@ def test_a_wrong_choice_is_shown_with_the_right_ones(name, value):
         choose(**{name: value})
 
 
-@pytest.mark.parametrize("callback", [print, Callback, None])
-def test_a_callback_must_be_an_object_of_mihas_class(callback):
-    with pytest.raises(ArgumentError, match="Derive your class"):
+@pytest.mark.parametrize(
+    ("callback", "cure"),
+    [
+        (print, "Derive it from `miha.Callback`"),
+        (None, "Derive it from"),
+        (Callback, r"Received: <class 'miha.*Callback'>. Call it: callbacks="),
+    ],
+)
+def test_a_callback_must_be_an_object_of_mihas_class(callback, cure):
+    with pytest.raises(ArgumentError, match=cure):
         check_callbacks([Callback(), callback])
 
 

@@ -70,7 +70,7 @@ def test_what_is_asked_for_mutates_without_validation_data_too():
         ("noise", "no GaussianNoise layer"),
         ("label_smoothing", "not one single loss with label smoothing"),
         ("input_noise", "no input of floats"),
-        ("augmentation", "no layers of `space.augmentation`"),
+        ("augmentation", "no images, or no layers in `space.augmentation`"),
     ],
 )
 def test_a_gene_that_is_asked_for_and_lacks_is_warned_of(gene, text):
