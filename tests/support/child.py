@@ -17,7 +17,7 @@ from networks import images, normalized
 
 import miha
 
-RUN = {"m": 2, "n": 2, "k": 1, "c": 3, "pop_size": 3, "batch_size": 16, "seed": 5, "verbose": 0}
+RUN = {"m": 2, "n": 2, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 5, "verbose": 0}
 RUN["space"] = miha.SearchSpace(["adam", "sgd"], ["relu", "tanh"])
 
 
