@@ -59,14 +59,15 @@ OPTIONAL = [block for page in PAGES for block in blocks(page) if block.need]
 
 
 def build_network() -> Any:
-    """The network of a page that shows none: it has most genes."""
+    """The network of a page that shows none: it has most genes, and takes its few steps eagerly."""
     import keras
 
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(8, "relu", name=name) for name in ("first", "second")]
     output = keras.layers.Dense(3, "softmax")
     model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dropout(0.1), output])
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss = "sparse_categorical_crossentropy"
+    model.compile("adam", loss, metrics=["accuracy"], run_eagerly=True)
     return model
 
 
@@ -107,6 +108,9 @@ def namespace(result, tmp_path, monkeypatch) -> dict[str, Any]:
     monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: (mnist, mnist))
     short = Schedule(m=1, n=1, k=1, c=1, pop_size=2)
     monkeypatch.setattr("miha.api.choose_schedule", lambda *letters, **names: short)
+    # Few values, for each of them is compiled.
+    few = miha.SearchSpace(["adam", "sgd"], ["relu", "tanh"])
+    monkeypatch.setattr("miha.api.SearchSpace", lambda: few)
     graph_objects = pytest.importorskip("plotly.graph_objects")
     monkeypatch.setattr(graph_objects.Figure, "show", lambda figure: figure.to_json())
     given = {"keras": keras, "miha": miha, "np": np, "result": result, "model": build_network()}

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
-from networks import SAMPLES, branched, branched_data, dense, images
+from networks import SAMPLES, branched, branched_data, dense, images, shallow
 
 import miha
 from miha import (
@@ -30,10 +30,11 @@ from miha.storage.journal import Journal
 
 SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
 SHORT["search"] = Search(rest=False)  # Two cycles with a population each.
+SHORT["space"] = SearchSpace(["adam", "sgd"], ["relu", "tanh"])  # What is compiled is small.
 VALIDATION = images(32, seed=9)
 
 # Built once: `MIHA` does not touch what it is given.
-plain = functools.cache(dense)
+plain = functools.cache(shallow)
 
 
 def run_in(folder, model=None, **changes):
@@ -160,7 +161,7 @@ def test_seed_zero_is_a_seed_and_none_is_recorded(tmp_path):
 
 def test_without_mutation_a_run_is_the_training_that_fit_does(tmp_path):
     """Control alone, no shuffling: the m, k and m epochs are one training of `fit`."""
-    model = dense()
+    model = shallow()
     run = run_in(tmp_path / "run", model, c=1, k=2, pop_size=2, shuffle=False,
                  fitness=_prefers_the_control())  # fmt: skip
     result = run.optimize()
@@ -227,7 +228,7 @@ def test_without_validation_data_the_learning_rate_is_left_alone_unless_asked(tm
 
 def test_a_learning_rate_schedule_is_kept_with_a_warning(tmp_path):
     schedule = keras.optimizers.schedules.CosineDecay(0.01, 100)
-    model = dense(keras.optimizers.Adam(schedule))
+    model = shallow(keras.optimizers.Adam(schedule))
     with pytest.warns(MihaWarning, match="learning_rate.*schedule is kept"):
         run = run_in(tmp_path / "run", model, mutations=["optimizer", "learning_rate"])
     result = run.optimize()
@@ -296,7 +297,7 @@ def test_the_search_space_bounds_every_gene(tmp_path):
         optimizers=["Adam", "SGD"], activations=["relu", "tanh"], layers=["first"],
         batch_size=(8, 32), learning_rate=(1e-4, 1e-2),
     )  # fmt: skip
-    result = run_in(tmp_path / "run", named(), space=space, c=6, pop_size=4).optimize()
+    result = run_in(tmp_path / "run", named(), space=space, c=3, pop_size=4).optimize()
     for archive in result.run_dir.rglob("*.zip"):
         genome = miha.describe(archive)["genome"]
         assert genome["optimizer"] in ("adam", "sgd")
@@ -311,7 +312,7 @@ def test_the_output_layer_mutates_when_it_is_named(tmp_path):
         [keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(1, "sigmoid", name="out")]
     )
     model.compile("sgd", "mse")
-    space = SearchSpace(layers=["out"])
+    space = SearchSpace(["sgd"], ["relu", "tanh"], layers=["out"])
     changes = {"space": space, "mutations": ["activation"]}
     search = Search(restarts=0, rest=False)
     result = run_in(tmp_path / "run", model, search=search, **changes).optimize()
@@ -447,7 +448,7 @@ def test_a_custom_fitness_and_mutation_are_used(tmp_path):
             return genome.replace(learning_rate=genome.learning_rate / 2)
 
     result = run_in(
-        tmp_path / "run", plain(), mutations=[Halve()], fitness=lambda curve: curve.last,
+        tmp_path / "run", dense(), mutations=[Halve()], fitness=lambda curve: curve.last,
         pop_size=2, search=Search(control=False, restarts=0),
     ).optimize()  # fmt: skip
     assert result.genome.learning_rate == pytest.approx(0.001 / 4)
@@ -492,7 +493,7 @@ def test_the_training_loss_can_be_monitored_whatever_mutates_by_default(tmp_path
     x, y = images(96)
     validation = (x, y) if has_validation else None
     miha_run = miha.MIHA(
-        dense(), x, y, validation_data=validation, monitor="loss", logs=tmp_path, verbose=0
+        shallow(), x, y, validation_data=validation, monitor="loss", logs=tmp_path, verbose=0
     )
     # By a loss that is smoothed, clones could not be compared.
     assert miha_run.trainer.genome.label_smoothing is None

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from child import story
 from keras import layers
-from networks import convolutional, dense, images
+from networks import convolutional, dense, images, shallow
 
 import miha
 from miha import (
@@ -29,12 +29,13 @@ from miha.storage.journal import Journal
 
 SHORT = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 3, "verbose": 0}
 SHORT["search"] = Search(rest=False)  # Two cycles with a population each.
+SHORT["space"] = miha.SearchSpace(["adam", "sgd"], ["relu", "tanh"])
 SMALL = {"c": 1, "mutations": ["batch_size"]}
 """For runs of which only the way they go is looked at: each optimizer is compiled by itself."""
 
 
 # Built once: `MIHA` does not touch what it is given.
-plain = functools.cache(dense)
+plain = functools.cache(shallow)
 
 
 def start(folder, model=None, **changes):
@@ -119,7 +120,7 @@ def test_a_run_that_a_target_has_ended_goes_on_without_it(tmp_path, whole):
 
 def test_a_run_that_patience_has_ended_goes_on_with_more_of_it(tmp_path):
     # With the mode of a value that shall grow, a loss that falls is never better.
-    numbers = {**SMALL, "c": 3, "monitor": "val_loss", "mode": "max"}
+    numbers = {**SMALL, "c": 3, "monitor": "val_loss", "mode": "max", "model": dense()}
     first = start(tmp_path / "run", budget=Budget(patience=1), **numbers).optimize()
     assert "patience=1" in first.stopped
     watching = Watching()
@@ -222,13 +223,13 @@ def test_without_a_seed_the_runs_own_is_taken(tmp_path):
 
 
 def other_layers():
-    model = dense(activation="relu")
+    model = shallow()
     model.layers[1].kernel_regularizer = keras.regularizers.L2(0.1)
     return model
 
 
 def other_weights():
-    model = dense()
+    model = shallow()
     model.layers[1].bias.assign(model.layers[1].bias + 1)
     return model
 
@@ -239,11 +240,11 @@ def other_weights():
         ({"model": other_layers}, "fingerprint.layers"),
         ({"model": other_weights}, "fingerprint.weights"),
         ({"model": convolutional}, "arguments.mutations"),
-        ({"model": lambda: dense("sgd")}, "genome.optimizer is 'adam' and not 'sgd'"),
+        ({"model": lambda: shallow("sgd")}, "genome.optimizer is 'adam' and not 'sgd'"),
         ({"data": images(seed=1)}, "fingerprint.data"),
         ({"validation_data": images(32, seed=8)}, "fingerprint.data"),
         ({"batch_size": 8}, "data.batch_size is 16 and not 8"),
-        ({"space": miha.SearchSpace(optimizers=["adam"])}, "arguments.mutations"),
+        ({"space": miha.SearchSpace(["adam"], ["relu", "tanh"])}, r"space\.optimizers\.sgd"),
     ],
 )
 def test_a_run_of_another_network_or_data_is_refused_before_it_begins(interrupted, changes, told):
@@ -261,7 +262,7 @@ def test_another_run_replaces_it_where_that_is_asked_for(interrupted):
 
 def test_a_network_of_random_weights_goes_on_with_those_the_run_began_with(unfinished, whole):
     keras.utils.set_random_seed(99)
-    drawn = keras.models.clone_model(dense())
+    drawn = keras.models.clone_model(plain())
     drawn.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     with pytest.raises(RunExistsError, match=r"set_random_seed.*model_start\.zip"):
         start(unfinished, drawn)
@@ -381,9 +382,9 @@ def test_a_clone_that_has_no_room_on_the_device_loses(tmp_path, monkeypatch):
 
 
 def test_a_run_without_room_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr("miha.storage.folder.free_bytes", lambda path: 300_000)
+    monkeypatch.setattr("miha.storage.folder.free_bytes", lambda path: 100_000)
     watching = Watching()
-    with pytest.raises(StorageError, match=r"about 0\.\d MB for 10 archives.*with 0\.3 MB free"):
+    with pytest.raises(StorageError, match=r"about 0\.\d MB for 10 archives.*with 0\.1 MB free"):
         start(tmp_path / "run", callbacks=[watching]).optimize()
     assert watching.trained == []
     monkeypatch.undo()

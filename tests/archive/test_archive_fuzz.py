@@ -8,11 +8,9 @@ describes.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from forked import run_script
 from paths import SUPPORT
 
 pytest.importorskip("resource", reason="this system does not tell how much memory was taken")
@@ -20,16 +18,9 @@ pytest.importorskip("resource", reason="this system does not tell how much memor
 FUZZER = SUPPORT / "fuzzer.py"
 
 
-def fuzzed(seed: int, count: int, timeout: float) -> dict:
+def fuzzed(seed: int, count: int, timeout: int) -> dict:
     """Fuzz in a process of its own, whose death would be noticed; return what became of all."""
-    path = os.pathsep.join([str(FUZZER.parent), *filter(None, sys.path)])
-    done = subprocess.run(
-        [sys.executable, str(FUZZER), str(seed), str(count)],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+    done = run_script(FUZZER, seed, count, timeout=timeout)
     assert done.returncode == 0, f"{done.returncode}: {done.stderr[-3000:]}"
     found = json.loads(done.stdout)
     print(f"seed {seed}: {found}")

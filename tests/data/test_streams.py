@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import keras
@@ -55,25 +56,49 @@ def assert_trained_alike(first, second, epochs=2, batch_size=None):
     assert_logged_alike(our_logs, their_logs)
 
 
+class Shared:
+    """A trainer that serves many tests: its programs are compiled once."""
+
+    def __init__(self, trainer):
+        self._trainer = trainer
+        self._start, self._own = trainer.snapshot(), trainer.genome
+
+    def at_first(self, shuffle=True):
+        """Return the trainer as it was before it has trained."""
+        self._trainer.restore(self._start)
+        self._trainer.express(self._own)
+        self._trainer._settings = replace(self._trainer._settings, shuffle=shuffle)
+        return self._trainer
+
+
+@cache
+def on_arrays():
+    x, y = images(100)
+    return Shared(trainer_of(shallow(), x, y, validation_data=(x, y)))
+
+
 @cache
 def trained_on_arrays(shuffle):
     """Return what becomes of arrays in memory: first, and then with batches of another size."""
-    x, y = images(100)
-    trainer = trainer_of(shallow(), x, y, shuffle=shuffle, validation_data=(x, y))
-    fingerprint = trainer.fingerprint
-    return fingerprint, trained(trainer), trained(trainer, batch_size=24)
+    trainer = on_arrays().at_first(shuffle)
+    return trained(trainer), trained(trainer, batch_size=24)
 
 
 @cache
 def exchanged_on_arrays():
-    trainer = trainer_of(shallow(), *images(100))
+    trainer = on_arrays().at_first()
     trainer.express(exchanged(trainer, "tanh"), "keep_function")
     return trainer.snapshot()
 
 
 @cache
+def on_pairs():
+    return Shared(trainer_of(shallow(), Pairs(*images(100))))
+
+
+@cache
 def trained_on_pairs():
-    return trained(trainer_of(shallow(), Pairs(*images(100))))
+    return trained(on_pairs().at_first())
 
 
 def assert_alike(first, second):
@@ -100,15 +125,25 @@ REBATCHED = {
 }
 
 
-@pytest.mark.parametrize("kind", list(REBATCHED))
+@pytest.fixture(scope="module", params=list(REBATCHED))
+def rebatched(request):
+    source = REBATCHED[request.param](*images(100))
+    return Shared(trainer_of(shallow(), source, validation_data=source))
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_batches_of_any_source_train_as_the_same_arrays_do(kind, shuffle):
-    x, y = images(100)
-    source = REBATCHED[kind](x, y)
-    ours = trainer_of(shallow(), source, shuffle=shuffle, validation_data=source)
-    _, first, second = trained_on_arrays(shuffle)
+def test_batches_of_any_source_train_as_the_same_arrays_do(rebatched, shuffle):
+    ours = rebatched.at_first(shuffle)
+    first, second = trained_on_arrays(shuffle)
     assert_trained_alike(ours, first)
     assert_trained_alike(ours, second, batch_size=24)
+
+
+def test_an_activation_is_exchanged_for_batches_as_for_arrays(rebatched):
+    """The exchange looks at the first samples, which are more than a stream's first part has."""
+    trainer = rebatched.at_first()
+    trainer.express(exchanged(trainer, "tanh"), "keep_function")
+    assert_alike(trainer.snapshot(), exchanged_on_arrays())
 
 
 LARGE = {
@@ -121,20 +156,39 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("kind", list(LARGE))
-def test_arrays_larger_than_the_device_train_as_those_on_it(kind, tmp_path):
+@pytest.fixture(scope="module", params=list(LARGE))
+def large(request, tmp_path_factory):
+    """Arrays that may be larger than the device, of a precision that it has not."""
     x, y = images(100)
-    x = x.astype("float64")
-    large = LARGE[kind](tmp_path, x, y)
-    held, streamed = (
-        trainer_of(shallow(), *large, validation_data=tuple(large), room=room)
-        for room in (10**9, 100)
-    )
-    fingerprint, expected, _ = trained_on_arrays(True)
-    assert set(held._sources) == {"train", "test"} == set(streamed._streams)
-    assert held.fingerprint == streamed.fingerprint == fingerprint
-    for trainer in (held, streamed):
-        assert_trained_alike(trainer, expected)
+    folder = tmp_path_factory.mktemp("large")
+    return LARGE[request.param](folder, x.astype("float64"), y)
+
+
+@pytest.fixture(scope="module")
+def streamed(large):
+    return Shared(trainer_of(shallow(), *large, validation_data=tuple(large), room=100))
+
+
+def test_arrays_larger_than_the_device_train_as_those_on_it(streamed):
+    trainer = streamed.at_first()
+    assert set(trainer._streams) == {"train", "test"}
+    assert trainer.fingerprint == on_arrays().at_first().fingerprint
+    assert_trained_alike(trainer, trained_on_arrays(True)[0])
+
+
+def test_an_activation_is_exchanged_for_large_arrays_as_for_small_ones(streamed):
+    trainer = streamed.at_first()
+    trainer.express(exchanged(trainer, "tanh"), "keep_function")
+    assert_alike(trainer.snapshot(), exchanged_on_arrays())
+
+
+def test_arrays_that_fit_are_those_of_memory(large):
+    x, y = images(100)
+    for held in open_data(shallow(), *large, validation_data=tuple(large), room=10**9):
+        assert isinstance(held, Data)
+        for ours, theirs in zip(held.arrays, (x, y), strict=True):
+            assert ours.dtype == theirs.dtype
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_activations_blend_over_an_epoch_however_many_parts_that_has(tmp_path):
@@ -170,9 +224,10 @@ def test_several_inputs_and_outputs_are_streamed():
     streamed = trainer_of(branched(), x, y, weights, room=0)
     plain = trainer_of(branched(), x, y, weights)
     assert streamed.fingerprint == plain.fingerprint
-    assert_trained_alike(streamed, plain)
-    source = tf.data.Dataset.from_tensor_slices((x, y)).batch(10)
-    assert_trained_alike(trainer_of(branched(), source), trainer_of(branched(), x, y))
+    expected = trained(plain)
+    assert_trained_alike(streamed, expected)
+    source = tf.data.Dataset.from_tensor_slices((x, y, weights)).batch(10)
+    assert_trained_alike(trainer_of(branched(), source), expected)
 
 
 def test_weights_of_samples_and_classes_are_those_of_fit():
@@ -202,7 +257,7 @@ def test_weights_are_those_of_fit_bit_for_bit(kind):
 
 def test_the_batches_of_a_pydataset_stay_as_they_are_and_their_order_is_drawn():
     x, y = images(100)
-    trainer = trainer_of(shallow(), Pairs(x, y))
+    trainer = on_pairs().at_first()
     assert trainer.space.batch_size == (20, 20)
     places = np.random.default_rng(seed_of(rng(5))).permutation(5)
     order = (places[:, None] * 20 + np.arange(20)).ravel()
@@ -212,9 +267,9 @@ def test_the_batches_of_a_pydataset_stay_as_they_are_and_their_order_is_drawn():
 
 @pytest.mark.parametrize("processes", [False, FORKED])
 def test_the_workers_of_a_pydataset_are_asked_for_its_batches(processes):
-    x, y = images(100)
-    parallel = Pairs(x, y, workers=2, use_multiprocessing=processes)
-    assert_trained_alike(trainer_of(shallow(), parallel), trained_on_pairs())
+    parallel = Pairs(*images(100), workers=2, use_multiprocessing=processes)
+    expected = trained_on_pairs()
+    assert_trained_alike(trainer_of(shallow(), parallel), expected)
 
 
 def test_a_pydataset_is_told_of_epochs_and_not_of_evaluations_on_training_data():
@@ -349,16 +404,6 @@ def test_evaluations_are_of_the_same_samples_each_time():
     trainer.express(trainer.genome.replace(learning_rate=1e-30))
     logs = trained(trainer, 3)[1]
     assert len({epoch["eval_loss"] for epoch in logs}) == 1
-
-
-@pytest.mark.parametrize("kind", [*LARGE, *REBATCHED])
-def test_an_activation_is_exchanged_for_streams_as_for_arrays(kind, tmp_path):
-    """The exchange looks at the first samples, which are more than a stream's first part has."""
-    x, y = images(100)
-    source = LARGE[kind](tmp_path, x, y) if kind in LARGE else (REBATCHED[kind](x, y),)
-    trainer = trainer_of(shallow(), *source, room=100)
-    trainer.express(exchanged(trainer, "tanh"), "keep_function")
-    assert_alike(trainer.snapshot(), exchanged_on_arrays())
 
 
 def test_a_dataset_is_not_told_of_an_epoch_when_its_first_samples_are_looked_at():

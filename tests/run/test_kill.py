@@ -112,7 +112,7 @@ def test_a_run_that_is_asked_to_stop_says_how_it_goes_on(tmp_path, nursery, whol
     result = load_run(folder)
     assert result.state == "interrupted"
     assert (
-        f"{len(result.history.groupby(['phase', 'cycle', 'clone'], dropna=False))} of at most 14"
+        f"{len(result.history.groupby(['phase', 'cycle', 'clone'], dropna=False))} of at most 10"
         in (said[-1])
     )
     search(folder).optimize()

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from fakes import GENOME, SPACE
+from forked import run_script
 from paths import SUPPORT
 
 from miha.mutations import BatchSizeMutation
@@ -27,15 +28,22 @@ TOLERANCE = {"jax": 1e-5, "tensorflow": 0.0}
 def child(backend, deed, folder):
     if find_spec(backend) is None:
         pytest.skip(f"pip install 'miha[{backend}]'")
+    if backend == os.environ["KERAS_BACKEND"]:
+        done = run_script(CHILD, backend, deed, folder)
+    else:
+        done = imported_anew(backend, deed, folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def imported_anew(*arguments):
     path = os.pathsep.join([str(CHILD.parent), *filter(None, sys.path)])
-    done = subprocess.run(
-        [sys.executable, CHILD, backend, deed, folder],
+    return subprocess.run(
+        [sys.executable, CHILD, *arguments],
         env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 BACKENDS = pytest.mark.parametrize("backend", ["jax", "tensorflow"])

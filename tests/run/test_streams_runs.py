@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
-from networks import dense, images
-from paths import SUPPORT
+from forked import run_script
+from networks import images, shallow
 from sources import Pairs, dataset, mapped
 
 import miha
@@ -18,8 +16,9 @@ from miha import MihaWarning
 
 def run(folder, source, **arguments):
     arguments = {"m": 1, "n": 1, "k": 1, "c": 2, "pop_size": 3, "seed": 3} | arguments
+    arguments["space"] = miha.SearchSpace(["adam", "sgd"], ["relu", "tanh"])
     return miha.MIHA(
-        dense(), *source, validation_data=images(32, 9), logs=folder, verbose=0, **arguments
+        shallow(), *source, validation_data=images(32, 9), logs=folder, verbose=0, **arguments
     )
 
 
@@ -106,14 +105,7 @@ def test_a_memory_mapped_array_is_trained_on_within_little_memory(tmp_path, memo
     x[::1000] = 1
     del x
     (tmp_path / "script.py").write_text(MEMORY)
-    path = os.pathsep.join([str(SUPPORT), *filter(None, sys.path)])
-    done = subprocess.run(
-        [sys.executable, tmp_path / "script.py", tmp_path, str(memory)],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = run_script(tmp_path / "script.py", tmp_path, memory)
     assert done.returncode == 0, done.stderr
     print(done.stdout)
     assert (float(done.stdout) < 200) == is_little  # MB; the array has 393.

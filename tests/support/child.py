@@ -13,18 +13,22 @@ import sys
 import traceback
 
 import numpy as np
-from networks import convolutional, images
+from networks import images, normalized
 
 import miha
 
-RUN = {"m": 2, "n": 2, "k": 1, "c": 3, "pop_size": 3, "batch_size": 16, "seed": 5, "verbose": 0}
+RUN = {"m": 2, "n": 2, "k": 1, "c": 2, "pop_size": 3, "batch_size": 16, "seed": 5, "verbose": 0}
+RUN["space"] = miha.SearchSpace(["adam", "sgd"], ["relu", "tanh"])
 
 
 def search(folder, **changes):
     """Return a small search with Dropout, BatchNormalization and every mutation."""
-    model = convolutional()
     return miha.MIHA(
-        model, *images(), validation_data=images(32, seed=9), logs=folder, **{**RUN, **changes}
+        normalized(),
+        *images(),
+        validation_data=images(32, seed=9),
+        logs=folder,
+        **{**RUN, **changes},
     )
 
 

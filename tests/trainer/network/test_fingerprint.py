@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
+from forked import run_script
 from networks import ALL, convolutional, dense, images
 
 from miha.data import arrays as data
@@ -46,18 +42,18 @@ def test_a_network_saved_and_loaded_is_known_again(name, trained):
     assert differing(fingerprint(model, *arrays), fingerprint(loaded, *arrays)) == []
 
 
-def test_another_process_finds_the_same():
-    code = (
-        "from networks import convolutional, images; from test_fingerprint import *\n"
-        "print(fingerprint(convolutional(), *prepared(*images())))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+ELSEWHERE = """
+from networks import convolutional, images
+from miha.data.arrays import prepare
+from miha.trainer.network.fingerprint import fingerprint
+print(fingerprint(convolutional(), *prepare(*images(), None, None, None, 0.25)))
+"""
+
+
+def test_another_process_finds_the_same(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(ELSEWHERE)
+    done = run_script(script)
     assert done.stdout.strip() == str(fingerprint(convolutional(), *prepared(*images())))
 
 

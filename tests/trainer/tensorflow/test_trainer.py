@@ -11,7 +11,7 @@ import tensorflow as tf
 from blends import BlendContract
 from contract import TrainerContract, make_contract_trainer, train
 from genes import GenesContract
-from networks import convolutional, dense, images
+from networks import convolutional, dense, images, shallow
 
 from miha.data.arrays import prepare
 from miha.space import OPTIMIZERS, SearchSpace
@@ -67,18 +67,26 @@ def test_traces_grow_only_when_an_optimizer_class_is_new():
     assert trainer.traces == 3
 
 
+@pytest.fixture(scope="module")
+def unlike():
+    """A trainer whose own optimizer is none that the others are exchanged for, and its start."""
+    trainer = make_contract_trainer(shallow("ftrl"), images(), shuffle=False)
+    return trainer, trainer.snapshot(), trainer.genome
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_trains_as_its_keras_class_does(name):
-    x, y = images()
-    trainer = make_contract_trainer(dense("ftrl"), (x, y), shuffle=False)
+def test_every_optimizer_trains_as_its_keras_class_does(unlike, name):
+    trainer, start, own = unlike
+    trainer.restore(start)
+    trainer.express(own)
     rate = trainer.space.optimizers[name]
     trainer.express(trainer.genome.replace(optimizer=name, learning_rate=rate))
     train(trainer, 2)
-    model = dense(keras.optimizers.get(name))
+    model = shallow(keras.optimizers.get(name))
     if name == "sgd":
-        model = dense(keras.optimizers.SGD(momentum=0.9))
+        model = shallow(keras.optimizers.SGD(momentum=0.9))
     model.optimizer.learning_rate = rate
-    model.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0)
+    model.fit(*images(), batch_size=16, epochs=2, shuffle=False, verbose=0)
     for ours, theirs in zip(trainer.snapshot().variables, model.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
