@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
+from typing import Any
+
+Handler = Callable[[int, FrameType | None], Any] | int | None
+"""What Python calls at a signal, or the number of what the system does."""
 
 _asked: list[BaseException] = []
 """What signals have raised. A process has one handler of each, and so one list."""
@@ -50,20 +56,38 @@ def raise_if_asked() -> None:
 
 
 @contextlib.contextmanager
-def _handled(number: signal.Signals, default: object) -> Iterator[None]:
+def _handled(number: signal.Signals, default: Handler) -> Iterator[None]:
     """Handle a signal for a while, where its handler is the default."""
     before = signal.getsignal(number)
     if before is not default:
         yield
         return
-    signal.signal(number, _raise)
+    signal.signal(number, partial(_raise, os.getpid(), default))
     try:
         yield
     finally:
         signal.signal(number, before)
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
+def _raise(
+    owner: int,
+    default: Handler,
+    number: int,
+    frame: FrameType | None,
+) -> None:
+    """Raise what a signal means.
+
+    Args:
+        owner: The process that handles it. One that is forked from it, such as a worker of a pool,
+            inherits this handler, and ends by the signal as it would without MIHA.
+        default: What handles the signal there.
+        number: The signal.
+        frame: Where it came.
+    """
+    if os.getpid() != owner:
+        signal.signal(number, default)
+        signal.raise_signal(number)
+        return
     is_ctrl_c = number == signal.SIGINT
     error = KeyboardInterrupt() if is_ctrl_c else SystemExit(128 + number)
     _asked.append(error)

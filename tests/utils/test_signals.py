@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from miha.utils import signals
 from miha.utils.signals import raise_if_asked, stopping_in_order
 
 MEANING = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit}
@@ -59,3 +60,24 @@ def test_a_stop_is_forgotten_with_the_run_that_it_stopped():
         os.kill(os.getpid(), signal.SIGTERM)
     raise_if_asked()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is forked there")
+@pytest.mark.parametrize("number", MEANING)
+def test_a_process_that_inherits_the_handler_ends_as_it_would_without(number):
+    with stopping_in_order():
+        child = os.fork()
+        if not child:
+            status = 3
+            try:
+                os.kill(os.getpid(), number)
+            except SystemExit:
+                status = 1
+            except KeyboardInterrupt:
+                # What Python does by itself; MIHA's handler would have noted it.
+                status = 2 if signals._asked else 0
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(child, 0)
+    ended_by = -signal.SIGTERM if number == signal.SIGTERM else 0
+    assert os.waitstatus_to_exitcode(status) == ended_by
