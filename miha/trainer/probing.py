@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from miha.trainer.base import KerasTrainer, Logs, spread
 from miha.trainer.network import copies
 from miha.trainer.network.keras_internals import compile_settings, metric_direction
 from miha.trainer.network.survey import Survey
+from miha.utils.suggest import did_you_mean
 
 Batch = tuple[Any, ...]
 """Inputs, targets and weights of a few samples."""
@@ -139,12 +141,14 @@ def _explained(
     """Return an error that says what a step on some samples has failed by."""
     if isinstance(error, ArgumentError):
         return error
-    x, y, _ = batch
+    x, y, sample_weight = batch
     given = f"the first samples{place}, of shapes {_shapes(batch)}"
     try:
         _check_numbers(y)
         with copies.untouched(network):
             output = network(x, training=False)
+        _check_keys(network, f"targets{place}", y, output)
+        _check_keys(network, f"sample weights{place}", sample_weight, output)
     except ArgumentError as text:
         return text
     except Exception:
@@ -165,6 +169,39 @@ def _check_numbers(y: Any) -> None:
                 f"Labels must be numbers. Received: text, such as {_first_text(target)!r}. "
                 "Number the classes from 0: np.unique(y, return_inverse=True)[1]."
             )
+
+
+def _check_keys(
+    network: Model,
+    what: str,
+    given: Any,
+    output: Any,
+) -> None:
+    """Raise if a dictionary has other keys than the outputs have names, of which a step failed.
+
+    Args:
+        network: It has failed.
+        what: What is in the dictionary, for the message.
+        given: The dictionary; anything else is passed over.
+        output: What the network returns.
+    """
+    if not isinstance(given, Mapping) or not keras.tree.is_nested(output):
+        return
+    is_named = isinstance(output, Mapping)
+    names = list(output) if is_named else list(getattr(network, "output_names", None) or ())
+    loss = compile_settings(network).get("loss")
+    needed = set(names)
+    # As in `fit`, an output without a loss needs no targets.
+    if is_named and isinstance(loss, Mapping):
+        needed = {name for name in names if loss.get(name) is not None}
+    odd = [key for key in given if key not in names]
+    if not names or not (odd or needed - set(given)):
+        return
+    hint = did_you_mean(odd[0], names) if odd else ""
+    raise ArgumentError(
+        f"A dictionary of {what} must have the names of the network's outputs as its keys. "
+        f"Received: the keys {list(given)}, and outputs {names}.{hint} Give those names, each once."
+    )
 
 
 def _first_text(target: Any) -> str:

@@ -56,6 +56,48 @@ def test_data_that_does_not_fit_is_refused_with_its_cure(tmp_path, loss, y, vali
     assert not (tmp_path / "run").exists()
 
 
+def two_outputs(are_named):
+    inputs = keras.Input((6,))
+    outputs = {"cls": layers.Dense(2, "softmax", name="cls"), "reg": layers.Dense(1, name="reg")}
+    outputs = {name: layer(inputs) for name, layer in outputs.items()}
+    model = keras.Model(inputs, outputs if are_named else list(outputs.values()))
+    model.compile("sgd", {"cls": SPARSE, "reg": "mse"}, run_eagerly=True)
+    return model
+
+
+TARGETS = {"cls": Y, "reg": X[:, :1]}
+WEIGHTS = {"cls": X[:, 0] ** 2, "reg": X[:, 0] ** 2}
+
+
+def renamed(values):
+    return {"cls": values["cls"], "regg": values["reg"]}
+
+
+@pytest.mark.parametrize("are_named", [True, False])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"y": renamed(TARGETS)}, r"of targets must.*'regg'\], and.*'reg'\]. Did you mean 'reg'"),
+        ({"y": {"cls": Y}}, r"of targets must.*keys \['cls'\], and outputs \['cls', 'reg'\]. G"),
+        ({"y": {**TARGETS, "z": Y}}, "of targets must.*the keys.*'z'"),
+        ({"validation_data": (X, renamed(TARGETS))}, "of targets of the validation data must"),
+        ({"sample_weight": renamed(WEIGHTS)}, "of sample weights must.*Did you mean 'reg'"),
+    ],
+)
+def test_a_wrong_key_of_targets_or_weights_is_named(tmp_path, are_named, changes, words):
+    arguments = {"y": TARGETS, "logs": tmp_path / "run", **SHORT, **changes}
+    with pytest.raises(ArgumentError, match=words):
+        miha.MIHA(two_outputs(are_named), X, **arguments)
+
+
+def test_right_keys_are_not_blamed_for_another_fault(tmp_path):
+    model = two_outputs(are_named=True)
+    # As in `fit`, an output without a loss needs no targets.
+    model.compile("sgd", {"cls": "categorical_crossentropy", "reg": None}, run_eagerly=True)
+    with pytest.raises(ArgumentError, match="The network must accept the data"):
+        miha.MIHA(model, X, {"cls": Y}, logs=tmp_path / "run", **SHORT)
+
+
 def test_what_the_user_did_not_write_is_adapted_as_in_fit(tmp_path):
     arguments = {**SHORT, "batch_size": None, "validation_data": (X, Y), "logs": tmp_path / "run"}
     few = miha.MIHA(network(), X[:20], Y[:20], callbacks=miha.Callback(), **arguments)
