@@ -44,9 +44,16 @@ class RunStopped(MihaError):  # noqa: N818
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message that tells something, as a sentence."""
+    """Return the first line of an error's message that tells something, as a sentence.
+
+    A sentence that goes on in the next line is one line.
+    """
     # Keras writes in bold.
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    text = re.sub(r"(?<=[^\s.:!?]) *\n(?=[a-z`(])", " ", text)
+    # What has gone wrong stands at the end where Keras could not read a part.
+    causes = re.findall(r"^(?:Exception|Error) encountered[a-z ]*: (.+)", text, re.MULTILINE)
+    text = causes[-1] if causes else text
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line] or [repr(error)]
 

@@ -221,14 +221,22 @@ def build_from(
         known: The network's custom objects.
 
     Raises:
-        ArgumentError: The network cannot be built from ``x``.
+        ArgumentError: The network cannot be built from ``x``, or not be made from its
+            configuration.
     """
-    try:
-        with random_state(seed):
+    with random_state(seed):
+        with _explained(model, known):
             config = configuration(model)
             twin = keras.saving.deserialize_keras_object(config, known, safe_mode=False)
-            twin(x)
-            put_back(twin, nameless(model))
+        _build(twin, model, x)
+    return twin
+
+
+def _build(twin: Model, model: Model, x: Any) -> None:
+    """Build a copy as its network would be; see `build_from`."""
+    try:
+        twin(x)
+        put_back(twin, nameless(model))
         _copy_built_layers(model, twin)
     except Exception as error:
         raise ArgumentError(
@@ -236,7 +244,6 @@ def build_from(
             f"Received: {model.name!r}, which is not: {first_line(error)} "
             "Call the network on a batch of data first, or give it a `keras.Input`."
         ) from error
-    return twin
 
 
 @contextlib.contextmanager
@@ -396,6 +403,7 @@ def _not_serialisable(
     return (
         "The network must survive being saved and loaded by Keras, since every network of a run "
         f"is archived. Received: {model.name!r}, whose {part} does not: {reason} "
-        "Give a class a `get_config` that returns all arguments of its constructor; write anything "
-        "else as a class or as a named function."
+        "Give a class a `get_config` that returns all arguments of its constructor, and let that "
+        "pass `**kwargs` on to `super().__init__`; write anything else as a class or as a named "
+        "function."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -352,6 +354,41 @@ def test_a_layer_that_fails_in_a_copy(tmp_path):
     assert "layer 'picky' (Picky)" in why and "This is a copy." in why
 
 
+class Sized(keras.Model):
+    """Has an argument that its configuration lacks."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.outer = layers.Dense(units, "softmax")
+
+    def call(self, inputs):
+        return self.outer(inputs)
+
+
+class Narrow(Sized):
+    """Its constructor does not take what every configuration has."""
+
+    def __init__(self):
+        super().__init__(4)
+
+
+@pytest.mark.parametrize("is_built", [False, True])
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: Sized(4), "whose class Sized does not: Object Sized was.* override `get_config"),
+        (Narrow, "whose class Narrow does not: Narrow.__init__.. got an unexpected keyword"),
+    ],
+)
+def test_a_class_without_a_configuration_is_told_to_have_one(tmp_path, make, why, is_built):
+    model = make()
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+    if is_built:
+        model(X[:1])
+    said = refuse(tmp_path, model)
+    assert re.search(why, said) and "Give a class a `get_config`" in said
+
+
 def test_data_that_does_not_fit_the_network(tmp_path):
     why = refuse(tmp_path, network(layers.Dense(4)), x=X[:, :3])
     assert "The network must accept the data" in why and "(2, 3)" in why
@@ -396,4 +433,9 @@ def test_the_line_of_an_error_that_tells_something_is_found():
     text = "Exception encountered when calling Dense.call().\n\n\x1b[1mIt is too hot\x1b[0m\n\nMore"
     assert first_line(ValueError(text)) == "It is too hot."
     assert first_line(ValueError("Plain.\nMore")) == "Plain."
+    wrapped = "\nIt was passed\nvalues that\n`fit` takes. Twice.\n\nExample:\n  a\nb"
+    assert first_line(ValueError(wrapped)) == "It was passed values that `fit` takes. Twice."
+    assert first_line(ValueError("Too\nHot\n  cold")) == "Too."
+    unread = "It could not be read. Help.\n\nException encountered: No key."
+    assert first_line(ValueError(unread)) == "No key."
     assert first_line(ValueError()) == "ValueError()."
