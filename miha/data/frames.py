@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -27,8 +28,10 @@ def array_of_frame(values: Any) -> np.ndarray:
         ArgumentError: A column holds what `fit` cannot make a number; the message names it.
     """
     if values.ndim == 1:
-        return _column(values)[:, np.newaxis]
-    columns = [_column(values.iloc[:, place]) for place in range(values.shape[1])]
+        return _column(values, _refusal_of_series)[:, np.newaxis]
+    columns = [
+        _column(values.iloc[:, place], _refusal_of_column) for place in range(values.shape[1])
+    ]
     if not columns:
         return np.empty(values.shape)
 
@@ -38,7 +41,7 @@ def array_of_frame(values: Any) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _column(series: Any) -> np.ndarray:
+def _column(series: Any, refusal: Callable[[Any], ArgumentError]) -> np.ndarray:
     """Return the numbers of a column; missing ones are NaN. Text stays text."""
     dtype = series.dtype
     # Pandas' own types say as well of what kind their values are: whole, boolean, real.
@@ -49,12 +52,12 @@ def _column(series: Any) -> np.ndarray:
     if is_text(values):
         # Categories are text as well, but nobody reads them as sentences.
         if str(dtype) == "category":
-            raise _refusal(str(series.name), "category")
+            raise refusal(series)
         return values
     try:
         return np.asarray(series.astype(keras.config.floatx()))
     except (TypeError, ValueError) as error:
-        raise _refusal(str(series.name), str(dtype)) from error
+        raise refusal(series) from error
 
 
 def _numbers(series: Any, dtype: Any) -> np.ndarray:
@@ -64,6 +67,20 @@ def _numbers(series: Any, dtype: Any) -> np.ndarray:
         return np.asarray(series.to_numpy("float64", na_value=np.nan))
     plain = {"b": "bool", "f": "float64"}.get(dtype.kind, "int64")
     return np.asarray(series.to_numpy(plain))
+
+
+def _refusal_of_series(series: Any) -> ArgumentError:
+    kind = str(series.dtype)
+    categories = "y" if kind == "category" else "y.astype('category')"
+    return ArgumentError(
+        "Labels must be numbers, and so must any series but one of text. "
+        f"Received: a series of {kind}, such as {str(series.iloc[0])!r}. "
+        f"Number the classes from 0: {categories}.cat.codes."
+    )
+
+
+def _refusal_of_column(series: Any) -> ArgumentError:
+    return _refusal(str(series.name), str(series.dtype))
 
 
 def _refusal(name: str, kind: str) -> ArgumentError:

@@ -69,6 +69,21 @@ def test_a_column_that_is_no_number_is_named(column, words):
         as_array(frame(number=[1.0, 2.0], city=column))
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (pd.Categorical(["no", "yes"]), "a series of category, such as 'no'.* from 0: y.cat.codes"),
+        (pd.Categorical(["no", None]), "a series of category, such as 'no'.* from 0: y.cat.codes"),
+        (["no", None], r"such as 'no'.* from 0: y.astype\('category'\).cat.codes"),
+    ],
+    ids=["categories", "missing category", "missing text"],
+)
+def test_labels_in_a_series_are_told_how_they_become_numbers(values, words):
+    with pytest.raises(ArgumentError, match=f"Labels must be numbers.*{words}") as refused:
+        prepare(np.zeros((2, 1)), pd.Series(values))
+    assert "column" not in str(refused.value)
+
+
 def test_a_series_is_one_column_and_frames_may_stand_in_dictionaries():
     numbers = pd.Series([1.0, 2.0, 3.0])
     x = {"a": frame(b=[1, 2, 3], c=[True, False, True]), "d": numbers}
