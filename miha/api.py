@@ -16,7 +16,7 @@ from miha.report.live import Live
 from miha.report.progress import make_progress
 from miha.results.result import Result
 from miha.run import checks
-from miha.run.extension import schedule_in
+from miha.run.extension import schedule_in, warn_without_room
 from miha.run.resume import choose_seed
 from miha.run.session import Session
 from miha.run.setup import Choices, Data, Setup, make_plan, set_up
@@ -205,16 +205,17 @@ class MIHA:
         checks.check_search(space, fitness)
         checks.check_final_data(search, budget)
         letters = {"m": m, "n": n, "k": k, "c": c, "pop_size": pop_size}
-        schedule = choose_schedule(epochs, **letters, control=search.control)
+        usual = choose_schedule(epochs, **letters, control=search.control)
         executor = choose_executor(execution.executor, execution.workers)
         wanted = None if mutations is None else resolve(mutations)
 
         # Absolute: a callback may change the working directory meanwhile.
         path = None if logs is None else Path(logs).absolute()
         folder = RunFolder(path or Path("logs"))
+        schedule = usual
         if path is not None:
             folder.check_free()
-            schedule = schedule_in(folder, schedule, epochs, letters, search.control)
+            schedule = schedule_in(folder, usual, epochs, letters, search.control)
         seed = choose_seed(seed, folder, overwrite)
 
         setup = set_up(
@@ -252,7 +253,8 @@ class MIHA:
             overwrite=overwrite,
             keep=keep,
         )
-        self._session.check()
+        if self._session.check():
+            warn_without_room(folder, usual, schedule, epochs)
 
     @property
     def seed(self) -> int:

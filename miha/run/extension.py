@@ -47,16 +47,34 @@ def schedule_in(
     }
     own |= {name: value for name, value in letters.items() if value is not None}
     try:
-        longer = choose_schedule(epochs, **own, control=control)
+        return choose_schedule(epochs, **own, control=control)
     except ArgumentError:
         return wanted
-    if longer == found and epochs > found.epochs:
+
+
+def warn_without_room(
+    folder: RunFolder,
+    wanted: Schedule,
+    chosen: Schedule,
+    epochs: int | None,
+) -> None:
+    """Warn where a larger total gives the run in a folder no other cycle.
+
+    Args:
+        folder: It has this run.
+        wanted: What the user's arguments mean for a new run.
+        chosen: What `schedule_in` has made of it.
+        epochs: The user's total, or None.
+    """
+    found = _recorded(folder)
+    if epochs is None or found is None or found == wanted:
+        return
+    if chosen == found and epochs > found.epochs:
         warn(
             f"The run in {str(folder.path)!r} stays as it is: epochs={epochs} has no room for "
             f"another cycle of {found.epochs_of_cycle} epochs. "
             f"The next total is {found.with_cycles(found.c + 1).epochs}."
         )
-    return longer
 
 
 def _recorded(folder: RunFolder) -> Schedule | None:

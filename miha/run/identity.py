@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -19,8 +19,19 @@ from miha.utils.code_digest import digest, is_user_code
 from miha.utils.json_values import plain
 from miha.utils.warn import warn
 
-IDENTITY = ("arguments", "choices", "seed", "genome", "fingerprint", "code")
+IDENTITY = ("fingerprint", "arguments", "choices", "seed", "genome", "code")
 CIRCUMSTANCES = ("versions", "device")
+
+FINGERPRINT = {
+    "data": "the data differ, in values, types or order",
+    "layers": "the network has other layers",
+    "compiled": "the network is compiled otherwise",
+    "weights": "the weights differ",
+}
+"""What it means that a checksum is another, which says nothing to anybody."""
+
+Differences = dict[str, str]
+"""What differs between two descriptions, in words, by name."""
 
 MOST_DIFFERENCES = 5
 """Differences that a message names."""
@@ -97,6 +108,9 @@ def check_same(
     if _has_larger_budget(wanted, found):
         found["arguments"]["budget"] = wanted["arguments"]["budget"]
     differences = _differences(found, wanted, names)
+    # Other layers have other weights.
+    if "fingerprint.layers" in differences:
+        differences.pop("fingerprint.weights", None)
     if differences:
         named = _first_of_each(differences)[:MOST_DIFFERENCES]
         raise RunExistsError(
@@ -115,7 +129,7 @@ def warn_of_circumstances(
     found = folder.description()
     differences = _differences(found, _as_read(description), CIRCUMSTANCES)
     if differences:
-        named = "; ".join(differences[:MOST_DIFFERENCES])
+        named = "; ".join(list(differences.values())[:MOST_DIFFERENCES])
         warn(
             f"The run was begun elsewhere: {named}. It goes on, but its numbers "
             "may differ in the last digits from those of a run that was never interrupted."
@@ -150,26 +164,26 @@ def _python(description: Mapping[str, Any]) -> str:
     return text.rpartition(".")[0]
 
 
-def _advice(folder: RunFolder, differences: list[str]) -> str:
+def _advice(folder: RunFolder, differences: Differences) -> str:
     """Return what a user may do about differences that they did not make."""
     text = ""
-    if any(difference.startswith("fingerprint.weights") for difference in differences):
+    if "fingerprint.weights" in differences:
         text += (
             "Weights that are drawn at random are other ones in each process: call "
             "keras.utils.set_random_seed before the network is built; that run's first network is "
             f"in {str(folder.path / START)!r} (miha.load), and with it the run goes on. "
         )
-    if any(difference.startswith("arguments.schedule.c ") for difference in differences):
+    if "arguments.schedule.c" in differences:
         text += (
             "`c` and `epochs` may be raised, and the run then goes on after its end; they cannot "
             "be lowered. "
         )
-    if any(difference.startswith("arguments.budget.") for difference in differences):
+    if any(name.startswith("arguments.budget.") for name in differences):
         text += (
             "A `Budget` may be made larger, and the run then goes on where it had ended; none of "
             "its limits can be made tighter. "
         )
-    if any(difference.startswith("arguments.logged") for difference in differences):
+    if "arguments.logged" in differences:
         text += (
             "Keras counts names on in each process: call keras.utils.clear_session() before "
             "the network is built again, or give metrics a name. "
@@ -197,11 +211,11 @@ def _differences(
     found: Mapping[str, Any],
     wanted: Mapping[str, Any],
     names: Iterable[str],
-) -> list[str]:
-    """Return in words what differs between some parts of two descriptions."""
-    differences: list[str] = []
+) -> Differences:
+    """Return what differs between some parts of two descriptions."""
+    differences: Differences = {}
     for name in names:
-        differences += _compare(found.get(name), wanted.get(name), name)
+        differences |= _compare(found.get(name), wanted.get(name), name)
     return differences
 
 
@@ -209,13 +223,15 @@ def _compare(
     found: Any,
     wanted: Any,
     name: str,
-) -> Iterator[str]:
-    """Yield in words what differs between two structures."""
+) -> Differences:
+    """Return what differs between two structures."""
+    differences: Differences = {}
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in dict.fromkeys([*found, *wanted]):
-            yield from _compare(found.get(key), wanted.get(key), f"{name}.{key}")
+            differences |= _compare(found.get(key), wanted.get(key), f"{name}.{key}")
     elif found != wanted:
-        yield _in_words(name, found, wanted)
+        differences[name] = _in_words(name, found, wanted)
+    return differences
 
 
 def _in_words(name: str, found: Any, wanted: Any) -> str:
@@ -223,14 +239,15 @@ def _in_words(name: str, found: Any, wanted: Any) -> str:
     if root == "code":
         # A checksum says nothing to anybody.
         return f"code.{part} is another: what that function or class does has changed"
+    if root == "fingerprint":
+        return FINGERPRINT.get(part, f"the {part} differs")
     return f"{name} is {_short(found)} and not {_short(wanted)}"
 
 
-def _first_of_each(differences: list[str]) -> list[str]:
+def _first_of_each(differences: Differences) -> list[str]:
     """Return the first difference of each argument: one list can differ in many places."""
     first: dict[tuple[str, ...], str] = {}
-    for text in differences:
-        name, _, _ = text.partition(" ")
+    for name, text in differences.items():
         argument = tuple(name.split(".")[:3])
         first.setdefault(argument, text)
     return list(first.values())

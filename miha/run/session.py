@@ -80,8 +80,11 @@ class Session:
             self._blueprint = setup.blueprint(executor)
             self._signature = signature(setup.trainer)
 
-    def check(self) -> None:
+    def check(self) -> bool:
         """Raise unless the run can go as the user wants; nothing is written.
+
+        Returns:
+            Whether the folder has this run already; False where another would be replaced.
 
         Raises:
             ArgumentError: The trainer cannot do what is asked for.
@@ -89,10 +92,11 @@ class Session:
         """
         self._request.check(self._trainer)
         if self._path is None or self._overwrite:
-            return
+            return False
         folder = RunFolder(self._path)
         if folder.has_training:
             check_same(folder, with_recorded_ways(folder, self._description, self._request))
+        return folder.has_training
 
     def run(self) -> Result:
         """Train what is not trained yet; return the result. See `MIHA.optimize`."""

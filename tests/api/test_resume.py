@@ -237,12 +237,18 @@ def other_weights():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"model": other_layers}, "fingerprint.layers"),
-        ({"model": other_weights}, "fingerprint.weights"),
-        ({"model": convolutional}, "arguments.mutations"),
+        ({"model": other_layers}, "where the network has other layers. Choose"),
+        (
+            {"model": other_weights},
+            r"where the weights differ. Weights .* call keras.utils.set_random_seed",
+        ),
+        ({"model": convolutional}, "where the network has other layers; .*arguments.mutations"),
         ({"model": lambda: shallow("sgd")}, "genome.optimizer is 'adam' and not 'sgd'"),
-        ({"data": images(seed=1)}, "fingerprint.data"),
-        ({"validation_data": images(32, seed=8)}, "fingerprint.data"),
+        ({"data": images(seed=1)}, "where the data differ, in values, types or order. Choose"),
+        (
+            {"validation_data": images(32, seed=8)},
+            "where the data differ, in values, types or order. Choose",
+        ),
         ({"batch_size": 8}, "data.batch_size is 16 and not 8"),
         ({"space": miha.SearchSpace(["adam"], ["relu", "tanh"])}, r"space\.optimizers\.sgd"),
     ],
@@ -253,6 +259,14 @@ def test_a_run_of_another_network_or_data_is_refused_before_it_begins(interrupte
     with pytest.raises(RunExistsError, match=told):
         start(interrupted, changes.pop("model")(), **changes)
     assert {p: p.read_bytes() for p in interrupted.rglob("*") if p.is_file()} == before
+
+
+def test_a_total_without_room_is_said_of_the_same_run_alone(interrupted):
+    letters = dict.fromkeys(("m", "n", "k", "c", "pop_size"))
+    with pytest.raises(RunExistsError, match="other layers"):
+        start(interrupted, other_layers(), epochs=12, **letters)
+    with pytest.warns(MihaWarning, match="epochs=12 has no room for another cycle"):
+        start(interrupted, epochs=12, **letters)
 
 
 def test_another_run_replaces_it_where_that_is_asked_for(interrupted):

@@ -15,7 +15,7 @@ from miha.records import Schedule
 from miha.results.reader import RunReader, load_run
 from miha.results.summary import summarize
 from miha.results.verdict import ending
-from miha.run.extension import schedule_in
+from miha.run.extension import schedule_in, warn_without_room
 from miha.search.budgets import choose_schedule
 from miha.storage.folder import FINAL, RunFolder, earlier_end
 from miha.storage.journal import Journal
@@ -280,8 +280,13 @@ def test_a_total_means_more_cycles_of_the_run_that_is_there(short, epochs, lette
 
 
 def test_a_total_without_room_for_a_cycle_is_said(short):
+    folder, wanted = RunFolder(short), choose_schedule(20)
+    chosen = schedule_in(folder, wanted, 20, {}, True)
     with pytest.warns(MihaWarning, match="no room for another cycle of 7 epochs.*total is 25"):
-        schedule_in(RunFolder(short), choose_schedule(20), 20, {}, True)
+        warn_without_room(folder, wanted, chosen, 20)
+    # Nobody asked for more, or there is room.
+    warn_without_room(folder, chosen, chosen, 20)
+    warn_without_room(folder, wanted, chosen.with_cycles(3), 25)
 
 
 def test_a_total_alone_chooses_for_a_new_run(tmp_path):

@@ -67,8 +67,14 @@ def contents(folder):
         ({"mutations": [BatchSizeMutation()]}, "arguments.mutations is "),
         ({"trainer": FakeTrainer(genome=GENOME.replace(batch_size=8))}, "genome.batch_size is 4"),
         ({"trainer": other(settings={"shuffle": False})}, "arguments.data.shuffle is True"),
-        ({"trainer": other(fingerprint={"data": "9", "network": "1"})}, "fingerprint.data is '0'"),
-        ({"trainer": other(fingerprint={"data": "0", "network": "2"})}, "fingerprint.network is"),
+        (
+            {"trainer": other(fingerprint={"data": "9", "network": "1"})},
+            "where the data differ, in",
+        ),
+        (
+            {"trainer": other(fingerprint={"data": "0", "network": "2"})},
+            "where the network differs",
+        ),
     ],
 )
 def test_a_run_of_other_arguments_data_or_network_is_refused_by_name(folder, changes, told):
