@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 from fakes import FakePopulationTrainer, FakeTrainer
@@ -12,7 +13,7 @@ from miha.executors.factory import make_population_executor
 from miha.executors.fused import FusedExecutor
 from miha.executors.sequential import SequentialExecutor
 from miha.executors.training import Training
-from miha.options import Execution
+from miha.options import Execution, Search
 from miha.records import Schedule
 from miha.run.identity import check_same
 from miha.run.ways import Request, Ways, decide, with_recorded_ways
@@ -48,7 +49,8 @@ class Device(FakePopulationTrainer):
         return super().measure(clones)
 
 
-RUN = {"format": 2, "seed": 0, "versions": {"python": "3.11.0"}}
+ARGUMENTS = {"search": asdict(Search())}
+RUN = {"format": 2, "seed": 0, "versions": {"python": "3.11.0"}, "arguments": ARGUMENTS}
 
 
 def choose(folder, trainer, population="auto", pop_size=5, compiler="auto", m=1):
