@@ -36,9 +36,9 @@ def test_every_cell_has_its_score_epochs_time_and_curve(tmp_path):
 def test_a_strategy_that_crashes_is_reported_and_the_others_go_on(tmp_path, isolate):
     comparison = run(tmp_path, [Crashing(), MIHA], starts={"mine": START}, seeds=1, isolate=isolate)
     crashed, other = comparison.cells
-    assert crashed.failure == "RuntimeError: out of luck." and crashed.epochs == 1
+    assert crashed.failure == "RuntimeError: out of luck and more." and crashed.epochs == 1
     assert not crashed.scores and other.scores["accuracy"] == 0.8
-    assert "failed: RuntimeError: out of luck." in comparison.to_markdown()
+    assert "failed: RuntimeError: out of luck and more." in comparison.to_markdown()
     assert comparison.table("mine")["failed"].tolist() == [1, 0]
     [path] = (tmp_path / "failures").iterdir()
     assert path.stem == crashed.place.file and "in run" in path.read_text()
