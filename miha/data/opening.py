@@ -153,6 +153,8 @@ def with_validation(
         validation = weigh_classes(validation, class_weight)
     parts = (_weighed_like(training, validation), _weighed_like(validation, training))
     try:
+        # PyTorch's trees are mapped without a look at the structure of the second.
+        keras.tree.assert_same_structure(parts[0].parts, parts[1].parts)
         return Data(*keras.tree.map_structure(_appended, parts[0].parts, parts[1].parts))
     except (ValueError, TypeError) as error:
         raise ArgumentError(
