@@ -208,8 +208,8 @@ def split(
     else:
         folds = [np.unique(np.asarray(part, dtype=int)) for part in wanted]
 
-    known = np.arange(samples)
-    is_outside = any(np.setdiff1d(part, known).size for part in folds)
+    ends = [(part[0], part[-1]) for part in folds if part.size]
+    is_outside = any(first < 0 or last >= samples for first, last in ends)
     sizes = [len(part) for part in folds]
     if len(folds) < 2 or is_outside or not 0 < min(sizes) <= max(sizes) < samples:
         raise ArgumentError(

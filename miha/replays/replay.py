@@ -221,7 +221,7 @@ def _check_augmentation(
     schedule: HyperparameterSchedule,
     trainer: Trainer,
 ) -> None:
-    """Raise where the run had other layers than the usual ones, which are had without a word."""
+    """Raise where the run had other layers than the usual ones, which need not be given."""
     # As JSON has it: without tuples.
     usual = json.loads(json.dumps(trainer.settings["augmentation"]))
     named = list(schedule.augmentation)

@@ -79,11 +79,7 @@ class Course:
         # Of equals the last one: what has stayed as good has not become worse.
         place = min(reversed(finite), key=lambda number: as_loss(values[number], result.mode))
         age, best = epochs[place]
-        # At the end the learning rate falls, and the noise with it. The best epoch was one of
-        # those before, and may have been a lucky one.
-        first = max(0, place - WINDOW // 2)
-        noises = (noise(values[first : first + WINDOW]), noise(values[-WINDOW:]))
-        least = max(NOISES * max(noises), SHARE * abs(values[place]))
+        least = _clear_difference(values, place)
         judged = [epoch.value(result.judge.name) for _, epoch in epochs]
         is_at_its_best = place == len(values) - 1
         # A run of one training has nothing before it.
@@ -151,6 +147,22 @@ class Course:
         if is_better(then, now, self.judge.mode):
             verb += " more than its noise"
         return f" {self.judge.name} {verb}: {then:.4g} then, {now:.4g} {self.end}."
+
+
+def _clear_difference(values: Sequence[float], place: int) -> float:
+    """Return by how much a value must differ from the best one to be clearly another.
+
+    At the end the learning rate falls, and the noise with it. The best epoch may be a lucky one
+    of those before.
+
+    Args:
+        values: Of all epochs.
+        place: That of the best one.
+    """
+    first = max(0, place - WINDOW // 2)
+    around = noise(values[first : first + WINDOW])
+    lately = noise(values[-WINDOW:])
+    return max(NOISES * around, NOISES * lately, SHARE * abs(values[place]))
 
 
 def _aged_epochs(line: Sequence[TrainingRecord]) -> list[tuple[int, Epoch]]:

@@ -57,8 +57,7 @@ def test_a_replay_with_the_seed_of_the_run_is_the_network_of_the_run(tmp_path):
         verbose=0,
         logs=tmp_path / "run",
     ).optimize()
-    # Some mutation has won: which ones do is another matter on each backend.
-    assert len({segment.genome for segment in result.schedule.segments}) > 1
+    assert len({segment.genome for segment in result.schedule.segments}) > 2
     result.schedule.save(tmp_path / "schedule.json")
     replayed = replay(
         normalized(),

@@ -106,7 +106,7 @@ class Augmentation:
     """Layers that change images, and what they are applied to.
 
     Attributes:
-        layers: The user's, in order.
+        layers: The user's or the usual ones, in order.
     """
 
     layers: tuple[Any, ...]
