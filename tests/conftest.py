@@ -1,4 +1,5 @@
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -10,6 +11,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 # stands between them, and rounds it otherwise: `fit` and a network whose activation is switched
 # then differ in the last bit.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# `make test` has a process for each core: more threads than that would wait for each other.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 # Programs of JAX are kept for these tests, and not in the user's own folder.
 if "MIHA_CACHE_DIR" not in os.environ:
@@ -24,3 +27,12 @@ PLACES = {
     "torch": ["trainer/test_torch.py"],
 }
 collect_ignore_glob = [place for name in PLACES if name != BACKEND for place in PLACES[name]]
+
+
+def pytest_collection_finish():
+    """Spare the collector what stays until the end: modules, TensorFlow's, and the tests.
+
+    `keras.utils.clear_session` has all objects looked at, which takes a quarter of a second.
+    """
+    gc.collect()
+    gc.freeze()
