@@ -135,7 +135,7 @@ def _archived(
 
     # Each of Keras' own layers archives its activation: one look at all of them is enough.
     with _marked(plain.slots_at(wanted)) as marks:
-        twin = _rebuilt(plain)
+        twin = _configured(plain)
 
     archived = {}
     for place, mark in zip(wanted, marks, strict=True):
@@ -165,7 +165,7 @@ class _Trial:
         expected = self._names(self._plain)
         with _marked([slot]) as marks:
             outputs = copies.call(network, self._x)
-            twin = _rebuilt(self._plain)
+            twin = self._rebuilt()
         expected[place] = marks[0]
 
         # A custom layer may give one activation to several layers, or archive none.
@@ -176,6 +176,11 @@ class _Trial:
         found = copies.call(twin.network, self._x)
         return copies.is_same(found, outputs)
 
+    def _rebuilt(self) -> Survey:
+        known = self._plain.custom_objects
+        twin = copies.rebuild(self._plain.network, known)
+        return Survey(twin, known)
+
     def _names(
         self,
         survey: Survey,
@@ -184,8 +189,8 @@ class _Trial:
         return {place: slots[place].own_name for place in self._wanted}
 
 
-def _rebuilt(plain: Survey) -> Survey:
-    twin = copies.rebuild(plain.network, plain.custom_objects)
+def _configured(plain: Survey) -> Survey:
+    twin = copies.reconfigure(plain.network, plain.custom_objects)
     return Survey(twin, plain.custom_objects)
 
 
@@ -235,9 +240,9 @@ def _archived_amounts(plain: Survey, amounts: Amounts) -> Amounts:
     """Return the amounts that an archive holds when the network has the given ones."""
     own = [noise.amount for noise in plain.noise]
     _put(plain.noise, amounts)
-    twin = copies.reload(plain.network, plain.custom_objects)
+    twin = _configured(plain)
     _put(plain.noise, own)
-    return [noise.amount for noise in Survey(twin).noise]
+    return [noise.amount for noise in twin.noise]
 
 
 def _put(

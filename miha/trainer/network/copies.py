@@ -29,6 +29,7 @@ from miha.trainer.network.keras_internals import (
     flat_layers,
     has_slots,
     is_excluded_from_decay,
+    load_configuration,
     load_network,
     save_network,
 )
@@ -107,14 +108,18 @@ def copy(
 
 def rebuild(model: Model, known: Known) -> Model:
     """Return what an archive of a network would be loaded as, seed states included."""
-    twin = reload(model, known)
+    twin = _load(to_bytes(model), known)
     _assign_weights(twin, model)
     return twin
 
 
-def reload(model: Model, known: Known) -> Model:
-    """Return what an archive of a network would be loaded as."""
-    return _load(to_bytes(model), known)
+def reconfigure(model: Model, known: Known) -> Model:
+    """Return a network of the same configuration: with other weights, and not compiled.
+
+    It tells what an archive holds beside weights, in half the time of one.
+    """
+    with random_state(), written_as_it_is(model):
+        return load_configuration(model, known)
 
 
 def _load(archive: bytes, known: Known) -> Model:

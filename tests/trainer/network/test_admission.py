@@ -423,10 +423,10 @@ def test_what_is_frozen_keeps_its_activation_unless_it_is_named():
 
 
 def test_slots_of_keras_own_layers_are_vetted_at_once(monkeypatch):
-    rebuilt, rebuild = [], copies.rebuild
-    monkeypatch.setattr(copies, "rebuild", lambda *args: rebuilt.append(1) or rebuild(*args))
+    made, reconfigure = [], copies.reconfigure
+    monkeypatch.setattr(copies, "reconfigure", lambda *args: made.append(1) or reconfigure(*args))
     assert len(choose_slots(Survey(dense()), miha.SearchSpace(), None)) == 2
-    assert len(rebuilt) == 1
+    assert len(made) == 1
 
 
 def test_the_line_of_an_error_that_tells_something_is_found():

@@ -291,6 +291,15 @@ def test_a_network_is_saved_to_memory_and_loaded_from_it():
         np.testing.assert_array_equal(numpy(found), numpy(weight))
 
 
+def test_a_network_is_made_from_its_configuration_with_what_layers_share():
+    shared, inputs = layers.ReLU(name="relu"), keras.Input((2,))
+    model = keras.Model(inputs, layers.Dense(4, shared, name="dense")(shared(inputs)))
+    model.compile("sgd", "mse")
+    twin = internals.load_configuration(model, None)
+    assert twin.get_layer("dense").activation is twin.get_layer("relu")
+    assert not twin.compiled and len(twin.weights) == 2
+
+
 def test_saving_again_makes_no_further_optimizer(monkeypatch):
     model = trained()
     internals.save_network(model, io.BytesIO())
