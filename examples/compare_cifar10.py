@@ -62,7 +62,8 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
     parser.add_argument("--data", help="an .npz file in the layout of keras.datasets.cifar10")
     parser.add_argument("--objects", type=int, default=10_000, help="objects to learn from")
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0)
     directed = ["optuna", "optuna-hyperband", "keras-tuner-bayesian", "ray-pbt", "miha"]
     parser.add_argument("--strategies", nargs="+", default=["random", *directed], choices=CATALOGUE)
     parser.add_argument("--starts", nargs="+", default=list(STARTS), choices=STARTS)
@@ -75,7 +76,7 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
         starts={name: STARTS[name] for name in args.starts},
         space=SPACE,
         epochs=args.epochs,
-        seeds=args.seeds,
+        seeds=range(args.first_seed, args.first_seed + args.seeds),
         monitor="val_accuracy",
         logs=args.logs,
     )

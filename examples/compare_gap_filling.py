@@ -95,7 +95,8 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
     parser.add_argument("--data", help="an .npz file in the layout above")
     parser.add_argument("--objects", type=int, default=500, help="windows to learn from")
     parser.add_argument("--epochs", type=int, default=90)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--strategies", nargs="+", choices=CATALOGUE,
                         default=["plain", "cosine", "random", "optuna", "miha"])  # fmt: skip
     parser.add_argument("--starts", nargs="+", default=list(STARTS), choices=STARTS)
@@ -109,7 +110,7 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
         starts={name: STARTS[name] for name in args.starts},
         space=SPACE,
         epochs=args.epochs,
-        seeds=args.seeds,
+        seeds=range(args.first_seed, args.first_seed + args.seeds),
         monitor="val_loss",
         score=score,
         metric="mse",
@@ -124,7 +125,11 @@ if __name__ == "__main__":  # Each cell has a process of its own, which reads th
     rows["true"] = y[places, ..., 0]
     rows["gappy"] = np.where(y[places, ..., 1] > 0, np.nan, x[places, ..., 0])
     for cell in comparison.cells:
-        if cell.place.start == args.starts[-1] and cell.place.seed == 0 and not cell.failure:
+        if (
+            cell.place.start == args.starts[-1]
+            and cell.place.seed == args.first_seed
+            and not cell.failure
+        ):
             path = f"{args.logs}/models/{cell.place.file}.keras"
             model = keras.models.load_model(path, compile=False)
             rows[cell.place.strategy] = model.predict(x[places], verbose=0)[..., 0]

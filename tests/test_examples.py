@@ -132,6 +132,16 @@ def test_the_comparison_on_mnist_goes_on_where_it_was(tmp_path, mnist):
 
 
 @pytest.mark.slow
+def test_the_comparison_of_the_article_searches_layers_too(tmp_path, mnist):
+    pytest.importorskip("optuna_integration", reason="pip install 'miha[compare]'")
+    arguments = ["--objects", 40, "--epochs", 8, "--seeds", 1, "--starts", "good"]
+    output = run("examples/compare_article.py", "--data", mnist, *arguments, cwd=tmp_path)
+    names = ["plain training", "Optuna (TPE, median)", "Optuna, layers and units searched", "MIHA"]
+    assert scores(output) == {f"{name}, start good": 8 for name in names}
+    assert "Equal seconds" in output
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["compare_optuna", "compare_cifar10", "compare_gap_filling"])
 def test_the_comparisons_of_the_examples_run(tmp_path, mnist, script):
     data = {"compare_optuna": ["--data", mnist], "compare_gap_filling": []}.get(script)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from miha.compare.strategies.optuna import OptunaEvolution as OptunaEvolution
     from miha.compare.strategies.optuna import OptunaHyperband as OptunaHyperband
     from miha.compare.strategies.optuna import OptunaMedian as OptunaMedian
+    from miha.compare.strategies.plain import CosineAverages as CosineAverages
     from miha.compare.strategies.plain import CosineEarlyStopping as CosineEarlyStopping
     from miha.compare.strategies.plain import Plain as Plain
     from miha.compare.strategies.ray import RayAsha as RayAsha
@@ -43,7 +44,7 @@ _NAMES = {
     "strategies.keras_tuner": ["KerasTunerBayesian", "KerasTunerHyperband"],
     "strategies.mutation": ["Miha", "Miha2021"],
     "strategies.optuna": ["OptunaEvolution", "OptunaHyperband", "OptunaMedian"],
-    "strategies.plain": ["CosineEarlyStopping", "Plain"],
+    "strategies.plain": ["CosineAverages", "CosineEarlyStopping", "Plain"],
     "strategies.ray": ["RayAsha", "RayPbt"],
     "strategies.sampling": ["GridSearch", "RandomSearch", "ThenTrain"],
     "task": ["Task"],

@@ -163,7 +163,7 @@ class Comparison:
         metric: str | None,
     ) -> dict[str, Any]:
         cells = self.of(start, strategy)
-        whole = [cell for cell in cells if not cell.failure]
+        whole = self._whole(start, strategy)
         memory = [cell.memory for cell in whole if cell.memory is not None]
         epochs = [cell.epochs for cell in whole]
         seconds = [cell.seconds for cell in whole]
@@ -186,6 +186,66 @@ class Comparison:
             "memory": Mean.of(memory).value,
             "failed": len(cells) - mean.count,
         }
+
+    def at_equal_seconds(self, start: str) -> pd.DataFrame:
+        """Return what each strategy had found when MIHA's run of the same seed ended.
+
+        Args:
+            start: Name of the start.
+
+        Returns:
+            Columns strategy, n, value (the best monitored one), error, difference (MIHA less it),
+            difference_error, p, epochs (trained until then). A strategy that ended before MIHA is
+            taken as it ended.
+        """
+        import pandas as pd
+
+        seconds = {cell.place.seed: cell.seconds for cell in self._whole(start, REFERENCE)}
+        reference, _ = self._found_within(start, REFERENCE, seconds)
+        rows = []
+        for strategy in self.strategies:
+            values, epochs = self._found_within(start, strategy, seconds)
+            mean = Mean.of(list(values.values()))
+            gap = Difference.of(reference, {} if strategy == REFERENCE else values)
+            row = {
+                "strategy": strategy,
+                "n": mean.count,
+                "value": mean.value,
+                "error": mean.error,
+                "difference": gap.mean.value,
+                "difference_error": gap.mean.error,
+                "p": gap.p,
+                "epochs": Mean.of(epochs).value,
+            }
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def _found_within(
+        self,
+        start: str,
+        strategy: str,
+        seconds: Mapping[int, float],
+    ) -> tuple[Scores, list[int]]:
+        """Return the best values within some seconds, by seed, and the epochs they took."""
+        found = {}
+        epochs = []
+        for cell in self._whole(start, strategy):
+            seed = cell.place.seed
+            if seed not in seconds:
+                continue
+            values = cell.within(seconds[seed])
+            epochs.append(len(values))
+            best = better_of(self.about["mode"], values)
+            if math.isfinite(best):
+                found[seed] = best
+        return found, epochs
+
+    def _whole(
+        self,
+        start: str,
+        strategy: str,
+    ) -> list[Cell]:
+        return [cell for cell in self.of(start, strategy) if not cell.failure]
 
     @cached_property
     def best_known(self) -> float:

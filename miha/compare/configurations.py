@@ -18,6 +18,24 @@ DEFAULT_SPACE = SearchSpace(batch_size=BATCH_SIZES, learning_rate=(1e-4, 1e-1))
 """Narrower than what MIHA searches by default: samplers, which have no way back, gain by that."""
 
 ACTIVATION = "activation of "
+INPUT_NOISE = "input noise"
+AUGMENTATION = "augmentation"
+
+INPUT = "x"
+"""What a genome calls the one array that a network takes."""
+
+
+@dataclass(frozen=True)
+class Regularisation:
+    """What may act on inputs in training.
+
+    Attributes:
+        input_noise: Amounts, in standard deviations of each feature; empty: there is no use for it.
+        augmentation: Shares of the images that are changed, likewise.
+    """
+
+    input_noise: tuple[float, ...] = ()
+    augmentation: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,6 +49,8 @@ class ConfigurationSpace:
             largest.
         activations: Names of elementwise activations, for each slot alike.
         slots: Names of the layers whose activation is chosen; empty where there is none.
+        input_noise: Amounts of noise on the inputs, see `Regularisation`.
+        augmentation: Shares of the images that are changed, likewise.
     """
 
     optimizers: tuple[str, ...]
@@ -38,12 +58,15 @@ class ConfigurationSpace:
     batch_sizes: tuple[int, ...]
     activations: tuple[str, ...]
     slots: tuple[str, ...]
+    input_noise: tuple[float, ...] = ()
+    augmentation: tuple[float, ...] = ()
 
     @classmethod
     def of(
         cls,
         space: SearchSpace,
         starts: Iterable[Genome],
+        regularisation: Regularisation = Regularisation(),
     ) -> ConfigurationSpace:
         """Return the space that a user names, widened so that it holds some starts.
 
@@ -71,6 +94,7 @@ class ConfigurationSpace:
             batch_sizes=tuple(sorted(batch_sizes or sizes)),
             activations=tuple(dict.fromkeys(activations)),
             slots=slots,
+            **vars(regularisation),
         )
 
     def draw(
@@ -82,7 +106,8 @@ class ConfigurationSpace:
 
         Args:
             rng: Where the numbers come from.
-            alike: Whether all layers get the same activation, as people write networks.
+            alike: Whether all layers get the same activation, and inputs stay as they are, as
+                people write networks.
         """
         # The order of the draws is part of every published cell.
         names = [rng.choice(self.activations) for _ in self.slots]
@@ -99,6 +124,8 @@ class ConfigurationSpace:
         }
         for slot, name in zip(self.slots, names, strict=True):
             values[ACTIVATION + slot] = name
+        for name, choices in self._regularisation.items():
+            values[name] = 0.0 if alike else rng.choice(choices)
         return self.genome(values)
 
     def genome(self, values: Mapping[str, Any]) -> Genome:
@@ -109,6 +136,8 @@ class ConfigurationSpace:
             learning_rate=float(values["learning_rate"]),
             batch_size=int(values["batch_size"]),
             activations=tuple(zip(self.slots, names, strict=True)),
+            input_noise=((INPUT, float(values[INPUT_NOISE])),) if self.input_noise else (),
+            augmentation=float(values[AUGMENTATION]) if self.augmentation else None,
         )
 
     def values(self, genome: Genome) -> dict[str, Any]:
@@ -120,6 +149,10 @@ class ConfigurationSpace:
         }
         for slot, name in genome.activations:
             found[ACTIVATION + slot] = name
+        if self.input_noise:
+            found[INPUT_NOISE] = noise_of(genome)
+        if self.augmentation:
+            found[AUGMENTATION] = genome.augmentation or 0.0
         return found
 
     @property
@@ -131,7 +164,12 @@ class ConfigurationSpace:
         }
         for slot in self.slots:
             found[ACTIVATION + slot] = self.activations
-        return found
+        return found | self._regularisation
+
+    @property
+    def _regularisation(self) -> dict[str, tuple[Any, ...]]:
+        choices = {INPUT_NOISE: self.input_noise, AUGMENTATION: self.augmentation}
+        return {name: values for name, values in choices.items() if values}
 
     @property
     def search_space(self) -> SearchSpace:
@@ -142,7 +180,14 @@ class ConfigurationSpace:
             layers=self.slots or None,
             batch_size=(min(self.batch_sizes), max(self.batch_sizes)),
             learning_rate=self.learning_rate,
+            input_noise=self.input_noise or (0.0,),
+            augmentation="auto" if self.augmentation else (),
         )
+
+
+def noise_of(genome: Genome) -> float:
+    """Return the amount of noise on the one array that a network takes."""
+    return dict(genome.input_noise).get(INPUT, 0.0)
 
 
 def default_starts(space: SearchSpace | None) -> dict[str, Genome | None]:

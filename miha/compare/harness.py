@@ -14,6 +14,7 @@ from miha.compare.cells import Score
 from miha.compare.comparison import Comparison
 from miha.compare.configurations import DEFAULT_SPACE, ConfigurationSpace, default_starts
 from miha.compare.plan import Plan
+from miha.compare.regularisation import regularisation_of
 from miha.compare.strategies import strategies_of
 from miha.compare.strategies.base import Strategy
 from miha.compare.task import BuildModel, Data
@@ -70,9 +71,10 @@ def compare(
             By default ``space.layers`` names the layers, and there are three: ``"good"``
             (Adam at 0.001, batch size 32, relu), ``"poor"`` (SGD at 0.01, 128, sigmoid), as near
             as the space allows, and ``"random"``.
-        space: What all strategies choose from; of it, optimizers, activations, batch size and
-            learning rate count. By default a learning rate of 1e-4 to 0.1, a batch size of 8 to
-            256, and all optimizers and activations of MIHA.
+        space: What all strategies choose from; of it, optimizers, activations, batch size, learning
+            rate, noise on inputs and augmentation count. By default a learning rate of 1e-4 to
+            0.1, a batch size of 8 to 256, all optimizers and activations of MIHA, its noise on
+            inputs of floats, and its augmentation of images with classes.
         epochs: The budget of each cell, at least 2.
         seeds: Seeds, or how many from 0 on. Cells with the same seed begin with the same weights.
         time_limit: Seconds after which a cell ends with the epoch at hand, and MIHA with its last
@@ -108,12 +110,14 @@ def compare(
     starts = default_starts(space) if starts is None else dict(starts)
     given = [start for start in starts.values() if start is not None]
     metric = metric or monitor.removeprefix("val_")
+    data = check_data(data)
+    space = space or DEFAULT_SPACE
     plan = Plan(
         build_model=build_model,
-        data=check_data(data),
+        data=data,
         strategies=chosen,
         starts=starts,
-        space=ConfigurationSpace.of(space or DEFAULT_SPACE, given),
+        space=ConfigurationSpace.of(space, given, regularisation_of(space, *data[0])),
         epochs=epochs,
         seeds=seeds_of(seeds),
         time_limit=time_limit,

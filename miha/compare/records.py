@@ -71,6 +71,10 @@ class Cell:
         """Whether there is something to draw: it has trained, and has not failed."""
         return bool(self.curve) and not self.failure
 
+    def within(self, seconds: float) -> list[float]:
+        """Return the monitored values of the epochs that ended within so many seconds."""
+        return [value for at, value in self.curve if at <= seconds]
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
         values = asdict(self)

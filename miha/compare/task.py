@@ -85,8 +85,14 @@ class Task:
         genome: Genome,
         trial: int = 0,
     ) -> Model:
-        """Build a network that counts its epochs when its `fit` is called."""
+        """Build a network that counts its epochs when its `fit` is called.
+
+        It trains with the noise and the augmentation of its genome.
+        """
+        from miha.compare.regularisation import regularised
+
         model = self.network(genome, trial)
+        model = regularised(model, genome, self.x)
         return count_epochs(model, self.meter, self.monitor, genome)
 
     def arguments(self, genome: Genome) -> dict[str, Any]:

@@ -90,6 +90,8 @@ def markdown(comparison: Comparison) -> str:
         parts.append(f"## Start: {start}")
         for metric in metrics:
             parts.append(_scores(comparison, start, metric))
+        if REFERENCE in comparison.strategies and len(comparison.strategies) > 1:
+            parts.append(_equal_seconds(comparison, start))
     if len(comparison.strategies) > 1:
         parts.append(f"## Regret\n\n{_regret(comparison)}")
     notes = _notes(comparison)
@@ -159,6 +161,29 @@ def _score_cells(row: Mapping[Any, Any]) -> dict[str, str]:
         "seconds": _number(row["seconds"], 1),
         "peak MB": _number(row["memory"], 0),
     }
+
+
+def _equal_seconds(
+    comparison: Comparison,
+    start: str,
+) -> str:
+    monitor = comparison.about["monitor"]
+    heads = ["strategy", monitor, f"{REFERENCE} − it", "p", "n", "epochs"]
+    rows = []
+    for row in comparison.at_equal_seconds(start).to_dict("records"):
+        mean = Mean(row["value"], row["error"], row["n"])
+        gap = Mean(row["difference"], row["difference_error"], row["n"])
+        cells = [
+            row["strategy"],
+            str(mean),
+            "–" if math.isnan(gap.value) else str(gap),
+            _number(row["p"], 3),
+            str(row["n"]),
+            _number(row["epochs"], 0),
+        ]
+        rows.append(cells)
+    text = f"Equal seconds: the best {monitor} when {REFERENCE}'s run of the same seed ended."
+    return f"{text}\n\n{_table(heads, rows)}"
 
 
 def _regret(comparison: Comparison) -> str:

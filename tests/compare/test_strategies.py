@@ -19,6 +19,7 @@ from searches import found_by
 from miha import MIHA, Search
 from miha.compare import (
     Comparison,
+    CosineAverages,
     CosineEarlyStopping,
     GridSearch,
     KerasTunerBayesian,
@@ -36,6 +37,7 @@ from miha.compare import (
 )
 from miha.compare.configurations import ConfigurationSpace
 from miha.compare.strategies.mutation import NeighbourMutation, Watch
+from miha.compare.task import Task, seed_of
 from miha.records import Schedule
 from miha.space import SearchSpace, Space
 
@@ -48,7 +50,7 @@ pytestmark = [
 EPOCHS = 8
 SPACE = SearchSpace(
     optimizers=["adam", "sgd"], activations=["relu", "tanh"], batch_size=(8, 32),
-    learning_rate=(0.001, 0.1), layers=["hidden"],
+    learning_rate=(0.001, 0.1), layers=["hidden"], input_noise=[0.0],
 )  # fmt: skip
 GRID = GridSearch(optimizers=("adam",), rates=1, activations=("relu", "tanh"))
 LIBRARIES = {
@@ -65,6 +67,7 @@ FURTHER = {
 OWN = [
     Plain(),
     CosineEarlyStopping(patience=20),
+    CosineAverages(),
     RandomSearch(trial_epochs=5),
     GRID,
     ThenTrain("search, then train", RandomSearch(trial_epochs=3), 4),
@@ -298,6 +301,44 @@ def test_optuna_learns_as_early_as_keras_tuner(monkeypatch, tmp_path):
     monkeypatch.setattr(optuna.samplers.TPESampler, "_sample", noted)
     watched(tmp_path, [OptunaMedian(trial_epochs=1)], epochs=5)
     assert min(asked) == OptunaMedian().initial == KerasTunerBayesian().initial == 3
+
+
+def test_what_trains_with_noise_keeps_to_the_budget_and_returns_the_users_network(tmp_path):
+    space = dataclasses.replace(SPACE, input_noise=[0.0, 2.0])
+    strategy = RandomSearch(trial_epochs=1)
+    tried = []
+
+    def noted(task: Any, genome: Any, trial: int = 0) -> Any:
+        tried.append(dict(genome.input_noise).get("x", 0.0))
+        return build(task, genome, trial)
+
+    build = Task.build
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Task, "build", noted)
+        comparison, notes = watched(tmp_path, [strategy], epochs=4, space=space)
+    check_budget(comparison, notes, strategy.name, epochs=4)
+    assert tried[0] == 0.0 and 2.0 in tried
+    assert notes[strategy.name, 0]["value"] == pytest.approx(comparison.cells[0].value, rel=1e-4)
+
+
+def test_averaged_weights_are_those_of_the_optimizer(tmp_path):
+    comparison, notes = watched(tmp_path, [CosineAverages()], epochs=2, monitor="val_accuracy")
+    [cell] = comparison.cells
+
+    (x, y), (x_val, y_val), _ = families.data()
+    keras.utils.set_random_seed(seed_of(0, 0))
+    model = families.build_with_tally(START)
+    model.optimizer.use_ema, model.optimizer.ema_momentum = True, 0.9
+    found = []
+    for rate in (0.01, 0.005):
+        model.optimizer.learning_rate = rate
+        model.fit(x, y, batch_size=16, initial_epoch=len(found), epochs=len(found) + 1, verbose=0)
+        trained = model.get_weights()
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        found.append(model.evaluate(x_val, y_val, verbose=0, return_dict=True)["accuracy"])
+        model.set_weights(trained)
+    assert [value for _, value in cell.curve] == pytest.approx(found, abs=0.05)
+    assert notes[cell.place.strategy, 0]["value"] == pytest.approx(cell.value)
 
 
 def test_early_stopping_leaves_epochs_unused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from compared import SCORES, made
@@ -28,6 +29,24 @@ def test_a_seed_that_one_strategy_lacks_is_no_pair():
     scores = {"MIHA": {"good": [0.9, 0.5]}, "plain": {"good": [0.8]}}
     _, other = made(scores).table("good").to_dict("records")
     assert other["difference"] == pytest.approx(0.1) and math.isnan(other["p"])
+
+
+def test_equal_seconds_are_those_of_mihas_run_of_the_same_seed():
+    comparison = made()
+    slow = [
+        replace(cell, curve=tuple((2 * at, value) for at, value in cell.curve))
+        if cell.place.strategy == "random search" else cell
+        for cell in comparison.cells
+    ]  # fmt: skip
+    comparison = Comparison(tuple(slow), comparison.about)
+    reference, other = comparison.at_equal_seconds("good").to_dict("records")
+    assert reference["value"] == pytest.approx(0.2) and reference["epochs"] == 4
+    # Its third and fourth epochs ended later.
+    assert other["value"] == pytest.approx(0.4) and (other["epochs"], other["n"]) == (2, 3)
+    assert other["difference"] == pytest.approx(-0.2)
+    text = comparison.to_markdown()
+    assert "the best val_loss when MIHA's run of the same seed ended" in text
+    assert "| random search | 0.4000 ± 0.0000 | -0.2000 ± 0.0000 |" in text
 
 
 def test_regret_is_counted_from_the_best_known_over_random_starts():

@@ -11,6 +11,7 @@ from miha.errors import ArgumentError
 CATALOGUE = {
     "plain": "plain.Plain",
     "cosine": "plain.CosineEarlyStopping",
+    "cosine-averages": "plain.CosineAverages",
     "random": "sampling.RandomSearch",
     "grid": "sampling.GridSearch",
     "optuna": "optuna.OptunaMedian",

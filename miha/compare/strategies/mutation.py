@@ -171,4 +171,8 @@ def mutations(space: ConfigurationSpace) -> list[str | Mutation]:
         found.append("activation")
     if len(space.slots) > 1:
         found.append("activations")
+    if space.input_noise:
+        found.append("input_noise")
+    if space.augmentation:
+        found.append("augmentation")
     return found

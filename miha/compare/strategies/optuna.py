@@ -40,7 +40,7 @@ class OptunaMedian(Strategy):
 
         def objective(trial: Any) -> float:
             genome = suggest(trial, task.space)
-            model = task.build(genome, trial.number)
+            model = self.build(trial, genome, task)
             pruning = integration.KerasPruningCallback(trial, task.monitor)
             arguments = task.arguments(genome)
             fitted = model.fit(**arguments, epochs=epochs, callbacks=[pruning])
@@ -61,6 +61,19 @@ class OptunaMedian(Strategy):
         )
         study.enqueue_trial(task.space.values(task.start))
         study.optimize(objective, callbacks=[stop])
+        return self.best(task)
+
+    def build(
+        self,
+        trial: Any,
+        genome: Genome,
+        task: Task,
+    ) -> Model:
+        """Return the network of a trial."""
+        return task.build(genome, trial.number)
+
+    def best(self, task: Task) -> Model:
+        """Return the best network of all trials."""
         return task.best()
 
     def sampler(self, samplers: Any, seed: int) -> Any:
