@@ -9,6 +9,8 @@ compiled with ``jit_compile=True`` and ``steps_per_execution=64``.
   pop_size=5: 200 epochs. Archives, journal and the constructor are in MIHA's time, imports in
   nobody's. `fit` trains the network as it is, while MIHA's clones may have smaller batches, whose
   epochs take longer.
+- ``optuna``: the same epochs by Optuna (TPE, MedianPruner), whose networks are trained by the
+  fastest `fit`.
 - ``usual``: the very clones that MIHA trained, by `clone_model`, `compile` and `fit`.
 - ``epochs``: the median epoch of small networks, without the first one, which compiles.
 - ``recurrent``: two LSTM layers, 22 epochs in all, compilation included.
@@ -29,9 +31,10 @@ import keras
 import numpy as np
 
 import miha
+from miha.compare import compare
 from miha.records import Schedule
 
-PARTS = ["time", "usual", "epochs", "recurrent", "growth"]
+PARTS = ["time", "optuna", "usual", "epochs", "recurrent", "growth"]
 FULL, QUICK = Schedule(10, 3, 3, 10, 5), Schedule(1, 1, 1, 2, 2)
 
 
@@ -175,6 +178,40 @@ def print_ratios(
     print(f"time of MIHA / time of fit:             {ratio(seconds, 'fit')}")
     sizes = Counter(t["genome"]["batch_size"] for t in trainings for _ in t["epochs"])
     print(f"epochs of MIHA by batch size: {dict(sorted(sizes.items()))}; of fit: all at 32")
+
+
+def fastest_of(genome: miha.Genome) -> keras.Model:
+    """Return the network of a configuration, compiled for the fastest `fit`."""
+    model = build()
+    model.layers[0].activation = keras.activations.get(dict(genome.activations)["hidden"])
+    optimizer = type(keras.optimizers.get(genome.optimizer))(learning_rate=genome.learning_rate)
+    model.compile(optimizer, model.loss, metrics=["accuracy"], **FASTEST)
+    return model
+
+
+def with_optuna(data: Any, validation: Any, schedule: Schedule) -> float:
+    """Return the seconds that Optuna takes for as many epochs."""
+    start = miha.Genome("adam", 0.001, 32, (("hidden", "relu"),))
+    with tempfile.TemporaryDirectory() as folder:
+        comparison = compare(
+            fastest_of, (data, validation, validation), ["optuna"], starts={"good": start},
+            epochs=schedule.epochs, seeds=1, monitor="val_accuracy", isolate=False,
+            logs=Path(folder) / "compare", verbose=0,
+        )  # fmt: skip
+    [cell] = comparison.cells
+    if cell.failure:
+        raise SystemExit(cell.failure)
+    return cell.seconds
+
+
+def print_optuna(
+    data: Any, validation: Any, schedule: Schedule, compiler: str, rounds: int
+) -> None:
+    found = []
+    for _ in range(rounds):
+        ours, _ = timed(lambda: with_miha(data, validation, schedule, compiler=compiler))
+        found.append(ours / with_optuna(data, validation, schedule))
+    print(f"time of MIHA / time of Optuna with the fastest fit: {spread(found)}")
 
 
 def print_usual(data: Any, validation: Any, schedule: Schedule, compiler: str) -> None:
@@ -339,6 +376,8 @@ def main() -> None:
     schedule = QUICK if args.quick else FULL
     if "time" in args.part:
         print_ratios(data, validation, schedule, args.compiler, rounds)
+    if "optuna" in args.part:
+        print_optuna(data, validation, schedule, args.compiler, rounds)
     if "usual" in args.part:
         print_usual(data, validation, schedule, args.compiler)
     if "epochs" in args.part:
