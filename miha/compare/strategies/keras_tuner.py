@@ -33,7 +33,7 @@ class KerasTuner(Strategy):
 
     trial_epochs: int | None = None
 
-    needs = ("keras_tuner",)
+    needs = ("keras_tuner", "tensorboard")
 
     def run(self, task: Task) -> Model:
         """Search until the budget is spent."""
