@@ -125,6 +125,13 @@ def ray():
     ray.shutdown()
 
 
+@pytest.fixture(autouse=True)
+def ray_where_it_is_needed(request):
+    """Skip what runs on a real Ray where there is none: the slow tests."""
+    if request.node.get_closest_marker("slow"):
+        pytest.importorskip("ray", reason="pip install 'miha[ray]'")
+
+
 def child(folder, workers, *arguments, **environment):
     """Begin a run in a process of its own."""
     threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}

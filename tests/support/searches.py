@@ -13,7 +13,7 @@ from miha.space import SearchSpace
 
 TEACHER = SearchSpace(
     optimizers=["adam"], activations=["relu", "sigmoid", "elu"], batch_size=(16, 16),
-    learning_rate=(1e-4, 1e-3), layers=["hidden"],
+    learning_rate=(1e-4, 1e-3), layers=["hidden"], input_noise=[0.0],
 )  # fmt: skip
 POOR = START.replace(learning_rate=0.001, activations=(("hidden", "relu"),))
 
