@@ -14,7 +14,6 @@ from miha.compare.cells import Score
 from miha.compare.comparison import Comparison
 from miha.compare.configurations import DEFAULT_SPACE, ConfigurationSpace, default_starts
 from miha.compare.plan import Plan
-from miha.compare.regularisation import regularisation_of
 from miha.compare.strategies import strategies_of
 from miha.compare.strategies.base import Strategy
 from miha.compare.task import BuildModel, Data
@@ -101,6 +100,9 @@ def compare(
         MissingPackageError: SciPy is not installed.
         RunExistsError: The folder holds another comparison, or a process is at work in it.
     """
+    # Keras comes with it, which a script may want to import in its own way.
+    from miha.compare.regularisation import regularisation_of
+
     refuse_unguarded()
     # The tables cannot do without SciPy: better to know it before the first cell has trained.
     need("scipy.stats", "compare")
