@@ -60,7 +60,10 @@ LIBRARIES = {
 
 FURTHER = {
     "optuna_integration": [OptunaHyperband(trial_epochs=4), OptunaEvolution(trial_epochs=2)],
-    "keras_tuner": [KerasTunerHyperband(trial_epochs=3), KerasTunerBayesian(trial_epochs=5)],
+    "keras_tuner": [
+        KerasTunerHyperband(trial_epochs=3),
+        KerasTunerBayesian(trial_epochs=1, initial=8),
+    ],
 }
 """Others of the same libraries, which run in the slow tests."""
 
