@@ -44,14 +44,16 @@ def regularisation_of(
             "in `space.augmentation`. Put them into the network that `build_model` returns, and "
             "give SearchSpace(augmentation=())."
         )
-    noise = tuple(space.input_noise) if any(space.input_noise) and _noisy(x) else ()
-    has_classes = np.ndim(y) <= 2
-    is_augmented = space.augmentation == "auto" and has_classes and usual_augmentation(x[:FEW])
-    return Regularisation(
+    noise: tuple[float, ...] = ()
+    if any(space.input_noise) and _noisy(x):
         # A network to begin with has none.
-        input_noise=tuple(dict.fromkeys((0.0, *noise))) if noise else (),
-        augmentation=AUGMENTED_SHARES if is_augmented else (),
-    )
+        noise = tuple(dict.fromkeys((0.0, *space.input_noise)))
+
+    shares: tuple[float, ...] = ()
+    has_classes = np.ndim(y) <= 2
+    if space.augmentation == "auto" and has_classes and usual_augmentation(x[:FEW]):
+        shares = AUGMENTED_SHARES
+    return Regularisation(noise, shares)
 
 
 def regularised(
@@ -73,8 +75,7 @@ def regularised(
     share = genome.augmentation or 0.0
     if not noise and not share:
         return model
-    dtype = keras.config.floatx() if x.dtype.kind == "f" else str(x.dtype)
-    inputs = keras.Input(x.shape[1:], dtype=dtype)
+    inputs = keras.Input(x.shape[1:], dtype=_dtype(x))
     changed = _ChangedInputs(x, noise, share)(inputs)
     around = keras.Model(inputs, model(changed))
     settings = compile_settings(model)
@@ -97,12 +98,13 @@ class _ChangedInputs(keras.layers.Layer):  # type: ignore[misc]  # Keras has no 
         noise: float,
         share: float,
     ) -> None:
-        super().__init__(dtype=keras.config.floatx() if x.dtype.kind == "f" else str(x.dtype))
+        super().__init__(dtype=_dtype(x))
         self.noise = noise
         self.share = share
         self.seed_generator = keras.random.SeedGenerator()
         self._noisy = _noisy(x) if noise else []
-        self._augmentation = Augmentation(tuple(usual_augmentation(x[:FEW]))) if share else None
+        layers = usual_augmentation(x[:FEW])
+        self._augmentation = Augmentation(tuple(layers)) if share else None
 
     def call(self, values: Any, training: bool = False) -> Any:
         """Return inputs as they are, or changed."""
@@ -121,3 +123,8 @@ class _ChangedInputs(keras.layers.Layer):  # type: ignore[misc]  # Keras has no 
 
 def _noisy(x: Any) -> list[NoisyInput]:
     return noisy_inputs(x, padding=None)
+
+
+def _dtype(x: Any) -> str:
+    """Return the type in which a network takes inputs: Keras casts floats to its own."""
+    return str(keras.config.floatx() if x.dtype.kind == "f" else x.dtype)

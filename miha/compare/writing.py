@@ -149,11 +149,10 @@ def _scores(
 
 
 def _score_cells(row: Mapping[Any, Any]) -> dict[str, str]:
-    gap = Mean(row["difference"], row["difference_error"], row["n"])
     return {
         "strategy": row["strategy"],
         "score": str(Mean(row["score"], row["error"], row["n"])),
-        "gap": "–" if math.isnan(gap.value) else str(gap),
+        "gap": _gap(row),
         "p": _number(row["p"], 3),
         "n": str(row["n"]),
         "failed": str(row["failed"]),
@@ -161,6 +160,11 @@ def _score_cells(row: Mapping[Any, Any]) -> dict[str, str]:
         "seconds": _number(row["seconds"], 1),
         "peak MB": _number(row["memory"], 0),
     }
+
+
+def _gap(row: Mapping[Any, Any]) -> str:
+    gap = Mean(row["difference"], row["difference_error"], row["n"])
+    return "–" if math.isnan(gap.value) else str(gap)
 
 
 def _equal_seconds(
@@ -172,11 +176,10 @@ def _equal_seconds(
     rows = []
     for row in comparison.at_equal_seconds(start).to_dict("records"):
         mean = Mean(row["value"], row["error"], row["n"])
-        gap = Mean(row["difference"], row["difference_error"], row["n"])
         cells = [
             row["strategy"],
             str(mean),
-            "–" if math.isnan(gap.value) else str(gap),
+            _gap(row),
             _number(row["p"], 3),
             str(row["n"]),
             _number(row["epochs"], 0),
