@@ -19,6 +19,7 @@ from miha.search.ancestry import main_line
 from miha.search.annealing import rates
 from miha.search.plan import Plan
 from miha.search.population import draw_population
+from miha.search.restarts import training_losses
 from miha.search.rests import resting_cycles
 from miha.search.selection import contenders, select
 from miha.search.stopping import has_reached_target, stop_reason
@@ -100,8 +101,9 @@ class Loop:
         self, clones: Sequence[TrainingRecord], parent: TrainingRecord, cycle: int
     ) -> TrainingRecord:
         """Select the fittest clone or the child of the two fittest; the parent if all lost."""
-        past = self._past(parent)
-        selection = select(clones, self._plan_at(cycle), past, cycle)
+        line = main_line(self.trainings.log.trainings, parent)
+        past = self.plan.values(line)
+        selection = select(clones, self._plan_at(cycle), past, cycle, training_losses(line))
         if self.plan.search.crossover and selection.allows_child:
             child = self._evaluate_child(clones, parent, cycle)
             selection = crossover.select_child(child, selection, past, self.plan)
@@ -135,7 +137,3 @@ class Loop:
         falling = rates(end, rests, self.plan)
         task = last_task(self.plan, network.genome, falling, is_done)
         return self.trainings.train(task, network)
-
-    def _past(self, network: TrainingRecord) -> list[float]:
-        """Return the monitored values of the network's epochs since its weights were fresh."""
-        return self.plan.values(main_line(self.trainings.log.trainings, network))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -66,14 +66,21 @@ def restarts_pay(
     line = main_line(records, parent)
     if not before or line[0].change.is_restart:
         return True
-    values = plan.values(line)
-    return any(is_promising(restart, values, plan.mode) for restart in before)
+    values, losses = plan.values(line), training_losses(line)
+    return any(is_promising(restart, values, plan.mode, losses) for restart in before)
+
+
+def training_losses(records: Iterable[TrainingRecord]) -> list[float]:
+    """Return the training loss after each epoch of some trainings; nan where none is logged."""
+    epochs = (epoch for record in records for epoch in record.epochs)
+    return [float(epoch.logs.get("loss", nan)) for epoch in epochs]
 
 
 def is_promising(
     restart: TrainingRecord,
     values: Sequence[float],
     mode: Mode,
+    losses: Sequence[float] = (),
 ) -> bool:
     """Return whether a restart learned clearly faster than the network did at its age.
 
@@ -81,12 +88,15 @@ def is_promising(
         restart: A clone that began with fresh weights.
         values: The monitored values of the network's epochs, from its first.
         mode: Whether they are better small or large.
+        losses: Its training losses after the same epochs, of which the same must hold.
     """
     age = int(AGES_AHEAD * len(restart.epochs))
     at_that_age = values[:age]
     if not at_that_age or not isfinite(restart.value):
         return False
-    return all(is_better(restart.value, value, mode) for value in at_that_age)
+    loss = training_losses([restart])[-1]
+    learned_more = all(not loss >= before for before in losses[:age])
+    return learned_more and all(is_better(restart.value, value, mode) for value in at_that_age)
 
 
 def draw_restart(

@@ -12,6 +12,7 @@ from miha.records import Mode, TrainingRecord, as_loss, gain, is_better
 from miha.search import reasons
 from miha.search.plan import Plan
 from miha.search.reasons import Reasons
+from miha.search.restarts import training_losses
 
 WINDOW = 8
 """Epochs of the network's past that tell its noise: before them it learned in another way."""
@@ -54,6 +55,7 @@ def select(
     plan: Plan,
     past: Sequence[float],
     cycle: int,
+    losses: Sequence[float] = (),
 ) -> Selection:
     """Select the clone that wins a cycle.
 
@@ -70,6 +72,7 @@ def select(
         plan: What the run does.
         past: The monitored values of the network since it last began, before this cycle.
         cycle: 1 to c.
+        losses: The training losses of the same epochs.
 
     Returns:
         The winner, None if all clones have lost, and why.
@@ -83,8 +86,9 @@ def select(
 
     # The control is the network itself, n epochs later: its values go on from the network's.
     values = [*past, *control.values(plan.monitor)]
+    trained = [*losses, *training_losses([control])] if losses else []
     epochs_left = plan.schedule.epochs_left(cycle)
-    if restart in ranked and will_overtake(restart, values, epochs_left, plan):
+    if restart in ranked and will_overtake(restart, values, epochs_left, plan, trained):
         return _overtaking(clones, restart, values, plan)
 
     has_failed = not math.isfinite(control.value)
@@ -216,6 +220,7 @@ def will_overtake(
     values: Sequence[float],
     epochs_left: int,
     plan: Plan,
+    losses: Sequence[float] = (),
 ) -> bool:
     """Return whether a restart is expected to overtake the network in the epochs left.
 
@@ -225,20 +230,34 @@ def will_overtake(
     network was never as good. The restart's value is taken to be worse by the margin than it is:
     where a network's first values only go up and down, a lucky one tells of no pace.
 
+    A pace is believed where the training loss tells of it, too. The first validation losses of a
+    network with BatchNormalization are those of running statistics that are not its own yet.
+
     Args:
         restart: The clone with fresh weights.
         values: The network's monitored values, from its first epoch to the control's last.
         epochs_left: Epochs that the network will still train.
         plan: What the run does.
+        losses: The network's training losses after the same epochs; without them, the monitored
+            values decide alone.
     """
     wanted = as_loss(restart.value, plan.mode) + margin(values, plan)
-    as_good = [as_loss(value, plan.mode) <= wanted for value in values]
-    if True not in as_good:
+    reached = _age_when_as_good(wanted, [as_loss(value, plan.mode) for value in values])
+    if reached == math.inf:
         return True
-    # The age at which the network was first as good as the restart is now.
-    reached = as_good.index(True) + 1
+    loss = training_losses([restart])[-1]
+    reached = min(reached, _age_when_as_good(loss, losses) if losses else math.inf)
     pace = reached / len(restart.epochs) / CAUTION
     return reached + epochs_left * pace > len(values) + epochs_left
+
+
+def _age_when_as_good(
+    wanted: float,
+    values: Sequence[float],
+) -> float:
+    """Return the age at which a network was first as good; infinity where it never was."""
+    ages = (age for age, value in enumerate(values, start=1) if value <= wanted)
+    return next(ages, math.inf)
 
 
 def is_worse_than_at_first(

@@ -23,7 +23,7 @@ from miha.trainer.network.copies import values
 from miha.trainer.network.keras_internals import all_iterations
 from miha.trainer.transitions.blended import Blend
 from miha.trainer.transitions.folded import exchange, unfoldable
-from miha.trainer.transitions.fresh import FreshValues, restart
+from miha.trainer.transitions.fresh import FreshValues, restart, take_statistics
 
 _OPTIONAL = ("weight_decay", "label_smoothing", "augmentation")
 """Genes that a genome may leave to the network."""
@@ -185,8 +185,12 @@ class LiveNetwork(abc.ABC):
             rng = rng or np.random.default_rng()
             restart(self._network, self._fresh.draw(rng))
             self._optimizers.start_fresh(genome.optimizer, carries=False)
+            self._reseed(rng)
 
         self._set_genes(genome)
+        if transition == "restart":
+            # With the genome's activations: they decide what the layers behind them see.
+            take_statistics(self._network, self._few)
         self._check_expressed(genome)
 
     def _keep_function(

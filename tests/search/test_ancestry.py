@@ -63,7 +63,7 @@ def test_a_child_of_two_clones_comes_from_the_fitter_one():
 def test_the_values_of_a_network_begin_with_its_restart(tmp_path):
     # The restart of cycle 1 is promising, and that of cycle 2 wins.
     values = {0: 5.0, 1: 0.9, 2: 9.0, 3: 1.0, 7: 0.0}
-    script = {number: {"val_loss": value} for number, value in values.items()}
+    script = {number: {"val_loss": value, "loss": value} for number, value in values.items()}
     loop = make_loop(tmp_path, FakeTrainer(script=script), m=3, c=3, restarts=2)
     run(loop)
     records = loop.log.trainings

@@ -116,6 +116,10 @@ def test_a_restart_in_a_run_begins_with_fresh_weights_and_a_fresh_optimizer(tmp_
 def test_a_restart_is_promising_where_it_is_ahead_of_the_network_at_its_age(values, expected):
     fresh = make_record(values=(0.9, 0.5))
     assert is_promising(fresh, values, "min") is expected
+    # The training losses of these are twice the values.
+    losses = [2 * value for value in values]
+    assert is_promising(fresh, values, "min", losses) is expected
+    assert not is_promising(fresh, values, "min", [0.9] * 4)
     mirrored = fresh.replace(value=-0.5)
     assert is_promising(mirrored, [-value for value in values], "max") is expected
     assert not is_promising(fresh.replace(value=float("nan")), values, "min")

@@ -9,6 +9,7 @@ import pytest
 from fakes import FakeTrainer, make_loop, make_plan, make_record, run
 
 from miha.records import Change
+from miha.search.restarts import training_losses
 from miha.search.selection import (
     WINDOW,
     contenders,
@@ -230,12 +231,45 @@ def test_a_network_whose_first_values_go_up_and_down_tells_of_no_pace():
     assert will_overtake(restart(2.23, 0.0), values, 52, make_plan(margin=0.0))
 
 
+def test_a_pace_is_believed_where_the_training_loss_tells_of_it_too():
+    # At a value of 0.4 and a loss of 0.8 the restart is where the network was after 7 epochs.
+    clone = restart(0.4, 0.0)
+    (loss,) = training_losses([clone])[-1:]
+    slow = [2 * value for value in LIFE]
+    assert loss == 0.8
+    assert will_overtake(clone, LIFE, 20, make_plan(), slow)
+    # Here the network had learned as much after 3 epochs, only its value did not show it.
+    fast = [3.0, 1.0, 0.7, *slow[3:]]
+    assert not will_overtake(clone, LIFE, 20, make_plan(), fast)
+    # Where the loss was never as low, or is unknown, the value decides.
+    assert will_overtake(clone, LIFE, 20, make_plan(), [3.0] * 10)
+    assert will_overtake(clone, LIFE, 20, make_plan(), [math.nan] * 10)
+
+
+def test_a_restart_that_is_better_than_the_network_ever_was_wins_by_its_value_alone():
+    assert will_overtake(restart(0.2, 0.0), LIFE, 1, make_plan(), [0.0] * 10)
+
+
+def test_a_selection_looks_at_the_losses_of_the_past_and_of_the_control():
+    clones = [control(1.9), mutant(1, 0.9, 1.0), restart(2.15, -5.0)]
+    past = [3.0, 2.8, 2.6, 2.4, 2.3, 2.2, 2.1, 2.0]
+    loss = training_losses(clones[2:])[-1]
+    plan = make_plan(margin=0.0, c=50)
+    assert select(clones, plan, past, 1, [loss + 1] * 8).winner is clones[2]
+    assert select(clones, plan, past, 1, [loss - 1] * 8).winner is not clones[2]
+
+
 def test_values_that_diverged_are_never_as_good():
     assert will_overtake(restart(0.5, 0.0), [math.nan] * 10, 20, make_plan())
 
 
 SLOW = [5.0, 4.9, 4.8, 4.7, 4.6, 4.5, 4.4, 4.3]
 CLONES = {1: 4.2, 2: 4.25}
+
+
+def both(value):
+    """Return the logs of an epoch whose two losses are the same."""
+    return {"loss": value, "val_loss": value}
 
 
 def scripted(path, values, c=5, n=1, first=SLOW, **changes):
@@ -245,9 +279,9 @@ def scripted(path, values, c=5, n=1, first=SLOW, **changes):
     class Scripted(FakeTrainer):
         def _logs(self):
             logs = super()._logs()
-            return logs | ({"val_loss": next(beginning)} if len(self.trainings) == 1 else {})
+            return logs | (both(next(beginning)) if len(self.trainings) == 1 else {})
 
-    trainer = Scripted(script={number: {"val_loss": value} for number, value in values.items()})
+    trainer = Scripted(script={number: both(value) for number, value in values.items()})
     loop = make_loop(path, trainer, m=8, n=n, c=c, restarts=1, **changes)
     run(loop)
     return loop.log

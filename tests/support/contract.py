@@ -272,6 +272,20 @@ class TrainerContract:
         assert int(drawn[0].slots[0]) == 0
         assert np.isfinite(train(trainer, 1)[0].logs["loss"])
 
+    def test_a_restarted_networks_running_statistics_are_those_of_the_data(self, make):
+        x, _ = data = images()
+        trainer = make(convolutional(), data)
+        train(trainer, 1)
+        trainer.express(trainer.genome, "restart", rng(1))
+        plain = trainer.load(trainer.export(trainer.snapshot(), trainer.genome))
+        convolution, normalized = plain.layers[:2]
+        seen = np.array(convolution(x))
+        for variable, expected in (
+            (normalized.moving_mean, seen.mean((0, 1, 2))),
+            (normalized.moving_variance, seen.var((0, 1, 2))),
+        ):
+            np.testing.assert_allclose(np.array(variable), expected, rtol=1e-4, atol=1e-5)
+
     def test_the_learning_rate_falls_in_an_annealed_training_and_is_put_back(self, make):
         trainer = make(dense("sgd"), images())
         start, ends = trainer.snapshot(), []
