@@ -23,7 +23,7 @@ from miha.trainer.network.copies import values
 from miha.trainer.network.keras_internals import all_iterations
 from miha.trainer.transitions.blended import Blend
 from miha.trainer.transitions.folded import exchange, unfoldable
-from miha.trainer.transitions.fresh import FreshValues, restart, take_statistics
+from miha.trainer.transitions.fresh import FreshValues, normalizations, restart, take_statistics
 
 _OPTIONAL = ("weight_decay", "label_smoothing", "augmentation")
 """Genes that a genome may leave to the network."""
@@ -188,7 +188,7 @@ class LiveNetwork(abc.ABC):
             self._reseed(rng)
 
         self._set_genes(genome)
-        if transition == "restart":
+        if transition == "restart" and normalizations(self._network):
             # With the genome's activations: they decide what the layers behind them see.
             take_statistics(self._network, self._few)
         self._check_expressed(genome)

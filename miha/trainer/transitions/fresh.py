@@ -59,7 +59,7 @@ def restart(
 ) -> None:
     """Give a network fresh values; what is frozen or adapted to the data stays."""
     learned = {id(weight) for weight in network.trainable_variables}
-    for layer in _normalizations(network):
+    for layer in normalizations(network):
         # Its running means and variances are no trainable variables, but belong to the weights.
         learned |= {id(variable) for variable in layer.variables}
 
@@ -84,9 +84,7 @@ def take_statistics(
         network: Just restarted.
         x: Inputs, of a few samples.
     """
-    layers = _normalizations(network)
-    if not layers:
-        return
+    layers = normalizations(network)
     means = [layer.moving_mean for layer in layers]
     variances = [layer.moving_variance for layer in layers]
     statistics = [*means, *variances]
@@ -97,6 +95,12 @@ def take_statistics(
 
     for variable, value in zip(statistics, taken, strict=True):
         variable.assign(value)
+
+
+def normalizations(network: Model) -> list[Any]:
+    """Return the layers whose running means and variances training changes."""
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in flat_layers(network) if isinstance(layer, kind) and layer.trainable]
 
 
 @contextlib.contextmanager
@@ -110,9 +114,3 @@ def _without_momentum(layers: Sequence[Any]) -> Iterator[None]:
     finally:
         for layer, momentum in zip(layers, before, strict=True):
             layer.momentum = momentum
-
-
-def _normalizations(network: Model) -> list[Any]:
-    """Return the layers whose running means and variances training changes."""
-    kind = keras.layers.BatchNormalization
-    return [layer for layer in flat_layers(network) if isinstance(layer, kind) and layer.trainable]
