@@ -89,7 +89,8 @@ class Noise:
 
         amounts = switch.options
         branches = [partial(self._call_with, amount, seed) for amount in amounts]
-        return keras.ops.switch(switch.index, branches, inputs)
+        index = keras.ops.convert_to_tensor(switch.index)
+        return keras.ops.switch(index, branches, inputs)
 
     def _call_with(
         self,
