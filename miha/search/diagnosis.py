@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import isfinite
 from typing import Literal
 
@@ -10,7 +11,7 @@ from miha.mutations import describe
 from miha.records import Change, Epoch, Genome
 from miha.space import Space
 
-State = Literal["overfits", "learns", "stands still", "unknown"]
+State = Literal["overfits", "learns", "crawls", "stands still", "unknown"]
 """What a network does, by its training loss and its validation loss."""
 
 EPOCHS = 4
@@ -21,6 +22,9 @@ GAP = 0.25
 
 LEARNING_PACE = 0.02
 """A network learns where its validation loss falls by this share in each epoch."""
+
+CRAWLING_PACE = 0.005
+"""A network crawls where its training loss falls in each epoch, but by less than this share."""
 
 REGULARISATION = (
     "weight_decay",
@@ -45,6 +49,7 @@ FACTORS: Mapping[State, Mapping[str, float]] = {
         AUGMENTATION: 9.0,
     },
     "learns": {**dict.fromkeys(REGULARISATION, 0.5), AUGMENTATION: 1.0},
+    "crawls": dict.fromkeys(TRAINING, 2.0),
     "stands still": dict.fromkeys(TRAINING, 2.0),
     "unknown": {},
 }
@@ -52,7 +57,7 @@ FACTORS: Mapping[State, Mapping[str, float]] = {
 
 
 FASTER = 2.5
-"""By what the learning rate of a network that learns is multiplied."""
+"""By what the learning rate of a network that learns, or crawls, is multiplied."""
 
 
 def asked_for(
@@ -62,14 +67,15 @@ def asked_for(
 ) -> tuple[Genome, Change] | None:
     """Return the clone that a state asks for first; None where it asks for none.
 
-    A network that learns, and does not overfit, may learn faster: at a larger learning rate.
+    A network that learns, and does not overfit, may learn faster: at a larger learning rate. One
+    that crawls must, or it ends near its beginning.
 
     Args:
         state: What the network does.
         genome: What it has.
         space: What each gene may become.
     """
-    if state != "learns" or genome.learning_rate is None:
+    if state not in ("learns", "crawls") or genome.learning_rate is None:
         return None
     rate = space.bounded_rate(genome.learning_rate * FASTER)
     faster = genome.replace(learning_rate=rate)
@@ -93,11 +99,18 @@ def diagnose(epochs: Sequence[Epoch]) -> State:
     if not scale or not all(map(isfinite, [*losses, *values])):
         return "unknown"
 
-    pace = (values[0] - values[-1]) / scale / (len(recent) - 1)
     gap = (values[-1] - losses[-1]) / scale
     if gap > GAP:
         return "overfits"
-    return "learns" if pace > LEARNING_PACE else "stands still"
+    if _fall(values) / scale > LEARNING_PACE:
+        return "learns"
+    is_steady = all(after < before for before, after in pairwise(losses))
+    return "crawls" if is_steady and _fall(losses) / scale < CRAWLING_PACE else "stands still"
+
+
+def _fall(values: Sequence[float]) -> float:
+    """Return by how much values fall in an epoch, in the mean."""
+    return (values[0] - values[-1]) / (len(values) - 1)
 
 
 def _has_losses(epoch: Epoch) -> bool:
