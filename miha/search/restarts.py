@@ -95,6 +95,7 @@ def is_promising(
     if not at_that_age or not isfinite(restart.value):
         return False
     loss = training_losses([restart])[-1]
+    # A loss that is not logged, or not finite, says nothing against the restart.
     learned_more = all(not loss >= before for before in losses[:age])
     return learned_more and all(is_better(restart.value, value, mode) for value in at_that_age)
 

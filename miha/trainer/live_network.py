@@ -185,6 +185,7 @@ class LiveNetwork(abc.ABC):
             rng = rng or np.random.default_rng()
             restart(self._network, self._fresh.draw(rng))
             self._optimizers.start_fresh(genome.optimizer, carries=False)
+            # Else the statistics would read the seeds that a training before has left.
             self._reseed(rng)
 
         self._set_genes(genome)

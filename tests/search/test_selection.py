@@ -234,7 +234,7 @@ def test_a_network_whose_first_values_go_up_and_down_tells_of_no_pace():
 def test_a_pace_is_believed_where_the_training_loss_tells_of_it_too():
     # At a value of 0.4 and a loss of 0.8 the restart is where the network was after 7 epochs.
     clone = restart(0.4, 0.0)
-    (loss,) = training_losses([clone])[-1:]
+    loss = training_losses([clone])[-1]
     slow = [2 * value for value in LIFE]
     assert loss == 0.8
     assert will_overtake(clone, LIFE, 20, make_plan(), slow)
